@@ -1,0 +1,80 @@
+# Everything starts here: `make` lists the targets. Each of them first brings .venv up to date, so `make repro` and
+# `make test` work in a fresh clone. Wanted: make, and a Python from 3.11 to 3.13 with venv (another one: PYTHON=...).
+
+SHELL := /bin/sh
+export SHELL  # dvc starts its stages with $SHELL, which is not a shell for every account
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+unexport PYTHONPATH PYTHONHOME
+
+# Without a HOME to write to, everything that wants one gets it here.
+ifneq ($(shell test -d "$$HOME" && test -w "$$HOME" && echo yes),yes)
+export HOME := $(CURDIR)/.cache/home
+export DVC_SITE_CACHE_DIR := $(CURDIR)/.cache/dvc
+endif
+
+PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
+.PHONY: help repro report lab test lint lock clean setup
+
+help:
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{ sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+repro: setup  ## run what is out of date of the whole pipeline; print Table 1 and where the report lies
+	@.venv/bin/python -m dvc repro
+	@.venv/bin/python -m masksr summary
+
+report: setup  ## the report alone, with what it needs
+	@.venv/bin/python -m dvc repro report
+	@.venv/bin/python -m masksr summary
+
+lab: setup  ## open the notebooks in JupyterLab
+	@.venv/bin/python -m jupyterlab
+
+test: setup  ## all tests
+	@.venv/bin/python -m pytest
+
+lint: setup  ## ruff, and no outputs in notebooks/
+	@.venv/bin/python -m ruff check
+	@.venv/bin/nbstripout --verify --keep-id notebooks/*.ipynb
+
+profile-%: profiles/%.yaml  ## copy profiles/NAME.yaml (mini, study, paper) to params.yaml
+	@known=$(filter 1,$(FORCE)); \
+	for profile in profiles/*.yaml; do cmp -s params.yaml "$$profile" && known=1; done; \
+	if [ -e params.yaml ] && [ -z "$$known" ]; then \
+	  echo "params.yaml holds changes of your own. Keep them: cp params.yaml profiles/mine.yaml" \
+	    "Drop them: make $@ FORCE=1" >&2; exit 1; \
+	fi; \
+	cp $< params.yaml && echo "params.yaml is now $<"
+
+lock:  ## resolve requirements.lock again from pyproject.toml (needs uv); pins stay where they still fit
+	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --quiet \
+	  --no-emit-index-url --no-annotate --custom-compile-command 'make lock' --output-file requirements.lock
+
+clean:  ## remove what runs made: data, weights, trainings, caches; not the environment, not results in git
+	@for made in runs data/sets data/weights results/*/report.html .cache .dvc/cache .dvc/tmp .pytest_cache \
+	    .hypothesis .ruff_cache; do \
+	  if [ -e "$$made" ]; then echo "removing $$made"; rm -rf "$$made"; fi; \
+	done
+
+# .venv/made-from tells where the environment was made and from what; when that still holds, nothing is done.
+setup:
+	@made_from() { pwd; cat requirements.lock pyproject.toml; }; \
+	if made_from | cmp -s - .venv/made-from; then exit 0; fi; set -e; \
+	if [ "$$(head -n 1 .venv/made-from 2>/dev/null)" != "$$(pwd)" ]; then \
+	  rm -rf .venv; \
+	  for python in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python; do \
+	    if "$$python" -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; \
+	    then break; fi; \
+	    python=; \
+	  done; \
+	  if [ -z "$$python" ]; then \
+	    echo "No Python from 3.11 to 3.13 with venv was found. Install one (on Debian and Ubuntu also" \
+	      "python3-venv), or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; \
+	  fi; \
+	  "$$python" -m venv .venv; \
+	fi; \
+	rm -f .venv/made-from; mkdir -p "$$HOME"; \
+	echo "Installing requirements.lock into .venv; the first time this takes some minutes and 8 GB of disk."; \
+	$(PIP) install --requirement requirements.lock; \
+	$(PIP) install --no-deps --no-build-isolation --editable .; \
+	[ -e .git ] || grep -qs no_scm .dvc/config.local || .venv/bin/python -m dvc config --local core.no_scm true; \
+	made_from > .venv/made-from

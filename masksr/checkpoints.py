@@ -1,0 +1,69 @@
+"""Checkpoints that survive a killed process, a full disk and a flipped bit.
+
+A checkpoint is written beside its final name, flushed and renamed, with its sha256 in the name of the file: what bears a
+name is whole. The last two are kept, so a damaged one costs the steps since the one before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from masksr.errors import MasksrError
+
+_NAME = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.pt")
+_KEPT = 2
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write ``path`` whole or not at all. Raises MasksrError when the disk refuses, naming the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise MasksrError(
+            f"{path} could not be written ({error.strerror}); free some space or fix the rights of {path.parent}, "
+            "then run the same command again: it goes on from the last checkpoint"
+        ) from None
+
+
+def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Add the checkpoint of ``step`` to ``folder`` and drop all but the newest two.
+
+    state: tensors, numbers, text and containers of them (it is read back with ``weights_only``).
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    path = folder / f"step-{step:08d}-{hashlib.sha256(content).hexdigest()[:16]}.pt"
+    write_atomic(path, content)
+    for old in _found(folder)[:-_KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_last(folder: Path, device: torch.device) -> dict[str, Any] | None:
+    """The newest whole checkpoint of ``folder``, or None. A damaged one is named and set aside for the one before."""
+    for path in reversed(_found(folder)):
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest()[:16] == _NAME.fullmatch(path.name)[2]:
+            return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        print(f"{path.name} is damaged (its sha256 differs from its name); using the checkpoint before it", flush=True)
+        path.rename(path.with_suffix(".damaged"))
+    return None
+
+
+def _found(folder: Path) -> list[Path]:
+    return sorted((p for p in folder.glob("step-*.pt") if _NAME.fullmatch(p.name)), key=lambda p: p.name)

@@ -1,0 +1,45 @@
+"""Where a training computes, and in which precision."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Literal
+
+import torch
+
+from masksr.errors import MasksrError
+from masksr.steps import Autocast
+
+
+def choose_device(wanted: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
+    """The device ``train.device`` asks for; ``auto`` prefers cuda, then mps, then cpu.
+
+    Raises MasksrError when the device asked for is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        wanted = next(name for name, yes in there.items() if yes)  # type: ignore[assignment]
+    elif not there[wanted]:
+        raise MasksrError(f"train.device: {wanted} is not available on this machine; use auto or cpu")
+    return torch.device(wanted)
+
+
+def make_deterministic(device: torch.device) -> None:
+    """The same seed gives the same bits on the same machine. A CPU already does; cuDNN has to be told."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def autocast(device: torch.device, precision: Literal["fp32", "bf16"]) -> Autocast:
+    """A factory of contexts in which the networks compute in ``precision``; losses stay in fp32."""
+    return partial(torch.autocast, device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def describe(device: torch.device) -> str:
+    """The hardware in words, for provenance: ``NVIDIA H100 80GB HBM3`` or ``CPU, 2 threads``."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type.upper()}, {torch.get_num_threads()} threads"

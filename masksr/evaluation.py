@@ -1,0 +1,124 @@
+"""Scores of a generator on test sets: every variant under the same protocol, one row per image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from masksr import devices
+from masksr.bicubic import imresize
+from masksr.build import load_generator
+from masksr.checkpoints import write_atomic
+from masksr.images import to_image, to_tensor
+from masksr.packs import Pack
+from masksr.params import Params
+from masksr.paths import Paths
+from masksr.quality import score_many
+from masksr.quality.weights import QualityWeights, load_weights
+
+COLUMNS = ["model", "mask", "seed", "set", "image", "niqe", "ma", "pi", "psnr", "ssim", "rmse"]
+COLUMNS += ["niqe_weights", "ma_weights", "problem"]
+
+Upscale = Callable[[Pack, int], np.ndarray]  # (pack, image number) -> (H, W, 3) uint8, four times the LR image
+
+
+def with_generator(generator: nn.Module, device: torch.device) -> Upscale:
+    """Super-resolution of a whole image at once, in fp32."""
+    generator.to(device).eval()
+
+    @torch.inference_mode()
+    def upscale(pack: Pack, number: int) -> np.ndarray:
+        lr = to_tensor(pack.lr(number, 4), generator.pixel_range).to(device)
+        return to_image(generator(lr)[0].cpu(), generator.pixel_range)
+
+    return upscale
+
+
+def with_bicubic(pack: Pack, number: int) -> np.ndarray:
+    """The lower end of the scale: MATLAB's bicubic enlargement."""
+    return imresize(pack.lr(number, 4), 4)
+
+
+def the_truth(pack: Pack, number: int) -> np.ndarray:
+    """The upper end of the scale: the HR image itself."""
+    return pack.hr(number)
+
+
+def evaluate(
+    who: dict[str, str | int], upscale: Upscale, packs: dict[str, Pack], weights: QualityWeights
+) -> pd.DataFrame:
+    """Score one upscaler on every image of every set: a table with ``COLUMNS``.
+
+    who: what stands in the columns model, mask and seed.
+    """
+    rows = []
+    workers = os.cpu_count() or 1
+    for name, pack in packs.items():
+        numbers = range(len(pack))
+        for first in tqdm(range(0, len(numbers), 8 * workers), desc=f"{who['model']}, {name}", leave=False):
+            chunk = numbers[first : first + 8 * workers]  # bounded: images of 2K are 10 MB each
+            images = [upscale(pack, number) for number in chunk]
+            scores = score_many(images, [pack.hr(number) for number in chunk], weights, workers=workers)
+            rows += [
+                who | {"set": name, "image": pack.names[number]} | asdict(score)
+                for number, score in zip(chunk, scores, strict=True)
+            ]
+    return pd.DataFrame(rows)[COLUMNS]
+
+
+def evaluate_generator(params: Params, paths: Paths, folder: Path, model: str, mask: str, seed: int) -> pd.DataFrame:
+    """Score the generator in ``folder`` and write quality.csv beside it."""
+    device = devices.choose_device(params.train.device)
+    upscale = with_generator(load_generator(folder / "generator.safetensors"), device)
+    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths))
+    return write_quality(table, folder / "quality.csv")
+
+
+def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
+    """Score what the variants are compared with: HR, bicubic, and each model before its GAN training."""
+    device = devices.choose_device(params.train.device)
+
+    def upscalers() -> Iterator[tuple[str, str, int, Upscale]]:
+        yield "HR", "none", 0, the_truth
+        yield "bicubic", "none", 0, with_bicubic
+        for model in params.table1.models:
+            for seed in params.table1.seeds:
+                start = load_generator(paths.start(model, seed) / "generator.safetensors")
+                yield model, "start", seed, with_generator(start, device)
+
+    protocol = _protocol(params, paths)
+    tables = [
+        evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *protocol)
+        for model, mask, seed, upscale in upscalers()
+    ]
+    return write_quality(pd.concat(tables, ignore_index=True), paths.ends / "quality.csv")
+
+
+def write_quality(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    write_atomic(path, table.to_csv(index=False, float_format="%.10g").encode())
+    return table
+
+
+def describe_test_sets(params: Params, paths: Paths) -> pd.DataFrame:
+    """A row for each test set: what it is, how many images, how many pixels, whose LR images."""
+    rows = []
+    for name in params.data.test:
+        manifest = (pack := Pack(paths.set(name))).manifest
+        megapixels = sum(image["height"] * image["width"] for image in manifest["images"]) / 1e6
+        official = sum(image["lr_x4"] == "official" for image in manifest["images"])
+        rows.append({"set": name, "what": manifest["title"], "images": len(pack), "HR megapixels": round(megapixels, 2)})
+        rows[-1] |= {"official LR images": official, "digest": pack.digest[:12]}
+    return pd.DataFrame(rows).set_index("set")
+
+
+def _protocol(params: Params, paths: Paths) -> tuple[dict[str, Pack], QualityWeights]:
+    packs = {name: Pack(paths.set(name)) for name in params.data.test}
+    return packs, load_weights(paths.weights / "quality")

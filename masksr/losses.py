@@ -1,0 +1,112 @@
+"""The parts of equations 10-12: GAN terms, the VGG54 distance, total variation. L1 is torch's own ``l1_loss``.
+
+Logits are those of the discriminator for real (HR) and fake (SR) images; D(x) below is a logit, s the sigmoid, E the
+mean over the batch. With BCE(x, 1) = -log s(x) = softplus(-x) and BCE(x, 0) = -log(1 - s(x)) = softplus(x) every term
+is written in softplus, which stays finite for any logit. Everything is computed in float32, under autocast too.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.functional import softplus
+
+GanType = Literal["relativistic_average", "relativistic_pairwise", "standard"]
+Distance = Literal["l1", "mse"]
+
+
+def generator_loss(kind: GanType, real: Tensor, fake: Tensor, focal_gamma: float = 0.0) -> Tensor:
+    """The GAN term of the generator: a scalar from the logits ``real`` and ``fake``, (B, 1) each.
+
+    ``relativistic_average`` (ESRGAN)::
+
+        (E[BCE(D(real) - E[D(fake)], 0)] + E[BCE(D(fake) - E[D(real)], 1)]) / 2
+
+    ``relativistic_pairwise`` (PESR), with p = s(D(fake) - D(real)) and the focal weight of ``focal_gamma``, which eases
+    the pairs that already deceive; it carries gradient, as it did in the PyTorch that PESR was written for::
+
+        E[-(1 - p)^focal_gamma log p]
+
+    ``standard`` (EDSR)::
+
+        E[BCE(D(fake), 1)]
+
+    No gradient flows to ``real``. Raises ValueError where the shapes differ, or for a focal_gamma with another kind.
+    """
+    _check(kind, real, fake)
+    if focal_gamma and kind != "relativistic_pairwise":
+        raise ValueError(f"focal_gamma belongs to relativistic_pairwise, not to {kind}")
+    real, fake = _float32(real.detach()), _float32(fake)
+    if kind == "relativistic_average":
+        return (softplus(real - fake.mean()).mean() + softplus(real.mean() - fake).mean()) / 2
+    if kind == "relativistic_pairwise":
+        lead = fake - real
+        focal = torch.exp(-focal_gamma * softplus(lead))  # (1 - p)^gamma = s(-lead)^gamma, whose power underflows
+        return (focal * softplus(-lead)).mean()
+    return softplus(-fake).mean()
+
+
+def discriminator_loss(kind: GanType, real: Tensor, fake: Tensor) -> Tensor:
+    """The loss of the discriminator: a scalar from the logits ``real`` and ``fake``, (B, 1) each.
+
+    ``relativistic_average`` (ESRGAN); each mean is a constant, as in BasicSR, which trains the two halves apart::
+
+        (E[BCE(D(real) - E[D(fake)], 1)] + E[BCE(D(fake) - E[D(real)], 0)]) / 2
+
+    ``relativistic_pairwise`` (PESR)::
+
+        E[BCE(D(real) - D(fake), 1)]
+
+    ``standard`` (EDSR)::
+
+        E[BCE(D(real), 1)] + E[BCE(D(fake), 0)]
+
+    Raises ValueError where the shapes differ.
+    """
+    _check(kind, real, fake)
+    real, fake = _float32(real), _float32(fake)
+    if kind == "relativistic_average":
+        return (softplus(fake.mean().detach() - real).mean() + softplus(fake - real.mean().detach()).mean()) / 2
+    if kind == "relativistic_pairwise":
+        return softplus(fake - real).mean()
+    return softplus(-real).mean() + softplus(fake).mean()
+
+
+def vgg54_distance(features_sr: Tensor, features_hr: Tensor, kind: Distance) -> Tensor:
+    """The mean absolute (ESRGAN) or squared (PESR, EDSR) difference of two (B, C, h, w) maps of conv5_4: a scalar.
+
+    Raises ValueError where the shapes differ.
+    """
+    if kind not in ("l1", "mse"):
+        raise ValueError(f"unknown distance: {kind!r}")
+    _same_shape("features", features_sr, features_hr)
+    distance = F.l1_loss if kind == "l1" else F.mse_loss
+    return distance(_float32(features_sr), _float32(features_hr))
+
+
+def total_variation(image: Tensor) -> Tensor:
+    """Equation 11's TV: absolute differences of neighbouring pixels, summed over batch, channels and pixels: a scalar.
+
+    image: (B, C, H, W). A sum, as in PESR, so it grows with the patch, the batch and the pixel range; the weight 1e-6
+    is meant for that.
+    """
+    image = _float32(image)
+    return image.diff(dim=-1).abs().sum() + image.diff(dim=-2).abs().sum()
+
+
+def _check(kind: GanType, real: Tensor, fake: Tensor) -> None:
+    if kind not in ("relativistic_average", "relativistic_pairwise", "standard"):
+        raise ValueError(f"unknown kind of GAN: {kind!r}")
+    _same_shape("logits of real and fake", real, fake)
+
+
+def _same_shape(what: str, a: Tensor, b: Tensor) -> None:
+    if a.shape != b.shape:  # (B,) and (B, 1) would broadcast to every pair
+        raise ValueError(f"{what} must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+
+
+def _float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))

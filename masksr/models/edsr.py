@@ -1,0 +1,118 @@
+"""EDSR and PESR: one trunk of residual blocks without batch normalisation, under two sets of public key names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from masksr.errors import MasksrError
+from masksr.models.layers import conv3x3, in_full_precision
+from masksr.models.weights import load_state
+
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB, of DIV2K's 800 training images, in [0, 1]
+
+
+def mean_shift(sign: int) -> nn.Conv2d:
+    """Adds ``sign`` times DIV2K's mean colour: (B, 3, H, W) in [0, 255] to the same.
+
+    A frozen 1x1 convolution, because public checkpoints hold it as one. PESR's public code meant to freeze it too but
+    trained it; its checkpoints load all the same and keep the values they were trained to.
+    """
+    shift = nn.Conv2d(3, 3, kernel_size=1)
+    with torch.no_grad():
+        shift.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
+        shift.bias.copy_(sign * 255 * torch.tensor(DIV2K_MEAN))
+    for parameter in shift.parameters():
+        parameter.requires_grad = False
+    return shift
+
+
+class ResBlock(nn.Module):
+    """Convolution, ReLU, convolution, scaled by ``res_scale`` and added to the input (B, n_feats, H, W)."""
+
+    def __init__(self, n_feats: int, res_scale: float) -> None:
+        super().__init__()
+        self.body = nn.Sequential(conv3x3(n_feats, n_feats), nn.ReLU(inplace=True), conv3x3(n_feats, n_feats))
+        self.res_scale = res_scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.add(x, self.body(x), alpha=self.res_scale)
+
+
+def residual_trunk(n_resblocks: int, n_feats: int, res_scale: float) -> nn.Sequential:
+    """The residual blocks and one closing convolution; the caller adds the outer shortcut."""
+    return nn.Sequential(*(ResBlock(n_feats, res_scale) for _ in range(n_resblocks)), conv3x3(n_feats, n_feats))
+
+
+def sub_pixel_steps(n_feats: int, scale: int) -> list[nn.Module]:
+    """Convolution and pixel shuffle, once by 2 or 3, or twice by 2. (B, n_feats, H, W) to ``scale`` times H and W."""
+    if scale not in (2, 3, 4):
+        raise MasksrError(f"EDSR upscales by 2, 3 or 4, not by {scale}")
+    steps = (2, 2) if scale == 4 else (scale,)
+    return [layer for s in steps for layer in (conv3x3(n_feats, s * s * n_feats), nn.PixelShuffle(s))]
+
+
+class EDSR(nn.Module):
+    """EDSR (Lim et al., CVPR Workshops 2017), with the key names of EDSR-PyTorch.
+
+    LR image (B, 3, H, W) in [0, 255] to SR image (B, 3, scale H, scale W) in about [0, 255], float32 under autocast
+    too. The defaults are the published x4 network, 43 M parameters. Raises MasksrError for a scale other than 2, 3, 4.
+    """
+
+    pixel_range = 255.0
+
+    def __init__(self, n_resblocks: int = 32, n_feats: int = 256, res_scale: float = 0.1, scale: int = 4) -> None:
+        super().__init__()
+        self.scale = scale
+        self.sub_mean = mean_shift(-1)
+        self.head = nn.Sequential(conv3x3(3, n_feats))
+        self.body = residual_trunk(n_resblocks, n_feats, res_scale)
+        self.tail = nn.Sequential(nn.Sequential(*sub_pixel_steps(n_feats, scale)), conv3x3(n_feats, 3))
+        self.add_mean = mean_shift(+1)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        x = self.head(in_full_precision(self.sub_mean, lr))
+        x = x + self.body(x)
+        upsample, to_rgb = self.tail
+        return in_full_precision(self.add_mean, in_full_precision(to_rgb, upsample(x)))
+
+
+class PESR(nn.Module):
+    """PESR's generator (Vu et al., ECCV Workshops 2018): EDSR's x4 network under PESR's key names.
+
+    LR image (B, 3, H, W) in [0, 255] to SR image (B, 3, 4H, 4W) in about [0, 255], float32 under autocast too.
+    """
+
+    pixel_range = 255.0
+    scale = 4
+
+    def __init__(self, depth: int = 32, num_channels: int = 256, res_scale: float = 0.1) -> None:
+        super().__init__()
+        self.sub_mean = mean_shift(-1)
+        self.embed = conv3x3(3, num_channels)
+        self.body = residual_trunk(depth, num_channels, res_scale)
+        self.upsample = nn.Sequential(*sub_pixel_steps(num_channels, self.scale), conv3x3(num_channels, 3))
+        self.add_mean = mean_shift(+1)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        x = self.embed(in_full_precision(self.sub_mean, lr))
+        x = x + self.body(x)
+        upsample, to_rgb = self.upsample[:-1], self.upsample[-1]
+        return in_full_precision(self.add_mean, in_full_precision(to_rgb, upsample(x)))
+
+
+def transfer_body(source: nn.Module | Mapping[str, Tensor], target: nn.Module) -> None:
+    """Copy everything but the tail from ``source`` (a network or its state dict) into ``target``.
+
+    That is how EDSR goes from x2 to x4: ``target`` keeps the fresh tail it was made with. Raises MasksrError, and
+    leaves ``target`` as it was, where the two differ outside the tail or ``target`` has no tail (RRDBNet, PESR).
+    """
+    tail = {key: value for key, value in target.state_dict().items() if key.startswith("tail.")}
+    if not tail:
+        name = type(target).__name__
+        raise MasksrError(f"{name} has no tail to exchange and so keeps its scale; only EDSR starts from another scale")
+    weights = source.state_dict() if isinstance(source, nn.Module) else source
+    body = {key: value for key, value in weights.items() if not key.startswith("tail.")}
+    load_state(target, body | tail, "the network to start from")

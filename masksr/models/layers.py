@@ -1,0 +1,24 @@
+"""What the networks of this package share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def conv3x3(channels_in: int, channels_out: int, *, stride: int = 1, bias: bool = True) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the size, or halves it with ``stride=2``."""
+    return nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=bias)
+
+
+def in_full_precision(layer: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
+    """``layer(x)`` in the precision of the layer's weights, under autocast too.
+
+    For the first and last layers of a network: bfloat16 has 8 significant bits, so near white its steps are one grey
+    level of 255 wide.
+    """
+    device = x.device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return layer(x)
+    with torch.autocast(device, enabled=False):
+        return layer(x.to(layer.weight.dtype))

@@ -1,0 +1,96 @@
+"""VGG19 up to conv5_4: the eyes of the perceptual loss (equations 10-12, "VGG54")."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from masksr.models.layers import conv3x3
+from masksr.models.weights import load_state, read_weights
+
+STAGES = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels and convolutions before each pooling
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0, 1], as torchvision's VGG19 expects it
+IMAGENET_STD = (0.229, 0.224, 0.225)
+SMALLEST = 16  # pixels: four poolings before conv5_4
+
+
+class VGG19Features(nn.Module):
+    """VGG19 (Simonyan and Zisserman, ICLR 2015) from the image to conv5_4, before its ReLU; frozen.
+
+    RGB image (B, 3, H, W) in [0, 1], at least 16 pixels a side, to features (B, 512 ``width``, H // 16, W // 16). The
+    gradient reaches the image, never the weights. ImageNet's normalisation is inside. Keys are torchvision's
+    ``features.N.weight`` and ``features.N.bias``. ``width`` scales every channel count, to a multiple of 4.
+
+    Make one with ``load_vgg19`` or ``random_vgg19``. Raises ValueError for a width that is not positive and for an
+    image that is too small.
+    """
+
+    def __init__(self, width: float = 1.0) -> None:
+        super().__init__()
+        if not width > 0:
+            raise ValueError(f"width must be positive, got {width}")
+        last = _multiple_of_4(512 * width)
+        layers, channels_in = [], 3
+        for channels, convolutions in STAGES:
+            channels_out = _multiple_of_4(channels * last / 512)  # so that the last layer's width tells all others
+            for _ in range(convolutions):
+                layers += [conv3x3(channels_in, channels_out), nn.ReLU(inplace=True)]
+                channels_in = channels_out
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers[:-2])  # conv5_4 is last: neither its ReLU nor the fifth pooling
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        for parameter in self.parameters():
+            parameter.requires_grad = False
+        self.eval()
+
+    def forward(self, image: Tensor) -> Tensor:
+        if min(image.shape[-2:]) < SMALLEST:
+            raise ValueError(f"VGG19 needs images of at least {SMALLEST} pixels a side, got {tuple(image.shape)}")
+        return self.features((image - self.mean) / self.std)
+
+
+def load_vgg19(path: str | Path) -> VGG19Features:
+    """VGG19 with the weights of a torchvision ``.pth`` or of a ``.safetensors`` with the same keys.
+
+    Weights of the classifier are ignored, float16 becomes float32. A saved ``random_vgg19`` loads too: the width is
+    read from conv5_4. Raises MasksrError where the file is missing, cannot be read or has other keys.
+
+    The loss weights of equations 10-12 suit torchvision's own training of VGG19. Oxford's original weights give far
+    larger features: an L1 distance of 13 between bicubic and HR patches, where public logs of ESRGAN show 1 to 2.
+    """
+    weights = {
+        key: value
+        for key, value in read_weights(path).items()
+        if not key.startswith(("classifier.", "pre_logits.", "head."))  # torchvision's and timm's names
+    }
+    conv5_4 = weights.get("features.34.weight")
+    network = _vgg19(1.0 if conv5_4 is None else conv5_4.shape[0] / 512)
+    load_state(network, weights, str(path))
+    return network
+
+
+def random_vgg19(width: float, seed: int) -> VGG19Features:
+    """A stand-in where ImageNet's weights are out of reach: VGG19's layers at random, the same for the same seed.
+
+    He's initialisation, in which activations keep their size from layer to layer; torch's global random numbers are
+    left alone. Its features are no perceptual metric; they let the whole pipeline run.
+    """
+    network = _vgg19(width)
+    rng = torch.Generator().manual_seed(seed)
+    for layer in network.features:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=rng)
+            nn.init.zeros_(layer.bias)
+    return network
+
+
+def _multiple_of_4(channels: float) -> int:
+    return max(4, 4 * round(channels / 4))
+
+
+def _vgg19(width: float) -> VGG19Features:
+    with torch.random.fork_rng(devices=[]):  # making layers draws weights that are overwritten at once
+        return VGG19Features(width)

@@ -1,0 +1,199 @@
+"""A data set as one memory-mapped array per resolution: what training and evaluation read instead of picture files.
+
+A pack is a folder:
+
+    hr.npy           all HR images, row by row, one after the other: 1-D uint8
+    lr_x2.npy        their LR images in the same order; image i begins at a quarter of its offset in hr.npy
+    lr_x4.npy        likewise, at a sixteenth
+    manifest.json    what the set is, and of each image the name, the size, the offset and checksums of the pixels
+
+The same pictures give the same bytes everywhere, so checksums tell what a network was trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masksr.bicubic import imresize
+from masksr.errors import MasksrError
+from masksr.registry import SetSpec, find_set
+from masksr.sources import SCALE, Source, find_images, load_image
+
+FORMAT = 1  # of the manifest; raise it when older packs can no longer be read
+SCALES = (2, 4)  # both divide SCALE, to which HR is cut: the LR of an image then begins at its offset / scale^2
+
+
+class Pack:
+    """A pack on disk, opened. Raises MasksrError when something is missing, truncated or of another format."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.manifest = _read_manifest(self.folder)
+        self._images: list[dict[str, Any]] = self.manifest["images"]
+        self.names: list[str] = [image["name"] for image in self._images]
+        self.scales: tuple[int, ...] = tuple(self.manifest["scales"])
+        total = sum(3 * image["height"] * image["width"] for image in self._images)
+        self._arrays = {
+            scale: _open_array(self.folder / f"{_key(scale)}.npy", total // scale**2) for scale in (1, *self.scales)
+        }
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __reduce__(self) -> tuple[type[Pack], tuple[Path]]:
+        return Pack, (self.folder,)  # a worker process opens the files again instead of being sent their content
+
+    def hr(self, index: int) -> NDArray[np.uint8]:
+        """The HR image, (H, W, 3) uint8: a read-only view of the file, no copy."""
+        return self._view(index, 1)
+
+    def lr(self, index: int, scale: int = 4) -> NDArray[np.uint8]:
+        """The LR image, (H/scale, W/scale, 3) uint8: a read-only view of the file, no copy."""
+        if scale not in self.scales:
+            held = " and ".join(f"x{held}" for held in self.scales)
+            raise MasksrError(f"{self.folder}: holds LR images at {held}, not at x{scale}; build the pack with it")
+        return self._view(index, scale)
+
+    @property
+    def digest(self) -> str:
+        """64 hex digits that stand for the pixels, sizes, names and order of the images, and nothing else."""
+        content = [[image[key] for key in ("name", "height", "width", "sha256")] for image in self._images]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def verify(self) -> None:
+        """Read everything and compare the checksums. Raises MasksrError that names the first image that differs."""
+        for scale in (1, *self.scales):
+            for index, image in enumerate(self._images):
+                if _sha256(self._view(index, scale)) != image["sha256"][_key(scale)]:
+                    raise MasksrError(
+                        f"{self.folder}: {image['name']} in {_key(scale)}.npy is not what was packed; build it again"
+                    )
+
+    def _view(self, index: int, scale: int) -> NDArray[np.uint8]:
+        image = self._images[index]
+        height, width, begin = image["height"] // scale, image["width"] // scale, image["offset"] // scale**2
+        return self._arrays[scale][begin : begin + 3 * height * width].reshape(height, width, 3)
+
+
+def build_pack(
+    spec: SetSpec | str,
+    folder: Path | str,
+    *,
+    scales: tuple[int, ...] = SCALES,
+    data_folder: Path | str | None = None,
+    limit: int | None = None,
+) -> Pack:
+    """Make the pack of a data set in ``folder``, in place of a pack that is there.
+
+    It is written beside ``folder`` and moved there once complete: nothing half-made can be taken for a pack.
+    spec: a data set or its name in data/registry.yaml; data_folder and limit: see ``sources.find_images``. HR is cut to
+    sides that are multiples of 4; LR x4 is the official one where the set has it, every other LR is made by imresize.
+    Raises MasksrError for all that can be wrong with the pictures, when the disk has too little room, and when
+    ``folder`` holds something that is not a pack.
+    """
+    if not scales or not set(scales) <= set(SCALES):
+        raise ValueError(f"scales must be some of {SCALES}, not {scales}")
+    spec = find_set(spec) if isinstance(spec, str) else spec
+    folder = Path(folder)
+    if folder.exists() and not (folder.is_dir() and ((folder / "manifest.json").exists() or not os.listdir(folder))):
+        raise MasksrError(f"{folder}: exists and is not a pack; name another folder, or remove it")
+    sources = find_images(spec, data_folder, limit=limit)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+        unfinished.mkdir()
+        try:
+            _write(unfinished, spec, sources, tuple(sorted(scales)))
+            if folder.exists():
+                os.rename(folder, unfinished / "replaced")
+                os.rename(unfinished, folder)
+                shutil.rmtree(folder / "replaced")
+            else:
+                os.rename(unfinished, folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    except OSError as error:
+        raise MasksrError(f"{folder}: the pack cannot be written ({error.strerror or error})") from None
+    return Pack(folder)
+
+
+def _write(folder: Path, spec: SetSpec, sources: list[Source], scales: tuple[int, ...]) -> None:
+    total = sum(3 * (a - a % SCALE) * (b - b % SCALE) for a, b in (source.sides for source in sources))
+    sizes = {scale: total // scale**2 for scale in (1, *scales)}
+    _check_disk(folder, sum(sizes.values()))
+    images: list[dict[str, Any]] = []
+    offset = 0
+    with ExitStack() as stack:
+        files = {scale: stack.enter_context((folder / f"{_key(scale)}.npy").open("wb")) for scale in sizes}
+        for scale, file in files.items():
+            header = {"descr": "|u1", "fortran_order": False, "shape": (sizes[scale],)}
+            np.lib.format.write_array_header_1_0(file, header)
+        for source in sources:
+            picture = load_image(source)
+            pixels = {1: picture.hr, SCALE: picture.lr_x4}
+            pixels |= {scale: imresize(picture.hr, 1 / scale) for scale in scales if scale not in pixels}
+            image = {
+                "name": source.name,
+                "height": picture.hr.shape[0],
+                "width": picture.hr.shape[1],
+                "offset": offset,
+                "lr_x4": "official" if picture.official else "masksr",
+                "lr_x4_difference": picture.difference,  # official LR against ours: the largest, in levels
+                "sha256": {_key(scale): _sha256(pixels[scale]) for scale in files},
+            }
+            images.append(image)
+            for scale, file in files.items():
+                file.write(pixels[scale].data)
+            offset += picture.hr.size
+    if offset != total:
+        raise MasksrError(f"{spec.name}: its pictures changed while they were read; build the pack again")
+    about = {key: getattr(spec, key) for key in ("title", "citation", "licence", "origin")}
+    manifest = {"format": FORMAT, "set": spec.name, **about, "scales": scales, "images": images}
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def _key(scale: int) -> str:
+    return "hr" if scale == 1 else f"lr_x{scale}"
+
+
+def _sha256(pixels: NDArray[np.uint8]) -> str:
+    return hashlib.sha256(pixels.data).hexdigest()
+
+
+def _check_disk(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise MasksrError(f"{folder.parent}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; make room")
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MasksrError(f"{folder}: no pack is here (manifest.json is missing); build it first") from None
+    except (OSError, ValueError) as error:
+        raise MasksrError(f"{path}: cannot be read ({error}); build the pack again") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise MasksrError(f"{path}: not a manifest of format {FORMAT}; build the pack again")
+    return manifest
+
+
+def _open_array(path: Path, size: int) -> NDArray[np.uint8]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        raise MasksrError(f"{path}: is missing, truncated or damaged; build the pack again") from None
+    if array.dtype != np.uint8 or array.shape != (size,) or path.stat().st_size != array.offset + size:
+        raise MasksrError(f"{path}: does not have the size its manifest gives; build the pack again")
+    return np.asarray(array)  # the plain array: slicing a memmap costs several times as much

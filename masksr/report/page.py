@@ -1,0 +1,130 @@
+"""Sections to one page."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from masksr.report import markdown, notebooks
+from masksr.report.cells import Rendered, render
+from masksr.report.clean import fragment
+from masksr.report.links import Links, anchor_of, unique
+from masksr.report.notebooks import Section
+
+
+@dataclass(frozen=True)
+class _Entry:
+    section: Section
+    anchor: str
+    level: int  # of its heading
+    content: Rendered
+
+
+def build_report(
+    sections: Sequence[Section],
+    output: Path,
+    *,
+    title: str,
+    subtitle: str,
+    facts: Mapping[str, str],
+    abstract: str | None = None,
+    notice: str = "",
+) -> None:
+    """Join executed notebooks to one HTML page at ``output`` that loads nothing and runs nothing.
+
+    subtitle, notice, abstract: markdown. The notice stands above everything else, such as what a small profile cannot
+    show; without an abstract, the first markdown cell of the first section serves as one.
+    facts: the footer, such as ``provenance.footer_facts`` gives.
+    The same inputs give the same bytes. Raises MasksrError for a notebook that is missing, was not executed or holds
+    an error; nothing is written then.
+    """
+    if not sections:
+        raise ValueError("a report needs at least one section")
+    loaded = [(section, notebooks.load(section)) for section in sections]  # every error before the work
+    anchors = {"abstract", "notice", "subtitle", "contents", "facts"}
+    entries = []
+    for number, (section, notebook) in enumerate(loaded):
+        anchor = unique(anchor_of(section.anchor or section.notebook.stem), anchors)
+        level = 3 if section.group else 2
+        take_lead = number == 0 and abstract is None
+        entries.append(_Entry(section, anchor, level, render(section, notebook, anchor, level, take_lead=take_lead)))
+    links = Links()
+    for entry in entries:
+        links.add_section(entry.anchor, entry.section.notebook.stem, (h.id for h in entry.content.headings))
+    lead = entries[0].content.lead if abstract is None else _markdown(abstract, "abstract")
+    page = _template().render(
+        title=title,
+        subtitle=Markup(re.sub(r"^<p>(.*)</p>$", r"\1", _markdown(subtitle, "subtitle"), flags=re.DOTALL)),
+        notice=Markup(links.rewrite(_markdown(notice, "notice"), "notice")),
+        abstract=Markup(links.rewrite(lead, entries[0].anchor if abstract is None else "abstract")),
+        groups=[
+            {
+                "title": group,
+                "anchor": unique(anchor_of(group), anchors) if group else "",
+                "sections": [_for_template(entry, links) for entry in members],
+            }
+            for group, members in _grouped(entries)
+        ],
+        facts=facts,
+        style=Markup(_resource("style.css")),
+    )
+    _write(output, page)
+
+
+def _for_template(entry: _Entry, links: Links) -> dict[str, Any]:
+    content = entry.content
+    return {
+        "title": Markup(content.title),
+        "plain_title": content.plain_title,
+        "anchor": entry.anchor,
+        "level": entry.level,
+        "open": entry.section.open,
+        "summary": entry.section.summary,
+        "parameters": {k: v if isinstance(v, str) else repr(v) for k, v in content.parameters.items()},
+        "headings": [heading for heading in content.headings if heading.level == entry.level + 1],
+        "body": Markup(links.rewrite(content.body, entry.anchor)),
+    }
+
+
+def _grouped(entries: Iterable[_Entry]) -> list[tuple[str, list[_Entry]]]:
+    """Neighbours of one group together; a section without a group stands alone."""
+    groups: list[tuple[str, list[_Entry]]] = []
+    for entry in entries:
+        if groups and entry.section.group and groups[-1][0] == entry.section.group:
+            groups[-1][1].append(entry)
+        else:
+            groups.append((entry.section.group, [entry]))
+    return groups
+
+
+def _markdown(source: str, prefix: str) -> str:
+    return str(fragment(markdown.to_html(source, folder=Path()), prefix)).strip() if source else ""
+
+
+def _resource(name: str) -> str:
+    return (files("masksr.report") / name).read_text(encoding="utf-8")
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment.undefined = jinja2.StrictUndefined
+    return environment.from_string(_resource("template.html.j2"))
+
+
+def _write(output: Path, page: str) -> None:
+    """All of the page or nothing: a browser never shows half of a report."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(page, encoding="utf-8", newline="\n")
+        os.replace(unfinished, output)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,36 @@
+"""PSNR-Y on a few fixed patches of the validation set: the pulse of a training, never a reason to choose a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from masksr.bicubic import imresize
+from masksr.images import to_image
+from masksr.packs import Pack
+from masksr.patches import validation_patches
+from masksr.quality.fidelity import psnr
+
+
+class Validation:
+    """The fixed patches, LR of ``lr_size`` pixels at ``scale``, and the mean PSNR-Y in dB of what is made of them."""
+
+    def __init__(self, pack: Pack, *, lr_size: int, scale: int, count: int) -> None:
+        self.scale = scale
+        self._lr, hr = validation_patches(pack, lr_size=lr_size, scale=scale, count=count)
+        self._truth = list(hr.permute(0, 2, 3, 1).numpy())
+
+    @torch.inference_mode()
+    def of_generator(self, generator: nn.Module) -> float:
+        """The generator is left in the mode and on the device it was."""
+        device, training = next(generator.parameters()).device, generator.training
+        sr = generator.eval()(self._lr.to(device).float() * (generator.pixel_range / 255)).cpu()
+        generator.train(training)
+        return self._mean([to_image(patch, generator.pixel_range) for patch in sr])
+
+    def of_bicubic(self) -> float:
+        return self._mean([imresize(patch, self.scale) for patch in self._lr.permute(0, 2, 3, 1).numpy()])
+
+    def _mean(self, images: list[np.ndarray]) -> float:
+        return float(np.mean([psnr(image, truth) for image, truth in zip(images, self._truth, strict=True)]))

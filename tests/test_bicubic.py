@@ -1,0 +1,134 @@
+"""imresize: published LR images bit for bit, an independent formula in exact arithmetic, and invariants."""
+
+import math
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from masksr.bicubic import imresize
+
+EXACT_SCALES = [0.25, 0.5, 2, 4]
+
+
+def random_image(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", ["Set5", "Set14", "BSD100", "Urban100"])
+def test_the_benchmarks_lr_images_bit_for_bit(name):
+    if "MASKSR_DATA" not in os.environ:
+        pytest.skip("MASKSR_DATA is not set: no benchmark images to compare with")
+    folder = Path(os.environ["MASKSR_DATA"]) / "test" / name
+    files = sorted(folder.glob("HR/*.png"))
+    assert files, f"no images in {folder}"
+    for file in files:
+        hr, lr = (np.asarray(Image.open(folder / kind / file.name)) for kind in ("HR", "LR_x4"))
+        hr = hr[: hr.shape[0] // 4 * 4, : hr.shape[1] // 4 * 4]
+        np.testing.assert_array_equal(imresize(hr, 0.25), lr, err_msg=file.name)
+
+
+def cubic(x: Fraction) -> Fraction:
+    x = abs(x)
+    if x <= 1:
+        return Fraction(3, 2) * x**3 - Fraction(5, 2) * x**2 + 1
+    return -Fraction(1, 2) * x**3 + Fraction(5, 2) * x**2 - 4 * x + 2 if x < 2 else Fraction(0)
+
+
+def resize_line(line: list[int], scale: Fraction) -> list[int]:
+    """One line of pixels, an output pixel at a time, in fractions: pixel i covers [i, i + 1)."""
+    stretch = min(scale, Fraction(1))
+    result = []
+    for i in range(math.ceil(scale * len(line))):
+        centre = (i + Fraction(1, 2)) / scale - Fraction(1, 2)
+        reach = range(math.floor(centre - 2 / stretch), math.ceil(centre + 2 / stretch) + 1)
+        weights = [cubic(stretch * (centre - j)) for j in reach]
+        value = sum(w * line[min(max(j, 0), len(line) - 1)] for w, j in zip(weights, reach, strict=True)) / sum(weights)
+        result.append(min(max(math.floor(value + Fraction(1, 2)), 0), 255))
+    return result
+
+
+def resize_slowly(image: np.ndarray, scale: Fraction) -> np.ndarray:
+    columns = np.array([resize_line(column.tolist(), scale) for column in image.T]).T  # the height first
+    return np.array([resize_line(row.tolist(), scale) for row in columns], dtype=np.uint8)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    height=st.integers(1, 14),
+    width=st.integers(1, 14),
+    scale=st.sampled_from([Fraction(1, 4), Fraction(1, 2), Fraction(2), Fraction(4), Fraction(3, 8), Fraction(5, 4)]),
+    seed=st.integers(0, 999),
+)
+def test_an_independent_formula_in_exact_arithmetic(height, width, scale, seed):
+    image = random_image(seed, height, width)
+    np.testing.assert_array_equal(imresize(image, float(scale)), resize_slowly(image, scale))
+
+
+@pytest.mark.parametrize("scale", [1 / 3, 3.0, 0.7, 1.3])
+def test_odd_scales_agree_with_the_formula_but_for_rounding(scale):
+    image = random_image(3, 17, 13)
+    slow = resize_slowly(image, Fraction(scale))
+    fast = imresize(image, scale)
+    assert np.abs(fast.astype(int) - slow).max() <= 1
+    assert (fast != slow).mean() < 0.01
+
+
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    level=st.integers(0, 255),
+    scale=st.floats(0.05, 5, allow_nan=False),
+)
+def test_constant_images_stay_constant_and_sizes_are_rounded_up(height, width, level, scale):
+    resized = imresize(np.full((height, width, 3), level, np.uint8), scale)
+    assert resized.shape == (math.ceil(scale * height), math.ceil(scale * width), 3)
+    assert (resized == level).all()
+
+
+@given(height=st.integers(1, 8), width=st.integers(1, 8), scale=st.sampled_from(EXACT_SCALES), seed=st.integers(0, 99))
+def test_flipping_before_is_flipping_after(height, width, scale, seed):
+    image = random_image(seed, 4 * height, 4 * width, 3)
+    resized = imresize(image, scale)
+    np.testing.assert_array_equal(imresize(image[::-1], scale), resized[::-1])
+    np.testing.assert_array_equal(imresize(image[:, ::-1], scale), resized[:, ::-1])
+
+
+def test_channels_are_independent_and_grey_is_one_channel():
+    image = random_image(1, 24, 20, 3)
+    for channel in range(3):
+        np.testing.assert_array_equal(imresize(image, 0.25)[..., channel], imresize(image[..., channel], 0.25))
+
+
+def test_scale_one_changes_nothing():
+    image = random_image(2, 9, 7, 3)
+    np.testing.assert_array_equal(imresize(image, 1), image)
+
+
+def test_the_input_is_left_alone_and_the_result_is_contiguous():
+    image = random_image(4, 16, 16, 3)
+    image.flags.writeable = False
+    assert imresize(image, 0.25).flags.c_contiguous
+
+
+@pytest.mark.parametrize("bad", [np.zeros((8, 8)), np.zeros((8, 8), np.int16), [[1, 2], [3, 4]]])
+def test_other_pixels_than_uint8_are_refused(bad):
+    with pytest.raises(TypeError, match="uint8"):
+        imresize(bad, 0.5)
+
+
+@pytest.mark.parametrize("shape", [(8,), (8, 8, 1), (8, 8, 4), (2, 8, 8, 3), (0, 8, 3)])
+def test_other_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match="shape"):
+        imresize(np.zeros(shape, np.uint8), 0.5)
+
+
+@pytest.mark.parametrize("scale", [0, -1, math.nan, math.inf])
+def test_impossible_scales_are_refused(scale):
+    with pytest.raises(ValueError, match="scale"):
+        imresize(np.zeros((8, 8), np.uint8), scale)

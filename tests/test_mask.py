@@ -1,0 +1,136 @@
+"""Equation 8 and its controls, checked by an independent formula and by what must hold for every image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from masksr import mask as masks
+from masksr.mask import error_mask, mask_of, what_the_discriminator_sees
+from masksr.params import Mask
+
+PAPER = {"k": 0.2, "b": 0.5, "error_range": "native", "window": 1, "per_channel": False, "apply": "both", "detach": True}
+
+
+def pair(seed: int = 0, size: int = 9, pixel_range: float = 1.0) -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    return tuple(torch.rand(2, 3, size, size + 2, generator=rng) * pixel_range for _ in range(2))
+
+
+def settings(**changes) -> Mask:
+    return Mask(**({"kind": "error"} | PAPER | changes))
+
+
+@given(k=st.floats(0, 1e4), b=st.floats(-2, 2), seed=st.integers(0, 50), window=st.sampled_from([1, 3, 5]))
+def test_it_stays_between_0_and_1(k: float, b: float, seed: int, window: int) -> None:
+    mask = error_mask(*pair(seed), k=k, b=b, window=window)
+    assert mask.shape == (2, 1, 9, 11)
+    assert (mask >= 0).all() and (mask <= 1).all()
+
+
+@given(k=st.floats(0, 10), b=st.floats(-0.5, 1), seed=st.integers(0, 50))
+def test_it_is_equation_8(k: float, b: float, seed: int) -> None:
+    sr, hr = pair(seed)
+    error = ((sr.double().numpy() - hr.double().numpy()) ** 2).sum(axis=1, keepdims=True) / 3
+    np.testing.assert_allclose(error_mask(sr, hr, k=k, b=b).numpy(), np.minimum(np.maximum(k * error + b, 0), 1), atol=1e-5)
+
+
+@given(k=st.floats(0, 5), factor=st.floats(1, 5), seed=st.integers(0, 20))
+def test_it_grows_with_the_error_and_with_k(k: float, factor: float, seed: int) -> None:
+    sr, hr = pair(seed)
+    further = hr + factor * (sr - hr)
+    assert (error_mask(further, hr, k=k, b=0.1) >= error_mask(sr, hr, k=k, b=0.1) - 1e-6).all()
+    assert (error_mask(sr, hr, k=k * factor, b=0.1) >= error_mask(sr, hr, k=k, b=0.1) - 1e-6).all()
+
+
+@given(k=st.floats(0.01, 100), seed=st.integers(0, 20))
+def test_k_on_255_is_k_on_1_over_255_squared(k: float, seed: int) -> None:
+    sr, hr = pair(seed)
+    expected = error_mask(sr, hr, k=k, b=0.2, error_range="1", pixel_range=1.0)
+    same = [
+        error_mask(sr, hr, k=k / 255**2, b=0.2, error_range="255", pixel_range=1.0),
+        error_mask(255 * sr, 255 * hr, k=k / 255**2, b=0.2, error_range="native", pixel_range=255.0),
+        error_mask(255 * sr, 255 * hr, k=k, b=0.2, error_range="1", pixel_range=255.0),
+    ]
+    for mask in same:
+        torch.testing.assert_close(mask, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_relative_error_does_not_know_the_pixel_range() -> None:
+    sr, hr = pair()
+    one = error_mask(sr, hr, k=0.3, b=0.1, error_range="relative")
+    torch.testing.assert_close(one, error_mask(255 * sr, 255 * hr, k=0.3, b=0.1, error_range="relative"))
+    assert error_mask(hr, hr, k=0.3, b=0.1, error_range="relative").unique().tolist() == pytest.approx([0.1])
+
+
+def test_a_window_is_the_mean_of_the_neighbours_inside_the_image() -> None:
+    sr, hr = pair()
+    error = (sr - hr).square().mean(dim=1)
+    mask = error_mask(sr, hr, k=1.0, b=0.0, window=3)
+    assert mask[0, 0, 4, 5].item() == pytest.approx(error[0, 3:6, 4:7].mean().item(), rel=1e-5)
+    assert mask[1, 0, 0, 0].item() == pytest.approx(error[1, :2, :2].mean().item(), rel=1e-5)
+
+
+def test_per_channel_has_one_mask_for_each() -> None:
+    sr, hr = pair()
+    mask = error_mask(sr, hr, k=1.0, b=0.0, per_channel=True)
+    torch.testing.assert_close(mask, (sr - hr).square())
+
+
+def test_gradient_passes_only_when_asked() -> None:
+    sr, hr = pair()
+    sr.requires_grad_()
+    assert not error_mask(sr, hr, k=0.5, b=0.1).requires_grad
+    error_mask(sr, hr, k=0.5, b=0.1, detach=False).sum().backward()
+    torch.testing.assert_close(sr.grad, 0.5 * 2 * (sr.detach() - hr) / 3)
+
+
+@pytest.mark.parametrize("kwargs", [{"window": 2}, {"window": 0}])
+def test_misuse_is_named(kwargs: dict) -> None:
+    with pytest.raises(ValueError, match="window"):
+        error_mask(*pair(), k=1.0, b=0.0, **kwargs)
+    with pytest.raises(ValueError, match="one shape"):
+        error_mask(pair()[0], pair(size=8)[1], k=1.0, b=0.0)
+
+
+@given(seed=st.integers(0, 20), per_channel=st.booleans())
+def test_controls_keep_the_mean_and_the_values(seed: int, per_channel: bool) -> None:
+    sr, hr = pair(seed)
+    mask = mask_of(settings(per_channel=per_channel), sr, hr, pixel_range=1.0)
+    constant = mask_of(settings(kind="constant", per_channel=per_channel), sr, hr, pixel_range=1.0)
+    torch.testing.assert_close(constant.mean(dim=(1, 2, 3)), mask.mean(dim=(1, 2, 3)))
+    assert constant.std(dim=(1, 2, 3)).max() < 1e-6
+    rng = torch.Generator().manual_seed(seed)
+    shuffled = mask_of(settings(kind="shuffled", per_channel=per_channel), sr, hr, pixel_range=1.0, rng=rng)
+    assert shuffled.shape == mask.shape and not torch.equal(shuffled, mask)
+    assert torch.equal(shuffled.flatten(2).sort(dim=2)[0], mask.flatten(2).sort(dim=2)[0])
+
+
+def test_shuffling_moves_all_channels_of_a_pixel_together_and_images_apart() -> None:
+    mask = torch.arange(2 * 3 * 20.0).view(2, 3, 4, 5)
+    shuffled = masks.at_random_places(mask, torch.Generator().manual_seed(1))
+    assert torch.equal(shuffled[0, 1] - shuffled[0, 0], torch.full((4, 5), 20.0))
+    assert not torch.equal(shuffled[1, 0] - 60, shuffled[0, 0])
+
+
+def test_the_plain_variant_is_a_mask_of_ones() -> None:
+    sr, hr = pair()
+    assert torch.equal(mask_of(Mask(kind="none"), sr, hr, pixel_range=1.0), torch.ones(2, 1, 9, 11))
+
+
+def test_what_the_discriminator_sees() -> None:
+    sr, hr = pair()
+    mask = error_mask(sr, hr, k=1.0, b=0.1)
+    sr.requires_grad_()
+    fake, real = what_the_discriminator_sees(sr, hr, mask, "both")
+    assert torch.equal(fake, mask * sr) and torch.equal(real, mask * hr)
+    fake, real = what_the_discriminator_sees(sr, hr, mask, "sr")
+    assert torch.equal(fake, mask * sr) and torch.equal(real, hr)
+    fake, real = what_the_discriminator_sees(sr, hr, mask, "gradient")
+    assert torch.equal(fake, sr) and torch.equal(real, hr)
+    fake.sum().backward()
+    torch.testing.assert_close(sr.grad, mask.expand_as(sr))

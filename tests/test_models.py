@@ -1,0 +1,183 @@
+"""The networks against their public implementations (golden vectors), and what the project adds to them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from masksr.errors import MasksrError
+from masksr.models import (
+    EDSR,
+    PESR,
+    RRDBNet,
+    SRGANDiscriminator,
+    VGGStyleDiscriminator,
+)
+
+GOLDEN = {
+    "rrdbnet_f16_b2_g8": lambda: RRDBNet(num_feat=16, num_block=2, num_grow_ch=8),
+    "edsr_b3_f16_x2": lambda: EDSR(n_resblocks=3, n_feats=16, res_scale=0.1, scale=2),
+    "edsr_b3_f16_x4": lambda: EDSR(n_resblocks=3, n_feats=16, res_scale=0.1, scale=4),
+    "pesr_generator_d3_c16": lambda: PESR(depth=3, num_channels=16, res_scale=0.1),
+    "vggstyle_discriminator_f4_128": lambda: VGGStyleDiscriminator(num_feat=4, input_size=128),
+    "vggstyle_discriminator_f4_256": lambda: VGGStyleDiscriminator(num_feat=4, input_size=256),
+}
+SMALL = {
+    "rrdb": lambda: RRDBNet(num_feat=8, num_block=1, num_grow_ch=4),
+    "edsr": lambda: EDSR(n_resblocks=2, n_feats=8),
+    "pesr": lambda: PESR(depth=2, num_channels=8),
+    "vggstyle": lambda: VGGStyleDiscriminator(num_feat=4, input_size=64),
+    "srgan": lambda: SRGANDiscriminator(num_feat=4, input_size=64),
+}
+GENERATORS = ("rrdb", "edsr", "pesr")
+
+
+def golden(name: str) -> dict[str, Tensor]:
+    folder = os.environ.get("MASKSR_GOLDEN") or Path(os.environ.get("MASKSR_DATA", "missing")) / ".." / "golden"
+    path = Path(folder) / f"{name}.safetensors"
+    if not path.is_file():
+        pytest.skip(f"no golden vectors of the public implementations: {path} (set MASKSR_GOLDEN)")
+    return load_file(path)
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_every_time():
+    torch.manual_seed(0)
+
+
+def small_input(network: nn.Module, batch: int = 4) -> Tensor:
+    side = getattr(network, "input_size", 12)
+    rng = torch.Generator().manual_seed(1)
+    return torch.rand(batch, 3, side, side, generator=rng) * getattr(network, "pixel_range", 1.0)
+
+
+def parameter_count(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def relative_difference(found: Tensor, expected: Tensor) -> float:
+    return ((found - expected).abs().max() / expected.abs().max()).item()
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize(
+    ("memory_format", "dtype"),
+    # float64 for the other order of sums: in float32 one activation near 0 may take the other side of a leaky ReLU
+    [(torch.contiguous_format, torch.float32), (torch.channels_last, torch.float64)],
+    ids=["nchw", "nhwc"],
+)
+def test_same_output_and_input_gradient_as_the_public_implementation(name: str, memory_format, dtype):
+    reference = golden(name)
+    network = GOLDEN[name]().to(dtype=dtype, memory_format=memory_format)
+    state = {key.removeprefix("state_dict."): value for key, value in reference.items() if "state_dict." in key}
+    network.load_state_dict(state, strict=True)
+
+    image = reference["input"].to(dtype=dtype, memory_format=memory_format).detach().requires_grad_()
+    output = network(image)
+    objective = (output * torch.linspace(-1, 1, output.numel(), dtype=dtype).view_as(output)).sum()
+    objective.backward()
+
+    assert output.shape == reference["output"].shape
+    assert relative_difference(output, reference["output"]) < 1e-5
+    assert relative_difference(image.grad, reference["input_grad"]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("network", "parameters"),
+    [
+        (RRDBNet, 16_697_987),  # as published for ESRGAN's generator
+        (EDSR, 43_089_923 + 24),  # EDSR x4, and the two mean shifts of 12 numbers each
+        (PESR, 43_089_923 + 24),
+        (VGGStyleDiscriminator, 14_499_401),
+    ],
+)
+def test_defaults_are_the_published_networks(network: type[nn.Module], parameters: int):
+    with torch.device("meta"):
+        assert parameter_count(network()) == parameters
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+@settings(max_examples=8, deadline=None)
+@given(batch=st.integers(1, 2), height=st.integers(3, 9), width=st.integers(3, 9))
+def test_generators_upscale_any_image_by_their_scale(name: str, batch: int, height: int, width: int):
+    network = SMALL[name]()
+    sr = network(torch.rand(batch, 3, height, width))
+    assert network.scale == 4
+    assert sr.shape == (batch, 3, 4 * height, 4 * width)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_edsr_scales(scale: int):
+    assert EDSR(1, 8, scale=scale)(torch.rand(1, 3, 5, 6)).shape == (1, 3, 5 * scale, 6 * scale)
+
+
+@pytest.mark.parametrize("network", [lambda: RRDBNet(scale=2), lambda: EDSR(scale=5), lambda: EDSR(scale=8)])
+def test_other_scales_are_refused(network):
+    with pytest.raises(MasksrError, match="upscales by"):
+        network()
+
+
+def test_pixel_ranges_are_those_of_the_public_checkpoints():
+    assert (RRDBNet.pixel_range, EDSR.pixel_range, PESR.pixel_range) == (1.0, 255.0, 255.0)
+
+
+@pytest.mark.parametrize("network", [EDSR(1, 8), PESR(1, 8)], ids=["edsr", "pesr"])
+def test_mean_shifts_are_frozen_but_saved(network: nn.Module):
+    frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    assert frozen == {f"{shift}.{part}" for shift in ("sub_mean", "add_mean") for part in ("weight", "bias")}
+    assert frozen <= network.state_dict().keys()
+    network(small_input(network)).sum().backward()
+    assert all((parameter.grad is None) == (name in frozen) for name, parameter in network.named_parameters())
+
+
+def test_dense_blocks_start_near_their_shortcut():
+    block = RRDBNet(num_feat=16, num_block=1, num_grow_ch=8).body[0].rdb1
+    x = torch.randn(1, 16, 8, 8)
+    assert 0 < relative_difference(block(x), x) < 0.05
+    for conv in block.children():  # kaiming, times 0.1
+        assert conv.weight.std().item() == pytest.approx(0.1 * (2 / (9 * conv.in_channels)) ** 0.5, rel=0.1)
+        assert not conv.bias.any()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_channels_last_and_bfloat16_autocast(name: str):
+    network = SMALL[name]().to(memory_format=torch.channels_last)
+    x = small_input(network).to(memory_format=torch.channels_last).requires_grad_()
+    exact = network(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = network(x)
+    output.sum().backward()
+    assert output.dtype == torch.float32
+    assert torch.isfinite(x.grad).all()
+    allowed = 0.02 if name in GENERATORS else 0.2  # batch normalisation makes rounding larger
+    assert relative_difference(output, exact) < allowed
+
+
+def test_bfloat16_keeps_grey_levels_apart():
+    """bfloat16 alone steps by one level between 128 and 255; a network that does nothing shows what is lost."""
+    network = EDSR(1, 4)
+    with torch.no_grad():
+        for parameter in network.tail.parameters():
+            parameter.zero_()
+        network.tail[1].bias.fill_(80.4)
+    with torch.autocast("cpu", torch.bfloat16):
+        sr = network(torch.full((1, 3, 4, 4), 200.0))
+    expected = 80.4 + 255 * torch.tensor([0.4488, 0.4371, 0.4040])
+    assert torch.allclose(sr[0, :, 0, 0], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["edsr", "vggstyle"])
+def test_compiles_as_one_graph(name: str):
+    network = SMALL[name]()
+    x = small_input(network)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = network(x)
+        found = torch.compile(network, backend="aot_eager", fullgraph=True)(x)
+    assert relative_difference(found, expected) < 0.2

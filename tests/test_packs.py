@@ -1,0 +1,199 @@
+"""Packs: what goes in comes out, the bytes are always the same, and nothing half-made is ever trusted."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from masksr import packs
+from masksr.bicubic import imresize
+from masksr.errors import MasksrError
+from masksr.images import modcrop, write_png
+from masksr.packs import Pack, build_pack
+from masksr.registry import FolderSet, Layout, load_registry
+
+REGISTRY = Path(__file__).parents[1] / "data" / "registry.yaml"
+SIZES = [(48, 64), (40, 36), (33, 50)]
+
+
+def hr_image(number: int) -> np.ndarray:
+    return np.random.default_rng(number).integers(0, 256, (*SIZES[number], 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    for number in range(3):
+        write_png(tmp_path / f"data/own/{number}.png", hr_image(number))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def spec() -> FolderSet:
+    about = {"name": "own", "title": "Own", "role": "train", "cite": "-", "licence": "mine", "homepage": "at home"}
+    return FolderSet(**about, kind="folder", images=3, layouts=[Layout(hr="own/{name}.png", lr_x4="lr/{name}.png")])
+
+
+@pytest.fixture
+def pack(data, spec, tmp_path) -> Pack:
+    return build_pack(spec, tmp_path / "sets/own", data_folder=data)
+
+
+def test_what_goes_in_comes_out(pack):
+    assert len(pack) == 3 and pack.names == ["0", "1", "2"] and pack.scales == (2, 4)
+    for number in range(3):
+        hr = modcrop(hr_image(number), 4)
+        np.testing.assert_array_equal(pack.hr(number), hr)
+        for scale in (2, 4):
+            np.testing.assert_array_equal(pack.lr(number, scale), imresize(hr, 1 / scale))
+        np.testing.assert_array_equal(pack.lr(number), pack.lr(number, 4))
+    pack.verify()
+
+
+def test_images_are_read_only_views_of_the_file(pack):
+    image = pack.hr(1)
+    assert not image.flags.owndata and not image.flags.writeable and image.flags.c_contiguous
+
+
+def test_official_lr_is_taken_and_said_to_be(data, spec, tmp_path):
+    for number in range(3):
+        lr = imresize(modcrop(hr_image(number), 4), 0.25)
+        lr[0, 0] ^= 7  # an official LR is kept as it is
+        write_png(data / f"lr/{number}.png", lr)
+    pack = build_pack(spec, tmp_path / "sets/own", data_folder=data)
+    for number, image in enumerate(pack.manifest["images"]):
+        assert image["lr_x4"] == "official" and 0 < image["lr_x4_difference"] <= 7
+        np.testing.assert_array_equal(pack.lr(number)[0, 0] ^ 7, imresize(pack.hr(number), 0.25)[0, 0])
+    pack.verify()
+
+
+def test_the_manifest_says_what_the_set_is(pack):
+    about = {key: pack.manifest[key] for key in ("set", "title", "licence", "origin")}
+    assert about == {"set": "own", "title": "Own", "licence": "mine", "origin": "at home"}
+    assert [image["lr_x4"] for image in pack.manifest["images"]] == ["masksr"] * 3
+
+
+def test_the_same_pictures_give_the_same_bytes(pack, data, spec, tmp_path):
+    again = build_pack(spec, tmp_path / "elsewhere", data_folder=data)
+    assert sorted(file.name for file in again.folder.iterdir()) == ["hr.npy", "lr_x2.npy", "lr_x4.npy", "manifest.json"]
+    for file in again.folder.iterdir():
+        assert file.read_bytes() == (pack.folder / file.name).read_bytes()
+
+
+def test_the_digest_stands_for_the_pixels_not_for_the_title(pack, data, spec, tmp_path):
+    renamed = build_pack(spec.model_copy(update={"title": "New title"}), tmp_path / "renamed", data_folder=data)
+    assert renamed.digest == pack.digest
+    fewer = build_pack(spec, tmp_path / "fewer", data_folder=data, limit=2)
+    write_png(data / "own/1.png", hr_image(1) ^ 1)
+    changed = build_pack(spec, tmp_path / "changed", data_folder=data)
+    assert len({pack.digest, fewer.digest, changed.digest}) == 3
+
+
+def test_the_embedded_photographs_are_the_same_everywhere(tmp_path):
+    """PNG files, so no JPEG decoder has a say: a change here changes what every network of mini is tested on."""
+    expected = {"cat": "90acc303", "workshop": "7f4c0c7e", "tissue": "a46e6073"}
+    specs = load_registry(REGISTRY)
+    found = {name: build_pack(specs[name], tmp_path / name).digest[:8] for name in expected}
+    assert found == expected
+
+
+def test_only_the_scales_asked_for(data, spec, tmp_path):
+    pack = build_pack(spec, tmp_path / "four", data_folder=data, scales=(4,))
+    assert not (pack.folder / "lr_x2.npy").exists()
+    with pytest.raises(MasksrError, match="holds LR images at x4, not at x2"):
+        pack.lr(0, 2)
+    with pytest.raises(ValueError, match="scales"):
+        build_pack(spec, tmp_path / "three", data_folder=data, scales=(3,))
+
+
+def test_a_pack_travels_to_other_processes_by_name(pack):
+    text = pickle.dumps(pack)
+    assert len(text) < 1000
+    np.testing.assert_array_equal(pickle.loads(text).hr(2), pack.hr(2))
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, MasksrError("damaged picture")])
+def test_a_build_that_stops_leaves_the_old_pack_and_no_rubbish(pack, data, spec, monkeypatch, stop):
+    count = iter(range(2))
+
+    def load(source, real=packs.load_image):
+        if next(count):
+            raise stop
+        return real(source)
+
+    monkeypatch.setattr(packs, "load_image", load)
+    write_png(data / "own/0.png", hr_image(0) ^ 1)
+    with pytest.raises(type(stop) if isinstance(stop, Exception) else stop):
+        build_pack(spec, pack.folder, data_folder=data)
+    assert [path.name for path in pack.folder.parent.iterdir()] == ["own"]
+    assert Pack(pack.folder).digest == pack.digest
+    Pack(pack.folder).verify()
+
+
+def test_a_new_build_replaces_the_old_pack(pack, data, spec):
+    write_png(data / "own/0.png", hr_image(0) ^ 1)
+    new = build_pack(spec, pack.folder, data_folder=data)
+    assert new.digest != pack.digest
+    new.verify()
+    assert len(list(pack.folder.parent.iterdir())) == 1 and len(list(pack.folder.iterdir())) == 4
+
+
+def test_a_folder_with_something_else_is_left_alone(data, spec, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tex").touch()
+    for folder in (tmp_path / "mine", tmp_path / "mine/thesis.tex"):
+        with pytest.raises(MasksrError, match="not a pack"):
+            build_pack(spec, folder, data_folder=data)
+    assert (tmp_path / "mine/thesis.tex").exists()
+    (tmp_path / "empty").mkdir()
+    assert len(build_pack(spec, tmp_path / "empty", data_folder=data)) == 3
+
+
+def test_a_full_disk_and_an_impossible_folder_are_named(data, spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(MasksrError, match=r"GB are needed and 0\.0 GB free"):
+        build_pack(spec, tmp_path / "sets/own", data_folder=data)
+    assert not list((tmp_path / "sets").iterdir())
+    with pytest.raises(MasksrError, match=r"0\.png/own: the pack cannot be written"):
+        build_pack(spec, data / "own/0.png/own", data_folder=data)
+
+
+def test_no_pack(tmp_path):
+    with pytest.raises(MasksrError, match=r"no pack is here.*build it"):
+        Pack(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["hr.npy", "lr_x2.npy", "lr_x4.npy"])
+def test_missing_truncated_and_overlong_files_are_noticed_on_opening(pack, name):
+    path = pack.folder / name
+    whole = path.read_bytes()
+    for content in (whole[:-1], whole[:50], b"", whole + b"x"):
+        path.write_bytes(content)
+        with pytest.raises(MasksrError, match=rf"{name}: .*build the pack again"):
+            Pack(pack.folder)
+    path.unlink()
+    with pytest.raises(MasksrError, match=f"{name}: is missing"):
+        Pack(pack.folder)
+    np.save(path, np.zeros(12, np.uint8))
+    with pytest.raises(MasksrError, match="size its manifest gives"):
+        Pack(pack.folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"format": 0})])
+def test_a_manifest_that_is_none(pack, text):
+    (pack.folder / "manifest.json").write_text(text)
+    with pytest.raises(MasksrError, match=r"manifest\.json.*build the pack again"):
+        Pack(pack.folder)
+
+
+@pytest.mark.parametrize("name", ["hr.npy", "lr_x2.npy", "lr_x4.npy"])
+def test_verify_finds_a_single_changed_byte(pack, name):
+    path = pack.folder / name
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(MasksrError, match=f"2 in {name} is not what was packed"):
+        Pack(pack.folder).verify()

@@ -1,0 +1,104 @@
+"""params.yaml: a typo must stop everything with one line that names the key."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from masksr import params
+from masksr.errors import MasksrError
+
+ROOT = Path(__file__).parents[1]
+FILES = [ROOT / "params.yaml", *sorted((ROOT / "profiles").glob("*.yaml"))]
+
+
+@pytest.fixture
+def mini() -> dict:
+    return yaml.safe_load((ROOT / "profiles/mini.yaml").read_text())
+
+
+def load(content: dict, folder: Path, *, at: str = "", value: object = None) -> params.Params:
+    content = copy.deepcopy(content)
+    if at:
+        section = content
+        *keys, last = (int(key) if key.isdigit() else key for key in at.split("."))
+        for key in keys:
+            section = section[key]
+        section[last] = value
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return params.load(path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.parent.name + "/" + p.name)
+def test_every_committed_file_is_valid(path: Path) -> None:
+    params.load(path)
+
+
+def test_the_committed_default_is_the_profile_mini() -> None:
+    assert params.load(ROOT / "params.yaml").profile == "mini"
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "expected"),
+    [
+        ("masks.paper.kk", 1.0, "masks.paper.kk: unknown key .did you mean 'k'"),
+        ("sweeep", {}, "sweeep: unknown key .did you mean 'sweep'"),
+        ("masks.paper.k", "1e-4", "masks.paper.k: .* got '1e-4' .*1.0e-4"),
+        ("masks.paper.k", True, "masks.paper.k: .*valid number, got True"),
+        ("masks.paper.k", float("nan"), "masks.paper.k"),
+        ("masks.paper.window", 4, "masks.paper: window must be odd"),
+        ("masks.paper.error_range", 1, "masks.paper.error_range: .*'native', '1', '255' or 'relative'"),
+        ("masks.paper", {"kind": "error", "k": 0.2}, "masks.paper: kind: error also needs apply, b"),
+        ("masks.none.k", 0.2, "masks.none: kind: none takes no other key"),
+        ("models.esrgan.generator.num_fet", 8, "models.esrgan.generator.num_fet: unknown key .*num_feat"),
+        ("models.esrgan.gan.epochs", "5", "models.esrgan.gan.epochs: .*valid integer, got '5'"),
+        ("models.esrgan.gan.halve_at", [99], "models.esrgan.gan: halve_at must rise and stay below epochs"),
+        ("models.pesr.start.phases.0.scale", 2, "models.pesr: start: only edsr changes its scale"),
+        ("models.edsr.loss.focal_gamma", 1.0, "models.edsr: loss.focal_gamma belongs to"),
+        ("table1.masks", ["none", "papr"], "table1.masks: there is no 'papr' .*'paper'"),
+        ("table1.seeds", [0, 0], "table1.seeds: .*twice"),
+        ("sweep.k", 0.2, "sweep.k: .*valid list, got 0.2"),
+        ("sweep.k", [0.2, -1.0], "sweep.k.1"),
+        ("sweep.seeds", [7], "sweep.seeds: .*table1.seeds"),
+        ("sweep.mask", "none", "sweep.mask: a mask of kind none"),
+        ("data.test", ["cat", "photographs"], "data: train, validation and test must be different"),
+        ("train.precision", "fp16", "train.precision: .*'fp32' or 'bf16'"),
+        ("weights.vgg", "imagenet", "weights: vgg_width must be 1"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(mini: dict, tmp_path: Path, at: str, value, expected: str) -> None:
+    with pytest.raises(MasksrError, match=expected) as error:
+        load(mini, tmp_path, at=at, value=value)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith("params.yaml: ")
+
+
+def test_a_missing_key_is_named(mini: dict, tmp_path: Path) -> None:
+    del mini["train"]["precision"]
+    with pytest.raises(MasksrError, match="train.precision: this key is missing"):
+        load(mini, tmp_path)
+
+
+def test_a_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MasksrError, match="params.yaml: cannot be read"):
+        params.load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("profile: [")
+    with pytest.raises(MasksrError, match="not valid YAML"):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_a_sweep_point_is_the_mask_with_its_own_k_and_b(mini: dict, tmp_path: Path) -> None:
+    settings = load(mini, tmp_path)
+    assert settings.mask("paper", 7, 0.1).model_dump() == settings.masks["paper"].model_dump() | {"k": 7.0, "b": 0.1}
+    assert settings.mask("paper", settings.masks["paper"].k, settings.masks["paper"].b) == settings.masks["paper"]
+    with pytest.raises(MasksrError, match="no 'papper'"):
+        settings.mask("papper")
+
+
+def test_sweep_values_stay_as_written_because_they_name_folders(mini: dict, tmp_path: Path) -> None:
+    settings = load(mini, tmp_path, at="sweep.k", value=[1, 0.5])
+    assert [str(k) for k in settings.sweep.k] == ["1", "0.5"]

@@ -1,0 +1,187 @@
+"""The patch sampler: aligned pairs, eight orientations, uniform places, and nothing to remember."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from masksr.errors import MasksrError
+from masksr.patches import PatchSampler, validation_patches
+
+
+class MapPack:
+    """Stands in for a pack; every LR pixel tells where it is: (row, column, image). HR repeats it scale^2 times."""
+
+    folder = Path("maps")
+
+    def __init__(self, *sizes: tuple[int, int]) -> None:
+        self.sizes = sizes
+        self.names = [f"image{number}" for number in range(len(sizes))]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def lr(self, index: int, scale: int = 4) -> np.ndarray:
+        self.scale = scale
+        rows, columns = np.indices(self.sizes[index])
+        return np.stack([rows, columns, np.full_like(rows, index)], axis=2).astype(np.uint8)
+
+    def hr(self, index: int) -> np.ndarray:
+        return self.lr(index, self.scale).repeat(self.scale, axis=0).repeat(self.scale, axis=1)
+
+
+def origin(patch: torch.Tensor) -> tuple[int, int, int, str]:
+    """(image, top, left, orientation) of an LR patch; the orientation is where its first column and row lead to."""
+    rows, columns, images = patch.int()
+    assert images.min() == images.max()
+    steps = {"south": rows[-1, 0] - rows[0, 0], "east": columns[-1, 0] - columns[0, 0]}
+    down = next((name if step > 0 else f"-{name}" for name, step in steps.items() if step), "")
+    mirrored = (rows[0, -1] - rows[0, 0]) < 0 or (columns[0, -1] - columns[0, 0]) < 0
+    return int(images[0, 0]), int(rows.min()), int(columns.min()), down + " mirrored" * bool(mirrored)
+
+
+def upscaled(lr: torch.Tensor, scale: int) -> torch.Tensor:
+    return lr.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
+
+
+PACK = MapPack((20, 30), (16, 16), (40, 12))
+
+
+def sampler(pack=PACK, *, lr_size=8, scale=4, batch=16, seed=0) -> PatchSampler:
+    return PatchSampler(pack, lr_size=lr_size, scale=scale, batch=batch, seed=seed)
+
+
+@given(
+    lr_size=st.integers(1, 12),
+    scale=st.sampled_from([2, 4]),
+    batch=st.integers(1, 9),
+    seed=st.integers(0, 2**63),
+    step=st.integers(0, 2**40),
+)
+def test_lr_and_hr_show_the_same_place_in_the_same_orientation(lr_size, scale, batch, seed, step):
+    lr, hr = sampler(lr_size=lr_size, scale=scale, batch=batch, seed=seed).batch(step)
+    assert lr.shape == (batch, 3, lr_size, lr_size) and lr.dtype == hr.dtype == torch.uint8
+    assert hr.shape == (batch, 3, lr_size * scale, lr_size * scale)
+    assert lr.is_contiguous() and hr.is_contiguous()
+    assert torch.equal(hr, upscaled(lr, scale))
+    for patch in lr:
+        image, top, left, _ = origin(patch)
+        height, width = PACK.sizes[image]
+        assert top + lr_size <= height and left + lr_size <= width
+        square = [[r, c, image] for r in range(top, top + lr_size) for c in range(left, left + lr_size)]
+        assert sorted(patch.flatten(1).T.tolist()) == square
+
+
+def test_a_batch_is_a_function_of_seed_and_step_alone():
+    one, two = sampler(seed=5), sampler(seed=5)
+    forwards = [one.batch(step) for step in range(6)]
+    backwards = [two.batch(step) for step in reversed(range(6))][::-1]
+    for (lr, hr), (lr_again, hr_again) in zip(forwards, backwards, strict=True):
+        assert torch.equal(lr, lr_again) and torch.equal(hr, hr_again)
+
+
+def test_steps_and_seeds_give_different_patches():
+    batches = [sampler(seed=seed).batch(step)[0] for seed in (0, 1, 2**64) for step in (0, 1, 2, 2**32)]
+    assert len({batch.numpy().tobytes() for batch in batches}) == len(batches)
+
+
+def test_a_batch_is_the_callers_own():
+    one = sampler()
+    lr, _ = one.batch(0)
+    before = lr.clone()
+    one.batch(1)
+    assert torch.equal(lr, before)
+    lr.zero_()
+    assert torch.equal(one.batch(0)[0], before)
+
+
+def test_the_patches_of_a_seed_stay_the_same_across_versions():
+    """A resumed training must see what it would have seen; a change here breaks that for every checkpoint there is."""
+    lr, _ = sampler(seed=7, batch=3).batch(3)
+    assert [origin(patch) for patch in lr] == [(1, 4, 0, "-east"), (0, 4, 16, "south"), (2, 1, 4, "-east")]
+
+
+@pytest.fixture(scope="module")
+def many() -> list[tuple[int, int, int, str]]:
+    one = sampler(batch=100, seed=1)
+    return [origin(patch) for step in range(60) for patch in one.batch(step)[0]]
+
+
+def is_uniform(counts: Counter, kinds: int) -> bool:
+    """Pearson's chi-square, five standard deviations wide."""
+    expected = counts.total() / kinds
+    square = sum((count - expected) ** 2 for count in counts.values()) + (kinds - len(counts)) * expected**2
+    return abs(square / expected - (kinds - 1)) < 5 * (2 * kinds) ** 0.5
+
+
+def test_all_eight_orientations_occur_equally_often(many):
+    turns = Counter(turn for *_, turn in many)
+    assert len(turns) == 8 and is_uniform(turns, 8)
+
+
+def test_images_are_drawn_equally_often_whatever_their_size(many):
+    assert is_uniform(Counter(image for image, *_ in many), 3)
+
+
+def test_places_are_drawn_equally_often_up_to_the_edges(many):
+    for number, (height, width) in enumerate(PACK.sizes):
+        rows, columns = height - 8 + 1, width - 8 + 1
+        assert is_uniform(Counter(top for image, top, *_ in many if image == number), rows)
+        assert is_uniform(Counter(left for image, _, left, _ in many if image == number), columns)
+        assert is_uniform(Counter((top, left) for image, top, left, _ in many if image == number), rows * columns)
+
+
+def test_place_and_orientation_are_independent(many):
+    assert is_uniform(Counter((image, turn) for image, _, _, turn in many), 24)
+    upper = Counter((top < 5, turn) for image, top, _, turn in many if image == 1)  # 9 places: 5 upper, 4 lower
+    assert all(abs(upper[True, turn] / (upper[True, turn] + upper[False, turn]) - 5 / 9) < 0.2 for _, turn in upper)
+
+
+def test_an_image_smaller_than_a_patch_is_named_at_once():
+    with pytest.raises(MasksrError, match="image2 is 40 x 12 LR pixels at x4, smaller than a patch of 13 x 13"):
+        sampler(lr_size=13)
+    with pytest.raises(MasksrError, match="image2"):
+        validation_patches(PACK, lr_size=13, scale=4, count=1)
+    lr, _ = sampler(lr_size=12).batch(0)  # exactly one place down the side
+    assert lr.shape[-1] == 12
+
+
+@pytest.mark.parametrize("wrong", [{"lr_size": 0}, {"batch": 0}, {"seed": -1}])
+def test_misuse(wrong):
+    with pytest.raises(ValueError, match="positive"):
+        sampler(**wrong)
+    with pytest.raises(ValueError, match="positive"):
+        validation_patches(PACK, lr_size=8, scale=4, count=0)
+
+
+# ---- fixed patches
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(8, 60), st.integers(8, 60)), min_size=1, max_size=6),
+    count=st.integers(1, 20),
+    scale=st.sampled_from([2, 4]),
+)
+def test_validation_patches_are_fixed_aligned_and_spread_over_the_images(sizes, count, scale):
+    pack = MapPack(*sizes)
+    lr, hr = validation_patches(pack, lr_size=8, scale=scale, count=count)
+    again, _ = validation_patches(pack, lr_size=8, scale=scale, count=count)
+    assert lr.shape == (count, 3, 8, 8) and torch.equal(lr, again)
+    assert torch.equal(hr, upscaled(lr, scale))
+    origins = [origin(patch) for patch in lr]
+    assert {turn for *_, turn in origins} == {"south"}
+    shares = Counter(image for image, *_ in origins)
+    assert len(shares) == min(count, len(sizes)) and max(shares.values()) - min(shares.values()) <= 1
+
+
+def test_one_patch_is_taken_from_the_middle_and_many_do_not_coincide():
+    lr, _ = validation_patches(MapPack((28, 48)), lr_size=8, scale=4, count=1)
+    assert origin(lr[0])[1:3] == (10, 20)
+    lr, _ = validation_patches(MapPack((52, 88)), lr_size=24, scale=4, count=8)
+    places = [origin(patch)[1:3] for patch in lr]
+    assert len(set(places)) == 8
+    assert max(left for _, left in places) - min(left for _, left in places) > 40

@@ -1,0 +1,251 @@
+"""Trainings end to end on small packs: they learn, they can be killed anywhere, they are done once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from masksr import build, loop, training
+from masksr.errors import MasksrError
+from masksr.models import EDSR, load_weights, save_weights
+from masksr.packs import build_pack
+from masksr.params import Params, load
+from masksr.paths import Paths
+from masksr.trainings import file_digest
+from masksr.weights import prepare_vgg19
+
+ROOT = Path(__file__).parents[1]
+
+
+def small(**train) -> Params:
+    """The profile mini with networks, patches and schedules of a few seconds."""
+    content = load(ROOT / "profiles/mini.yaml").model_dump()
+    for model in content["models"].values():
+        model |= {"lr_patch": 16, "batch": 2, "gan": {"epochs": 2, "learning_rate": 1e-4, "halve_at": [1]}}
+        model["discriminator"]["num_feat"] = 4
+        for phase in model["start"]["phases"]:
+            phase |= {"epochs": 1, "halve_at": []}
+    sizes = {"esrgan": {"num_feat": 8, "num_block": 1, "num_grow_ch": 4}, "pesr": {"depth": 1, "num_channels": 8}}
+    for name, size in (sizes | {"edsr": {"n_resblocks": 1, "n_feats": 8}}).items():
+        content["models"][name]["generator"] |= size
+    content["train"] |= {"device": "cpu", "steps_per_epoch": 4, "log_every": 2, "validate_every": 4}
+    content["train"] |= {"validation_patches": 2, "checkpoint_every": 2} | train
+    content["weights"]["vgg_width"] = 0.0625
+    content["masks"] = {name: mask if name != "none" else {"kind": "none"} for name, mask in content["masks"].items()}
+    return Params.model_validate(content)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with packs, VGG19 and the starts of all models."""
+    root = tmp_path_factory.mktemp("project")
+    params, paths = small(), Paths(root, "mini")
+    for name in (params.data.train, params.data.validation):
+        build_pack(name, paths.set(name))
+    prepare_vgg19(params, paths)
+    for model in params.models:
+        training.train_start(params, model, 0, paths)
+    return root
+
+
+@pytest.fixture
+def paths(prepared: Path, tmp_path: Path) -> Paths:
+    root = tmp_path / "project"
+    shutil.copytree(prepared, root)
+    return Paths(root, "mini")
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "generator.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("model", ["esrgan", "pesr", "edsr"])
+def test_a_gan_training_leaves_weights_history_and_record(paths: Paths, model: str) -> None:
+    params = small()
+    record = training.train_gan(params, model, params.masks["paper"], 0, paths, paths.variant(model, "paper", 0))
+    history = training.read_history(paths.variant(model, "paper", 0))
+    assert history.step.tolist() == [2, 4, 6, 8]
+    assert history.learning_rate.tolist() == [1e-4, 1e-4, 5e-5, 5e-5]
+    needed = {"loss_g", "loss_d", "d_real", "d_fake", "vgg54", "gan", "l1", "mask_mean", "mask_saturated", "images_per_s"}
+    assert needed <= set(history) and history[sorted(needed)].notna().all().all()
+    assert history.psnr.notna().tolist() == [False, True, False, True]
+    assert history.mask_mean.between(0.5, 1).all()
+    folder = paths.variant(model, "paper", 0)
+    assert record["weights"] == file_digest(folder / "generator.safetensors")
+    generator = build.load_generator(folder / "generator.safetensors")
+    assert generator(torch.rand(1, 3, 8, 9)).shape == (1, 3, 32, 36)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(paths: Paths) -> None:
+    params = small()
+    made = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        here = Paths(paths.root.parent / name, "mini")
+        shutil.copytree(paths.root / "data", here.root / "data")
+        training.train_start(params, "pesr", seed, here)
+        training.train_gan(params, "pesr", params.masks["shuffled"], seed, here, here.variant("pesr", "shuffled", seed))
+        made.append(weights(here.variant("pesr", "shuffled", seed)))
+    assert made[0] == made[1] != made[2]
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+@pytest.mark.parametrize("stop_at", [3, 5])
+def test_an_interrupted_training_ends_in_the_same_bits(paths: Paths, monkeypatch, stop_at: int, ema) -> None:
+    params = small(ema=ema)
+    mask = params.masks["shuffled"]
+    training.train_gan(params, "esrgan", mask, 0, paths, paths.root / "undisturbed")
+    other = Paths(paths.root.parent / "other", "mini")
+    for folder in ("data", "runs"):
+        shutil.copytree(paths.root / folder, other.root / folder)
+
+    real, calls = training.adversarial_step, []
+
+    def dies(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == stop_at:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(training, "adversarial_step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        training.train_gan(params, "esrgan", mask, 0, other, other.root / "resumed")
+    calls.clear()
+    stop_at = 99
+    training.train_gan(params, "esrgan", mask, 0, other, other.root / "resumed")
+    assert len(calls) < 8, "it must go on from its checkpoint"
+    assert weights(other.root / "resumed") == weights(paths.root / "undisturbed")
+    histories = [training.read_history(p).drop(columns="images_per_s") for p in (other.root / "resumed", paths.root / "undisturbed")]
+    pd.testing.assert_frame_equal(*histories)
+
+
+def test_equal_trainings_are_done_once_whatever_their_names(paths: Paths, monkeypatch) -> None:
+    params = small()
+    training.train_gan(params, "esrgan", params.masks["paper"], 0, paths, paths.variant("esrgan", "paper", 0))
+    monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("trained twice"))
+    point = params.mask("paper", 0.2, 0.5)
+    training.train_gan(params, "esrgan", point, 0, paths, paths.sweep_point(0.2, 0.5, 0))
+    assert weights(paths.sweep_point(0.2, 0.5, 0)) == weights(paths.variant("esrgan", "paper", 0))
+
+
+def test_masks_change_the_training_and_k_0_b_1_does_not(paths: Paths) -> None:
+    params = small()
+    made = {}
+    for name, mask in {
+        "plain": params.masks["none"],
+        "ones": params.mask("paper", 0, 1),
+        "paper": params.masks["paper"],
+        "constant": params.masks["constant"].model_copy(update={"k": 20.0}),
+        "shuffled": params.masks["shuffled"].model_copy(update={"k": 20.0}),
+    }.items():
+        training.train_gan(params, "esrgan", mask, 0, paths, paths.root / name)
+        made[name] = file_digest(paths.root / name / "generator.safetensors")
+    assert made.pop("ones") == made["plain"]
+    assert len(set(made.values())) == len(made)
+
+
+def test_edsr_begins_at_x2_and_keeps_all_but_its_tail(paths: Paths) -> None:
+    content = small().model_dump()
+    content["masks"]["none"] = {"kind": "none"}
+    content["models"]["edsr"]["start"]["phases"] = content["models"]["edsr"]["start"]["phases"][:1]
+    params = Params.model_validate(content)
+    training.train_start(params, "edsr", 5, paths)
+    generator = build.load_generator(paths.start("edsr", 5) / "generator.safetensors")
+    assert generator.scale == 4
+    x2 = EDSR(1, 8, 0.1, 2)
+    file = paths.root / "x2.safetensors"
+    save_weights({k: v for k, v in x2.state_dict().items()}, file)
+    content["models"]["edsr"]["start"] |= {"init": str(file), "init_scale": 2, "phases": []}
+    training.train_start(Params.model_validate(content), "edsr", 6, paths)
+    begun = build.load_generator(paths.start("edsr", 6) / "generator.safetensors").state_dict()
+    assert all(torch.equal(begun[k], v) for k, v in x2.state_dict().items() if not k.startswith("tail"))
+
+
+def test_a_checkpoint_of_another_network_says_which_keys_differ(paths: Paths) -> None:
+    file = paths.root / "other.safetensors"
+    save_weights(EDSR(2, 8, 0.1, 4), file)
+    with pytest.raises(MasksrError, match="body.2"):
+        load_weights(EDSR(1, 8, 0.1, 4), file)
+
+
+def test_a_loss_that_is_no_longer_finite_stops_and_keeps_the_last_good_checkpoint(paths: Paths, monkeypatch) -> None:
+    params = small()
+    real, count = training.adversarial_step, []
+
+    def spoils(generator, *args, **kwargs):
+        count.append(1)
+        metrics = real(generator, *args, **kwargs)
+        if len(count) == 5:
+            next(generator.parameters()).grad[:] = float("nan")
+        return metrics
+
+    monkeypatch.setattr(training, "adversarial_step", spoils)
+    with pytest.raises(MasksrError, match=r"ESRGAN, error mask.*no longer finite.*last checkpoint.*Lower the learning rate"):
+        training.train_gan(params, "esrgan", params.masks["paper"], 0, paths, paths.root / "out")
+    assert not (paths.root / "out" / "generator.safetensors").exists()
+    kept = [p.name for p in paths.trainings.glob("*/checkpoints/step-*.pt")]
+    assert sorted(name[:13] for name in kept) == ["step-00000002", "step-00000004"]
+
+
+def test_the_key_knows_the_data_the_start_and_the_code(paths: Paths, monkeypatch) -> None:
+    params = small()
+    keys = [training.train_start(params, "pesr", 0, paths)["key"]]
+    monkeypatch.setattr("masksr.trainings.code_digest", lambda: "other code")
+    keys.append(training.train_start(params, "pesr", 0, paths)["key"])
+    keys.append(training.train_start(params, "pesr", 1, paths)["key"])
+    build_pack("cat", paths.set(params.data.train))
+    keys.append(training.train_start(params, "pesr", 0, paths)["key"])
+    assert len(set(keys)) == 4
+
+
+def test_learning_rate_halves_after_the_named_epochs() -> None:
+    params = small()
+    schedule = params.models["esrgan"].gan.model_copy(update={"epochs": 10, "halve_at": [2, 5], "learning_rate": 8e-4})
+    phase = loop.Phase("x", [], None, None, None, schedule, params.train, torch.device("cpu"))
+    assert phase.steps == 40
+    rates = [phase.learning_rate(step) for step in range(40)]
+    assert rates == [8e-4] * 8 + [4e-4] * 12 + [2e-4] * 20
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_training import small
+from masksr import training
+from masksr.paths import Paths
+params = small(steps_per_epoch=200, validate_every=1000)
+out = Path({root!r}) / "out"
+training.train_gan(params, "esrgan", params.masks["paper"], 0, Paths(Path({root!r}), "mini"), out)
+"""
+
+
+def test_kill_9_in_the_middle_and_two_at_once(paths: Paths) -> None:
+    """The real thing: a process killed in the middle of a training, then two processes that want the same one."""
+    command = [sys.executable, "-c", KILLED.format(tests=str(ROOT / "tests"), root=str(paths.root))]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.time() + 60
+    while not list(paths.trainings.glob("*/checkpoints/step-*.pt")) and time.time() < deadline:
+        time.sleep(0.01)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert not (paths.root / "out" / "generator.safetensors").exists()
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum("goes on from step" in text for text in said) == 1
+    assert sum("Already trained" in text for text in said) == 1
+
+    resumed = weights(paths.root / "out")
+    record = json.loads((paths.root / "out" / "training.json").read_text())
+    shutil.rmtree(paths.trainings / record["key"])
+    subprocess.run(command, check=True, capture_output=True)
+    assert weights(paths.root / "out") == resumed

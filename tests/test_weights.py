@@ -1,0 +1,52 @@
+"""The weights stage: what is found, what is made, and what is said when nothing is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from masksr import params
+from masksr.errors import MasksrError
+from masksr.models import load_vgg19, random_vgg19, save_weights
+from masksr.paths import Paths
+from masksr.weights import find_vgg19, prepare_vgg19
+
+ROOT = Path(__file__).parents[1]
+
+
+def settings(**changes) -> params.Params:
+    mini = params.load(ROOT / "profiles/mini.yaml")
+    return mini.model_copy(update={"weights": mini.weights.model_copy(update=changes)})
+
+
+@pytest.fixture(autouse=True)
+def nothing_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.delenv("MASKSR_DATA", raising=False)
+
+
+def test_the_random_one_is_a_labelled_stand_in_and_always_the_same(tmp_path: Path) -> None:
+    said = {prepare_vgg19(settings(), Paths(tmp_path / name, "mini")) for name in "ab"}
+    assert said == {"VGG19 features: random weights (a stand-in), 0.25 of VGG19's channels"}
+    files = [tmp_path / name / "data/weights/mini/vgg19.safetensors" for name in "ab"]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert load_vgg19(files[0])(torch.rand(1, 3, 32, 32)).shape == (1, 128, 2, 2)
+
+
+def test_imagenet_is_found_in_the_data_folder_then_in_torchs_cache(tmp_path: Path, monkeypatch) -> None:
+    cached = tmp_path / "torch/hub/checkpoints/vgg19-dcbb9e9d.pth"
+    local = tmp_path / "data/weights/vgg19.safetensors"
+    for path in (cached, local):
+        path.parent.mkdir(parents=True)
+    torch.save(random_vgg19(0.0625, 1).state_dict(), cached)
+    assert find_vgg19(settings(vgg="imagenet", vgg_width=1.0)) == cached
+    save_weights(random_vgg19(0.0625, 2), local)
+    monkeypatch.setenv("MASKSR_DATA", str(tmp_path / "data"))
+    assert find_vgg19(settings(vgg="imagenet", vgg_width=1.0)) == local
+
+
+def test_imagenet_out_of_reach_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(MasksrError, match=r"needs one of vgg19-dcbb9e9d.pth.*download https://.*or set weights.vgg"):
+        prepare_vgg19(settings(vgg="imagenet", vgg_width=1.0), Paths(tmp_path, "mini"))
