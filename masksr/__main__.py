@@ -46,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     summary = commands.add_parser("summary", help="print Table 1 of the current profile and where its report lies")
     summary.set_defaults(command=_summary)
 
+    report = commands.add_parser("report", help="join the executed notebooks of the current profile to one HTML page")
+    report.set_defaults(command=_report)
+
     check = commands.add_parser("check", help="validate params.yaml")
     check.set_defaults(command=_check)
     return parser
@@ -87,6 +90,15 @@ def _summary(_: argparse.Namespace) -> None:
         raise MasksrError(f"{table.relative_to(project.root())} does not exist yet; make it with: make repro")
     print(table.read_text(encoding="utf-8").rstrip())
     print(f"\nThe whole report: {report}" if report.exists() else "\nThe whole report: build it with make report")
+
+
+def _report(_: argparse.Namespace) -> None:
+    from masksr import params
+    from masksr.paths import Paths
+    from masksr.report.story import write_report
+
+    settings = params.load()
+    print(write_report(settings, Paths.of(settings)))
 
 
 def _check(_: argparse.Namespace) -> None:

@@ -63,7 +63,9 @@ def load_generator(path: Path) -> nn.Module:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise MasksrError(f"{path}: cannot be read as safetensors ({error}); run `dvc repro` to make it again") from None
+        raise MasksrError(
+            f"{path}: cannot be read as safetensors ({error}); run `dvc repro` to make it again"
+        ) from None
     if "generator" not in metadata:
         raise MasksrError(f"{path}: does not say which network it is for; it was not written by masksr")
     size = TypeAdapter(GeneratorSize).validate_json(metadata["generator"])

@@ -23,9 +23,7 @@ from masksr.params import Params
 from masksr.paths import Paths
 from masksr.quality import score_many
 from masksr.quality.weights import QualityWeights, load_weights
-
-COLUMNS = ["model", "mask", "seed", "set", "image", "niqe", "ma", "pi", "psnr", "ssim", "rmse"]
-COLUMNS += ["niqe_weights", "ma_weights", "problem"]
+from masksr.quality_table import COLUMNS
 
 Upscale = Callable[[Pack, int], np.ndarray]  # (pack, image number) -> (H, W, 3) uint8, four times the LR image
 
@@ -114,9 +112,11 @@ def describe_test_sets(params: Params, paths: Paths) -> pd.DataFrame:
         manifest = (pack := Pack(paths.set(name))).manifest
         megapixels = sum(image["height"] * image["width"] for image in manifest["images"]) / 1e6
         official = sum(image["lr_x4"] == "official" for image in manifest["images"])
-        rows.append({"set": name, "what": manifest["title"], "images": len(pack), "HR megapixels": round(megapixels, 2)})
+        rows.append(
+            {"set": name, "what": manifest["title"], "images": len(pack), "HR megapixels": round(megapixels, 2)}
+        )
         rows[-1] |= {"official LR images": official, "digest": pack.digest[:12]}
-    return pd.DataFrame(rows).set_index("set")
+    return pd.DataFrame(rows)
 
 
 def _protocol(params: Params, paths: Paths) -> tuple[dict[str, Pack], QualityWeights]:

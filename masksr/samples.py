@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from masksr import devices
 from masksr.build import load_generator
-from masksr.evaluation import with_bicubic, with_generator
+from masksr.errors import MasksrError
+from masksr.evaluation import Upscale, with_bicubic, with_generator
+from masksr.figures import CropRow
+from masksr.figures.style import cut
 from masksr.images import to_tensor
 from masksr.mask import mask_of
 from masksr.packs import Pack
-from masksr.params import Mask, Params
+from masksr.params import Crop, Mask, Params
 from masksr.paths import Paths
-from masksr.quality.fidelity import psnr
 from masksr.tables import variant_title
 
 Image = np.ndarray  # (H, W, 3) uint8
@@ -33,13 +35,19 @@ def on_a_photograph(params: Params, paths: Paths, folder: Path) -> tuple[Image, 
 def mask_on_a_photograph(
     params: Params, paths: Paths, folder: Path, mask: Mask
 ) -> tuple[Image, Image, np.ndarray, np.ndarray]:
-    """HR, SR, the mask (H, W) in [0, 1] and the squared error (H, W) in grey levels, on a validation photograph."""
+    """HR, SR, the mask (C, H, W) in [0, 1] and the squared error (H, W) in grey levels, on a validation photograph."""
     _, _, sr, hr = on_a_photograph(params, paths, folder)
     pixel_range = load_generator(folder / "generator.safetensors").pixel_range
     rng = torch.Generator().manual_seed(0)
     m = mask_of(mask, to_tensor(sr, pixel_range), to_tensor(hr, pixel_range), pixel_range=pixel_range, rng=rng)
     error = np.square(sr.astype(np.float64) - hr).mean(axis=2)
-    return hr, sr, m[0].mean(dim=0).numpy(), error
+    return hr, sr, m[0].numpy(), error
+
+
+def middle(image: Image, size: int = 96) -> tuple[int, int, int]:
+    """The square of ``size`` pixels in the middle of an image, as (top, left, size), on whole LR pixels."""
+    top, left = ((side - size) // 8 * 4 for side in image.shape[:2])
+    return top, left, size
 
 
 def of_test_sets(params: Params, paths: Paths, count: int) -> list[tuple[str, Image]]:
@@ -59,34 +67,32 @@ def first_test_image(params: Params, paths: Paths, folder: Path) -> list[tuple[s
     return [("bicubic", with_bicubic(pack, 0)), ("this training", upscale(pack, 0)), ("HR", pack.hr(0))]
 
 
-def figure4_rows(params: Params, paths: Paths) -> list[dict[str, Any]]:
-    """What ``figures.figure4`` draws: for each crop of ``figure4.crops`` its place and every variant's image there.
+def figure4_rows(params: Params, paths: Paths) -> tuple[list[CropRow], list[str]]:
+    """What ``figures.figure4`` draws: a row for each crop of ``figure4.crops``, and the titles of its images.
 
-    Variants of the first seed of ``table1``. Each row: ``set``, ``image`` (name), ``photograph`` (HR), ``box`` (top,
-    left, size in HR pixels) and ``columns``: (title, crop, PSNR-Y in dB or None).
+    The images: LR, every variant of the first seed of ``table1``, HR. Raises MasksrError where a crop leaves
+    its image.
     """
     device = devices.choose_device(params.train.device)
-    generators = {
-        variant_title(params, model, mask): with_generator(
-            load_generator(paths.variant(model, mask, params.table1.seeds[0]) / "generator.safetensors"), device
+    upscalers: dict[str, Upscale] = {}
+    for model in params.table1.models:
+        for mask in params.table1.masks:
+            folder = paths.variant(model, mask, params.table1.seeds[0])
+            generator = load_generator(folder / "generator.safetensors")
+            upscalers[variant_title(params, model, mask)] = with_generator(generator, device)
+    rows = [_crop_row(crop, Pack(paths.set(crop.set)), upscalers.values()) for crop in params.figure4.crops]
+    return rows, ["LR", *upscalers, "HR"]
+
+
+def _crop_row(crop: Crop, pack: Pack, upscalers: Iterable[Upscale]) -> CropRow:
+    if crop.image >= len(pack):
+        raise MasksrError(
+            f"figure4.crops: {crop.set} has {len(pack)} images, so image {crop.image} (from 0) is not there"
         )
-        for model in params.table1.models
-        for mask in params.table1.masks
-    }
-    return [_figure4_row(crop, Pack(paths.set(crop.set)), generators) for crop in params.figure4.crops]
-
-
-def _figure4_row(crop: Any, pack: Pack, generators: dict[str, Any]) -> dict[str, Any]:
-    hr = pack.hr(crop.image)
-    box = np.s_[crop.top : crop.top + crop.size, crop.left : crop.left + crop.size]
-    images = {"bicubic": with_bicubic(pack, crop.image)} | {t: up(pack, crop.image) for t, up in generators.items()}
-    lr = pack.lr(crop.image, 4).repeat(4, axis=0).repeat(4, axis=1)
-    columns = [("LR", lr[box], None)]
-    columns += [(title, image[box], psnr(image[box], hr[box])) for title, image in images.items()]
-    return {
-        "set": crop.set,
-        "image": pack.names[crop.image],
-        "photograph": hr,
-        "box": (crop.top, crop.left, crop.size),
-        "columns": [*columns, ("HR", hr[box], None)],
-    }
+    hr, box = pack.hr(crop.image), (crop.top, crop.left, crop.size)
+    if crop.top + crop.size > hr.shape[0] or crop.left + crop.size > hr.shape[1]:
+        raise MasksrError(
+            f"figure4.crops: {box} leaves image {crop.image} of {crop.set}, {hr.shape[1]} x {hr.shape[0]}"
+        )
+    lr = cut(pack.lr(crop.image, 4), [value // 4 for value in box])
+    return CropRow(hr, box, [lr, *(cut(upscale(pack, crop.image), box) for upscale in upscalers), cut(hr, box)])

@@ -13,7 +13,15 @@ from masksr import mask as masks
 from masksr.mask import error_mask, mask_of, what_the_discriminator_sees
 from masksr.params import Mask
 
-PAPER = {"k": 0.2, "b": 0.5, "error_range": "native", "window": 1, "per_channel": False, "apply": "both", "detach": True}
+PAPER = {
+    "k": 0.2,
+    "b": 0.5,
+    "error_range": "native",
+    "window": 1,
+    "per_channel": False,
+    "apply": "both",
+    "detach": True,
+}
 
 
 def pair(seed: int = 0, size: int = 9, pixel_range: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -36,7 +44,9 @@ def test_it_stays_between_0_and_1(k: float, b: float, seed: int, window: int) ->
 def test_it_is_equation_8(k: float, b: float, seed: int) -> None:
     sr, hr = pair(seed)
     error = ((sr.double().numpy() - hr.double().numpy()) ** 2).sum(axis=1, keepdims=True) / 3
-    np.testing.assert_allclose(error_mask(sr, hr, k=k, b=b).numpy(), np.minimum(np.maximum(k * error + b, 0), 1), atol=1e-5)
+    np.testing.assert_allclose(
+        error_mask(sr, hr, k=k, b=b).numpy(), np.minimum(np.maximum(k * error + b, 0), 1), atol=1e-5
+    )
 
 
 @given(k=st.floats(0, 5), factor=st.floats(1, 5), seed=st.integers(0, 20))

@@ -58,7 +58,9 @@ def reference_step(g: nn.Module, d: nn.Module, vgg: nn.Module, lr: Tensor, hr: T
     distance = F.l1_loss if loss.vgg54_distance == "l1" else F.mse_loss
     total = loss.gan * gan + loss.l1 * (sr - hr).abs().mean()
     total = total + loss.vgg54 * distance(vgg(sr / g.pixel_range), vgg(hr / g.pixel_range))
-    total = total + loss.tv * ((sr[..., 1:] - sr[..., :-1]).abs().sum() + (sr[..., 1:, :] - sr[..., :-1, :]).abs().sum())
+    total = total + loss.tv * (
+        (sr[..., 1:] - sr[..., :-1]).abs().sum() + (sr[..., 1:, :] - sr[..., :-1, :]).abs().sum()
+    )
     g.zero_grad()
     total.backward()
 

@@ -75,7 +75,18 @@ def test_a_gan_training_leaves_weights_history_and_record(paths: Paths, model: s
     history = training.read_history(paths.variant(model, "paper", 0))
     assert history.step.tolist() == [2, 4, 6, 8]
     assert history.learning_rate.tolist() == [1e-4, 1e-4, 5e-5, 5e-5]
-    needed = {"loss_g", "loss_d", "d_real", "d_fake", "vgg54", "gan", "l1", "mask_mean", "mask_saturated", "images_per_s"}
+    needed = {
+        "loss_g",
+        "loss_d",
+        "d_real",
+        "d_fake",
+        "vgg54",
+        "gan",
+        "l1",
+        "mask_mean",
+        "mask_saturated",
+        "images_per_s",
+    }
     assert needed <= set(history) and history[sorted(needed)].notna().all().all()
     assert history.psnr.notna().tolist() == [False, True, False, True]
     assert history.mask_mean.between(0.5, 1).all()
@@ -123,7 +134,10 @@ def test_an_interrupted_training_ends_in_the_same_bits(paths: Paths, monkeypatch
     training.train_gan(params, "esrgan", mask, 0, other, other.root / "resumed")
     assert len(calls) < 8, "it must go on from its checkpoint"
     assert weights(other.root / "resumed") == weights(paths.root / "undisturbed")
-    histories = [training.read_history(p).drop(columns="images_per_s") for p in (other.root / "resumed", paths.root / "undisturbed")]
+    histories = [
+        training.read_history(p).drop(columns="images_per_s")
+        for p in (other.root / "resumed", paths.root / "undisturbed")
+    ]
     pd.testing.assert_frame_equal(*histories)
 
 
@@ -188,7 +202,9 @@ def test_a_loss_that_is_no_longer_finite_stops_and_keeps_the_last_good_checkpoin
         return metrics
 
     monkeypatch.setattr(training, "adversarial_step", spoils)
-    with pytest.raises(MasksrError, match=r"ESRGAN, error mask.*no longer finite.*last checkpoint.*Lower the learning rate"):
+    with pytest.raises(
+        MasksrError, match=r"ESRGAN, error mask.*no longer finite.*last checkpoint.*Lower the learning rate"
+    ):
         training.train_gan(params, "esrgan", params.masks["paper"], 0, paths, paths.root / "out")
     assert not (paths.root / "out" / "generator.safetensors").exists()
     kept = [p.name for p in paths.trainings.glob("*/checkpoints/step-*.pt")]

@@ -20,7 +20,8 @@ _REPR = re.compile(  # of what a plotting call returns
     r"\s*(\[?<(matplotlib|seaborn|Axes|Figure|IPython|pandas\.io)[^\n]*|Text\(.*\)|\[?<[^\n]* at 0x\w+>\]?)\s*"
 )
 _LONG = 30  # lines of text after which an output scrolls in a box
-FIGURE_CAPTION = re.compile(r"^\s*[*_]{0,3}(Figure|Fig\.)\s")
+# A paragraph that begins with "Figure", or one that is in italics as a whole.
+FIGURE_CAPTION = re.compile(r"^\s*([*_]{0,3}(Figure|Fig\.)\s|\*(?![*\s])[^*]+\*\s*(\n\s*\n|\Z))")
 
 
 def holds_image(cell: NotebookNode) -> bool:

@@ -1,0 +1,28 @@
+"""Every picture of the report: each function takes numbers or images and returns a matplotlib Figure.
+
+None of them reads a file or prints a title; the notebook that calls one says in its caption what there is to see.
+"""
+
+from masksr.figures.comparison import CropRow, crops, figure4, table1_dots
+from masksr.figures.data import contact_sheet, degradation, equivalence_class, patch_pairs
+from masksr.figures.mask import mask_over_photograph, mask_response
+from masksr.figures.style import colours, use_style
+from masksr.figures.sweep import figure5
+from masksr.figures.training import training_curves
+
+__all__ = [
+    "CropRow",
+    "colours",
+    "contact_sheet",
+    "crops",
+    "degradation",
+    "equivalence_class",
+    "figure4",
+    "figure5",
+    "mask_over_photograph",
+    "mask_response",
+    "patch_pairs",
+    "table1_dots",
+    "training_curves",
+    "use_style",
+]

@@ -1,0 +1,103 @@
+"""Which notebooks the report of a profile holds, in which order, and what stands above them."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+from masksr import provenance, tables
+from masksr.params import Params
+from masksr.paths import Paths
+from masksr.report.notebooks import Section
+from masksr.report.page import build_report
+
+TITLE = "An image mask for GAN super-resolution"
+SUBTITLE = (
+    "A reproduction of Jiang et al., *Optimising GAN-based image super-resolution models with an image mask*, Journal of "
+    "Chongqing University 46(5), 2023, [doi 10.11835/j.issn.1000-582X.2023.05.010]"
+    "(https://doi.org/10.11835/j.issn.1000-582X.2023.05.010)"
+)
+ABSTRACT = (
+    "The paper multiplies what the discriminator of a super-resolution GAN sees by a mask that is high where the generator "
+    "is wrong, and reports better perceptual indices for three models on four test sets. Here those trainings are run again, "
+    "each with and without the mask, from the same start, on the same patches. [Table 1](10_table1.ipynb) stands beside the "
+    "paper's; [Figure 4](14_figure4.ipynb) shows what the variants make of the same details; [Figure 5](15_figure5.ipynb) "
+    "varies the mask's two numbers. [What the paper leaves open](20_questions.ipynb) is listed with the value used, and every "
+    "training and evaluation behind the numbers is part of this page."
+)
+
+
+def write_report(params: Params, paths: Paths) -> Path:
+    """Write ``results/<profile>/report.html`` from the executed notebooks; returns its path."""
+    output = paths.results / "report.html"
+    used = {"profile": params.profile, "train": params.train, "weights": params.weights}
+    inputs = {"params.yaml": paths.root / "params.yaml", "quality.csv": paths.results / "quality.csv"}
+    record = provenance.record(inputs, used)
+    build_report(
+        _sections(params, paths),
+        output,
+        title=TITLE,
+        subtitle=SUBTITLE,
+        facts={"Profile": params.profile} | provenance.footer_facts(record),
+        abstract=ABSTRACT,
+        notice=_notice(params, paths),
+    )
+    return output
+
+
+def _notice(params: Params, paths: Paths) -> str:
+    """What nobody should overlook: stand-ins among the weights, and a profile that is not the paper's."""
+    label = tables.pi_label(tables.read_quality([paths.results / "quality.csv"]))
+    lines = []
+    if params.profile != "paper":
+        lines.append(f"This is the profile **{params.profile}**, not the paper's setting: [what was cut](#cuts).")
+    if label != "PI":
+        lines.append(f"The metric is **{label}**: weights fitted here in place of the published ones.")
+    if params.weights.vgg == "random":
+        lines.append("VGG19 has **random weights**, so the perceptual loss is a stand-in too.")
+    if lines:
+        lines.append("It shows that everything runs and how; it is **no evidence for or against the paper**.")
+    return " ".join(lines)
+
+
+def _sections(params: Params, paths: Paths) -> list[Section]:
+    runs, results, table1 = paths.runs, paths.results, params.table1
+    main = [
+        Section(results / "idea.ipynb", anchor="00_idea", stage="idea"),
+        Section(results / "table1.ipynb", anchor="10_table1", stage="table1"),
+        Section(results / "figure4.ipynb", anchor="14_figure4", stage="figure4"),
+        Section(results / "figure5.ipynb", anchor="15_figure5", stage="figure5"),
+        Section(results / "questions.ipynb", anchor="20_questions", stage="questions"),
+        Section(runs / "05_test_sets.ipynb", anchor="05_test_sets", stage="test_sets"),
+        Section(runs / "02_weights.ipynb", anchor="02_weights", stage="weights"),
+    ]
+    sets = [params.data.train, params.data.validation, *params.data.test]
+    data = [_folded(runs / "data" / f"{name}.ipynb", name, "Photographs", "data") for name in sets]
+    starts = [
+        _folded(
+            paths.start(model, seed) / "start.ipynb", f"{params.models[model].title}, seed {seed}", "Starts", "start"
+        )
+        for model, seed in product(table1.models, table1.seeds)
+    ]
+    trainings, evaluations = [], []
+    for model, mask, seed in product(table1.models, table1.masks, table1.seeds):
+        title = f"{tables.variant_title(params, model, mask)}, seed {seed}"
+        folder = paths.variant(model, mask, seed)
+        trainings.append(_folded(folder / "train.ipynb", title, "Trainings of Table 1", "train"))
+        evaluations.append(_folded(folder / "evaluate.ipynb", title, "Evaluations", "evaluate"))
+    points = [
+        _folded(
+            paths.sweep_point(k, b, seed) / "train.ipynb",
+            f"k = {k}, b = {b}, seed {seed}",
+            "Trainings of Figure 5",
+            "sweep",
+        )
+        for k, b, seed in product(params.sweep.k, params.sweep.b, params.sweep.seeds)
+    ]
+    ends = [_folded(paths.ends / "ends.ipynb", "The ends of the scale", "Evaluations", "ends")]
+    return [*main, *data, *starts, *trainings, *points, *ends, *evaluations]
+
+
+def _folded(notebook: Path, title: str, group: str, stage: str) -> Section:
+    anchor = f"{group}-{title}"
+    return Section(notebook, title=title, group=group, anchor=anchor, open=False, stage=stage)

@@ -1,0 +1,123 @@
+"""From the files of the runs to the files of ``results/<profile>``: what Table 1 and Figure 5 read and write."""
+
+from __future__ import annotations
+
+import json
+from itertools import zip_longest
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+from pydantic import BaseModel
+
+from masksr import tables
+from masksr.checkpoints import write_atomic
+from masksr.params import Params, Section
+from masksr.paths import Paths
+
+
+def collect_quality(params: Params, paths: Paths) -> pd.DataFrame:
+    """The quality tables of every variant of Table 1 and of the ends of the scale, as one."""
+    variants = [
+        paths.variant(model, mask, seed) / "quality.csv"
+        for model in params.table1.models
+        for mask in params.table1.masks
+        for seed in params.table1.seeds
+    ]
+    return tables.read_quality([*variants, paths.ends / "quality.csv"])
+
+
+def collect_sweep(params: Params, paths: Paths) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Figure 5's points (k, b, seed, set, pi), its plain model (seed, set, pi) and what its PI may be called.
+
+    pi is the mean over the images of a set. Raises MasksrError when the plain model of ``sweep.model`` is not among
+    the variants of Table 1.
+    """
+    sweep, points = params.sweep, []
+    for k, b, seed in ((k, b, seed) for k in sweep.k for b in sweep.b for seed in sweep.seeds):
+        quality = tables.read_quality([paths.sweep_point(k, b, seed) / "quality.csv"])
+        points.append(_by_set(quality).assign(k=float(k), b=float(b)))
+    plain = tables.read_quality([paths.variant(sweep.model, "none", seed) / "quality.csv" for seed in sweep.seeds])
+    return pd.concat(points, ignore_index=True)[["k", "b", "seed", "set", "pi"]], _by_set(plain), tables.pi_label(plain)
+
+
+def sweep_table(points: pd.DataFrame, plain: pd.DataFrame) -> pd.DataFrame:
+    """Figure 5 as a table: the mean PI over sets and seeds of every pair of k and b, and how far it is from plain."""
+    table = points.groupby(["k", "b"], as_index=False)["pi"].mean().rename(columns={"pi": "mean over sets"})
+    table["minus plain"] = table["mean over sets"] - plain["pi"].mean()
+    return table
+
+
+def shown(table: pd.DataFrame) -> Markdown:
+    """A table for a notebook: Markdown, which reads well in Jupyter, on a code host and in the report."""
+    return Markdown(tables.to_markdown(table))
+
+
+def settings_table(*sections: Section) -> Markdown:
+    """What stands in ``params.yaml`` for a training, one column for each section."""
+    columns = [[f"`{name}` {_value(value)}" for name, value in section] for section in sections]
+    names = [type(section).__name__.lower() for section in sections]
+    rows = zip_longest(*columns, fillvalue="")
+    return Markdown("\n".join(["| " + " | ".join(row) + " |" for row in [names, [":--"] * len(names), *rows]]))
+
+
+def by_set(quality: pd.DataFrame) -> Markdown:
+    """The mean of every measure over the images of each set, for whoever stands in ``quality``."""
+    names = {"psnr": "PSNR-Y", "ssim": "SSIM-Y", "rmse": "RMSE", "niqe": "NIQE", "ma": "Ma"}
+    keys = ["model", "mask", "set"] if quality["model"].nunique() > 1 else ["set"]
+    means = quality.groupby(keys, sort=False)[["niqe", "ma", "pi", "psnr", "ssim", "rmse"]].mean().reset_index()
+    failed = quality["pi"].isna().sum()
+    text = tables.to_markdown(means.rename(columns=names | {"pi": tables.pi_label(quality)}))
+    return Markdown(f"{text}\n{tables.label_note(quality)}" + (f" {failed} images have no PI." if failed else ""))
+
+
+def write_table1(quality: pd.DataFrame, params: Params, paths: Paths) -> list[str]:
+    """Write quality.csv, Table 1 as CSV, Markdown and LaTeX, and metrics.json; returns their paths in the project."""
+    table = tables.table1(quality, params)
+    caption = f"Mean over each test set; profile {params.profile}. {tables.label_note(quality)}"
+    return _write(
+        paths,
+        {
+            "quality.csv": quality.to_csv(index=False),
+            "table1.csv": tables.to_csv(table),
+            "table1.md": f"{tables.to_markdown(table)}\n{caption}\n",
+            "table1.tex": tables.to_latex(table, caption=caption, label="tab:table1"),
+            "metrics.json": json.dumps(tables.metrics(quality, params), indent=2) + "\n",
+        },
+    )
+
+
+def write_figure5(points: pd.DataFrame, plain: pd.DataFrame, label: str, figure: Figure, paths: Paths) -> list[str]:
+    """Write figure5.csv (the plain model has no k and b) and figure5.png; returns their paths in the project."""
+    table = pd.concat([plain.assign(k=None, b=None), points]).assign(metric=label)
+    written = _write(paths, {"figure5.csv": table[["k", "b", "seed", "set", "metric", "pi"]].to_csv(index=False)})
+    return [*written, write_figure(figure, "figure5.png", paths)]
+
+
+def write_figure(figure: Figure, name: str, paths: Paths) -> str:
+    """Write a figure to the results; returns its path in the project. The same figure gives the same bytes."""
+    path = paths.results / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+    return _place(path, paths)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, BaseModel):
+        return ", ".join(f"{name} {_value(inner)}" for name, inner in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _by_set(quality: pd.DataFrame) -> pd.DataFrame:
+    return quality.groupby(["seed", "set"], sort=False, as_index=False)["pi"].mean()
+
+
+def _write(paths: Paths, files: dict[str, str]) -> list[str]:
+    for name, text in files.items():
+        write_atomic(paths.results / name, text.encode())
+    return [_place(paths.results / name, paths) for name in files]
+
+
+def _place(path: Path, paths: Paths) -> str:
+    return path.relative_to(paths.root).as_posix()
