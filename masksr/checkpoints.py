@@ -1,7 +1,7 @@
 """Checkpoints that survive a killed process, a full disk and a flipped bit.
 
-A checkpoint is written beside its final name, flushed and renamed, with its sha256 in the name of the file: what bears a
-name is whole. The last two are kept, so a damaged one costs the steps since the one before.
+A checkpoint is written beside its final name, flushed and renamed, with its sha256 in that name: what bears one is
+whole. The last two are kept, so a damaged one costs the steps since the one before.
 """
 
 from __future__ import annotations

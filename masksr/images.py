@@ -8,14 +8,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from masksr.errors import MasksrError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 READABLE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # Pillow's names for at most 8 bits a channel
 
@@ -84,6 +86,8 @@ def to_tensor(image: NDArray[np.uint8] | Tensor, pixel_range: float) -> Tensor:
     image: uint8; one array (H, W, 3), a batch of them (B, H, W, 3), or a tensor (B, 3, H, W) such as a patch sampler
     gives, which stays on its device.
     """
+    import torch  # here, because most who read pictures need no torch, and importing it costs seconds
+
     if isinstance(image, np.ndarray):
         batch = torch.tensor(image).reshape(-1, *image.shape[-3:]).permute(0, 3, 1, 2)
     else:

@@ -79,12 +79,12 @@ def test_a_mistake_is_one_line_that_names_the_key(mini: dict, tmp_path: Path, at
 
 def test_a_missing_key_is_named(mini: dict, tmp_path: Path) -> None:
     del mini["train"]["precision"]
-    with pytest.raises(MasksrError, match="train.precision: this key is missing"):
+    with pytest.raises(MasksrError, match=r"train.precision: this key is missing"):
         load(mini, tmp_path)
 
 
 def test_a_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MasksrError, match="params.yaml: cannot be read"):
+    with pytest.raises(MasksrError, match=r"params.yaml: cannot be read"):
         params.load(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("profile: [")
     with pytest.raises(MasksrError, match="not valid YAML"):

@@ -180,8 +180,8 @@ def test_bf16_stays_close() -> None:
     lr, hr = batch(1.0)
     found = [
         adversarial_step(
-            copy.deepcopy(g), copy.deepcopy(d), vgg, lr, hr, loss=loss, mask=Mask(kind="error", **MASK), pixel_range=1.0,
-            autocast=partial(torch.autocast, "cpu", torch.bfloat16, enabled=enabled),
+            copy.deepcopy(g), copy.deepcopy(d), vgg, lr, hr, loss=loss, mask=Mask(kind="error", **MASK),
+            pixel_range=1.0, autocast=partial(torch.autocast, "cpu", torch.bfloat16, enabled=enabled),
         )
         for enabled in (False, True)
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -25,11 +25,11 @@ FURTHER = ["#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A"]
 
 def use_style() -> None:
     """Set matplotlib's defaults for the report. Call it once, at the top of a notebook."""
-    sns.set_theme(
-        context="notebook",
-        style="ticks",
-        palette=[*FIXED.values(), *FURTHER],
-        rc={
+    # seaborn's look from matplotlib's own copy: importing seaborn takes a second, in every notebook.
+    plt.style.use(["default", "seaborn-v0_8-ticks"])
+    plt.rcParams.update(
+        {
+            "axes.prop_cycle": cycler(color=[*FIXED.values(), *FURTHER]),
             "figure.dpi": 150,
             "savefig.dpi": 150,
             "font.size": 11,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -51,6 +50,8 @@ def _with_mean(table: pd.DataFrame, keys: list[str], sets: Sequence[str]) -> pd.
 def _lines(ax: Axes, points: pd.DataFrame, x: str, line: str) -> None:
     """PI over ``x``, a line for each value of ``line``; the values are the same on all axes."""
     values = sorted(points[line].unique())
+    import seaborn as sns  # here, for its second of import time
+
     palette = sns.color_palette("viridis", len(values) + 1)[: len(values)]  # without the yellow end
     for value, colour, marker in zip(values, palette, "osD^vP*X" * len(values), strict=False):
         by_x = points[points[line] == value].groupby(x)["pi"].agg(["mean", "std"])

@@ -12,19 +12,19 @@ from masksr.report.notebooks import Section
 from masksr.report.page import build_report
 
 TITLE = "An image mask for GAN super-resolution"
-SUBTITLE = (
-    "A reproduction of Jiang et al., *Optimising GAN-based image super-resolution models with an image mask*, Journal of "
-    "Chongqing University 46(5), 2023, [doi 10.11835/j.issn.1000-582X.2023.05.010]"
-    "(https://doi.org/10.11835/j.issn.1000-582X.2023.05.010)"
-)
-ABSTRACT = (
-    "The paper multiplies what the discriminator of a super-resolution GAN sees by a mask that is high where the generator "
-    "is wrong, and reports better perceptual indices for three models on four test sets. Here those trainings are run again, "
-    "each with and without the mask, from the same start, on the same patches. [Table 1](10_table1.ipynb) stands beside the "
-    "paper's; [Figure 4](14_figure4.ipynb) shows what the variants make of the same details; [Figure 5](15_figure5.ipynb) "
-    "varies the mask's two numbers. [What the paper leaves open](20_questions.ipynb) is listed with the value used, and every "
-    "training and evaluation behind the numbers is part of this page."
-)
+SUBTITLE = """
+A reproduction of Jiang et al., *Optimising GAN-based image super-resolution models with an image mask*, Journal of
+Chongqing University 46(5), 2023,
+[doi 10.11835/j.issn.1000-582X.2023.05.010](https://doi.org/10.11835/j.issn.1000-582X.2023.05.010)
+""".strip()
+ABSTRACT = """
+The paper multiplies what the discriminator of a super-resolution GAN sees by a mask that is high where the generator is
+wrong, and reports better perceptual indices for three models on four test sets. Here those trainings are run again,
+each with and without the mask, from the same start and on the same patches. [Table 1](10_table1.ipynb) stands beside the
+paper's; [Figure 4](14_figure4.ipynb) shows what the variants make of the same details; [Figure 5](15_figure5.ipynb)
+varies the mask's two numbers. [What the paper leaves open](20_questions.ipynb) is listed with the value used, and every
+training and evaluation behind the numbers is part of this page.
+"""
 
 
 def write_report(params: Params, paths: Paths) -> Path:
