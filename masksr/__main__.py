@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(command=_report)
 
     check = commands.add_parser("check", help="validate params.yaml")
+    check.add_argument("-o", "--output", type=Path, help="also write that it is valid to this file")
     check.set_defaults(command=_check)
     return parser
 
@@ -101,11 +102,14 @@ def _report(_: argparse.Namespace) -> None:
     print(write_report(settings, Paths.of(settings)))
 
 
-def _check(_: argparse.Namespace) -> None:
+def _check(options: argparse.Namespace) -> None:
     from masksr import params
 
     params.load()
     print("params.yaml is valid")
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text("params.yaml is valid\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

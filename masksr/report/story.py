@@ -18,12 +18,12 @@ Chongqing University 46(5), 2023,
 [doi 10.11835/j.issn.1000-582X.2023.05.010](https://doi.org/10.11835/j.issn.1000-582X.2023.05.010)
 """.strip()
 ABSTRACT = """
-The paper multiplies what the discriminator of a super-resolution GAN sees by a mask that is high where the generator is
-wrong, and reports better perceptual indices for three models on four test sets. Here those trainings are run again,
-each with and without the mask, from the same start and on the same patches. [Table 1](10_table1.ipynb) stands beside the
-paper's; [Figure 4](14_figure4.ipynb) shows what the variants make of the same details; [Figure 5](15_figure5.ipynb)
-varies the mask's two numbers. [What the paper leaves open](20_questions.ipynb) is listed with the value used, and every
-training and evaluation behind the numbers is part of this page.
+The paper multiplies what the discriminator of a super-resolution GAN sees by a mask that is high where the generator
+is wrong, and reports better perceptual indices for three models on four test sets. Here those trainings are run
+again, each with and without the mask, from the same start and on the same patches. [Table 1](10_table1.ipynb) stands
+beside the paper's; [Figure 4](14_figure4.ipynb) shows what the variants make of the same details; [Figure
+5](15_figure5.ipynb) varies the mask's two numbers. [What the paper leaves open](20_questions.ipynb) is listed with
+the value used, and every training and evaluation behind the numbers is part of this page.
 """
 
 
