@@ -12,6 +12,10 @@ export HOME := $(CURDIR)/.cache/home
 export DVC_SITE_CACHE_DIR := $(CURDIR)/.cache/dvc
 endif
 
+# Old and new pips alike build the two packages that come as source in isolation, with the pinned setuptools.
+export PIP_USE_PEP517 := 1
+export PIP_CONSTRAINT := requirements.lock
+export PIP_BUILD_CONSTRAINT := requirements.lock
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 .PHONY: help repro report lab test lint lock clean setup
 
@@ -27,7 +31,7 @@ report: setup  ## the report alone, with what it needs
 	@.venv/bin/python -m masksr summary
 
 lab: setup  ## open the notebooks in JupyterLab
-	@.venv/bin/python -m jupyterlab
+	@.venv/bin/python -m jupyterlab $$([ "$$(id -u)" != 0 ] || echo --allow-root)
 
 test: setup  ## all tests
 	@.venv/bin/python -m pytest
@@ -55,26 +59,28 @@ clean:  ## remove what runs made: data, weights, trainings, caches; not the envi
 	  if [ -e "$$made" ]; then echo "removing $$made"; rm -rf "$$made"; fi; \
 	done
 
-# .venv/made-from tells where the environment was made and from what; when that still holds, nothing is done.
+# .venv/made-from tells where the environment was made and from what; while that holds, nothing is done.
 setup:
-	@made_from() { pwd; cat requirements.lock pyproject.toml; }; \
-	if made_from | cmp -s - .venv/made-from; then exit 0; fi; set -e; \
-	if [ "$$(head -n 1 .venv/made-from 2>/dev/null)" != "$$(pwd)" ]; then \
-	  rm -rf .venv; \
-	  for python in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python; do \
-	    if "$$python" -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; \
-	    then break; fi; \
-	    python=; \
-	  done; \
-	  if [ -z "$$python" ]; then \
-	    echo "No Python from 3.11 to 3.13 with venv was found. Install one (on Debian and Ubuntu also" \
-	      "python3-venv), or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; \
+	@set -e; \
+	made_from() { pwd -P; cat requirements.lock pyproject.toml; }; \
+	runs() { .venv/bin/python -c ''; } 2>/dev/null; \
+	if ! runs || ! made_from | cmp -s - .venv/made-from; then \
+	  if ! runs || [ "$$(head -n 1 .venv/made-from 2>/dev/null)" != "$$(pwd -P)" ]; then \
+	    rm -rf .venv; \
+	    for python in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python ""; do \
+	      fits='import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'; \
+	      if "$$python" -c "$$fits" 2>/dev/null; then break; fi; \
+	    done; \
+	    if [ -z "$$python" ]; then \
+	      echo "No Python from 3.11 to 3.13 with venv was found. Install one (on Debian and Ubuntu also" \
+	        "python3-venv), or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; \
+	    fi; \
+	    "$$python" -m venv .venv; \
 	  fi; \
-	  "$$python" -m venv .venv; \
+	  rm -f .venv/made-from; mkdir -p "$$HOME"; \
+	  echo "Installing requirements.lock into .venv; the first time this takes some minutes and 8 GB of disk."; \
+	  $(PIP) install --requirement requirements.lock; \
+	  $(PIP) install --no-deps --no-build-isolation --editable .; \
+	  made_from > .venv/made-from; \
 	fi; \
-	rm -f .venv/made-from; mkdir -p "$$HOME"; \
-	echo "Installing requirements.lock into .venv; the first time this takes some minutes and 8 GB of disk."; \
-	$(PIP) install --requirement requirements.lock; \
-	$(PIP) install --no-deps --no-build-isolation --editable .; \
-	[ -e .git ] || grep -qs no_scm .dvc/config.local || .venv/bin/python -m dvc config --local core.no_scm true; \
-	made_from > .venv/made-from
+	[ -e .git ] || grep -qs no_scm .dvc/config.local || .venv/bin/python -m dvc config --local core.no_scm true

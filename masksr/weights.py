@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
+import pandas as pd
+
+from masksr.bicubic import imresize
 from masksr.errors import MasksrError
 from masksr.models import load_vgg19, random_vgg19, save_weights
+from masksr.packs import Pack
 from masksr.params import Params
 from masksr.paths import Paths
+from masksr.quality import score
+from masksr.quality.weights import RECORD, load_weights, resolve_weights
 
 VGG_FILES = ("vgg19-dcbb9e9d.pth", "vgg19.safetensors", "vgg19-oxford-features.safetensors")
 VGG_ADDRESS = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
@@ -49,3 +56,51 @@ def prepare_vgg19(params: Params, paths: Paths) -> str:
         source, network = f"ImageNet, from {file.name}", load_vgg19(file)
     save_weights(network, out, {"source": source})
     return f"VGG19 features: {source}"
+
+
+def prepare_quality(params: Params, paths: Paths) -> pd.DataFrame:
+    """Fill the folder ``quality`` with NIQE's and Ma's parameters; a row for each: what it is and how it came about."""
+    pack = Pack(paths.set(params.data.train))
+    photographs = [(name, pack.hr(number)) for number, name in enumerate(pack.names)]
+    folder = paths.weights / "quality"
+    resolve_weights(
+        params.weights.quality, folder, photographs, data_folder=data_folder(params), workers=os.cpu_count() or 1
+    )
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    return pd.DataFrame(
+        [
+            {"": {"niqe": "NIQE", "ma": "Ma"}[n], "weights": e["source"], "sha256": e["sha256"][:12]}
+            for n, e in record.items()
+        ]
+    )
+
+
+def stand_in_fits(paths: Paths) -> pd.DataFrame:
+    """How each stand-in was fitted and what it scored on photographs it had not seen; empty for official weights."""
+    record = json.loads((paths.weights / "quality" / RECORD).read_text(encoding="utf-8"))
+    rows = [
+        {"of": name, "what": key.replace("_", " "), "value": _short(value)}
+        for name, entry in record.items()
+        for key, value in entry.get("fit", {}).items()
+    ]
+    return pd.DataFrame(rows, columns=["of", "what", "value"])
+
+
+def ladder(params: Params, paths: Paths) -> pd.DataFrame:
+    """The validation photograph and what is left of it after shrinking two and four times, by every measure."""
+    pack = Pack(paths.set(params.data.validation))
+    hr, weights = pack.hr(0), load_weights(paths.weights / "quality")
+    steps = {"HR": hr, "x2 bicubic": imresize(pack.lr(0, 2), 2), "x4 bicubic": imresize(pack.lr(0, 4), 4)}
+    rows = []
+    for name, image in steps.items():
+        found = score(image, None if image is hr else hr, weights)
+        rows.append({"image": name, "NIQE": found.niqe, "Ma": found.ma, found.label: found.pi, "PSNR-Y": found.psnr})
+    return pd.DataFrame(rows)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_short(inner)}" for key, inner in value.items())
+    return ", ".join(map(_short, value)) if isinstance(value, list) else str(value)

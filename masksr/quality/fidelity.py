@@ -1,0 +1,71 @@
+"""Distances to the HR image, on the same plane as PI: 8-bit BT.601 luma without a border of 4 pixels.
+
+PIRM 2018 measures its RMSE there (its ``calc_scores.m``: luma, shaved, mean squared error of 8-bit levels), PSNR is the
+same number in decibels, and SSIM is that of Wang et al., "Image quality assessment: from error visibility to structural
+similarity", IEEE Transactions on Image Processing 13(4), 2004: a Gaussian window of 11 x 11, sigma 1.5.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masksr.quality.gaussian import gaussian_mean
+from masksr.quality.luma import BORDER, Unmeasurable, luma_plane
+
+Image = NDArray[np.uint8]
+Array = NDArray[np.float64]
+
+
+def psnr(image: Image, reference: Image, border: int = BORDER) -> float:
+    """Peak signal-to-noise ratio in dB, of images (H, W, 3) uint8; infinite where the lumas are equal."""
+    return plane_psnr(*_planes(image, reference, border))
+
+
+def ssim(image: Image, reference: Image, border: int = BORDER) -> float:
+    """Structural similarity, at most 1, of images (H, W, 3) uint8.
+
+    Raises Unmeasurable, a ValueError, where fewer than 11 x 11 pixels lie inside the border.
+    """
+    return plane_ssim(*_planes(image, reference, border))
+
+
+def rmse(image: Image, reference: Image, border: int = BORDER) -> float:
+    """Root mean squared error in levels of 255, of images (H, W, 3) uint8.
+
+    PIRM 2018 reports the root of the mean of the squares of this over a set.
+    """
+    return plane_rmse(*_planes(image, reference, border))
+
+
+def plane_rmse(x: Array, y: Array) -> float:
+    """:func:`rmse` of two luma planes (H, W)."""
+    return float(np.sqrt(np.square(x - y).mean()))
+
+
+def plane_psnr(x: Array, y: Array) -> float:
+    """:func:`psnr` of two luma planes (H, W) of 8-bit levels."""
+    error = plane_rmse(x, y)
+    return float(20 * np.log10(255 / error)) if error else float("inf")
+
+
+def plane_ssim(x: Array, y: Array) -> float:
+    """:func:`ssim` of two luma planes (H, W) of 8-bit levels.
+
+    A negative contrast-structure term stays negative, as in Wang et al.; pyiqa counts it as zero.
+    """
+    if min(x.shape) < 11:
+        raise Unmeasurable(f"needs 11 x 11 pixels inside the border, got {x.shape[0]} x {x.shape[1]}")
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mean_x, mean_y = gaussian_mean(x), gaussian_mean(y)
+    variances = gaussian_mean(x * x) - mean_x**2 + gaussian_mean(y * y) - mean_y**2
+    covariance = gaussian_mean(x * y) - mean_x * mean_y
+    structure = (2 * covariance + c2) / (variances + c2)
+    return float((structure * (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)).mean())
+
+
+def _planes(image: Image, reference: Image, border: int) -> tuple[Array, Array]:
+    x, y = luma_plane(image, border), luma_plane(reference, border)
+    if x.shape != y.shape:
+        raise ValueError(f"an image and its reference must have one size, got {image.shape} and {reference.shape}")
+    return x, y

@@ -1,0 +1,183 @@
+"""The files that say what is installed agree with each other and with what the code imports."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DEPENDENCIES = [Requirement(text) for text in PROJECT["dependencies"]]
+DEV = [Requirement(text) for text in PROJECT["optional-dependencies"]["dev"]]
+LOCK = (ROOT / "requirements.lock").read_text()
+PINS = [Requirement(line) for line in LOCK.splitlines() if not line.lstrip().startswith("#")]
+
+
+def pin(name: str, **system: str) -> str | None:
+    """The version that the lock installs on this system, or on one that differs in ``system``."""
+    for requirement in PINS:
+        applies = requirement.marker is None or requirement.marker.evaluate(system)
+        if applies and canonicalize_name(requirement.name) == canonicalize_name(name):
+            return str(requirement.specifier).removeprefix("==")
+    return None
+
+
+def test_the_lock_pins_everything_and_names_no_place():
+    for requirement in PINS:
+        assert re.fullmatch(r"==[\w.!+]+", str(requirement.specifier)), requirement
+        assert requirement.url is None
+    assert not re.search(r"://|^\s*-|\bindex\b|/simple|\+cu|\+cpu", LOCK, re.MULTILINE)
+
+
+@pytest.mark.parametrize("python", ["3.11.2", "3.11.9", "3.12.0", "3.13.0"])
+@pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
+def test_the_lock_satisfies_pyproject(python, system):
+    for requirement in DEPENDENCIES + DEV:
+        locked = pin(requirement.name, python_full_version=python, python_version=python[:4], sys_platform=system)
+        assert locked, f"{requirement.name} is not in requirements.lock; run: make lock"
+        assert requirement.specifier.contains(locked, prereleases=True), f"{requirement} but {locked} is locked"
+        assert requirement.specifier, f"{requirement.name} has no lower bound in pyproject.toml"
+
+
+def test_conda_builds_the_same_environment():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, from_pip = environment["dependencies"]
+    assert python == f"python {PROJECT['requires-python']}"
+    assert pip == "pip"
+    assert from_pip == {"pip": ["--requirement requirements.lock", "--editable ."]}
+
+
+def test_make_takes_the_same_pythons():
+    assert PROJECT["requires-python"] == ">=3.11,<3.14"
+    assert "(3, 11) <= sys.version_info < (3, 14)" in (ROOT / "Makefile").read_text()
+
+
+def imported(source: str) -> set[str]:
+    """The top-level packages of all imports in ``source``, this project and the standard library left out."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"masksr"}
+
+
+def test_every_import_is_a_declared_dependency():
+    sources = [path.read_text() for path in (ROOT / "masksr").rglob("*.py")]
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(notebook.read_text())["cells"]
+        sources += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    declared = {canonicalize_name(requirement.name) for requirement in DEPENDENCIES}
+    distributions = packages_distributions()
+    for name in set().union(*map(imported, sources)):
+        providers = {canonicalize_name(provider) for provider in distributions.get(name, [name])}
+        assert providers & declared, f"{name} is imported, but {providers} is not among pyproject's dependencies"
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """What `make` sees of a fresh clone, in a folder with a space in its name."""
+    folder = tmp_path / "a clone"
+    folder.mkdir()
+    for name in "Makefile", "pyproject.toml", "requirements.lock", "dvc.yaml", ".gitignore":
+        shutil.copy(ROOT / name, folder)
+    (folder / "profiles").mkdir()
+    (folder / "profiles/mini.yaml").write_text("profile: mini\n")
+    (folder / "profiles/paper.yaml").write_text("profile: paper\n")
+    return folder
+
+
+def make(folder: Path, *words: str, ok: bool = True, **environment: str) -> str:
+    unset = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(["make", *words], cwd=folder, env=unset | environment, capture_output=True, text=True)
+    assert (done.returncode == 0) == ok, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+needs_make = pytest.mark.skipif(not shutil.which("make"), reason="no make on this machine")
+
+
+@needs_make
+def test_make_alone_lists_the_targets(clone):
+    assert {line.split()[1] for line in make(clone).splitlines()} == {
+        "repro", "report", "lab", "test", "lint", "profile-NAME", "lock", "clean",
+    }  # fmt: skip
+
+
+@needs_make
+def test_a_profile_never_overwrites_changes(clone):
+    params = clone / "params.yaml"
+    make(clone, "profile-mini")
+    make(clone, "profile-paper")
+    assert params.read_text() == "profile: paper\n"
+    params.write_text("profile: paper\nmine: 1\n")
+    assert "FORCE=1" in make(clone, "profile-mini", ok=False)
+    assert "mine" in params.read_text()
+    make(clone, "profile-mini", "FORCE=1")
+    assert params.read_text() == "profile: mini\n"
+    make(clone, "profile-nano", ok=False)
+
+
+@needs_make
+def test_clean_removes_only_what_runs_made(clone):
+    for made in "runs/mini/x", "data/sets/x", "data/weights/x", ".cache/x", ".dvc/cache/x", "results/mini/report.html":
+        (clone / made).parent.mkdir(parents=True, exist_ok=True)
+        (clone / made).touch()
+    for kept in "data/registry.yaml", "results/mini/table1.md", ".dvc/config", ".venv/made-from":
+        (clone / kept).parent.mkdir(parents=True, exist_ok=True)
+        (clone / kept).touch()
+    said = make(clone, "clean")
+    left = {str(path.relative_to(clone)) for path in clone.rglob("*") if path.is_file()}
+    assert {"data/registry.yaml", "results/mini/table1.md", ".dvc/config", ".venv/made-from"} < left
+    assert not any(name.startswith(("runs", "data/sets", "data/weights", ".cache", ".dvc/cache")) for name in left)
+    assert "results/mini/report.html" not in left
+    assert "removing runs" in said
+
+
+@needs_make
+def test_an_environment_that_is_up_to_date_is_left_alone(clone):
+    (clone / ".venv/bin").mkdir(parents=True)
+    (clone / ".venv/bin/python").symlink_to(sys.executable)
+    (clone / ".git").mkdir()
+    made_from = f"{clone}\n" + "".join((clone / name).read_text() for name in ("requirements.lock", "pyproject.toml"))
+    (clone / ".venv/made-from").write_text(made_from)
+    (clone / "pyproject.toml").touch()  # a clone's times mean nothing
+    assert make(clone, "setup") == ""
+
+
+@needs_make
+def test_without_a_fitting_python_make_says_what_to_do(clone, tmp_path):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in "sh", "cat", "cmp", "head", "rm", "mkdir", "make":
+        (programs / name).symlink_to(shutil.which(name))
+    (programs / "python3").write_text("#!/bin/sh\nexit 1\n")
+    (programs / "python3").chmod(0o755)
+    said = make(clone, "setup", ok=False, PATH=str(programs))
+    assert "No Python from 3.11 to 3.13" in said
+    assert "make PYTHON=" in said
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="no git on this machine")
+def test_git_ignores_exactly_the_outputs_that_dvc_caches(clone):
+    """DVC writes a .gitignore of its own for every cached output that is not ignored yet."""
+    cached, kept = set(), set()
+    for stage in yaml.safe_load((clone / "dvc.yaml").read_text())["stages"].values():
+        for output in [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]:
+            path, options = (output, {}) if isinstance(output, str) else next(iter(output.items()))
+            (kept if options.get("cache") is False else cached).add(re.sub(r"\$\{.*?\}", "x", path))
+    subprocess.run(["git", "init", "--quiet"], cwd=clone, check=True)
+    command = ["git", "check-ignore", "--no-index", *sorted(cached | kept)]
+    ignored = subprocess.run(command, cwd=clone, capture_output=True, text=True).stdout.splitlines()
+    assert set(ignored) == cached
