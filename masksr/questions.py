@@ -43,6 +43,21 @@ def answers(params: Params) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def in_brief(answers: pd.DataFrame) -> pd.DataFrame:
+    """``answers`` in three columns for reading: question and parameter, the value used, why and what else there is."""
+    rows = []
+    for row in answers.itertuples():
+        used = (
+            row.used
+            if row.status in ("default", "fixed", "chosen")
+            else f"{row.used} ({row.status}; else {row.default})"
+        )
+        more = f" Or: {row.others}." if row.others else ""
+        question = f"{row.question} `{row.parameter}`" if row.parameter else f"{row.question} (not a parameter)"
+        rows.append({"question": question, "used here": used, "why, and what else is possible": row.why + more})
+    return pd.DataFrame(rows)
+
+
 def cuts(params: Params) -> pd.DataFrame:
     """Every setting of section 3.1 beside the one used: columns setting, model, paper, here, note, parameter.
 

@@ -49,9 +49,9 @@ def sweep_table(points: pd.DataFrame, plain: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def shown(table: pd.DataFrame) -> Markdown:
+def shown(table: pd.DataFrame, note: str = "") -> Markdown:
     """A table for a notebook: Markdown, which reads well in Jupyter, on a code host and in the report."""
-    return Markdown(tables.to_markdown(table))
+    return Markdown(tables.to_markdown(table) + (f"\n*{note}*\n" if note else ""))
 
 
 def settings_table(*sections: Section) -> Markdown:
@@ -72,11 +72,11 @@ def by_set(quality: pd.DataFrame) -> Markdown:
     return Markdown(f"{text}\n{tables.label_note(quality)}" + (f" {failed} images have no PI." if failed else ""))
 
 
-def write_table1(quality: pd.DataFrame, params: Params, paths: Paths) -> list[str]:
-    """Write quality.csv, Table 1 as CSV, Markdown and LaTeX, and metrics.json; returns their paths in the project."""
+def write_table1(quality: pd.DataFrame, params: Params, paths: Paths) -> None:
+    """Write quality.csv, Table 1 as CSV, Markdown and LaTeX, and metrics.json, and say where."""
     table = tables.table1(quality, params)
     caption = f"Mean over each test set; profile {params.profile}. {tables.label_note(quality)}"
-    return _write(
+    _write(
         paths,
         {
             "quality.csv": quality.to_csv(index=False),
@@ -88,19 +88,19 @@ def write_table1(quality: pd.DataFrame, params: Params, paths: Paths) -> list[st
     )
 
 
-def write_figure5(points: pd.DataFrame, plain: pd.DataFrame, label: str, figure: Figure, paths: Paths) -> list[str]:
-    """Write figure5.csv (the plain model has no k and b) and figure5.png; returns their paths in the project."""
+def write_figure5(points: pd.DataFrame, plain: pd.DataFrame, label: str, figure: Figure, paths: Paths) -> None:
+    """Write figure5.csv (the plain model has no k and b) and figure5.png, and say where."""
     table = pd.concat([plain.assign(k=None, b=None), points]).assign(metric=label)
-    written = _write(paths, {"figure5.csv": table[["k", "b", "seed", "set", "metric", "pi"]].to_csv(index=False)})
-    return [*written, write_figure(figure, "figure5.png", paths)]
+    _write(paths, {"figure5.csv": table[["k", "b", "seed", "set", "metric", "pi"]].to_csv(index=False)})
+    write_figure(figure, "figure5.png", paths)
 
 
-def write_figure(figure: Figure, name: str, paths: Paths) -> str:
-    """Write a figure to the results; returns its path in the project. The same figure gives the same bytes."""
+def write_figure(figure: Figure, name: str, paths: Paths) -> None:
+    """Write a figure to the results and say where. The same figure gives the same bytes."""
     path = paths.results / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100, metadata={"Software": None})
-    return _place(path, paths)
+    figure.savefig(path, metadata={"Software": None})
+    print("wrote", path.relative_to(paths.root).as_posix())
 
 
 def _value(value: object) -> str:
@@ -113,11 +113,7 @@ def _by_set(quality: pd.DataFrame) -> pd.DataFrame:
     return quality.groupby(["seed", "set"], sort=False, as_index=False)["pi"].mean()
 
 
-def _write(paths: Paths, files: dict[str, str]) -> list[str]:
+def _write(paths: Paths, files: dict[str, str]) -> None:
     for name, text in files.items():
         write_atomic(paths.results / name, text.encode())
-    return [_place(paths.results / name, paths) for name in files]
-
-
-def _place(path: Path, paths: Paths) -> str:
-    return path.relative_to(paths.root).as_posix()
+        print("wrote", (paths.results / name).relative_to(paths.root).as_posix())

@@ -83,7 +83,9 @@ def _number(value: Any, digits: int) -> str:
 
 
 def _markdown(text: str) -> str:
-    return text.replace("|", r"\|").replace("*", r"\*").replace("_", r"\_").replace("\n", " ")
+    parts = text.replace("|", r"\|").replace("\n", " ").split("`")
+    parts[::2] = [part.replace("*", r"\*").replace("_", r"\_") for part in parts[::2]]  # not what is code
+    return "`".join(parts)
 
 
 _LATEX = {c: "\\" + c for c in "&%$#_{}"} | {

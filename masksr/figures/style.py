@@ -30,8 +30,8 @@ def use_style() -> None:
     plt.rcParams.update(
         {
             "axes.prop_cycle": cycler(color=[*FIXED.values(), *FURTHER]),
-            "figure.dpi": 150,
-            "savefig.dpi": 150,
+            "figure.dpi": 110,
+            "savefig.dpi": 110,
             "font.size": 11,
             "axes.labelsize": 11,
             "axes.titlesize": 11,

@@ -1,4 +1,4 @@
-"""What super-resolution can do wrong, done on purpose to 8-bit planes: what the stand-in for Ma's metric learns from."""
+"""What super-resolution can do wrong, done on purpose to 8-bit planes: what the stand-in for Ma learns from."""
 
 from __future__ import annotations
 

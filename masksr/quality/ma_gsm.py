@@ -48,7 +48,8 @@ def _divided(bands: list[Array], parents: list[Array] | None, b: int) -> Array:
     pixels = (height - 2) * (width - 2)
     covariance = sum(block @ block.T for _, block in _neighbourhoods(bands, parents, b)) / pixels
     values, vectors = np.linalg.eigh(covariance)
-    if values[0] <= 1e-12 * values[-1]:  # a heavily blurred photograph has 1e-7, a checkerboard rounding errors
+    # A heavily blurred photograph has a ratio of 1e-7; a checkerboard and a flat image have rounding errors.
+    if values[0] <= max(1e-12 * values[-1], 1e-20):
         raise Unmeasurable("the image is flat or periodic")
     whiten = (vectors / np.sqrt(values)).T
     scale = np.empty((height - 2, width - 2))

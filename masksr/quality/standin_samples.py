@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from masksr.quality.ma import ma_features
 Plane = NDArray[np.uint8]
 Array = NDArray[np.float64]
 
-CROPS, DEGRADED_EVERY, OTHERS = 150, 3, 4  # each third crop is degraded: in all bicubic ways and in four others
+CROPS, DEGRADED_EVERY, OTHERS = 150, 3, 4  # a third of the crops is degraded: in all bicubic ways and in four others
 SIDES, STEP = (120, 216), 12  # pixels; every side is a multiple of 2, 3 and 4
 SHRINK = (1.0, 0.75, 0.5, 0.35, 0.25)  # a shrunk photograph is another one, sharper and busier
 CONTRAST = (0.6, 1.5)
@@ -33,39 +34,38 @@ class Sample:
 
 
 def make_samples(planes: dict[str, Plane], seed: int, workers: int) -> list[Sample]:
-    """About 500 samples of the photographs in ``planes`` (name: (H, W) uint8), the same for the same seed."""
+    """About 500 samples of the photographs in ``planes`` (name: (H, W) uint8), the same ones for the same seed."""
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
         groups = pool.map(lambda crop: _samples(*crop, seed), _crops(planes, seed))
         return [sample for group in groups for sample in group]
 
 
-def _crops(planes: dict[str, Plane], seed: int) -> list[tuple[int, str, Plane]]:
-    """(number, photograph, crop): of each photograph in turn, of various sizes, scales and contrasts."""
+def _crops(planes: dict[str, Plane], seed: int) -> Iterator[tuple[int, str, Plane, bool]]:
+    """(number, photograph, crop, whether to degrade it): of each photograph in turn; sizes, scales, contrasts vary."""
     rng = np.random.default_rng(seed)
-    names, crops = sorted(planes), []
+    names = sorted(planes)
+    scaled = {
+        name: [imresize(plane, scale) for scale in SHRINK if min(plane.shape) * scale >= SIDES[0]]
+        for name, plane in planes.items()
+    }
     for number in range(CROPS):
-        name = names[number % len(names)]
-        scales = [scale for scale in SHRINK if min(planes[name].shape) * scale >= SIDES[0]]
-        plane = imresize(planes[name], scales[number // len(names) % len(scales)])
+        turn, name = number // len(names), names[number % len(names)]
+        plane = scaled[name][turn % len(scaled[name])]
         wanted = rng.integers(SIDES[0] // STEP, SIDES[1] // STEP + 1, 2) * STEP
-        height, width = (
-            min(int(side), length // STEP * STEP) for side, length in zip(wanted, plane.shape, strict=True)
-        )
+        height, width = np.minimum(wanted, np.array(plane.shape) // STEP * STEP)
         top, left = rng.integers(plane.shape[0] - height + 1), rng.integers(plane.shape[1] - width + 1)
         crop = plane[top : top + height, left : left + width].astype(float)
         crop = (crop - crop.mean()) * rng.uniform(*CONTRAST) + crop.mean()
-        crops.append((number, name, np.rint(crop).clip(0, 255).astype(np.uint8)))
-    return crops
+        yield number, name, np.rint(crop).clip(0, 255).astype(np.uint8), turn % DEGRADED_EVERY == 0
 
 
-def _samples(number: int, name: str, crop: Plane, seed: int) -> list[Sample]:
+def _samples(number: int, name: str, crop: Plane, degrade: bool, seed: int) -> list[Sample]:
     versions = {"HR": crop}
-    if number % DEGRADED_EVERY == 0:
-        bad = degraded(crop, np.random.default_rng([seed, number]))
-        others = sorted(set(bad) - set(BICUBIC))
-        first = number // DEGRADED_EVERY * OTHERS
-        kinds = (*BICUBIC, *(others[(first + i) % len(others)] for i in range(OTHERS)))
-        versions |= {kind: bad[kind] for kind in kinds}
+    if degrade:
+        rng = np.random.default_rng([seed, number])
+        spoilt = degraded(crop, rng)
+        others = rng.permutation(sorted(set(spoilt) - set(BICUBIC)))[:OTHERS]
+        versions |= {kind: spoilt[kind] for kind in (*BICUBIC, *others)}
     samples = []
     for kind, version in versions.items():
         try:

@@ -50,7 +50,7 @@ def _notice(params: Params, paths: Paths) -> str:
     label = tables.pi_label(tables.read_quality([paths.results / "quality.csv"]))
     lines = []
     if params.profile != "paper":
-        lines.append(f"This is the profile **{params.profile}**, not the paper's setting: [what was cut](#cuts).")
+        lines.append(f"This is the profile **{params.profile}**, not the paper's setting: [what was cut](20_questions.ipynb).")
     if label != "PI":
         lines.append(f"The metric is **{label}**: weights fitted here in place of the published ones.")
     if params.weights.vgg == "random":

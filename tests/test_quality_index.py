@@ -1,0 +1,255 @@
+"""Scores of images: pyiqa's PI, fidelity to the HR image, and what happens to images that have no score."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pyiqa.archs.niqe_arch import NIQE
+from pyiqa.archs.nrqm_arch import NRQM
+from pyiqa.archs.psnr_arch import PSNR
+from pyiqa.utils.color_util import to_y_channel
+from skimage import data
+from skimage.metrics import structural_similarity
+
+from masksr.bicubic import imresize
+from masksr.images import luma, read_image
+from masksr.quality import Score, fidelity, score, score_many
+from masksr.quality.forest import Forest
+from masksr.quality.luma import luma_plane
+from masksr.quality.ma import FEATURES, MaModel
+from masksr.quality.matfiles import write_ma, write_niqe
+from masksr.quality.niqe import NiqeModel, niqe_features
+from masksr.quality.weights import QualityWeights, find_official, load_weights, read_niqe
+
+DATA = os.environ.get("MASKSR_DATA")
+needs_data = pytest.mark.skipif(not DATA, reason="MASKSR_DATA names no folder with BSD100 and NIQE's parameters")
+
+ASTRONAUT, COFFEE, CAT = data.astronaut(), data.coffee(), data.chelsea()
+SMALL = {
+    "face": ASTRONAUT[60:190, 170:310],
+    "cup": COFFEE[120:260, 200:330],
+    "fur": CAT[90:197, 130:256],
+    "enlarged": imresize(np.ascontiguousarray(CAT[::4, ::4][:30, :32]), 4),
+}
+
+
+def random_forest(rng: np.random.Generator, features: int, highest: float) -> Forest:
+    """Full trees of eight levels whose thresholds lie where the features do."""
+    nodes, trees = 511, 40
+    first = np.where(np.arange(nodes) < 255, np.arange(nodes) * 2 + 1, 0)[:, None].repeat(trees, 1).astype(np.int32)
+    feature = rng.integers(0, features, (nodes, trees), dtype=np.int32)
+    threshold, value = rng.uniform(0, highest, (nodes, trees)), rng.uniform(0, 10, (nodes, trees))
+    return Forest(first, np.where(first, first + 1, 0).astype(np.int32), feature, threshold, value)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Parameters in the authors' formats: a forest at random, NIQE fitted on one photograph."""
+    folder, rng = tmp_path_factory.mktemp("weights"), np.random.default_rng(0)
+    forests = tuple(random_forest(rng, n, highest) for n, highest in zip(FEATURES, (2, 2, 40), strict=True))
+    write_ma(folder / "ma.mat", MaModel(forests, np.array([-0.3, 0.2, 0.5, 0.4])))
+    features = niqe_features(luma_plane(ASTRONAUT))
+    write_niqe(
+        folder / "niqe.mat", NiqeModel(features.mean(axis=0), np.cov(features, rowvar=False) + 0.01 * np.eye(36))
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(folder) -> QualityWeights:
+    from masksr.quality.matfiles import read_ma
+
+    return QualityWeights(
+        read_niqe(folder / "niqe.mat"), read_ma(folder / "ma.mat"), "official", "official", "0" * 64, "0" * 64
+    )
+
+
+def as_pyiqa_has_it(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
+
+
+# ---- pyiqa -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_pi_and_its_halves_are_pyiqas(name, folder, weights):
+    """pyiqa's PI takes no path; these are its two halves, built and joined as it does."""
+    settings = {"crop_border": 4, "color_space": "ycbcr"}
+    tensor = as_pyiqa_has_it(SMALL[name])
+    niqe = NIQE(**settings, pretrained_model_path=str(folder / "niqe.mat"))(tensor).item()
+    ma = NRQM(**settings, pretrained_model_path=str(folder / "ma.mat"))(tensor).item()
+    ours = score(SMALL[name], weights=weights)
+    assert ours.niqe == pytest.approx(niqe, abs=1e-6)
+    assert ours.ma == pytest.approx(ma, abs=1e-6)
+    assert ours.pi == pytest.approx((10 - ma + niqe) / 2, abs=1e-6)
+    assert ours.problem is None
+
+
+def test_luma_is_pyiqas_also_where_rounding_is_a_close_call():
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (600, 1000, 3), dtype=np.uint8)
+    exact = (65481 * colours[..., 0].astype(int) + 128553 * colours[..., 1].astype(int) + 24966 * colours[..., 2]) / 255
+    close = np.abs(exact / 1000 % 1 - 0.5) < 2e-5
+    theirs = to_y_channel(as_pyiqa_has_it(colours), 255, "ycbcr")[0, 0].double().numpy()
+    np.testing.assert_array_equal(luma_plane(colours, border=0), theirs)
+    np.testing.assert_array_equal(luma_plane(colours, border=0)[~close], luma(colours, rounded=True)[~close])
+
+
+@needs_data
+def test_niqe_of_bsd100_is_what_the_literature_says():
+    niqe = NIQE(crop_border=4, color_space="ycbcr", pretrained_model_path=str(find_official("niqe")))
+    weights = QualityWeights(read_niqe(find_official("niqe")), None, "official", "official", "", "")
+    files = sorted((Path(DATA) / "test/BSD100/HR").glob("*.png"))[::6]
+    hr, bicubic = [], []
+    for file in files:
+        image = read_image(file)
+        image = image[: image.shape[0] // 4 * 4, : image.shape[1] // 4 * 4]
+        for version, values in ((image, hr), (imresize(imresize(image, 1 / 4), 4), bicubic)):
+            values.append(only_niqe(version, weights))
+            if len(values) <= 3:
+                assert values[-1] == pytest.approx(niqe(as_pyiqa_has_it(version)).item(), abs=1e-6)
+    # 17 of the 100 images; their standard errors are 0.2
+    assert np.mean(hr) == pytest.approx(3.1, abs=0.5)
+    assert np.mean(bicubic) == pytest.approx(7.6, abs=0.5)
+    assert np.less(hr, bicubic).all()
+
+
+def only_niqe(image: np.ndarray, weights: QualityWeights) -> float:
+    from masksr.quality.niqe import niqe
+
+    return niqe(luma_plane(image), weights.niqe)
+
+
+# ---- Fidelity --------------------------------------------------------------------------------------------------------
+
+
+def test_fidelity_is_pyiqas_and_scikit_images(weights):
+    reference = np.ascontiguousarray(COFFEE[100:260, 180:360])
+    image = imresize(imresize(reference, 1 / 4), 4)
+    ours = score(image, reference, weights)
+    psnr = PSNR(test_y_channel=True, crop_border=4, data_range=255, color_space="ycbcr")
+    assert ours.psnr == pytest.approx(psnr(as_pyiqa_has_it(image), as_pyiqa_has_it(reference)).item(), abs=1e-5)
+    inner = (luma(image, rounded=True)[4:-4, 4:-4], luma(reference, rounded=True)[4:-4, 4:-4])
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255, "full": True}
+    assert ours.ssim == pytest.approx(structural_similarity(*inner, **options)[1][5:-5, 5:-5].mean(), abs=1e-4)
+    assert ours.rmse == pytest.approx(np.sqrt(np.mean((inner[0] - inner[1]) ** 2)), abs=1e-3)
+    assert ours.psnr == pytest.approx(20 * np.log10(255 / ours.rmse))
+
+
+def test_fidelity_of_an_image_to_itself_and_to_one_level_more():
+    grey = np.full((30, 40, 3), 100, np.uint8)
+    assert fidelity.psnr(grey, grey) == np.inf
+    assert fidelity.ssim(grey, grey) == 1
+    assert fidelity.rmse(grey, grey) == 0
+    brighter = grey + np.uint8(7)
+    assert fidelity.rmse(grey, brighter) == 6  # 7 levels of grey are 6 of luma
+    assert fidelity.psnr(grey, brighter) == pytest.approx(20 * np.log10(255 / 6))
+
+
+def test_the_border_does_not_count():
+    spoilt = CAT.copy()
+    spoilt[:4], spoilt[-4:], spoilt[:, :4], spoilt[:, -4:] = 0, 255, 9, 99
+    assert fidelity.psnr(CAT, spoilt) == np.inf
+    assert fidelity.psnr(CAT, spoilt, border=0) < 30
+
+
+# ---- What a score says -----------------------------------------------------------------------------------------------
+
+
+def test_without_a_reference_there_is_no_fidelity(weights):
+    ours = asdict(score(SMALL["fur"], weights=weights))
+    assert ours["psnr"] is ours["ssim"] is ours["rmse"] is None
+    assert list(ours) == ["niqe", "ma", "pi", "psnr", "ssim", "rmse", "niqe_weights", "ma_weights", "problem"]
+
+
+@pytest.mark.parametrize(
+    ("niqe", "ma", "label"),
+    [
+        ("official", "official", "PI"),
+        ("official", "stand-in", "PI (stand-in Ma)"),
+        ("stand-in", "official", "PI (stand-in NIQE)"),
+        ("stand-in", "stand-in", "PI (stand-in)"),
+    ],
+)
+def test_only_official_weights_make_a_plain_pi(niqe, ma, label, weights):
+    weights = replace(weights, niqe_source=niqe, ma_source=ma)
+    ours = score(SMALL["fur"], weights=weights)
+    assert (ours.niqe_weights, ours.ma_weights, ours.label) == (niqe, ma, label)
+
+
+@pytest.mark.parametrize(
+    ("image", "missing"),
+    [
+        (np.full((130, 130, 3), 128, np.uint8), {"niqe", "ma"}),
+        (np.full((130, 130, 3), 255, np.uint8), {"niqe", "ma"}),
+        ((np.indices((140, 130)).sum(0) % 2 * 200).astype(np.uint8)[..., None].repeat(3, 2), {"niqe", "ma"}),
+        (CAT[:100, :200], {"niqe"}),
+        (CAT[:60, :60], {"niqe", "ma"}),
+        (CAT[:12, :16], {"niqe", "ma", "ssim"}),
+    ],
+)
+def test_an_image_without_a_score_is_reported_and_nothing_else_stops(image, missing, weights):
+    ours = score(image, image, weights)
+    assert {name for name in ("niqe", "ma", "ssim") if np.isnan(getattr(ours, name))} == missing
+    assert np.isnan(ours.pi)
+    assert all(name in ours.problem.lower() for name in missing)
+    assert ours.psnr == np.inf
+
+
+def test_noise_has_a_score(weights):
+    noise = np.random.default_rng(0).integers(0, 256, (120, 120, 3), dtype=np.uint8)
+    assert np.isfinite(score(noise, weights=weights).pi)
+
+
+@pytest.mark.parametrize(
+    ("image", "kind", "says"),
+    [
+        (CAT / 255, TypeError, "float64"),
+        (torch.zeros(3, 100, 100), TypeError, "Tensor"),
+        (CAT[..., 0], ValueError, "shape"),
+        (CAT.transpose(2, 0, 1), ValueError, "shape"),
+        (CAT[:8], ValueError, "border"),
+    ],
+)
+def test_what_is_not_an_image_is_an_error(image, kind, says, weights):
+    with pytest.raises(kind, match=says):
+        score(image, weights=weights)
+
+
+def test_a_reference_of_another_size_is_an_error(weights):
+    with pytest.raises(ValueError, match="one size"):
+        score(CAT, CAT[:-1], weights)
+    with pytest.raises(ValueError, match="references"):
+        score_many([CAT, CAT], [CAT], weights)
+
+
+def test_many_scores_are_the_scores_in_order_whatever_the_number_of_workers(weights):
+    images = [*SMALL.values(), CAT[:12, :16]]
+    one_by_one = [score(image, image[::-1], weights) for image in images]
+    for workers in (1, 3):
+        many = score_many(images, [image[::-1] for image in images], weights, workers=workers)
+        assert [repr(ours) for ours in many] == [repr(alone) for alone in one_by_one]  # repr: NaN equals NaN
+    assert score_many([], weights=weights) == []
+    assert all(isinstance(ours, Score) for ours in many)
+
+
+def test_views_of_a_larger_image_score_as_their_copies(weights):
+    view = CAT[50:170, 100:230][:, ::-1]
+    assert score(view, weights=weights) == score(view.copy(), weights=weights)
+
+
+def test_importing_is_cheap():
+    code = "import sys, masksr.quality; print([m for m in ('torch', 'pyiqa', 'sklearn', 'pandas') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_load_weights_wants_a_record(tmp_path):
+    with pytest.raises(RuntimeError, match="dvc repro weights"):
+        load_weights(tmp_path)
