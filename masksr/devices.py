@@ -22,11 +22,20 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device
         wanted = next(name for name, yes in there.items() if yes)  # type: ignore[assignment]
     elif not there[wanted]:
         raise MasksrError(f"train.device: {wanted} is not available on this machine; use auto or cpu")
+    torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32: cuDNN's default would round to 10 bits
     return torch.device(wanted)
 
 
+def cores() -> int:
+    """How many CPU cores this process may use, which can be fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def make_deterministic(device: torch.device) -> None:
-    """The same seed gives the same bits on the same machine. A CPU already does; cuDNN has to be told."""
+    """The same seed gives the same bits on the same machine. A CPU already does; cuDNN has to be told.
+
+    Where CUDA has no such implementation of an operation, torch warns and goes on.
+    """
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -58,7 +57,7 @@ def evaluate(
     who: what stands in the columns model, mask and seed.
     """
     rows = []
-    workers = os.cpu_count() or 1
+    workers = devices.cores()
     for name, pack in packs.items():
         numbers = range(len(pack))
         for first in tqdm(range(0, len(numbers), 8 * workers), desc=f"{who['model']}, {name}", leave=False):

@@ -6,7 +6,7 @@ It knows neither GAN nor mask: a phase gives it networks and a function that lea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from masksr.errors import MasksrError
 from masksr.params import Schedule, Train
 from masksr.patches import PatchSampler
 from masksr.steps import Metrics
+from masksr.validation import Validation
 
 Step = Callable[[Tensor, Tensor, int], Metrics]  # (lr, hr, step): leaves gradients in the networks
 
@@ -35,7 +36,7 @@ class Phase:
     networks: list[nn.Module]
     step: Step
     sampler: PatchSampler
-    validate: Callable[[nn.Module], float]  # PSNR in dB of a generator on fixed patches
+    validation: Validation
     schedule: Schedule
     settings: Train
     device: torch.device
@@ -59,7 +60,7 @@ def fit(phase: Phase, folder: Path) -> nn.Module:
     """
     state = _State(phase)
     begin = state.resume(folder)
-    clock = time.perf_counter()
+    clock, timed = time.perf_counter(), begin
     bar = tqdm(total=phase.steps, initial=begin, desc=phase.name, unit="step", leave=False, mininterval=1.0)
     with bar:
         for step in range(begin, phase.steps):
@@ -76,12 +77,12 @@ def fit(phase: Phase, folder: Path) -> nn.Module:
                 row = {"phase": phase.name, "step": done, "epoch": done / phase.settings.steps_per_epoch}
                 row |= {"learning_rate": phase.learning_rate(step)} | state.window.mean(f"{phase.name}, step {done}")
                 now = time.perf_counter()
-                row["images_per_s"] = state.window.steps * lr.shape[0] / (now - clock)
+                row["images_per_s"] = (done - timed) * lr.shape[0] / (now - clock)
                 if validating:
-                    row["psnr"] = phase.validate(state.result)
+                    row |= phase.validation.row(state.result)
                     bar.set_postfix_str(f"{row['psnr']:.2f} dB")
                 phase.history.append(row)
-                state.window, clock = Window(), time.perf_counter()
+                state.window, clock, timed = Window(), time.perf_counter(), done
             if done % phase.settings.checkpoint_every == 0 or last:
                 state.save(folder, done)
     return state.result
@@ -122,9 +123,9 @@ class _State:
         """A checkpoint, unless something in it is not finite: a run must never resume from a broken state."""
         where = f"{self.phase.name}, step {step}"
         self.window.mean(where)
-        for network in self.phase.networks:
-            if not all(torch.isfinite(p).all() for p in network.parameters()):
-                raise _diverged(where, f"a weight of {type(network).__name__}")
+        for part in self.parts:
+            if not all(torch.isfinite(tensor).all() for tensor in _tensors(part.state_dict())):
+                raise _diverged(where, f"something in the state of {type(part).__name__}")
         state = {
             "step": step,
             "history": self.phase.history,
@@ -172,6 +173,15 @@ class Window:
         return means
 
 
+def _tensors(state: Any) -> Iterator[Tensor]:
+    """All tensors of a state dict, however deep."""
+    if isinstance(state, Tensor):
+        yield state
+    elif isinstance(state, dict):
+        for value in state.values():
+            yield from _tensors(value)
+
+
 def _diverged(where: str, what: str) -> MasksrError:
     return MasksrError(
         f"{where}: {what} is no longer finite, so the training stopped; its last checkpoint, from before, is kept. "
@@ -187,6 +197,6 @@ def _to_device(patches: Tensor, phase: Phase) -> Tensor:
 
 def history_table(history: list[dict[str, Any]]) -> pd.DataFrame:
     """The history as a table, a row per entry, with the same leading columns for every training."""
-    first = ["phase", "step", "epoch", "learning_rate", "psnr"]
+    first = ["phase", "step", "epoch", "learning_rate", "psnr", "psnr_bicubic"]
     table = pd.DataFrame(history)
     return table[[c for c in first if c in table] + [c for c in table if c not in first]]

@@ -23,6 +23,7 @@ TYPES = {
     type(None): "null",
 }
 _NAMES = {"None": type(None)} | {kind.__name__: kind for kind in TYPES}
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?e[-+]?\d+")
 
 
 class Parameter(NamedTuple):
@@ -63,10 +64,13 @@ def parsed(source: Path, assignments: Sequence[str]) -> dict[str, Any]:
             raise MasksrError(f"{assignment!r} is no parameter; write name=value")
         if name in values:
             raise MasksrError(f"parameter {name!r} is given twice")
+        types = known[name].types if name in known else frozenset()
         try:
-            values[name] = text if name in known and known[name].types == {str} else yaml.safe_load(text)
+            values[name] = text if types == {str} else yaml.safe_load(text)
         except yaml.YAMLError:
             raise MasksrError(f"{assignment!r}: the value is not valid YAML") from None
+        if float in types and isinstance(values[name], str) and _EXPONENT.fullmatch(text):
+            values[name] = float(text)  # 3e-06, as DVC writes a small number, is text to YAML
     return values
 
 
@@ -86,11 +90,8 @@ def checked(source: Path, values: Mapping[str, Any]) -> dict[str, Any]:
             value = float(value)
         if types and type(value) not in types:
             wanted = " or ".join(words for kind, words in TYPES.items() if kind in types)
-            exponent = isinstance(value, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", value)
-            hint = "; YAML reads 1e-4 as text, write 1.0e-4" if float in types and exponent else ""
-            raise MasksrError(
-                f"{source}: parameter {name!r} must be {wanted}, but is {value!r} ({type(value).__name__}){hint}"
-            )
+            found = f"{value!r} ({type(value).__name__})"
+            raise MasksrError(f"{source}: parameter {name!r} must be {wanted}, but is {found}")
         typed[name] = value
     return typed
 

@@ -41,14 +41,14 @@ class Data(Section):
 
 
 class Weights(Section):
-    vgg: Literal["imagenet", "random"]
+    vgg: Literal["imagenet", "oxford", "random"]
     vgg_width: Annotated[float, Field(gt=0, le=1)]  # of the random one; ImageNet's has width 1
     quality: Literal["official", "standin", "auto"]
 
     @model_validator(mode="after")
     def _width_belongs_to_random(self) -> Weights:
-        if self.vgg == "imagenet" and self.vgg_width != 1:
-            raise ValueError("vgg_width must be 1 with vgg: imagenet (only random features can be narrow)")
+        if self.vgg != "random" and self.vgg_width != 1:
+            raise ValueError(f"vgg_width must be 1 with vgg: {self.vgg} (only random features can be narrow)")
         return self
 
 
@@ -120,7 +120,7 @@ class Model(Section):
     generator: RRDB | EDSRSize | PESRSize = Field(discriminator="architecture")
     discriminator: Discriminator
     loss: Loss
-    lr_patch: Annotated[int, Field(ge=8)]  # pixels on a side of the LR patch
+    lr_patch: PositiveInt  # pixels on a side of the LR patch
     batch: Annotated[int, Field(ge=2)]
     start: Start
     gan: Schedule
@@ -132,6 +132,14 @@ class Model(Section):
             raise ValueError("start: only edsr changes its scale (x2, then a fresh x4 tail); use scale 4")
         if self.loss.focal_gamma and self.loss.gan_type != "relativistic_pairwise":
             raise ValueError("loss.focal_gamma belongs to gan_type relativistic_pairwise; set it to 0.0")
+        if not self.start.init and not self.start.phases:
+            raise ValueError("start: needs phases or a checkpoint to begin from (init)")
+        multiple, least = (8, 16) if self.discriminator.architecture == "vggstyle" else (4, 8)
+        if self.lr_patch % multiple or self.lr_patch < least:
+            what = (
+                f"a multiple of {multiple}, at least {least}, for the discriminator {self.discriminator.architecture}"
+            )
+            raise ValueError(f"lr_patch must be {what}; got {self.lr_patch}")
         return self
 
 
@@ -156,6 +164,8 @@ class Mask(Section):
             raise ValueError(f"kind: {self.kind} also needs {', '.join(missing)}")
         if self.window % 2 == 0:
             raise ValueError(f"window must be odd, got {self.window}")
+        if self.apply == "gradient" and not self.detach:
+            raise ValueError("apply: gradient scales a gradient that the mask has no part in; it needs detach: true")
         return self
 
 
@@ -189,9 +199,9 @@ class Sweep(Section):
 class Crop(Section):
     set: Name
     image: Annotated[int, Field(ge=0)]  # position in the set
-    top: Annotated[int, Field(ge=0)]  # HR pixels
-    left: Annotated[int, Field(ge=0)]
-    size: Annotated[int, Field(ge=16)]
+    top: Annotated[int, Field(ge=0, multiple_of=4)]  # HR pixels, whole LR pixels
+    left: Annotated[int, Field(ge=0, multiple_of=4)]
+    size: Annotated[int, Field(ge=16, multiple_of=4)]
 
 
 class Figure4(Section):
@@ -226,8 +236,10 @@ class Params(Section):
         check("sweep.model (it starts from the start of table1.models)", self.sweep.model, self.table1.models)
         if missing := set(self.sweep.seeds) - set(self.table1.seeds):
             raise ValueError(f"sweep.seeds: {sorted(missing)} must also stand in table1.seeds, which trains the starts")
-        if "none" not in self.masks or self.masks["none"].kind != "none":
-            raise ValueError("masks: the plain variant must be there as `none: {kind: none}`")
+        if {name for name, mask in self.masks.items() if mask.kind == "none"} != {"none"} or "start" in self.masks:
+            raise ValueError("masks: one entry, named none, has kind none; and none may be named start")
+        if "none" not in self.table1.masks:
+            raise ValueError("table1.masks: must hold none, which the masks (and Figure 5) are compared with")
         sets = [self.data.train, self.data.validation, *self.data.test]
         if len(set(sets)) != len(sets):
             raise ValueError(f"data: train, validation and test must be different sets, got {', '.join(sets)}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from masksr import labels
 from masksr.errors import MasksrError
 
 KEYS = ["model", "mask", "seed", "set", "image"]
@@ -54,9 +55,7 @@ def is_official(quality: pd.DataFrame, half: str) -> bool:
 
 def pi_label(quality: pd.DataFrame) -> str:
     """``PI`` where all of it rests on official weights; else a name that says that it does not."""
-    if not is_official(quality, "niqe"):
-        return "PI (stand-in)"
-    return "PI" if is_official(quality, "ma") else "PI (stand-in Ma)"
+    return labels.pi_label(*("official" if is_official(quality, half) else "stand-in" for half in ("niqe", "ma")))
 
 
 def label_note(quality: pd.DataFrame) -> str:

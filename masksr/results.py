@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from itertools import zip_longest
-from pathlib import Path
 
 import pandas as pd
 from IPython.display import Markdown
@@ -15,6 +14,8 @@ from masksr import tables
 from masksr.checkpoints import write_atomic
 from masksr.params import Params, Section
 from masksr.paths import Paths
+
+_SECTION_NAMES = {"RRDB": "generator", "EDSRSize": "generator", "PESRSize": "generator", "Schedule": "gan"}
 
 
 def collect_quality(params: Params, paths: Paths) -> pd.DataFrame:
@@ -31,22 +32,22 @@ def collect_quality(params: Params, paths: Paths) -> pd.DataFrame:
 def collect_sweep(params: Params, paths: Paths) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Figure 5's points (k, b, seed, set, pi), its plain model (seed, set, pi) and what its PI may be called.
 
-    pi is the mean over the images of a set. Raises MasksrError when the plain model of ``sweep.model`` is not among
-    the variants of Table 1.
+    pi is the mean over the images of a set that have one; without_pi counts the others.
     """
     sweep, points = params.sweep, []
     for k, b, seed in ((k, b, seed) for k in sweep.k for b in sweep.b for seed in sweep.seeds):
         quality = tables.read_quality([paths.sweep_point(k, b, seed) / "quality.csv"])
         points.append(_by_set(quality).assign(k=float(k), b=float(b)))
     plain = tables.read_quality([paths.variant(sweep.model, "none", seed) / "quality.csv" for seed in sweep.seeds])
-    return pd.concat(points, ignore_index=True)[["k", "b", "seed", "set", "pi"]], _by_set(plain), tables.pi_label(plain)
+    return pd.concat(points, ignore_index=True), _by_set(plain), tables.pi_label(plain)
 
 
 def sweep_table(points: pd.DataFrame, plain: pd.DataFrame) -> pd.DataFrame:
     """Figure 5 as a table: the mean PI over sets and seeds of every pair of k and b, and how far it is from plain."""
-    table = points.groupby(["k", "b"], as_index=False)["pi"].mean().rename(columns={"pi": "mean over sets"})
+    by_pair = points.groupby(["k", "b"])
+    table = pd.DataFrame({"mean over sets": by_pair["pi"].mean()})
     table["minus plain"] = table["mean over sets"] - plain["pi"].mean()
-    return table
+    return table.assign(without_pi=by_pair["without_pi"].sum()).reset_index()
 
 
 def shown(table: pd.DataFrame, note: str = "") -> Markdown:
@@ -57,7 +58,7 @@ def shown(table: pd.DataFrame, note: str = "") -> Markdown:
 def settings_table(*sections: Section) -> Markdown:
     """What stands in ``params.yaml`` for a training, one column for each section."""
     columns = [[f"`{name}` {_value(value)}" for name, value in section] for section in sections]
-    names = [type(section).__name__.lower() for section in sections]
+    names = [_SECTION_NAMES.get(type(section).__name__, type(section).__name__.lower()) for section in sections]
     rows = zip_longest(*columns, fillvalue="")
     return Markdown("\n".join(["| " + " | ".join(row) + " |" for row in [names, [":--"] * len(names), *rows]]))
 
@@ -91,7 +92,7 @@ def write_table1(quality: pd.DataFrame, params: Params, paths: Paths) -> None:
 def write_figure5(points: pd.DataFrame, plain: pd.DataFrame, label: str, figure: Figure, paths: Paths) -> None:
     """Write figure5.csv (the plain model has no k and b) and figure5.png, and say where."""
     table = pd.concat([plain.assign(k=None, b=None), points]).assign(metric=label)
-    _write(paths, {"figure5.csv": table[["k", "b", "seed", "set", "metric", "pi"]].to_csv(index=False)})
+    _write(paths, {"figure5.csv": table[["k", "b", "seed", "set", "metric", "pi", "without_pi"]].to_csv(index=False)})
     write_figure(figure, "figure5.png", paths)
 
 
@@ -110,7 +111,8 @@ def _value(value: object) -> str:
 
 
 def _by_set(quality: pd.DataFrame) -> pd.DataFrame:
-    return quality.groupby(["seed", "set"], sort=False, as_index=False)["pi"].mean()
+    pi = quality.groupby(["seed", "set"], sort=False)["pi"]
+    return pd.DataFrame({"pi": pi.mean(), "without_pi": pi.size() - pi.count()}).reset_index()
 
 
 def _write(paths: Paths, files: dict[str, str]) -> None:

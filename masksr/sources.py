@@ -129,7 +129,7 @@ def _in_folder(spec: FolderSet, data_folder: Path | str | None, limit: int | Non
             f"{spec.name} must lie on your disk: name the folder that holds it in data.local of params.yaml or in the "
             f"variable MASKSR_DATA ({spec.homepage})"
         )
-    folder = Path(data_folder)
+    folder = Path(data_folder).expanduser()
     if not folder.is_dir():
         raise MasksrError(f"the data folder {folder} does not exist; correct data.local in params.yaml or MASKSR_DATA")
     for layout in spec.layouts:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from masksr import build, devices
 from masksr.build import seed_for
+from masksr.errors import MasksrError
 from masksr.loop import Phase, Step, fit
 from masksr.models import load_vgg19, load_weights, transfer_body
 from masksr.packs import Pack
@@ -30,7 +31,9 @@ def train_start(params: Params, model: str, seed: int, paths: Paths) -> dict[str
     """
     common = _Common(params, model, seed, paths)
     recipe = common.recipe
-    init = Path(recipe.start.init) if recipe.start.init else None
+    init = Path(recipe.start.init).expanduser() if recipe.start.init else None
+    if init and not init.is_file():
+        raise MasksrError(f"models.{model}.start.init: there is no file {init}; name a checkpoint, or null for none")
 
     def network_at(scale: int, before: nn.Module | None) -> nn.Module:
         if before is not None and before.scale == scale:
@@ -49,10 +52,14 @@ def train_start(params: Params, model: str, seed: int, paths: Paths) -> dict[str
             generator = network_at(settings.scale, generator)
             name = f"{recipe.title} start, x{settings.scale} {settings.loss.upper()}"
             step = _distance_step(generator, settings.loss, common.autocast)
-            phase = common.phase(name, [generator], step, settings, settings.scale)
+            phase = common.phase(name, [generator], step, settings, settings.scale, f"patches start {number}")
             generator = fit(phase, checkpoints / f"phase{number}")
             history += phase.history
-        return network_at(4, generator), history
+        if not recipe.start.phases or generator.scale != 4:  # the network to go on with has not been validated yet
+            generator = network_at(4, generator).to(common.device)
+            row = {"phase": f"{recipe.title} start, as the GAN gets it", "step": 0, "epoch": 0.0, "learning_rate": 0.0}
+            history.append(row | common.validation(4).row(generator))
+        return generator, history
 
     inputs = common.inputs | {
         "start": recipe.model_dump(include={"generator", "start", "lr_patch", "batch"}, mode="json"),
@@ -95,7 +102,7 @@ def train_gan(params: Params, model: str, mask: Mask, seed: int, paths: Paths, o
             )
 
         name = f"{recipe.title}, {describe_mask(mask)}"
-        phase = common.phase(name, [generator, discriminator], step, recipe.gan, generator.scale)
+        phase = common.phase(name, [generator, discriminator], step, recipe.gan, generator.scale, "patches gan")
         generator = fit(phase, checkpoints)
         return generator, phase.history
 
@@ -116,11 +123,6 @@ def describe_mask(mask: Mask) -> str:
 def read_history(folder: Path) -> pd.DataFrame:
     """The history of a training: a row per entry, of the columns its losses have."""
     return pd.read_csv(folder / "history.csv")
-
-
-def bicubic_psnr(params: Params, paths: Paths, model: str) -> float:
-    """PSNR-Y in dB of bicubic enlargement on the validation patches of ``model``: the level its curve must pass."""
-    return _Common(params, model, 0, paths).validation(4).of_bicubic()
 
 
 class _Common:
@@ -144,16 +146,18 @@ class _Common:
         count = self.settings.validation_patches
         return Validation(self.held_out, lr_size=self.recipe.lr_patch, scale=scale, count=count)
 
-    def phase(self, name: str, networks: list[nn.Module], step: Step, schedule: Schedule, scale: int) -> Phase:
+    def phase(
+        self, name: str, networks: list[nn.Module], step: Step, schedule: Schedule, scale: int, patches: str
+    ) -> Phase:
+        """``patches`` names the stream of patches: no two phases see the same ones, all masks of a phase do."""
         sampler = PatchSampler(
             self.pack,
             lr_size=self.recipe.lr_patch,
             scale=scale,
             batch=self.recipe.batch,
-            seed=seed_for(self.seed, "patches"),
+            seed=seed_for(self.seed, patches),
         )
-        validate = self.validation(scale).of_generator
-        return Phase(name, networks, step, sampler, validate, schedule, self.settings, self.device)
+        return Phase(name, networks, step, sampler, self.validation(scale), schedule, self.settings, self.device)
 
 
 def _distance_step(generator: nn.Module, kind: str, autocast: devices.Autocast) -> Step:

@@ -24,7 +24,8 @@ from masksr import build, checkpoints
 from masksr.loop import history_table
 
 OUTPUTS = ("generator.safetensors", "history.csv", "training.json")
-_CODE = ("models/*.py", "losses.py", "mask.py", "steps.py", "loop.py", "training.py", "patches.py", "build.py")
+_CODE = ("losses.py", "mask.py", "steps.py", "loop.py", "training.py", "patches.py", "build.py", "devices.py")
+_CODE += ("validation.py", "models/*.py")
 
 Work = Callable[[Path], tuple[nn.Module, list[dict[str, Any]]]]  # checkpoint folder -> generator, history
 
@@ -54,7 +55,7 @@ def train_once(store: Path, inputs: dict[str, Any], size: build.GeneratorSize, w
     folder = store / key
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        if (folder / "training.json").exists():
+        if _is_whole(folder):
             print(f"Already trained with exactly these inputs ({key}): taken from there.", flush=True)
         else:
             _train(folder, key, inputs, size, work)
@@ -74,13 +75,26 @@ def _train(folder: Path, key: str, inputs: dict[str, Any], size: build.Generator
     record = {
         "key": key,
         "psnr": history[-1]["psnr"] if history else None,
-        "seconds": round(time.time() - begun, 1),
+        "seconds_since_last_start": round(time.time() - begun, 1),
         "weights": file_digest(folder / "generator.safetensors"),
         "inputs": inputs,
     }
     # Last, because its presence says that the training is finished.
     checkpoints.write_atomic(folder / "training.json", json.dumps(record, indent=2).encode())
     shutil.rmtree(checkpoints_folder, ignore_errors=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a finished training lies in ``folder`` and its weights are still those it recorded."""
+    if not all((folder / name).is_file() for name in OUTPUTS):
+        return False
+    recorded = json.loads((folder / "training.json").read_text())["weights"]
+    if file_digest(folder / "generator.safetensors") == recorded:
+        return True
+    print(
+        f"{folder / 'generator.safetensors'} is not what was recorded (its sha256 differs): trained again", flush=True
+    )
+    return False
 
 
 def _locked(folder: Path) -> AcquireReturnProxy:

@@ -17,9 +17,13 @@ class Validation:
     """The fixed patches, LR of ``lr_size`` pixels at ``scale``, and the mean PSNR-Y in dB of what is made of them."""
 
     def __init__(self, pack: Pack, *, lr_size: int, scale: int, count: int) -> None:
-        self.scale = scale
         self._lr, hr = validation_patches(pack, lr_size=lr_size, scale=scale, count=count)
         self._truth = list(hr.permute(0, 2, 3, 1).numpy())
+        self.bicubic = self._mean([imresize(patch, scale) for patch in self._lr.permute(0, 2, 3, 1).numpy()])
+
+    def row(self, generator: nn.Module) -> dict[str, float]:
+        """What the history records: the generator's PSNR-Y and that of bicubic enlargement, to be passed."""
+        return {"psnr": self.of_generator(generator), "psnr_bicubic": self.bicubic}
 
     @torch.inference_mode()
     def of_generator(self, generator: nn.Module) -> float:
@@ -28,9 +32,6 @@ class Validation:
         sr = generator.eval()(self._lr.to(device).float() * (generator.pixel_range / 255)).cpu()
         generator.train(training)
         return self._mean([to_image(patch, generator.pixel_range) for patch in sr])
-
-    def of_bicubic(self) -> float:
-        return self._mean([imresize(patch, self.scale) for patch in self._lr.permute(0, 2, 3, 1).numpy()])
 
     def _mean(self, images: list[np.ndarray]) -> float:
         return float(np.mean([psnr(image, truth) for image, truth in zip(images, self._truth, strict=True)]))

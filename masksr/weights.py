@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from masksr import devices
 from masksr.bicubic import imresize
 from masksr.errors import MasksrError
 from masksr.models import load_vgg19, random_vgg19, save_weights
@@ -17,7 +18,10 @@ from masksr.paths import Paths
 from masksr.quality import score
 from masksr.quality.weights import RECORD, load_weights, resolve_weights
 
-VGG_FILES = ("vgg19-dcbb9e9d.pth", "vgg19.safetensors", "vgg19-oxford-features.safetensors")
+VGG_FILES = {
+    "imagenet": ("vgg19-dcbb9e9d.pth", "vgg19.safetensors"),  # torchvision's, which the public implementations use
+    "oxford": ("vgg19-oxford-features.safetensors",),  # the first ones; their features are about ten times as large
+}
 VGG_ADDRESS = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 
 
@@ -28,19 +32,19 @@ def data_folder(params: Params) -> Path | None:
 
 
 def find_vgg19(params: Params) -> Path:
-    """ImageNet's VGG19 in the data folder (or its ``weights/``) or in torch's cache.
+    """The file of ``weights.vgg`` in the data folder (or its ``weights/``) or in torch's cache.
 
     Raises MasksrError that says where it was looked for and where to get it.
     """
     folder, cache = data_folder(params), Path(os.environ.get("TORCH_HOME", Path.home() / ".cache/torch"))
     places = [*([folder / "weights", folder] if folder else []), cache / "hub/checkpoints"]
-    for place in places:
-        for name in VGG_FILES:
-            if (place / name).is_file():
-                return place / name
+    names = VGG_FILES[params.weights.vgg]
+    for path in (place / name for place in places for name in names):
+        if path.is_file():
+            return path
     raise MasksrError(
-        f"weights.vgg: imagenet needs one of {', '.join(VGG_FILES)} in {' or '.join(map(str, places))}; "
-        f"download {VGG_ADDRESS} there (575 MB), or set weights.vgg: random for a stand-in"
+        f"weights.vgg: {params.weights.vgg} needs {' or '.join(names)} in {' or '.join(map(str, places))}. For "
+        f"imagenet download {VGG_ADDRESS} there (575 MB), or set weights.vgg: random for a stand-in"
     )
 
 
@@ -53,7 +57,7 @@ def prepare_vgg19(params: Params, paths: Paths) -> str:
         network = random_vgg19(params.weights.vgg_width, seed=0)
     else:
         file = find_vgg19(params)
-        source, network = f"ImageNet, from {file.name}", load_vgg19(file)
+        source, network = f"trained on ImageNet, from {file.name}", load_vgg19(file)
     save_weights(network, out, {"source": source})
     return f"VGG19 features: {source}"
 
@@ -64,15 +68,14 @@ def prepare_quality(params: Params, paths: Paths) -> pd.DataFrame:
     photographs = [(name, pack.hr(number)) for number, name in enumerate(pack.names)]
     folder = paths.weights / "quality"
     resolve_weights(
-        params.weights.quality, folder, photographs, data_folder=data_folder(params), workers=os.cpu_count() or 1
+        params.weights.quality, folder, photographs, data_folder=data_folder(params), workers=devices.cores()
     )
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    return pd.DataFrame(
-        [
-            {"": {"niqe": "NIQE", "ma": "Ma"}[n], "weights": e["source"], "sha256": e["sha256"][:12]}
-            for n, e in record.items()
-        ]
-    )
+    rows = [
+        {"half": {"niqe": "NIQE", "ma": "Ma"}[half], "weights": entry["source"], "sha256": entry["sha256"][:12]}
+        for half, entry in record.items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def stand_in_fits(paths: Paths) -> pd.DataFrame:

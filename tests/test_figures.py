@@ -96,7 +96,7 @@ GAN |= {"mask_mean": 0.6, "mask_saturated": 0.1}
 
 
 def test_curves_of_a_masked_gan():
-    figure = drawn(figures.training_curves(history(**GAN), MASK, bicubic_psnr=24.0))
+    figure = drawn(figures.training_curves(history(**GAN, psnr_bicubic=24.0), MASK))
     assert labels(figure) == [
         "loss of G", "loss of D", "output of D (logit)", "mask", "learning rate", "validation PSNR-Y (dB)",
     ]  # fmt: skip

@@ -129,17 +129,23 @@ def test_again_nothing_runs_and_no_tracked_file_is_touched(reproduced: Path) -> 
     assert not list(reproduced.glob("**/.gitignore"))
 
 
+def test_one_stage_brings_what_it_needs(tmp_path: Path) -> None:
+    project = copy_of_the_project(tmp_path, tiny(ROOT / "profiles/mini.yaml"))
+    assert ran(dvc(project, "repro", "weights")) == {"params", "data@photographs", "data@rocket", "weights"}
+
+
 def test_metrics_and_plots_are_shown(reproduced: Path) -> None:
     assert "esrgan-paper" in dvc(reproduced, "metrics", "show")
     assert "static_plots" not in dvc(reproduced, "plots", "show") and list(reproduced.glob("dvc_plots/index.html"))
 
 
 def test_a_new_k_runs_its_point_figure_5_and_the_report(reproduced: Path) -> None:
-    change(reproduced, "sweep", "k", value=[0.2, 3.0])
-    expected = {"sweep@3.0-0.5-0", "evaluate_sweep@3.0-0.5-0", "figure5", "report"}
+    change(reproduced, "sweep", "k", value=[0.2, 3, 3.0e-6])  # as DVC writes them: 3 and 3e-06
+    expected = {"sweep@3-0.5-0", "evaluate_sweep@3-0.5-0", "figure5", "report"}
+    expected |= {"sweep@3e-06-0.5-0", "evaluate_sweep@3e-06-0.5-0"}
     # "params" and "questions" only read params.yaml again.
     assert ran(dvc(reproduced, "repro")) - {"params", "questions"} == expected
-    assert set(pd.read_csv(reproduced / "results/mini/figure5.csv").k.dropna()) == {0.2, 3.0}
+    assert set(pd.read_csv(reproduced / "results/mini/figure5.csv").k.dropna()) == {0.2, 3.0, 3e-6}
 
 
 def test_a_new_mask_is_a_new_variant_and_leaves_the_others_alone(reproduced: Path) -> None:

@@ -92,7 +92,7 @@ def test_titles():
     [
         (("official", "official"), "PI"),
         (("official", "stand-in"), "PI (stand-in Ma)"),
-        (("stand-in", "official"), "PI (stand-in)"),
+        (("stand-in", "official"), "PI (stand-in NIQE)"),
         (("stand-in", "stand-in"), "PI (stand-in)"),
     ],
 )

@@ -222,6 +222,34 @@ def test_the_key_knows_the_data_the_start_and_the_code(paths: Paths, monkeypatch
     assert len(set(keys)) == 4
 
 
+def test_a_damaged_finished_training_is_noticed_and_done_again(paths: Paths, capsys) -> None:
+    params = small()
+    record = training.train_start(params, "pesr", 0, paths)
+    good, stored = weights(paths.start("pesr", 0)), paths.trainings / record["key"] / "generator.safetensors"
+    stored.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    training.train_start(params, "pesr", 0, paths)
+    assert "trained again" in capsys.readouterr().out
+    assert weights(paths.start("pesr", 0)) == good
+
+
+def test_a_missing_checkpoint_to_begin_from_is_named(paths: Paths) -> None:
+    content = small().model_dump()
+    content["masks"]["none"] = {"kind": "none"}
+    content["models"]["pesr"]["start"]["init"] = "nowhere.pth"
+    with pytest.raises(MasksrError, match=r"models.pesr.start.init: there is no file nowhere.pth"):
+        training.train_start(Params.model_validate(content), "pesr", 0, paths)
+
+
+def test_phases_see_different_patches_and_masks_the_same(paths: Paths, monkeypatch) -> None:
+    params, seeds = small(), []
+    real = training.PatchSampler
+    monkeypatch.setattr(training, "PatchSampler", lambda *a, **k: (seeds.append(k["seed"]), real(*a, **k))[1])
+    training.train_start(params, "edsr", 3, paths)
+    training.train_gan(params, "edsr", params.masks["none"], 3, paths, paths.root / "a")
+    training.train_gan(params, "edsr", params.masks["paper"], 3, paths, paths.root / "b")
+    assert len(seeds) == 4 and len(set(seeds)) == 3 and seeds[2] == seeds[3]
+
+
 def test_learning_rate_halves_after_the_named_epochs() -> None:
     params = small()
     schedule = params.models["esrgan"].gan.model_copy(update={"epochs": 10, "halve_at": [2, 5], "learning_rate": 8e-4})

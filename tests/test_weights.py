@@ -48,5 +48,5 @@ def test_imagenet_is_found_in_the_data_folder_then_in_torchs_cache(tmp_path: Pat
 
 
 def test_imagenet_out_of_reach_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(MasksrError, match=r"needs one of vgg19-dcbb9e9d.pth.*download https://.*or set weights.vgg"):
+    with pytest.raises(MasksrError, match=r"needs vgg19-dcbb9e9d.pth or .*download https://.*or set weights.vgg"):
         prepare_vgg19(settings(vgg="imagenet", vgg_width=1.0), Paths(tmp_path, "mini"))

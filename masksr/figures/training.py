@@ -21,13 +21,12 @@ def training_curves(
     mask: Mask | None = None,
     *,
     loss: Loss | None = None,
-    bicubic_psnr: float | None = None,
 ) -> Figure:
     """Losses, discriminator, mask, learning rate and validation PSNR over the steps, as far as ``history`` has them.
 
     history: rows of ``history.csv``; several phases follow each other on the axis, with a line between them.
     mask: the variant's; its b is the floor of the mask's mean. loss: the weights, with which each part is drawn as it
-    enters the sum; without them the parts are drawn as measured. bicubic_psnr: of the validation patches, in dB.
+    enters the sum; without them the parts are drawn as measured.
     """
     phases = list(_phases(history))
     draw = [_generator, _discriminator, _logits, _mask, _learning_rate, _psnr]
@@ -42,7 +41,7 @@ def training_curves(
     figure = new_figure(2.8 * lines + 0.3, 10.0 if columns > 1 else 5.0)
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for ax, panel in zip(axes, panels, strict=False):
-        panel(ax, phases, mask=mask, loss=loss, bicubic_psnr=bicubic_psnr)
+        panel(ax, phases, mask=mask, loss=loss)
         for _, rows in phases[1:]:
             ax.axvline(rows["at"].iloc[0] - rows["step"].iloc[0], color=GREY, linewidth=0.8, linestyle=":")
         ax.margins(x=0.02)
@@ -115,11 +114,10 @@ def _learning_rate(ax: Axes, phases: list, **_) -> None:
     ax.set_ylim(bottom=0)
 
 
-def _psnr(ax: Axes, phases: list, *, bicubic_psnr: float | None, **_) -> None:
+def _psnr(ax: Axes, phases: list, **_) -> None:
     _line(ax, phases, "psnr", "SR", color=FIXED["esrgan"], marker="o", markersize=3.5)
-    if bicubic_psnr is not None:
-        ax.axhline(bicubic_psnr, color=GREY, linewidth=1, linestyle="--", label="bicubic")
-        _legend(ax)
+    _line(ax, phases, "psnr_bicubic", "bicubic", color=GREY, linewidth=1, linestyle="--", marker=".")
+    _legend(ax)
     ax.set_ylabel("validation PSNR-Y (dB)")
 
 

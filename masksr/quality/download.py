@@ -14,7 +14,7 @@ from typing import Any
 
 from masksr.errors import MasksrError
 
-ANSWER, PAUSE, WHOLE = 5.0, 10.0, 300.0  # seconds to the first byte, between two blocks, for all of it
+ANSWER, WHOLE = 5.0, 300.0  # seconds to the first byte (and between two blocks), and for all of it
 
 
 def fetch(address: str, path: Path, read: Callable[[Path], Any]) -> Path | None:
@@ -40,6 +40,7 @@ def _download(
     address: str, path: Path, read: Callable[[Path], Any], signals: queue.Queue[bool], stop: threading.Event
 ) -> None:
     unfinished = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    arrived = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(address, timeout=ANSWER) as response, unfinished.open("wb") as file:
@@ -51,8 +52,9 @@ def _download(
                 file.write(block)
         read(unfinished)
         os.replace(unfinished, path)
-        signals.put(True)
-    except (OSError, ValueError, MasksrError):  # no network, a broken-off answer, a page in place of the file
-        signals.put(False)
+        arrived = True
+    except (OSError, ValueError, MasksrError):
+        pass  # no network, a broken-off answer, a page in place of the file: all the same to who asked
     finally:
         unfinished.unlink(missing_ok=True)
+        signals.put(arrived)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from masksr.labels import pi_label
 from masksr.quality import fidelity
 from masksr.quality.luma import Unmeasurable, luma_plane
 from masksr.quality.ma import ma
@@ -39,9 +40,7 @@ class Score:
     @property
     def label(self) -> str:
         """What ``pi`` may be called: plain ``PI`` only where both halves have their official weights."""
-        if self.ma_weights == "official":
-            return "PI" if self.niqe_weights == "official" else "PI (stand-in NIQE)"
-        return "PI (stand-in Ma)" if self.niqe_weights == "official" else "PI (stand-in)"
+        return pi_label(self.niqe_weights, self.ma_weights)
 
 
 def score(image: Image, reference: Image | None = None, weights: QualityWeights | None = None) -> Score:

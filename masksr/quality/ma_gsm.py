@@ -97,6 +97,7 @@ def gsm_features(plane: Array) -> Array:
     shapes += [ggd_shape(np.concatenate([band.ravel(), above.ravel()])) for band, above in pairs]
 
     high = _Local(residual)
-    at_residual = [_Local(band).similarity(high) for band in (*(resize(band, plane.shape) for band in fine), *parents)]
-    locals_ = [_Local(band) for band in divided]
-    return np.array([*shapes, *at_residual, *(a.similarity(b) for a, b in combinations(locals_, 2))])
+    same_size = [resize(band, plane.shape) for band in fine]  # only rounded
+    at_residual = [_Local(band).similarity(high) for band in (*same_size, *parents)]
+    between = [a.similarity(b) for a, b in combinations([_Local(band) for band in divided], 2)]
+    return np.array([*shapes, *at_residual, *between])

@@ -90,10 +90,10 @@ def _forest(fields: Any, features: int) -> Forest:
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     from scipy.io import loadmat  # half of this package's import time
 
+    if not path.is_file():
+        raise MasksrError(f"{path}: there is no such file")
     try:
         return loadmat(path)
-    except FileNotFoundError:
-        raise MasksrError(f"{path}: there is no such file") from None
     except Exception as error:  # truncated, HTML, MATLAB 7.3: scipy raises a different kind for each
         raise ValueError from error
 

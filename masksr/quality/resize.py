@@ -32,7 +32,7 @@ def _taps(length: int, new_length: int) -> tuple[NDArray[np.intp], Single]:
     x3 = x * x2
     f = np.float32
     near = (f(1.5) * x3 - f(2.5) * x2 + f(1)) * (x <= 1)
-    far = (f(-0.5) * x3 - f(-2.5) * x2 + f(-4) * x - f(-2)) * ((x > 1) & (x <= 2))
+    far = (f(-0.5) * x3 + f(2.5) * x2 - f(4) * x + f(2)) * ((x > 1) & (x <= 2))
     weight = near + far
     total = np.zeros(new_length, np.float32)
     for row in weight:  # the order of the sum is part of the result

@@ -79,22 +79,24 @@ def resolve_weights(
     """
     into.mkdir(parents=True, exist_ok=True)
     record: dict[str, Any] = {}
-    answers = True  # one address that does not answer is enough to know that there is no network
+    network = mode != "standin"
     for half in HALVES:
-        found = None if mode == "standin" else find_official(half.name, data_folder)
-        if found is None and mode != "standin" and answers:
+        found = find_official(half.name, data_folder) if mode != "standin" else None
+        if found is None and network:
             found = fetch(half.address, _our_cache() / half.official, half.read)
-            answers = found is not None
+            network = found is not None  # one address that does not answer is enough
         if found is None and mode == "official":
             raise _missing(half, data_folder)
-        entry: dict[str, Any]
+        file = into / half.file
+        file.unlink(missing_ok=True)  # it may be a link into DVC's cache
         if found is not None:
             half.read(found)  # a damaged file must not reach the evaluation
-            shutil.copyfile(found, into / half.file)
-            entry = {"source": "official", "address": half.address}
+            shutil.copyfile(found, file)
+            how: dict[str, Any] = {"source": "official", "address": half.address}
         else:
-            entry = {"source": "stand-in", "fit": _fit(half, photographs, into, seed, workers)}
-        record[half.name] = {"file": half.file, "sha256": _sha256(into / half.file), **entry}
+            how = {"source": "stand-in", "fit": _fit(half, photographs, file, seed, workers)}
+        record[half.name] = {"file": half.file, "sha256": _sha256(file), **how}
+    (into / RECORD).unlink(missing_ok=True)
     (into / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return load_weights(into)
 
@@ -105,29 +107,55 @@ def load_weights(folder: Path | str) -> QualityWeights:
     Raises MasksrError where the folder is not one, or where a file is not the one that its record describes.
     """
     folder = Path(folder)
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        halves = [record[half.name] for half in HALVES]
-        sources, sums = zip(*((entry["source"], entry["sha256"]) for entry in halves), strict=True)
-    except (OSError, ValueError, KeyError, TypeError):
-        raise MasksrError(f"{folder}: holds no quality weights (no readable {RECORD}); `dvc repro weights`") from None
-    for half, sha256 in zip(HALVES, sums, strict=True):
+    entries = _read_record(folder)
+    for half, (_, sha256) in zip(HALVES, entries, strict=True):
         if not (folder / half.file).is_file() or _sha256(folder / half.file) != sha256:
             raise MasksrError(f"{folder / half.file}: is not the file that {RECORD} describes; `dvc repro weights`")
+    sources, sums = zip(*entries, strict=True)
     return QualityWeights(*(half.read(folder / half.file) for half in HALVES), *sources, *sums)
+
+
+def _read_record(folder: Path) -> list[tuple[Source, str]]:
+    """The source and the checksum of each half."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return [(record[half.name]["source"], record[half.name]["sha256"]) for half in HALVES]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise MasksrError(f"{folder}: holds no quality weights (no readable {RECORD}); `dvc repro weights`") from None
 
 
 def default_weights() -> QualityWeights:
     """What :func:`masksr.quality.score` uses without being told: each official file that is on this machine.
 
-    In place of a missing half stands the stand-in of the project you are in, if its weights stage has run. Nothing is
-    downloaded or fitted here. Raises MasksrError where a half is nowhere.
+    In place of a missing half stands what the weights stage of the project you are in has made, of the first profile in
+    the alphabet. Nothing is downloaded or fitted here. Raises MasksrError where a half is nowhere.
     """
-    return _loaded(*(_on_this_machine(half) for half in HALVES))
+    found: dict[str, tuple[Path, Source]] = {}
+    for half in HALVES:
+        if path := find_official(half.name):
+            found[half.name] = path, "official"
+    for folder in _made_here():
+        for half, (source, _) in zip(HALVES, _read_record(folder), strict=True):
+            found.setdefault(half.name, (folder / half.file, source))
+    for half in HALVES:
+        if half.name not in found:
+            raise MasksrError(
+                f"there are no weights for {half.name}: run `dvc repro weights` in the project, or put {half.official} "
+                f"({half.address}) in {_our_cache()}"
+            )
+    return _loaded(found["niqe"], found["ma"])
+
+
+def _made_here() -> list[Path]:
+    """The folders that the weights stage of the project you are in has made, a profile each."""
+    try:
+        return sorted(record.parent for record in (project.root() / "data/weights").glob(f"*/quality/{RECORD}"))
+    except MasksrError:  # not inside a project
+        return []
 
 
 def find_official(name: Literal["niqe", "ma"], data_folder: Path | None = None) -> Path | None:
-    """The official file of a half in the data folder (itself or its ``weights``), pyiqa's cache or ours; else None."""
+    """The official file of a half: in the data folder or its ``weights``, in pyiqa's cache or ours; else None."""
     half = next(half for half in HALVES if half.name == name)
     return next((place / half.official for place in _places(data_folder) if (place / half.official).is_file()), None)
 
@@ -152,32 +180,16 @@ def _missing(half: _Half, data_folder: Path | None) -> MasksrError:
     )
 
 
-def _fit(half: _Half, photographs: Sequence[Photograph], into: Path, seed: int, workers: int) -> dict[str, Any]:
+def _fit(half: _Half, photographs: Sequence[Photograph], file: Path, seed: int, workers: int) -> dict[str, Any]:
     from masksr.quality import standin  # imports scikit-learn
 
     if half is NIQE:
         niqe_model, fit = standin.fit_niqe(photographs)
-        write_niqe(into / half.file, niqe_model)
+        write_niqe(file, niqe_model)
     else:
         ma_model, fit = standin.fit_ma(photographs, seed=seed, workers=workers)
-        write_ma(into / half.file, ma_model)
+        write_ma(file, ma_model)
     return fit
-
-
-def _on_this_machine(half: _Half) -> tuple[Path, Source]:
-    if official := find_official(half.name):
-        return official, "official"
-    try:
-        folders = sorted((project.root() / "data/weights").glob("*/quality"))
-    except MasksrError:
-        folders = []
-    for folder in folders:
-        if (folder / half.file).is_file():
-            return folder / half.file, "stand-in"
-    raise MasksrError(
-        f"there are no weights for {half.name}: run `dvc repro weights` in the project, or put {half.official} "
-        f"({half.address}) in {_our_cache()}"
-    )
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
-from masksr import provenance, tables
+from masksr import provenance, questions, tables
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.report.notebooks import Section
@@ -49,13 +49,15 @@ def _notice(params: Params, paths: Paths) -> str:
     """What nobody should overlook: stand-ins among the weights, and a profile that is not the paper's."""
     label = tables.pi_label(tables.read_quality([paths.results / "quality.csv"]))
     lines = []
-    if params.profile != "paper":
-        lines.append(f"This is the profile **{params.profile}**, not the paper's setting: [what was cut](20_questions.ipynb).")
+    if set(questions.cuts(params)["note"]) != {"same"}:
+        lines.append(
+            f"The profile **{params.profile}** is not the paper's setting ([what was changed](20_questions.ipynb))."
+        )
     if label != "PI":
         lines.append(f"The metric is **{label}**: weights fitted here in place of the published ones.")
     if params.weights.vgg == "random":
         lines.append("VGG19 has **random weights**, so the perceptual loss is a stand-in too.")
-    if lines:
+    if label != "PI" or params.weights.vgg == "random":
         lines.append("It shows that everything runs and how; it is **no evidence for or against the paper**.")
     return " ".join(lines)
 
@@ -85,15 +87,11 @@ def _sections(params: Params, paths: Paths) -> list[Section]:
         folder = paths.variant(model, mask, seed)
         trainings.append(_folded(folder / "train.ipynb", title, "Trainings of Table 1", "train"))
         evaluations.append(_folded(folder / "evaluate.ipynb", title, "Evaluations", "evaluate"))
-    points = [
-        _folded(
-            paths.sweep_point(k, b, seed) / "train.ipynb",
-            f"k = {k}, b = {b}, seed {seed}",
-            "Trainings of Figure 5",
-            "sweep",
-        )
-        for k, b, seed in product(params.sweep.k, params.sweep.b, params.sweep.seeds)
-    ]
+    points, sweep = [], params.sweep
+    for k, b, seed in product(sweep.k, sweep.b, sweep.seeds):
+        title, folder = f"k = {k}, b = {b}, seed {seed}", paths.sweep_point(k, b, seed)
+        points.append(_folded(folder / "train.ipynb", title, "Trainings of Figure 5", "sweep"))
+        evaluations.append(_folded(folder / "evaluate.ipynb", title, "Evaluations", "evaluate_sweep"))
     ends = [_folded(paths.ends / "ends.ipynb", "The ends of the scale", "Evaluations", "ends")]
     return [*main, *data, *starts, *trainings, *points, *ends, *evaluations]
 

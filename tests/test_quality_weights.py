@@ -1,0 +1,262 @@
+"""Where the parameters of PI come from: the places, the network, the stand-ins, and what is refused."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.io
+from skimage import data
+
+from masksr.errors import MasksrError
+from masksr.quality import download, score, weights
+from masksr.quality.download import fetch
+from masksr.quality.forest import one_leaf
+from masksr.quality.ma import MaModel
+from masksr.quality.matfiles import read_ma, read_niqe, write_ma, write_niqe
+from masksr.quality.niqe import NiqeModel
+from masksr.quality.weights import MA, NIQE, default_weights, find_official, load_weights, resolve_weights
+
+PHOTOGRAPHS = [("cat", data.chelsea()), ("coffee", data.coffee())]
+SOME_NIQE = NiqeModel(np.linspace(0.1, 2, 36), np.eye(36) / 10)
+SOME_MA = MaModel((one_leaf(4.0), one_leaf(6.0), one_leaf(5.0)), np.array([1.0, 0.5, 0.25, 0.1]))
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path, monkeypatch) -> Path:
+    """A machine without any file, cache, project or network."""
+    for variable in ("MASKSR_DATA", "XDG_CACHE_HOME", "TORCH_HOME", "MASKSR_CACHE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MASKSR_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch) -> None:
+    """Six crops and forty trees: a stand-in in form, in two seconds."""
+    monkeypatch.setattr("masksr.quality.standin_samples.CROPS", 6)
+    monkeypatch.setattr("masksr.quality.standin.TREES", 40)
+
+
+@pytest.fixture
+def official(tmp_path) -> Path:
+    """A data folder with files in the official formats under the official names."""
+    folder = tmp_path / "data" / "weights"
+    folder.mkdir(parents=True)
+    write_niqe(folder / NIQE.official, SOME_NIQE)
+    write_ma(folder / MA.official, SOME_MA)
+    return folder.parent
+
+
+@pytest.fixture
+def serve(monkeypatch, tmp_path) -> Iterator[Callable[[Path], str]]:
+    """Serve a folder on this machine; gives its address."""
+    monkeypatch.delenv("MASKSR_OFFLINE")
+    servers = []
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    def start(folder: Path) -> str:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+
+
+# ---- The formats -----------------------------------------------------------------------------------------------------
+
+
+def test_files_come_back_as_they_were_written(tmp_path):
+    write_niqe(tmp_path / "niqe.mat", SOME_NIQE)
+    write_ma(tmp_path / "ma.mat", SOME_MA)
+    niqe, ma = read_niqe(tmp_path / "niqe.mat"), read_ma(tmp_path / "ma.mat")
+    np.testing.assert_array_equal(niqe.mean, SOME_NIQE.mean)
+    np.testing.assert_array_equal(niqe.covariance, SOME_NIQE.covariance)
+    np.testing.assert_array_equal(ma.linear, SOME_MA.linear)
+    assert [forest.predict(np.zeros(1)) for forest in ma.forests] == [4, 6, 5]
+    assert ma.predict((np.zeros(18), np.zeros(45), np.zeros(75))) == pytest.approx(1 + 2 + 1.5 + 0.5)
+
+
+def test_a_forest_as_matlab_saves_it_is_read(tmp_path):
+    """Rows count from one, unused rows are zero, the fields may have any names."""
+    tree = {
+        "lDau": np.array([[2, 0], [0, 0], [4, 0], [0, 0], [0, 0]], np.int32),
+        "rDau": np.array([[3, 0], [0, 0], [5, 0], [0, 0], [0, 0]], np.int32),
+        "c": np.zeros((5, 2), np.int32),
+        "d": np.int32(5),
+        "e": np.array([[0.5, 0], [0, 0], [1.5, 0], [0, 0], [0, 0]]),
+        "f": np.array([[0, 8.0], [1, 0], [0, 0], [2, 0], [3, 0]]),
+        "g": np.array([[3, 0], [0, 0], [1, 0], [0, 0], [0, 0]], np.int32),
+    }
+    cells = np.empty((1, 3), object)
+    cells[0, :] = [tree, tree, tree]
+    scipy.io.savemat(tmp_path / "m.mat", {"model": {"rf": cells, "linear": np.array([[0.0], [1], [0], [0]])}})
+    forest = read_ma(tmp_path / "m.mat").forests[0]
+    for first, third, leaf in ((9, 0.5, 1), (1.5, 0.6, 2), (1.6, 0.6, 3)):
+        assert forest.predict(np.array([first, 0, third])) == (leaf + 8) / 2
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path):
+    for name in ("a.mat", "b.mat"):
+        write_ma(tmp_path / name, SOME_MA)
+    assert (tmp_path / "a.mat").read_bytes() == (tmp_path / "b.mat").read_bytes()
+
+
+def test_a_damaged_file_is_named(tmp_path, official):
+    whole = (official / "weights" / MA.official).read_bytes()
+    for name, content in {"cut.mat": whole[:300], "page.mat": b"<html>404</html>", "empty.mat": b""}.items():
+        (tmp_path / name).write_bytes(content)
+        for read in (read_ma, read_niqe):
+            with pytest.raises(MasksrError, match=name):
+                read(tmp_path / name)
+    with pytest.raises(MasksrError, match=MA.official):
+        read_niqe(official / "weights" / MA.official)
+    with pytest.raises(MasksrError, match="no such file"):
+        read_ma(tmp_path / "missing.mat")
+
+
+# ---- Official files --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["official", "auto"])
+def test_official_files_of_the_data_folder_are_taken(mode, official, tmp_path):
+    found = resolve_weights(mode, tmp_path / "quality", data_folder=official)
+    assert (found.niqe_source, found.ma_source) == ("official", "official")
+    assert sorted(file.name for file in (tmp_path / "quality").iterdir()) == ["ma.mat", "niqe.mat", weights.RECORD]
+    record = json.loads((tmp_path / "quality" / weights.RECORD).read_text())
+    assert record["ma"]["source"] == "official"
+    assert record["ma"]["address"].startswith("https://")
+    assert found.ma_sha256 == record["ma"]["sha256"]
+    assert str(tmp_path) not in (tmp_path / "quality" / weights.RECORD).read_text()  # the same record on every machine
+
+
+def test_the_places_are_searched_in_order(official, tmp_path, monkeypatch):
+    ours, torch, folder = tmp_path / "home/.cache/masksr", tmp_path / "torch", tmp_path / "named"
+    monkeypatch.setenv("TORCH_HOME", str(torch))
+    monkeypatch.setenv("MASKSR_DATA", str(folder))
+    assert find_official("niqe") is None
+    for place in (ours, torch / "hub/pyiqa", folder / "weights", folder):
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(official / "weights" / NIQE.official, place)
+        assert find_official("niqe") == place / NIQE.official
+    assert find_official("niqe", official) == official / "weights" / NIQE.official
+    monkeypatch.setenv("MASKSR_CACHE", str(tmp_path / "elsewhere"))
+    assert find_official("ma") is None
+
+
+def test_official_says_everything_where_a_file_is_missing(official, tmp_path):
+    (official / "weights" / MA.official).unlink()
+    with pytest.raises(MasksrError) as caught:
+        resolve_weights("official", tmp_path / "quality", PHOTOGRAPHS, data_folder=official)
+    for needed in (MA.official, MA.address, str(official / "weights"), "weights.quality: auto"):
+        assert needed in str(caught.value)
+
+
+def test_a_damaged_official_file_is_not_passed_over(official, tmp_path):
+    (official / "weights" / NIQE.official).write_bytes(b"MATLAB 5.0 MAT-file")
+    with pytest.raises(MasksrError, match=NIQE.official):
+        resolve_weights("auto", tmp_path / "quality", PHOTOGRAPHS, data_folder=official)
+
+
+# ---- The network -----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_reads_is_kept_whole(serve, official, tmp_path):
+    address = f"{serve(official / 'weights')}/{NIQE.official}"
+    kept = fetch(address, tmp_path / "cache" / NIQE.official, read_niqe)
+    assert kept.read_bytes() == (official / "weights" / NIQE.official).read_bytes()
+    assert [file.name for file in kept.parent.iterdir()] == [NIQE.official]
+
+
+@pytest.mark.parametrize("name", ["missing.mat", MA.official])
+def test_anything_else_is_not(serve, official, tmp_path, name):
+    assert fetch(f"{serve(official / 'weights')}/{name}", tmp_path / "cache" / "n.mat", read_niqe) is None
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_an_address_that_does_not_answer_costs_seconds(monkeypatch, tmp_path):
+    monkeypatch.delenv("MASKSR_OFFLINE")
+    monkeypatch.setattr(download, "ANSWER", 0.3)
+    monkeypatch.setattr(download.urllib.request, "urlopen", lambda *_, **__: threading.Event().wait(20))
+    assert fetch("https://example.invalid/n.mat", tmp_path / "n.mat", read_niqe) is None
+
+
+def test_offline_asks_nobody(monkeypatch, tmp_path):
+    monkeypatch.setattr(download.urllib.request, "urlopen", lambda *_, **__: pytest.fail("asked"))
+    assert fetch("https://example.invalid/n.mat", tmp_path / "n.mat", read_niqe) is None
+
+
+def test_what_was_downloaded_is_found_the_next_time(serve, official, tmp_path, monkeypatch):
+    address = serve(official / "weights")
+    monkeypatch.setattr(weights._Half, "address", property(lambda half: f"{address}/{half.official}"))
+    assert resolve_weights("official", tmp_path / "one").ma_source == "official"
+    monkeypatch.setenv("MASKSR_OFFLINE", "1")
+    assert resolve_weights("official", tmp_path / "two").ma_source == "official"
+    assert score(data.chelsea()[:150, :150]).label == "PI"
+
+
+# ---- Stand-ins and the folder ----------------------------------------------------------------------------------------
+
+
+def test_auto_fits_only_what_is_missing(official, tmp_path):
+    (official / "weights" / MA.official).unlink()
+    found = resolve_weights("auto", tmp_path / "quality", PHOTOGRAPHS, data_folder=official)
+    assert (found.niqe_source, found.ma_source) == ("official", "stand-in")
+    record = json.loads((tmp_path / "quality" / weights.RECORD).read_text())
+    assert record["ma"]["fit"]["photographs"] == ["cat", "coffee"]
+    assert 0 <= record["ma"]["fit"]["held_out"]["HR > x4"] <= 1
+
+
+def test_standin_ignores_official_files(official, tmp_path):
+    found = resolve_weights("standin", tmp_path / "quality", PHOTOGRAPHS, data_folder=official)
+    assert (found.niqe_source, found.ma_source) == ("stand-in", "stand-in")
+    assert score(data.rocket()[100:250, 200:350], weights=found).label == "PI (stand-in)"
+
+
+def test_without_photographs_there_is_no_standin(tmp_path):
+    with pytest.raises(MasksrError, match="photograph"):
+        resolve_weights("auto", tmp_path / "quality")
+    with pytest.raises(MasksrError, match="216"):
+        resolve_weights("auto", tmp_path / "quality", [("stamp", data.chelsea()[:200])])
+
+
+def test_a_changed_file_is_refused(official, tmp_path):
+    resolve_weights("official", tmp_path / "quality", data_folder=official)
+    write_niqe(tmp_path / "quality/niqe.mat", NiqeModel(SOME_NIQE.mean + 1, SOME_NIQE.covariance))
+    with pytest.raises(MasksrError, match=r"niqe\.mat"):
+        load_weights(tmp_path / "quality")
+    (tmp_path / "quality/niqe.mat").unlink()
+    with pytest.raises(MasksrError, match=r"niqe\.mat"):
+        load_weights(tmp_path / "quality")
+    with pytest.raises(MasksrError, match="dvc repro weights"):
+        load_weights(tmp_path)
+
+
+def test_by_default_a_project_scores_with_what_it_has(tmp_path, monkeypatch):
+    with pytest.raises(MasksrError, match="dvc repro weights"):
+        default_weights()
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "params.yaml").touch()
+    resolve_weights("standin", tmp_path / "data/weights/mini/quality", PHOTOGRAPHS)
+    assert default_weights().ma_source == default_weights().niqe_source == "stand-in"
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setenv("MASKSR_CACHE", str(tmp_path / "cache"))
+    write_niqe(tmp_path / "cache" / NIQE.official, SOME_NIQE)
+    assert (default_weights().niqe_source, default_weights().ma_source) == ("official", "stand-in")
+    np.testing.assert_array_equal(default_weights().niqe.mean, SOME_NIQE.mean)
