@@ -74,12 +74,11 @@ def resolve_weights(
     ``standin`` fits both halves on ``photographs`` (name, (H, W, 3) uint8); ``auto`` takes what is official where it
     can be had within seconds and fits the rest. data_folder: without it, the one that MASKSR_DATA names.
 
-    Raises MasksrError where an official file is missing (with all that is needed to place it by hand), where a file is
-    damaged, or where there is nothing to fit a stand-in on.
+    Raises MasksrError where an official file is missing (it says how to place it by hand) or damaged, and where no
+    photograph is there to fit a stand-in on.
     """
     into.mkdir(parents=True, exist_ok=True)
-    record: dict[str, Any] = {}
-    network = mode != "standin"
+    record, network = dict[str, Any](), mode != "standin"
     for half in HALVES:
         found = find_official(half.name, data_folder) if mode != "standin" else None
         if found is None and network:
@@ -125,15 +124,13 @@ def _read_record(folder: Path) -> list[tuple[Source, str]]:
 
 
 def default_weights() -> QualityWeights:
-    """What :func:`masksr.quality.score` uses without being told: each official file that is on this machine.
+    """What :func:`masksr.quality.score` uses without being told: each official file on this machine.
 
     In place of a missing half stands what the weights stage of the project you are in has made, of the first profile in
     the alphabet. Nothing is downloaded or fitted here. Raises MasksrError where a half is nowhere.
     """
-    found: dict[str, tuple[Path, Source]] = {}
-    for half in HALVES:
-        if path := find_official(half.name):
-            found[half.name] = path, "official"
+    found: dict[str, tuple[Path, Source]]
+    found = {half.name: (path, "official") for half in HALVES if (path := find_official(half.name))}
     for folder in _made_here():
         for half, (source, _) in zip(HALVES, _read_record(folder), strict=True):
             found.setdefault(half.name, (folder / half.file, source))
@@ -156,13 +153,13 @@ def _made_here() -> list[Path]:
 
 def find_official(name: Literal["niqe", "ma"], data_folder: Path | None = None) -> Path | None:
     """The official file of a half: in the data folder or its ``weights``, in pyiqa's cache or ours; else None."""
-    half = next(half for half in HALVES if half.name == name)
-    return next((place / half.official for place in _places(data_folder) if (place / half.official).is_file()), None)
+    official = {half.name: half.official for half in HALVES}[name]
+    return next((place / official for place in _places(data_folder) if (place / official).is_file()), None)
 
 
 def _places(data_folder: Path | None) -> list[Path]:
-    environment = os.environ.get("MASKSR_DATA")
-    folder = data_folder or (Path(environment).expanduser() if environment else None)
+    named = data_folder or os.environ.get("MASKSR_DATA")
+    folder = Path(named).expanduser() if named else None
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     torch = Path(os.environ.get("TORCH_HOME", cache / "torch"))
     return [*([folder, folder / "weights"] if folder else []), torch / "hub/pyiqa", _our_cache()]
@@ -199,5 +196,4 @@ def _loaded(niqe: tuple[Path, Source], ma: tuple[Path, Source]) -> QualityWeight
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
