@@ -8,35 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from masksr.errors import MasksrError
+from masksr.files import write_atomic
 
 _NAME = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.pt")
 _KEPT = 2
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write ``path`` whole or not at all. Raises MasksrError when the disk refuses, naming the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise MasksrError(
-            f"{path} could not be written ({error.strerror}); free some space or fix the rights of {path.parent}, "
-            "then run the same command again: it goes on from the last checkpoint"
-        ) from None
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> Path:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from masksr import devices
 from masksr.bicubic import imresize
 from masksr.build import load_generator
-from masksr.checkpoints import write_atomic
+from masksr.files import write_atomic
 from masksr.images import to_image, to_tensor
 from masksr.packs import Pack
 from masksr.params import Params

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import secrets
+import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from masksr.errors import MasksrError
+from masksr.files import write_atomic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,14 +70,9 @@ def write_png(path: Path | str, image: NDArray[np.uint8]) -> None:
     """Write (H, W, 3) or (H, W) uint8 as a PNG: all of it or, when interrupted, nothing. Makes missing folders."""
     if image.dtype != np.uint8:
         raise TypeError(f"write_png wants uint8 pixels, not {image.dtype}; see to_image")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        Image.fromarray(image).save(unfinished, format="PNG")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    write_atomic(path, buffer.getvalue())
 
 
 def to_tensor(image: NDArray[np.uint8] | Tensor, pixel_range: float) -> Tensor:

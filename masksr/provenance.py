@@ -19,6 +19,7 @@ from typing import Any
 
 from masksr import __version__, project
 from masksr.errors import MasksrError
+from masksr.files import write_atomic
 
 PACKAGES = ("torch", "torchvision", "numpy", "pyiqa")
 _SOURCE = ("masksr", "notebooks", "params.yaml", "dvc.yaml", "data/registry.yaml")  # what makes a result, beside data
@@ -47,13 +48,7 @@ def record(inputs: Mapping[str, Path], params_used: Mapping[str, Any]) -> dict[s
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write a record, the same record always as the same bytes; a reader never sees half of it."""
     text = json.dumps(_plain(record), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_atomic(path, text.encode())
 
 
 def footer_facts(record: Mapping[str, Any]) -> dict[str, str]:

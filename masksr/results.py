@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from masksr import tables
-from masksr.checkpoints import write_atomic
+from masksr.files import write_atomic
 from masksr.params import Params, Section
 from masksr.paths import Paths
 

@@ -20,7 +20,8 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 from torch import nn
 
 import masksr
-from masksr import build, checkpoints
+from masksr import build
+from masksr.files import write_atomic
 from masksr.loop import history_table
 
 OUTPUTS = ("generator.safetensors", "history.csv", "training.json")
@@ -61,17 +62,17 @@ def train_once(store: Path, inputs: dict[str, Any], size: build.GeneratorSize, w
             _train(folder, key, inputs, size, work)
         out.mkdir(parents=True, exist_ok=True)
         for name in OUTPUTS:
-            checkpoints.write_atomic(out / name, (folder / name).read_bytes())
+            write_atomic(out / name, (folder / name).read_bytes())
     return json.loads((out / "training.json").read_text())
 
 
 def _train(folder: Path, key: str, inputs: dict[str, Any], size: build.GeneratorSize, work: Work) -> None:
     begun = time.time()
-    checkpoints_folder = folder / "checkpoints"
-    generator, history = work(checkpoints_folder)
+    checkpoints = folder / "checkpoints"
+    generator, history = work(checkpoints)
     build.save_generator(generator, size, folder / "generator.safetensors")
     table = history_table(history) if history else pd.DataFrame(columns=["phase", "step"])
-    checkpoints.write_atomic(folder / "history.csv", table.to_csv(index=False, float_format="%.6g").encode())
+    write_atomic(folder / "history.csv", table.to_csv(index=False, float_format="%.6g").encode())
     record = {
         "key": key,
         "psnr": history[-1]["psnr"] if history else None,
@@ -80,8 +81,8 @@ def _train(folder: Path, key: str, inputs: dict[str, Any], size: build.Generator
         "inputs": inputs,
     }
     # Last, because its presence says that the training is finished.
-    checkpoints.write_atomic(folder / "training.json", json.dumps(record, indent=2).encode())
-    shutil.rmtree(checkpoints_folder, ignore_errors=True)
+    write_atomic(folder / "training.json", json.dumps(record, indent=2).encode())
+    shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def _is_whole(folder: Path) -> bool:

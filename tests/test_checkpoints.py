@@ -48,7 +48,7 @@ def test_a_disk_that_refuses_is_one_clear_error(tmp_path: Path, monkeypatch) -> 
 
     checkpoints.save(tmp_path, 1, {"step": 1})
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(MasksrError, match=r"No space left.*free some space.*goes on from the last checkpoint"):
+    with pytest.raises(MasksrError, match=r"No space left.*free some space.*nothing that was finished is lost"):
         checkpoints.save(tmp_path, 2, {"step": 2})
     assert checkpoints.load_last(tmp_path, CPU)["step"] == 1
     assert not list(tmp_path.glob(".*partial"))

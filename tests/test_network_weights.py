@@ -85,7 +85,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypa
         raise OSError("no space left on device")
 
     monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(MasksrError, match="no space"):
         save_weights({"a": torch.zeros(2)}, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

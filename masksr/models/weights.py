@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from masksr.errors import MasksrError
+from masksr.files import write_atomic
 
 CONTAINERS = ("params_ema", "params", "state_dict", "model")  # BasicSR's two, and what others wrap a state dict in
 ESRGAN_NAMES = {  # keys of RRDBNet in ESRGAN's own repository, whose released weights have them -> BasicSR's
@@ -109,17 +109,7 @@ def save_weights(
     text = json.dumps({"__metadata__": metadata, **header} if metadata else header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
 
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            file.write(blob[start:])
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomic(path, len(text).to_bytes(8, "little"), text, blob[start:])
 
 
 def _basicsr_name(key: str) -> str:

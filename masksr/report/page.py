@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from masksr.files import write_atomic
 from masksr.report import markdown, notebooks
 from masksr.report.cells import Rendered, render
 from masksr.report.clean import fragment
@@ -76,7 +76,7 @@ def build_report(
         facts=facts,
         style=Markup(_resource("style.css")),
     )
-    _write(output, page)
+    write_atomic(output, page.encode())
 
 
 def _for_template(entry: _Entry, links: Links) -> dict[str, Any]:
@@ -117,14 +117,3 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     environment.undefined = jinja2.StrictUndefined
     return environment.from_string(_resource("template.html.j2"))
-
-
-def _write(output: Path, page: str) -> None:
-    """All of the page or nothing: a browser never shows half of a report."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(page, encoding="utf-8", newline="\n")
-        os.replace(unfinished, output)
-    finally:
-        unfinished.unlink(missing_ok=True)
