@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def half_label(name: str, weights: str) -> str:
+    """``NIQE`` or ``Ma`` where the weights are ``official``, else with the word that they are not."""
+    return name if weights == "official" else f"{name} (stand-in)"
+
+
 def pi_label(niqe_weights: str, ma_weights: str) -> str:
     """``PI`` where both halves have their official weights; else a name that says which have not.
 

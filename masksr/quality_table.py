@@ -48,18 +48,29 @@ def _read(file: Path) -> pd.DataFrame:
         raise MasksrError(f"{file}: not a quality table ({error}); make it again with `dvc repro`") from None
 
 
-def is_official(quality: pd.DataFrame, half: str) -> bool:
-    """Whether every row of ``half``, ``niqe`` or ``ma``, was computed with the official weights."""
-    return set(quality[f"{half}_weights"]) - {""} == {"official"}
+def weights_used(quality: pd.DataFrame) -> dict[str, str]:
+    """``official`` or ``stand-in`` for each half, ``niqe`` and ``ma``: official only where every row is."""
+    return {
+        half: "official" if set(quality[f"{half}_weights"]) - {""} == {"official"} else "stand-in"
+        for half in ("niqe", "ma")
+    }
 
 
 def pi_label(quality: pd.DataFrame) -> str:
     """``PI`` where all of it rests on official weights; else a name that says that it does not."""
-    return labels.pi_label(*("official" if is_official(quality, half) else "stand-in" for half in ("niqe", "ma")))
+    return labels.pi_label(*weights_used(quality).values())
+
+
+def measure_titles(quality: pd.DataFrame) -> dict[str, str]:
+    """The measures and the titles of their columns, which name a stand-in as one."""
+    used = weights_used(quality)
+    fidelity = {"psnr": "PSNR-Y", "ssim": "SSIM-Y", "rmse": "RMSE"}
+    halves = {"niqe": labels.half_label("NIQE", used["niqe"]), "ma": labels.half_label("Ma", used["ma"])}
+    return fidelity | halves | {"pi": pi_label(quality)}
 
 
 def label_note(quality: pd.DataFrame) -> str:
     """Two sentences for captions: which way PI is better, and with which weights it was computed."""
-    kind = {half: "official" if is_official(quality, half) else "stand-in" for half in ("niqe", "ma")}
-    note = f"{pi_label(quality)}: lower is better. NIQE with {kind['niqe']} weights, Ma with {kind['ma']} weights"
+    used = weights_used(quality)
+    note = f"{pi_label(quality)}: lower is better. NIQE with {used['niqe']} weights, Ma with {used['ma']} weights"
     return note + ("." if pi_label(quality) == "PI" else ", so not comparable with published values of PI.")

@@ -14,6 +14,7 @@ from masksr import tables
 from masksr.files import write_atomic
 from masksr.params import Params, Section
 from masksr.paths import Paths
+from masksr.quality_table import measure_titles
 
 _SECTION_NAMES = {"RRDB": "generator", "EDSRSize": "generator", "PESRSize": "generator", "Schedule": "gan"}
 
@@ -65,11 +66,11 @@ def settings_table(*sections: Section) -> Markdown:
 
 def by_set(quality: pd.DataFrame) -> Markdown:
     """The mean of every measure over the images of each set, for whoever stands in ``quality``."""
-    names = {"psnr": "PSNR-Y", "ssim": "SSIM-Y", "rmse": "RMSE", "niqe": "NIQE", "ma": "Ma"}
+    titles = measure_titles(quality)
     keys = ["model", "mask", "set"] if quality["model"].nunique() > 1 else ["set"]
-    means = quality.groupby(keys, sort=False)[["niqe", "ma", "pi", "psnr", "ssim", "rmse"]].mean().reset_index()
+    means = quality.groupby(keys, sort=False)[list(titles)].mean().reset_index()
     failed = quality["pi"].isna().sum()
-    text = tables.to_markdown(means.rename(columns=names | {"pi": tables.pi_label(quality)}))
+    text = tables.to_markdown(means.rename(columns=titles))
     return Markdown(f"{text}\n{tables.label_note(quality)}" + (f" {failed} images have no PI." if failed else ""))
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from masksr import paper
 from masksr.errors import MasksrError
 from masksr.params import Params
-from masksr.quality_table import KEYS, is_official, label_note, pi_label, read_quality
+from masksr.quality_table import KEYS, label_note, measure_titles, pi_label, read_quality
 from masksr.typeset import to_csv, to_latex, to_markdown
 
 __all__ = [
@@ -128,7 +128,7 @@ def fidelity_table(quality: pd.DataFrame, params: Params) -> pd.DataFrame:
     """
     rows = []
     for row in _rows(quality, params):
-        means = {title: row.measured[measure].mean() for measure, title in _honest(quality).items()}
+        means = {title: row.measured[measure].mean() for measure, title in measure_titles(quality).items()}
         counts = {"images": len(row.measured), "without_pi": int(row.measured["pi"].isna().sum())}
         rows.append({"block": row.block, "variant": row.title} | means | counts)
     return pd.DataFrame(rows)
@@ -143,7 +143,7 @@ def metrics(quality: pd.DataFrame, params: Params) -> dict[str, Any]:
     for row, line in zip(_rows(quality, params), table1(quality, params).to_dict("records"), strict=True):
         name = row.model if row.model not in params.models else f"{row.model}-{row.mask}"
         pi = pd.Series({name: line[name] for name in params.data.test}, dtype=float)
-        means = {title: _json(row.measured[m].mean()) for m, title in _honest(quality).items() if m != "pi"}
+        means = {title: _json(row.measured[m].mean()) for m, title in measure_titles(quality).items() if m != "pi"}
         result[name] = {pi_label(quality): {s: _json(v) for s, v in pi.items()} | {"mean": _json(pi.mean())}}
         result[name] |= means | {"images": line["images"], "without_pi": line["without_pi"]}
     return result
@@ -168,12 +168,6 @@ def _rows(quality: pd.DataFrame, params: Params) -> list[_Row]:
         if len(part):
             rows.append(_Row("ends", model, mask, variant_title(params, model, mask), part))
     return [row._replace(measured=row.measured.sort_values(KEYS)) for row in rows]
-
-
-def _honest(quality: pd.DataFrame) -> dict[str, str]:
-    """The measures and the titles of their columns, which name a stand-in as one."""
-    niqe, ma = (n + ("" if is_official(quality, n.casefold()) else " (stand-in)") for n in ("NIQE", "Ma"))
-    return {"psnr": "PSNR-Y", "ssim": "SSIM-Y", "rmse": "RMSE", "niqe": niqe, "ma": ma, "pi": pi_label(quality)}
 
 
 def _by_set(pi: pd.Series, params: Params) -> dict[str, float]:

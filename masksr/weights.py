@@ -11,6 +11,7 @@ import pandas as pd
 from masksr import devices
 from masksr.bicubic import imresize
 from masksr.errors import MasksrError
+from masksr.labels import half_label
 from masksr.models import load_vgg19, random_vgg19, save_weights
 from masksr.packs import Pack
 from masksr.params import Params
@@ -97,7 +98,8 @@ def ladder(params: Params, paths: Paths) -> pd.DataFrame:
     rows = []
     for name, image in steps.items():
         found = score(image, None if image is hr else hr, weights)
-        rows.append({"image": name, "NIQE": found.niqe, "Ma": found.ma, found.label: found.pi, "PSNR-Y": found.psnr})
+        halves = {half_label("NIQE", found.niqe_weights): found.niqe, half_label("Ma", found.ma_weights): found.ma}
+        rows.append({"image": name} | halves | {found.label: found.pi, "PSNR-Y": found.psnr})
     return pd.DataFrame(rows)
 
 
