@@ -163,10 +163,15 @@ ENDLESS = "import os, time\nprint(os.getppid(), os.getpid(), flush=True)\nwhile 
 def test_the_kernel_ends_with_its_runner(project, sent, status):
     notebook(project / "n.ipynb", ENDLESS)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command("-o", "out.ipynb"), **pipes) as run:
+    # A test run in the background of a shell ignores SIGINT, and its children would too.
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(command("-o", "out.ipynb"), **pipes, **heard) as run:
         _, kernel = map(int, run.stdout.readline().split())
         run.send_signal(sent)
-        _, said = run.communicate(timeout=30)
+        try:
+            _, said = run.communicate(timeout=30)
+        finally:
+            run.kill()  # a failure must not wait for ever
     assert run.returncode == status
     assert ended(kernel)
     assert "Traceback" not in said
