@@ -293,7 +293,7 @@ def _one_line(error: ValidationError, path: Path) -> str:
     elif not isinstance(first["input"], dict | BaseModel):
         message += f", got {first['input']!r}"
         if isinstance(first["input"], str) and _looks_like_number(first["input"]):
-            message += " (text: YAML reads 1e-4 as a number only when written 1.0e-4, without quotes)"
+            message += " (text: write numbers without quotes, and 1e-4 as 1.0e-4, which YAML reads as a number)"
     where = ".".join(location) + ": " if location else ""
     more = error.error_count() - 1
     return f"{path.name}: {where}{message}" + (f" (and {more} more)" if more else "")
