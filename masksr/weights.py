@@ -12,7 +12,7 @@ from masksr import devices
 from masksr.bicubic import imresize
 from masksr.errors import MasksrError
 from masksr.labels import half_label
-from masksr.models import load_vgg19, random_vgg19, save_weights
+from masksr.models import OXFORD_SCALE, load_vgg19, random_vgg19, rescale_features, save_weights
 from masksr.packs import Pack
 from masksr.params import Params
 from masksr.paths import Paths
@@ -59,6 +59,9 @@ def prepare_vgg19(params: Params, paths: Paths) -> str:
     else:
         file = find_vgg19(params)
         source, network = f"trained on ImageNet, from {file.name}", load_vgg19(file)
+        if params.weights.vgg == "oxford":
+            rescale_features(network, OXFORD_SCALE)
+            source += "; features scaled by 1/12.75, as in SRGAN, to suit loss weights made for torchvision's"
     save_weights(network, out, {"source": source})
     return f"VGG19 features: {source}"
 

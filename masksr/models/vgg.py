@@ -14,6 +14,7 @@ STAGES = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels and convo
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0, 1], as torchvision's VGG19 expects it
 IMAGENET_STD = (0.229, 0.224, 0.225)
 SMALLEST = 16  # pixels: four poolings before conv5_4
+OXFORD_SCALE = 1 / 12.75  # of the features of Oxford's weights: Ledig et al. (SRGAN, CVPR 2017), section 3.2
 
 
 class VGG19Features(nn.Module):
@@ -59,7 +60,8 @@ def load_vgg19(path: str | Path) -> VGG19Features:
     read from conv5_4. Raises MasksrError where the file is missing, cannot be read or has other keys.
 
     The loss weights of equations 10-12 suit torchvision's own training of VGG19. Oxford's original weights give far
-    larger features: an L1 distance of 13 between bicubic and HR patches, where public logs of ESRGAN show 1 to 2.
+    larger features: an L1 distance of 13 between bicubic and HR patches, where public logs of ESRGAN show 1 to 2; see
+    ``rescale_features``.
     """
     weights = {
         key: value
@@ -70,6 +72,14 @@ def load_vgg19(path: str | Path) -> VGG19Features:
     network = _vgg19(1.0 if conv5_4 is None else conv5_4.shape[0] / 512)
     load_state(network, weights, str(path))
     return network
+
+
+def rescale_features(network: VGG19Features, factor: float) -> None:
+    """Multiply the features of conv5_4 by ``factor``, for good: it is a convolution, so its weights and bias take it."""
+    last = network.features[-1]
+    with torch.no_grad():
+        last.weight *= factor
+        last.bias *= factor
 
 
 def random_vgg19(width: float, seed: int) -> VGG19Features:
