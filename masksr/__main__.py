@@ -46,6 +46,26 @@ def _parser() -> argparse.ArgumentParser:
     summary = commands.add_parser("summary", help="print Table 1 of the current profile and where its report lies")
     summary.set_defaults(command=_summary)
 
+    fetch = commands.add_parser("fetch", help="get data sets and weights that are not on this disk")
+    fetch.add_argument("names", nargs="*", metavar="NAME", help="of data/registry.yaml; none: what params.yaml needs")
+    what = fetch.add_mutually_exclusive_group()
+    what.add_argument("--list", action="store_true", help="show what is where, what it would cost, and its licence")
+    what.add_argument("--verify", action="store_true", help="compare the checksums of all that was fetched")
+    fetch.set_defaults(command=_fetch)
+
+    evaluate = commands.add_parser("evaluate", help="score a checkpoint, public or your own, under the same protocol")
+    evaluate.add_argument("--checkpoint", required=True, metavar="FILE", help="a file, or a name of data/registry.yaml")
+    evaluate.add_argument("--model", required=True, choices=["esrgan", "pesr", "edsr"])
+    evaluate.add_argument("--set", action="append", metavar="NAME", help="a test set; more than one: --set A --set B")
+    evaluate.add_argument("--limit", type=_positive, help="at most this many images of each set")
+    evaluate.add_argument("--res-scale", type=float, help="of EDSR and PESR, where the weights do not tell")
+    evaluate.add_argument("-o", "--output", type=Path, help="also write a row for each image to this CSV")
+    evaluate.set_defaults(command=_evaluate)
+
+    cost = commands.add_parser("cost", help="what the trainings of params.yaml cost: operations, memory, hours, disk")
+    cost.add_argument("--tflops", type=float, help="TFLOP/s that the machine sustains (default: a guess)")
+    cost.set_defaults(command=_cost)
+
     report = commands.add_parser("report", help="join the executed notebooks of the current profile to one HTML page")
     report.set_defaults(command=_report)
 
@@ -67,6 +87,49 @@ def _run(options: argparse.Namespace) -> None:
         _end_with_parent()
     parameters = parsed(options.notebook, options.parameters)
     run_notebook(options.notebook, options.output, parameters, root=project.root())
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from masksr import params
+    from masksr.fetch import catalogue
+    from masksr.paths import data_folder
+
+    settings = params.load()
+    folder = data_folder(settings)
+    if options.list:
+        print(catalogue.listing(catalogue.specs(options.names), folder))
+    elif options.verify:
+        for spec in catalogue.specs(options.names):
+            print(f"{spec.name}: {catalogue.verify(spec)}", flush=True)
+    else:
+        for spec in catalogue.specs(options.names or catalogue.needed(settings)):
+            print(f"{spec.name}: {catalogue.get(spec, folder)}", flush=True)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from masksr import params, pretrained
+
+    pretrained.run(
+        params.load(),
+        options.checkpoint,
+        options.model,
+        sets=options.set or (),
+        limit=options.limit,
+        res_scale=options.res_scale,
+        output=options.output,
+    )
+
+
+def _cost(options: argparse.Namespace) -> None:
+    from masksr import costs, params
+
+    print(costs.describe(params.load(), options.tflops))
 
 
 def _end_with_parent() -> None:

@@ -110,11 +110,16 @@ def describe_test_sets(params: Params, paths: Paths) -> pd.DataFrame:
     for name in params.data.test:
         manifest = (pack := Pack(paths.set(name))).manifest
         megapixels = sum(image["height"] * image["width"] for image in manifest["images"]) / 1e6
-        official = sum(image["lr_x4"] == "official" for image in manifest["images"])
+        official = [gap for image in manifest["images"] if (gap := image["lr"]["lr_x4"]) != "masksr"]
         rows.append(
             {"set": name, "what": manifest["title"], "images": len(pack), "HR megapixels": round(megapixels, 2)}
         )
-        rows[-1] |= {"official LR images": official, "digest": pack.digest[:12]}
+        rows[-1] |= {
+            "cut to multiples of 4": sum(image["cut"] for image in manifest["images"]),
+            "official LR images": len(official),
+            "levels they are from ours, at most": max(official, default=None),
+            "digest": pack.digest[:12],
+        }
     return pd.DataFrame(rows)
 
 

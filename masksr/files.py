@@ -1,12 +1,37 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and where downloads are kept."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from masksr.errors import MasksrError
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept for all projects: the variable MASKSR_CACHE, else ``~/.cache/masksr``."""
+    return Path(os.environ.get("MASKSR_CACHE") or Path.home() / ".cache/masksr").expanduser()
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file. Raises MasksrError where it cannot be read or is not YAML."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise MasksrError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    except yaml.YAMLError as error:
+        raise MasksrError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomic(path: Path | str, *content: bytes | memoryview) -> None:

@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masksr.bicubic import imresize
 from masksr.errors import MasksrError
+from masksr.pictures import load_image
 from masksr.registry import SetSpec, find_set
-from masksr.sources import SCALE, Source, find_images, load_image
+from masksr.sources import SCALE, Source, find_images
 
-FORMAT = 1  # of the manifest; raise it when older packs can no longer be read
+FORMAT = 2  # of the manifest; raise it when older packs can no longer be read
 SCALES = (2, 4)  # both divide SCALE, to which HR is cut: the LR of an image then begins at its offset / scale^2
 
 
@@ -139,16 +139,17 @@ def _write(folder: Path, spec: SetSpec, sources: list[Source], scales: tuple[int
             header = {"descr": "|u1", "fortran_order": False, "shape": (sizes[scale],)}
             np.lib.format.write_array_header_1_0(file, header)
         for source in sources:
-            picture = load_image(source)
-            pixels = {1: picture.hr, SCALE: picture.lr_x4}
-            pixels |= {scale: imresize(picture.hr, 1 / scale) for scale in scales if scale not in pixels}
+            picture = load_image(source, scales)
+            pixels = {1: picture.hr, **picture.lr}
             image = {
                 "name": source.name,
                 "height": picture.hr.shape[0],
                 "width": picture.hr.shape[1],
                 "offset": offset,
-                "lr_x4": "official" if picture.official else "masksr",
-                "lr_x4_difference": picture.difference,  # official LR against ours: the largest, in levels
+                "cut": picture.cut,  # the file's sides were no multiples of 4
+                "lr": {  # official, then with its largest distance from ours in levels; or made by masksr
+                    _key(scale): picture.difference.get(scale, "masksr") for scale in scales
+                },
                 "sha256": {_key(scale): _sha256(pixels[scale]) for scale in files},
             }
             images.append(image)

@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from masksr import project
 from masksr.errors import MasksrError
+from masksr.files import read_yaml
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -42,11 +42,14 @@ class Data(Section):
 
 class Weights(Section):
     vgg: Literal["imagenet", "oxford", "random"]
+    vgg_file: str | None  # a file of your own with torchvision's keys, .pth or .safetensors; None: looked for
     vgg_width: Annotated[float, Field(gt=0, le=1)]  # of the random one; ImageNet's has width 1
     quality: Literal["official", "standin", "auto"]
 
     @model_validator(mode="after")
-    def _width_belongs_to_random(self) -> Weights:
+    def _what_belongs_to_random(self) -> Weights:
+        if self.vgg == "random" and self.vgg_file:
+            raise ValueError("vgg_file names trained weights; it needs vgg: imagenet (or oxford)")
         if self.vgg != "random" and self.vgg_width != 1:
             raise ValueError(f"vgg_width must be 1 with vgg: {self.vgg} (only random features can be narrow)")
         return self
@@ -314,12 +317,6 @@ def load(path: Path | str | None = None) -> Params:
     """
     path = Path(path) if path else project.root() / "params.yaml"
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MasksrError(f"{path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise MasksrError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from None
-    try:
-        return Params.model_validate(data)
+        return Params.model_validate(read_yaml(path))
     except ValidationError as error:
         raise MasksrError(_one_line(error, path)) from None

@@ -19,7 +19,7 @@ from typing import Any
 
 from masksr import __version__, project
 from masksr.errors import MasksrError
-from masksr.files import write_atomic
+from masksr.files import file_digest, write_atomic
 
 PACKAGES = ("torch", "torchvision", "numpy", "pyiqa")
 _SOURCE = ("masksr", "notebooks", "params.yaml", "dvc.yaml", "data/registry.yaml")  # what makes a result, beside data
@@ -70,8 +70,7 @@ def sha256(path: Path) -> str:
     """
     path = Path(path)
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     if not path.is_dir():
         raise MasksrError(f"{path}: this input does not exist; run `dvc repro` to make what it depends on")
     files = {file.relative_to(path): file for file in path.rglob("*") if file.is_file()}

@@ -1,16 +1,17 @@
-"""``data/registry.yaml`` as strict typed objects: what each data set is and where its pictures lie."""
+"""``data/registry.yaml`` as strict typed objects: what each data set and weight file is, and where it is to be had."""
 
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError, model_validator
 
 from masksr import project
 from masksr.errors import MasksrError
+from masksr.files import read_yaml
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")]
 Offset = Annotated[int, Field(ge=0)]
@@ -68,15 +69,32 @@ class PackageSet(Described):
         return "; ".join(f"{p.file} of {p.package} {p.version}" for p in self.photographs)
 
 
+class File(Section):
+    """One file that can be downloaded, and what is known to recognise it by."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]  # what it is called once it is here
+    urls: Annotated[list[Annotated[str, Field(pattern=r"^https?://[^\s]+$")]], Field(min_length=1)]  # best first
+    bytes: PositiveInt | None = None
+    about: PositiveInt | None = None  # bytes, roughly, where no source states the exact number
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None  # or how it begins, if no more is known
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None  # where no source states a sha256
+
+    @property
+    def size(self) -> int | None:
+        """Bytes to download, exactly or about; None where nobody says."""
+        return self.bytes or self.about
+
+
 class Layout(Section):
     """Paths below the data folder; ``{name}`` stands for the name of the image, ``*`` for anything."""
 
     hr: Annotated[str, Field(pattern=r"^[^{}]*\{name\}[^{}]*$")]
     lr_x4: Annotated[str, Field(pattern=r"^[^{}*]*\{name\}[^{}*]*$")] | None = None
+    lr_x2: Annotated[str, Field(pattern=r"^[^{}*]*\{name\}[^{}*]*$")] | None = None
 
     @model_validator(mode="after")
     def _name_is_in_the_file(self) -> Layout:
-        for path in filter(None, (self.hr, self.lr_x4)):
+        for path in filter(None, (self.hr, self.lr_x4, self.lr_x2)):
             file = PurePosixPath(path).name
             if "{name}" not in file or "*" in file or path.startswith("/"):
                 raise ValueError(f"{path}: must be relative, with {{name}} and no * in the name of the file")
@@ -84,7 +102,7 @@ class Layout(Section):
 
 
 class FolderSet(Described):
-    """Pictures of the user's data folder. (Addresses and checksums for a download would be further keys here.)"""
+    """Pictures in files: in the user's data folder, in the cache, or in archives on the network."""
 
     kind: Literal["folder"]
     cite: str
@@ -95,6 +113,7 @@ class FolderSet(Described):
     grey: bool = False  # files of a single channel belong to this set
     exclude: list[str] = []  # names of images that are passed over
     layouts: Annotated[list[Layout], Field(min_length=1)]
+    downloads: list[Annotated[list[File], Field(min_length=1)]] = []  # ways to get it, best first, each complete
 
     @property
     def citation(self) -> str:
@@ -105,41 +124,90 @@ class FolderSet(Described):
         return self.homepage
 
 
+class Weights(Section):
+    """Published weights: what judges images, or a network to start from or to compare with."""
+
+    name: Name
+    title: str
+    cite: str
+    licence: str
+    homepage: str
+    architecture: Literal["rrdb", "edsr", "pesr"] | None = None  # of a generator's checkpoint
+    scale: Literal[2, 4] | None = None
+    res_scale: float | None = None  # what the weights do not tell
+    archive: bool = False  # the download holds several checkpoints
+    downloads: Annotated[list[File], Field(min_length=1)]  # ways to get it, best first
+
+
 SetSpec = PackageSet | FolderSet
-_SPEC: TypeAdapter[SetSpec] = TypeAdapter(Annotated[SetSpec, Field(discriminator="kind")])
+_SET: TypeAdapter[SetSpec] = TypeAdapter(Annotated[SetSpec, Field(discriminator="kind")])
+_WEIGHTS = TypeAdapter(Weights)
+_FILE = TypeAdapter(File)
 
 
-def load_registry(path: Path | str | None = None) -> dict[str, SetSpec]:
-    """All data sets by name, from ``data/registry.yaml`` of the project when no path is given.
+@dataclass(frozen=True)
+class Registry:
+    sets: dict[str, SetSpec]
+    weights: dict[str, Weights]
+
+
+def load_registry(path: Path | str | None = None) -> Registry:
+    """All data sets and weights by name, from ``data/registry.yaml`` of the project when no path is given.
 
     Raises MasksrError with one line that says what is wrong with the file.
     """
     path = Path(path) if path else project.root() / "data" / "registry.yaml"
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MasksrError(f"{path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise MasksrError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from None
-    sets = content.get("sets") if isinstance(content, dict) else None
-    if not isinstance(sets, dict):
+    content = read_yaml(path)
+    if not isinstance(content, dict) or not isinstance(content.get("sets"), dict):
         raise MasksrError(f"{path.name}: has no mapping named sets")
-    specs = {}
-    for name, value in sets.items():
-        try:
-            specs[name] = _SPEC.validate_python({"name": name, **value} if isinstance(value, dict) else value)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, ["sets", name, *first["loc"][1:]]))  # the first part is the branch of the union
-            raise MasksrError(f"{path.name}: {where}: {first['msg']}") from None
-    return specs
+    if unknown := sorted(content.keys() - {"files", "sets", "weights"}):
+        raise MasksrError(f"{path.name}: unknown key {unknown[0]}")
+
+    def section(name: str, adapter: TypeAdapter) -> dict[str, Any]:
+        found = {}
+        for key, value in (content.get(name) or {}).items():
+            try:
+                value = {"name": key, **_with_files(value, files)} if isinstance(value, dict) else value
+                found[key] = adapter.validate_python(value)
+            except ValidationError as error:
+                first = error.errors()[0]
+                # A union names its branch first, the registry does not.
+                where = ".".join(map(str, [name, key, *first["loc"][adapter is _SET :]]))
+                raise MasksrError(f"{path.name}: {where}: {first['msg']}") from None
+            except LookupError as error:
+                raise MasksrError(f"{path.name}: {name}.{key}.downloads: files has no {error}") from None
+        return found
+
+    files: dict[str, File] = {}
+    files = section("files", _FILE)
+    registry = Registry(section("sets", _SET), section("weights", _WEIGHTS))
+    if twice := registry.sets.keys() & registry.weights.keys():
+        raise MasksrError(f"{path.name}: {min(twice)} names a set and weights; one of them needs another name")
+    return registry
 
 
 def find_set(name: str, path: Path | str | None = None) -> SetSpec:
     """One data set by its name. Raises MasksrError that lists the names when there is no such set."""
-    specs = load_registry(path)
+    return _named(name, load_registry(path).sets, "data set")
+
+
+def find_weights(name: str, path: Path | str | None = None) -> Weights:
+    """Published weights by their name. Raises MasksrError that lists the names when there are none of that name."""
+    return _named(name, load_registry(path).weights, "entry of weights")
+
+
+def _named(name: str, specs: dict[str, Any], what: str) -> Any:
     if name not in specs:
         close = difflib.get_close_matches(name, specs, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise MasksrError(f"there is no data set {name!r} in data/registry.yaml (there are: {', '.join(specs)}){hint}")
+        raise MasksrError(f"there is no {what} {name!r} in data/registry.yaml (there are: {', '.join(specs)}){hint}")
     return specs[name]
+
+
+def _with_files(entry: dict[str, Any], files: dict[str, File]) -> dict[str, Any]:
+    """The entry with each name of a file under ``downloads`` replaced by that file. Raises LookupError."""
+
+    def resolved(names: Any) -> Any:
+        return [resolved(name) for name in names] if isinstance(names, list) else files[names]
+
+    return entry | {"downloads": resolved(entry["downloads"])} if "downloads" in entry else entry

@@ -14,7 +14,7 @@ from masksr import tables
 from masksr.files import write_atomic
 from masksr.params import Params, Section
 from masksr.paths import Paths
-from masksr.quality_table import measure_titles
+from masksr.quality_table import measure_titles, weights_used
 
 _SECTION_NAMES = {"RRDB": "generator", "EDSRSize": "generator", "PESRSize": "generator", "Schedule": "gan"}
 
@@ -54,6 +54,18 @@ def sweep_table(points: pd.DataFrame, plain: pd.DataFrame) -> pd.DataFrame:
 def shown(table: pd.DataFrame, note: str = "") -> Markdown:
     """A table for a notebook: Markdown, which reads well in Jupyter, on a code host and in the report."""
     return Markdown(tables.to_markdown(table) + (f"\n*{note}*\n" if note else ""))
+
+
+def official_half(quality: pd.DataFrame, params: Params) -> Markdown:
+    """Where one half of PI is official and the other a stand-in: the table of the half that can be compared."""
+    official = [half for half, kind in weights_used(quality).items() if kind == "official"]
+    if len(official) != 1:
+        which = "Both halves of PI were" if official else "Neither half of PI was"
+        return Markdown(f"{which} computed with official weights: there is no half to tell apart.")
+    (half,) = official
+    better = {"niqe": "lower", "ma": "higher"}[half]
+    note = f"{measure_titles(quality)[half]} alone, with its official weights: {better} is better."
+    return shown(tables.table1(quality, params, half), note)
 
 
 def settings_table(*sections: Section) -> Markdown:

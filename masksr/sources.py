@@ -1,4 +1,4 @@
-"""The pictures of a data set: found, counted and checked, wherever they lie."""
+"""The pictures of a data set: found and counted, wherever they lie."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ import importlib.metadata
 import importlib.util
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-from numpy.typing import NDArray
-
-from masksr.bicubic import imresize
 from masksr.errors import MasksrError
-from masksr.images import modcrop, read_header, read_image
-from masksr.registry import Crop, FolderSet, Layout, PackageSet, Photograph, SetSpec
+from masksr.images import read_header
+from masksr.registry import Crop, FolderSet, PackageSet, Photograph, SetSpec
 
 SCALE = 4  # of the official LR pictures, and what the sides of HR are cut to a multiple of
 SMALLEST = 32  # HR pixels on a side: 8 LR pixels, the smallest training patch params.yaml allows
@@ -28,66 +25,25 @@ class Source:
 
     name: str
     hr: Path
-    lr_x4: Path | None = None  # the official one, where the set has it
+    lr: Mapping[int, Path] = field(default_factory=dict)  # the official ones the set has, by scale
     crop: Crop | None = None  # of hr; None: all of it
     sides: tuple[int, int] = (0, 0)  # of the HR image before it is cut to multiples of 4, in no promised order
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One image of a set: HR with sides that are multiples of 4, and its LR at x4."""
-
-    hr: NDArray[np.uint8]  # (H, W, 3)
-    lr_x4: NDArray[np.uint8]  # (H/4, W/4, 3)
-    official: bool  # the LR comes with the set; otherwise it is imresize(hr, 1/4)
-    difference: int | None  # of the official LR: its largest distance from imresize(hr, 1/4), in levels
 
 
 def find_images(spec: SetSpec, data_folder: Path | str | None = None, *, limit: int | None = None) -> list[Source]:
     """The images of a set, without reading their pixels: in the order of the registry, or of their names in a folder.
 
-    data_folder: what holds the sets of kind ``folder``; without one, the variable MASKSR_DATA names it. limit: take at
-    most the first so many, and be content if no more than those are there; without it the set must be complete.
+    data_folder: what holds the sets of kind ``folder``; without one, the variable MASKSR_DATA names it. A set that is
+    not there is taken from the cache, or downloaded to it. limit: take at most the first so many, and be content if no
+    more than those are there; without it the set must be complete.
     Raises MasksrError, naming what and what to do, when the folder, a picture or a package is missing, the number of
     images is wrong, a file is not the expected one, or a picture is grey, too small or damaged.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be positive, not {limit}")
-    sources = _in_packages(spec) if isinstance(spec, PackageSet) else _in_folder(spec, data_folder, limit)
-    return sources[:limit]
-
-
-def load_image(source: Source) -> Picture:
-    """Read one image; its official LR is checked against the HR, and without one the LR is made.
-
-    Raises MasksrError when a file is damaged, a crop leaves its picture, or HR and LR do not belong together.
-    """
-    hr = read_image(source.hr)
-    if box := source.crop:
-        if box.top + box.height > hr.shape[0] or box.left + box.width > hr.shape[1]:
-            raise MasksrError(f"{source.hr}: {hr.shape[0]} x {hr.shape[1]} pixels, too small for crop {source.name}")
-        hr = hr[box.top : box.top + box.height, box.left : box.left + box.width]
-    hr = np.ascontiguousarray(modcrop(hr, SCALE))
-    ours = imresize(hr, 1 / SCALE)
-    if source.lr_x4 is None:
-        return Picture(hr, ours, official=False, difference=None)
-    lr = read_image(source.lr_x4)
-    if lr.shape != ours.shape:
-        raise MasksrError(
-            f"{source.lr_x4}: is {lr.shape[0]} x {lr.shape[1]}, but a quarter of {source.hr} is "
-            f"{ours.shape[0]} x {ours.shape[1]} (height x width); fetch both from the same distribution of the set"
-        )
-    difference = np.abs(lr.astype(np.int16) - ours)
-    # Measured on BSD100, in units of the LR's contrast: other antialiased kernels stay below 0.11, mirrored pictures
-    # begin at 0.33, other pictures at 0.6. The one level keeps flat pictures from being refused for their rounding.
-    contrast = np.abs(ours - ours.mean(axis=(0, 1))).mean()
-    if difference.mean() > contrast / 4 + 1:
-        raise MasksrError(
-            f"{source.lr_x4}: does not fit {source.hr} (mean difference {difference.mean():.0f} levels): it is another "
-            "picture, mirrored or shrunk without antialiasing; fetch both from the same distribution of the set, or "
-            "remove the LR folder to have the LR made from the HR"
-        )
-    return Picture(hr, lr, official=True, difference=int(difference.max()))
+    if isinstance(spec, PackageSet):
+        return _in_packages(spec)[:limit]
+    return images_in(_find_folder(spec, data_folder), spec, limit)
 
 
 def _in_packages(spec: PackageSet) -> list[Source]:
@@ -122,16 +78,28 @@ def _package_file(photograph: Photograph) -> Path:
     return path
 
 
-def _in_folder(spec: FolderSet, data_folder: Path | str | None, limit: int | None) -> list[Source]:
+def _find_folder(spec: FolderSet, data_folder: Path | str | None) -> Path:
+    """What holds the pictures of a set: the data folder, else the cache, to which they are downloaded if need be."""
     data_folder = data_folder or os.environ.get("MASKSR_DATA")
-    if not data_folder:
-        raise MasksrError(
-            f"{spec.name} must lie on your disk: name the folder that holds it in data.local of params.yaml or in the "
-            f"variable MASKSR_DATA ({spec.homepage})"
-        )
-    folder = Path(data_folder).expanduser()
-    if not folder.is_dir():
-        raise MasksrError(f"the data folder {folder} does not exist; correct data.local in params.yaml or MASKSR_DATA")
+    places = [Path(data_folder).expanduser()] if data_folder else []
+    if places and not places[0].is_dir():
+        what = f"the data folder {places[0]} does not exist"
+        raise MasksrError(f"{what}; correct data.local in params.yaml or MASKSR_DATA")
+    from masksr import fetch  # which reads pictures too, and imports what the network needs
+
+    for folder in (*places, fetch.set_folder(spec)):
+        if pictures_in(folder, spec):
+            return folder
+    return fetch.fetch_set(spec, places)
+
+
+def pictures_in(folder: Path, spec: FolderSet) -> bool:
+    """Whether any picture of a set lies below ``folder``, in one of its layouts."""
+    return any(_glob(folder, layout.hr) for layout in spec.layouts)
+
+
+def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[Source]:
+    """The images of a set below ``folder``, all headers read; see ``find_images`` for ``limit`` and for errors."""
     for layout in spec.layouts:
         if images := _glob(folder, layout.hr):
             break
@@ -145,10 +113,27 @@ def _in_folder(spec: FolderSet, data_folder: Path | str | None, limit: int | Non
     if len(chosen) < wanted or too_many:
         number = f"{'at least ' if spec.at_least else ''}{spec.images}"
         remedy = "remove what does not belong there" if too_many else "complete it, or ask for fewer with a limit"
-        raise MasksrError(f"{spec.name}: {len(chosen)} pictures in {folder / layout.hr}, {number} expected; {remedy}")
+        gap = "" if too_many else _first_gap(chosen)
+        raise MasksrError(
+            f"{spec.name}: {len(chosen)} pictures in {folder / layout.hr}, {number} expected{gap}; {remedy}"
+        )
     chosen = chosen[:limit]
-    lr = _official_lr(folder, layout, chosen)
-    return [Source(name, images[name], lr.get(name), sides=_checked_sides(images[name], spec)) for name in chosen]
+    lr: dict[str, dict[int, Path]] = {name: {} for name in chosen}
+    for scale, template in {4: layout.lr_x4, 2: layout.lr_x2}.items():
+        for name, path in _official_lr(folder, template, chosen).items():
+            lr[name][scale] = path
+    return [Source(name, images[name], lr[name], sides=_checked_sides(images[name], spec)) for name in chosen]
+
+
+def _first_gap(names: list[str]) -> str:
+    """Where pictures are numbered: which number is missing first, in words."""
+    numbered = [re.fullmatch(r"(\D*)(\d+)", name) for name in names]
+    if not names or not all(numbered):
+        return ""
+    prefix, first = numbered[0].groups()
+    there = {int(match[2]) for match in numbered}
+    gaps = sorted(set(range(min(there), max(there) + 2)) - there)
+    return f" (the first that is missing: {prefix}{gaps[0]:0{len(first)}d})"
 
 
 def _glob(folder: Path, template: str) -> dict[str, Path]:
@@ -161,11 +146,11 @@ def _glob(folder: Path, template: str) -> dict[str, Path]:
     }
 
 
-def _official_lr(folder: Path, layout: Layout, names: list[str]) -> dict[str, Path]:
+def _official_lr(folder: Path, template: str | None, names: list[str]) -> dict[str, Path]:
     """The official LR of every image; none at all is fine (LR is then made), some is not."""
-    if layout.lr_x4 is None:
+    if template is None:
         return {}
-    paths = {name: folder / layout.lr_x4.format(name=name) for name in names}
+    paths = {name: folder / template.format(name=name) for name in names}
     missing = [path for path in paths.values() if not path.is_file()]
     if len(missing) == len(names):
         return {}

@@ -52,8 +52,8 @@ def variant_title(params: Params, model: str, mask: str) -> str:
     return params.models[model].title + ending
 
 
-def table1(quality: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """Table 1: the mean PI over the images of each test set, then over the seeds.
+def table1(quality: pd.DataFrame, params: Params, measure: str = "pi") -> pd.DataFrame:
+    """Table 1: the mean PI (or another measure) over the images of each test set, then over the seeds.
 
     Columns: block (``variants``, or ``ends`` of the scale for HR, bicubic and the starts), variant, metric, a column
     per test set, with several seeds ``<set> sd`` (standard deviation over them), seeds, images, without_pi (images
@@ -61,10 +61,11 @@ def table1(quality: pd.DataFrame, params: Params) -> pd.DataFrame:
     """
     rows = []
     for row in _rows(quality, params):
-        pi = row.measured.set_index(["set", "seed"])["pi"]
-        counts = {"seeds": row.measured["seed"].nunique(), "images": len(pi), "without_pi": int(pi.isna().sum())}
-        names = {"block": row.block, "variant": row.title, "metric": pi_label(quality)}
-        rows.append(names | _by_set(pi, params) | counts)
+        values = row.measured.set_index(["set", "seed"])[measure]
+        counts = {"seeds": row.measured["seed"].nunique(), "images": len(values)}
+        counts |= {f"without_{measure}": int(values.isna().sum())}
+        names = {"block": row.block, "variant": row.title, "metric": measure_titles(quality)[measure]}
+        rows.append(names | _by_set(values, params) | counts)
     return pd.DataFrame(rows)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from masksr import build, devices
 from masksr.build import seed_for
 from masksr.errors import MasksrError
+from masksr.files import file_digest
 from masksr.loop import Phase, Step, fit
 from masksr.models import load_vgg19, load_weights, transfer_body
 from masksr.packs import Pack
@@ -19,7 +20,7 @@ from masksr.params import Mask, Params, Schedule
 from masksr.patches import PatchSampler
 from masksr.paths import Paths
 from masksr.steps import adversarial_step, distance_step
-from masksr.trainings import file_digest, train_once
+from masksr.trainings import train_once
 from masksr.validation import Validation
 
 
@@ -31,9 +32,7 @@ def train_start(params: Params, model: str, seed: int, paths: Paths) -> dict[str
     """
     common = _Common(params, model, seed, paths)
     recipe = common.recipe
-    init = Path(recipe.start.init).expanduser() if recipe.start.init else None
-    if init and not init.is_file():
-        raise MasksrError(f"models.{model}.start.init: there is no file {init}; name a checkpoint, or null for none")
+    init = _find_init(model, recipe.start.init) if recipe.start.init else None
 
     def network_at(scale: int, before: nn.Module | None) -> nn.Module:
         if before is not None and before.scale == scale:
@@ -158,6 +157,16 @@ class _Common:
             seed=seed_for(self.seed, patches),
         )
         return Phase(name, networks, step, sampler, self.validation(scale), schedule, self.settings, self.device)
+
+
+def _find_init(model: str, name: str) -> Path:
+    """The checkpoint that ``models.<model>.start.init`` names: a file, or an entry of the registry."""
+    from masksr.fetch import find_pretrained  # here: most trainings need no network
+
+    try:
+        return find_pretrained(name)
+    except MasksrError as error:
+        raise MasksrError(f"models.{model}.start.init: {error}; null begins from random weights") from None
 
 
 def _distance_step(generator: nn.Module, kind: str, autocast: devices.Autocast) -> Step:

@@ -21,7 +21,7 @@ from torch import nn
 
 import masksr
 from masksr import build
-from masksr.files import write_atomic
+from masksr.files import file_digest, write_atomic
 from masksr.loop import history_table
 
 OUTPUTS = ("generator.safetensors", "history.csv", "training.json")
@@ -29,12 +29,6 @@ _CODE = ("losses.py", "mask.py", "steps.py", "loop.py", "training.py", "patches.
 _CODE += ("validation.py", "models/*.py")
 
 Work = Callable[[Path], tuple[nn.Module, list[dict[str, Any]]]]  # checkpoint folder -> generator, history
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def code_digest() -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 DIGITS = {"SSIM-Y": 4}  # of a column; 2 where it is not named
-TITLES = {"without_pi": "images without PI", "better": "pairs better"}
+TITLES = {f"without_{half.lower()}": f"images without {half}" for half in ("PI", "NIQE", "Ma")}
+TITLES["better"] = "pairs better"
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -60,7 +61,7 @@ def _as_text(table: pd.DataFrame) -> tuple[pd.DataFrame, list[bool], list[bool]]
             continue
         if name in ("seeds", "images") and "metric" in table:  # the CSV has them
             continue
-        if name == "without_pi" and not table[name].any():
+        if name.startswith("without_") and not table[name].any():
             continue
         column = [_number(value, DIGITS.get(name, 2)) for value in table[name]]
         if name + " sd" in table:
@@ -68,7 +69,8 @@ def _as_text(table: pd.DataFrame) -> tuple[pd.DataFrame, list[bool], list[bool]]
             column = [m if s == "—" else f"{m} ± {s}" for m, s in zip(column, spread, strict=True)]
         title = TITLES.get(name, name)
         if name == "variant" and "metric" in table:
-            title = f"{', '.join(table['metric'].unique())} ↓"
+            metric = ", ".join(table["metric"].unique())
+            title = f"{metric} {'↑' if metric.startswith('Ma') else '↓'}"
         text[title] = column
         numeric.append(pd.api.types.is_numeric_dtype(table[name]))
     return pd.DataFrame(text), ends, numeric
@@ -96,6 +98,7 @@ _LATEX = {c: "\\" + c for c in "&%$#_{}"} | {
     "\N{MINUS SIGN}": "$-$",
     "∞": r"$\infty$",
     "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
     "—": "---",
 }
 

@@ -14,10 +14,14 @@ from masksr.quality.fidelity import psnr
 
 
 class Validation:
-    """The fixed patches, LR of ``lr_size`` pixels at ``scale``, and the mean PSNR-Y in dB of what is made of them."""
+    """The fixed patches, LR of ``lr_size`` pixels at ``scale``, and the mean PSNR-Y in dB of what is made of them.
+
+    Where an image of the set is smaller (one of Set5, against the paper's LR patches of 64), so are all patches.
+    """
 
     def __init__(self, pack: Pack, *, lr_size: int, scale: int, count: int) -> None:
-        self._lr, hr = validation_patches(pack, lr_size=lr_size, scale=scale, count=count)
+        smallest = min(min(pack.lr(number, scale).shape[:2]) for number in range(len(pack)))
+        self._lr, hr = validation_patches(pack, lr_size=min(lr_size, smallest), scale=scale, count=count)
         self._truth = list(hr.permute(0, 2, 3, 1).numpy())
         self.bicubic = self._mean([imresize(patch, scale) for patch in self._lr.permute(0, 2, 3, 1).numpy()])
 

@@ -8,45 +8,48 @@ from pathlib import Path
 
 import pandas as pd
 
-from masksr import devices
+from masksr import devices, fetch
 from masksr.bicubic import imresize
 from masksr.errors import MasksrError
 from masksr.labels import half_label
 from masksr.models import OXFORD_SCALE, load_vgg19, random_vgg19, rescale_features, save_weights
 from masksr.packs import Pack
 from masksr.params import Params
-from masksr.paths import Paths
+from masksr.paths import Paths, data_folder
 from masksr.quality import score
 from masksr.quality.weights import RECORD, load_weights, resolve_weights
+from masksr.registry import find_weights
 
 VGG_FILES = {
-    "imagenet": ("vgg19-dcbb9e9d.pth", "vgg19.safetensors"),  # torchvision's, which the public implementations use
+    "imagenet": ("vgg19-dcbb9e9d.pth", "vgg19.safetensors", "vgg19.tv_in1k.safetensors"),  # the public codes' choice
     "oxford": ("vgg19-oxford-features.safetensors",),  # the first ones; their features are about ten times as large
 }
-VGG_ADDRESS = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
-
-
-def data_folder(params: Params) -> Path | None:
-    """The folder of data and weights you already have: ``data.local``, else the one MASKSR_DATA names, else None."""
-    named = params.data.local or os.environ.get("MASKSR_DATA")
-    return Path(named).expanduser() if named else None
 
 
 def find_vgg19(params: Params) -> Path:
-    """The file of ``weights.vgg`` in the data folder (or its ``weights/``) or in torch's cache.
+    """``weights.vgg_file``, else the file of ``weights.vgg``: in the data folder or its ``weights/``, in torch's cache
+    or ours, or from the network to ours.
 
     Raises MasksrError that says where it was looked for and where to get it.
     """
+    if params.weights.vgg_file:
+        path = Path(params.weights.vgg_file).expanduser()
+        if not path.is_file():
+            raise MasksrError(f"weights.vgg_file: there is no file {path}; name one, or null to look for it")
+        return path
     folder, cache = data_folder(params), Path(os.environ.get("TORCH_HOME", Path.home() / ".cache/torch"))
     places = [*([folder / "weights", folder] if folder else []), cache / "hub/checkpoints"]
     names = VGG_FILES[params.weights.vgg]
     for path in (place / name for place in places for name in names):
         if path.is_file():
             return path
-    raise MasksrError(
-        f"weights.vgg: {params.weights.vgg} needs {' or '.join(names)} in {' or '.join(map(str, places))}. For "
-        f"imagenet download {VGG_ADDRESS} there (575 MB), or set weights.vgg: random for a stand-in"
-    )
+    looked = f"weights.vgg: {params.weights.vgg} needs {' or '.join(names)} in {' or '.join(map(str, places))}"
+    if params.weights.vgg == "oxford":
+        raise MasksrError(f"{looked}; put it there, or set weights.vgg: imagenet, which can be downloaded")
+    try:
+        return fetch.fetch_weights(find_weights("vgg19"), load_vgg19)
+    except MasksrError as error:
+        raise MasksrError(f"{looked}. {error}. Or set weights.vgg: random for a stand-in") from None
 
 
 def prepare_vgg19(params: Params, paths: Paths) -> str:

@@ -134,6 +134,26 @@ def test_names_of_the_esrgan_repository(tmp_path: Path):
     assert equal(network, other)
 
 
+def test_names_of_the_first_release_of_esrgan(tmp_path: Path):
+    """RRDB_ESRGAN_x4_old_arch.pth numbers the layers of the whole network."""
+    network, other = SMALL["rrdb"](), SMALL["rrdb"]()
+    blocks = len(network.body)
+    tops = {"conv_first": "0", "conv_body": f"1.sub.{blocks}", "conv_up1": "3", "conv_up2": "6", "conv_hr": "8"}
+    theirs = {}
+    for key, value in network.state_dict().items():
+        layer, kind = key.rsplit(".", 1)
+        if layer.startswith("body."):
+            _, block, dense, conv = layer.split(".")
+            name = f"1.sub.{block}.{dense.upper()}.{conv}.0"
+        else:
+            name = (tops | {"conv_last": "10"})[layer]
+        theirs[f"model.{name}.{kind}"] = value
+    assert {"model.1.sub.0.RDB3.conv5.0.weight", f"model.1.sub.{blocks}.bias", "model.10.weight"} <= theirs.keys()
+    torch.save(theirs, tmp_path / "g.pth")
+    load_weights(other, tmp_path / "g.pth")
+    assert equal(network, other)
+
+
 def test_a_wrong_checkpoint_names_the_file_and_the_keys(tmp_path: Path):
     network = EDSR(2, 8)
     before = {key: value.clone() for key, value in network.state_dict().items()}

@@ -23,10 +23,10 @@ SOURCES = ["masksr", "notebooks", "data/registry.yaml", "data/paper.yaml", "dvc.
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 
 
-def dvc(project: Path, *arguments: str, ok: bool = True) -> str:
+def dvc(project: Path, *arguments: str, ok: bool = True, offline: bool = True) -> str:
     """Run dvc in ``project`` with this environment's programs first; its output."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    environment |= {"DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1", "MASKSR_OFFLINE": "1"}
+    environment |= {"DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1", "MASKSR_OFFLINE": str(int(offline))}
     environment.pop("MASKSR_DATA", None)
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=900)

@@ -14,7 +14,7 @@ REGISTRY = Path(__file__).parents[1] / "data" / "registry.yaml"
 
 @pytest.fixture(scope="module")
 def specs():
-    return load_registry(REGISTRY)
+    return load_registry(REGISTRY).sets
 
 
 def package_sets(specs, role):
@@ -82,7 +82,7 @@ def written(tmp_path, **changes):
 
 
 def test_a_set_of_ones_own_is_a_few_lines(tmp_path):
-    spec = load_registry(written(tmp_path, at_least=True))["own"]
+    spec = load_registry(written(tmp_path, at_least=True)).sets["own"]
     assert isinstance(spec, FolderSet) and spec.name == "own" and spec.at_least
 
 

@@ -11,8 +11,9 @@ import pytest
 from masksr.bicubic import imresize
 from masksr.errors import MasksrError
 from masksr.images import write_png
+from masksr.pictures import load_image
 from masksr.registry import Crop, FolderSet, Layout, PackageSet, load_registry
-from masksr.sources import find_images, load_image
+from masksr.sources import find_images
 
 REGISTRY = Path(__file__).parents[1] / "data" / "registry.yaml"
 
@@ -43,30 +44,30 @@ def data(tmp_path) -> Path:
 def test_images_come_in_natural_order_with_their_official_lr(data):
     sources = find_images(folder_set(3), data)
     assert [source.name for source in sources] == ["1", "2", "10"]
-    assert [source.lr_x4.name for source in sources] == ["1x4.png", "2x4.png", "10x4.png"]
+    assert [source.lr[4].name for source in sources] == ["1x4.png", "2x4.png", "10x4.png"]
     picture = load_image(sources[2])
     np.testing.assert_array_equal(picture.hr, smooth_image(10))
-    assert picture.official and picture.difference == 0
+    assert picture.difference == {4: 0} and not picture.cut
 
 
 def test_the_first_layout_that_is_there_counts(data):
     write_png(data / "first/HR/a.png", smooth_image(7))
     picture = load_image(find_images(folder_set(1), data)[0])
-    assert not picture.official and picture.difference is None
+    assert picture.difference == {}
     np.testing.assert_array_equal(picture.hr, smooth_image(7))
-    np.testing.assert_array_equal(picture.lr_x4, imresize(picture.hr, 0.25))
+    np.testing.assert_array_equal(picture.lr[4], imresize(picture.hr, 0.25))
 
 
 def test_hr_is_cut_to_multiples_of_four(tmp_path):
     write_png(tmp_path / "own/HR/odd.png", smooth_image(3)[:47, :61])
     picture = load_image(find_images(folder_set(1), tmp_path)[0])
     np.testing.assert_array_equal(picture.hr, smooth_image(3)[:44, :60])
-    assert picture.lr_x4.shape == (11, 15, 3)
+    assert picture.lr[4].shape == (11, 15, 3) and picture.cut
 
 
 def test_the_data_folder_comes_from_the_argument_or_the_environment(data, monkeypatch):
     monkeypatch.delenv("MASKSR_DATA", raising=False)
-    with pytest.raises(MasksrError, match=r"own must lie on your disk.*MASKSR_DATA"):
+    with pytest.raises(MasksrError, match=r"own cannot be downloaded; get it from -.*MASKSR_DATA"):
         find_images(folder_set(3))
     monkeypatch.setenv("MASKSR_DATA", str(data))
     assert len(find_images(folder_set(3))) == 3
@@ -75,7 +76,7 @@ def test_the_data_folder_comes_from_the_argument_or_the_environment(data, monkey
 
 
 def test_a_set_that_is_not_there_says_where_it_was_looked_for(tmp_path):
-    with pytest.raises(MasksrError, match=r"first/HR/\{name\}\.png, own/HR/\{name\}\.png"):
+    with pytest.raises(MasksrError, match=rf"not in {tmp_path} .*first/HR/{{name}}\.png, own/HR/{{name}}\.png"):
         find_images(folder_set(3), tmp_path)
 
 
@@ -119,7 +120,7 @@ def test_lr_pictures_are_all_there_or_none(data):
         find_images(folder_set(3), data)
     for file in (data / "own/LR").iterdir():
         file.unlink()
-    assert not load_image(find_images(folder_set(3), data)[0]).official
+    assert not load_image(find_images(folder_set(3), data)[0]).difference
 
 
 def test_an_lr_picture_of_another_size_is_refused(data):
@@ -141,14 +142,13 @@ def test_an_lr_picture_shrunk_a_little_differently_is_taken_and_its_difference_r
     boxes = hr.reshape(12, 4, 16, 4, 3).mean(axis=(1, 3)).round().astype(np.uint8)
     write_png(data / "own/LR/1x4.png", boxes)
     picture = load_image(find_images(folder_set(3), data)[0])
-    np.testing.assert_array_equal(picture.lr_x4, boxes)
-    assert picture.official
-    assert picture.difference == np.abs(boxes.astype(int) - imresize(hr, 0.25)).max() > 0
+    np.testing.assert_array_equal(picture.lr[4], boxes)
+    assert picture.difference[4] == np.abs(boxes.astype(int) - imresize(hr, 0.25)).max() > 0
 
 
 @pytest.fixture(scope="module")
 def embedded() -> dict[str, PackageSet]:
-    return {name: spec for name, spec in load_registry(REGISTRY).items() if isinstance(spec, PackageSet)}
+    return {name: spec for name, spec in load_registry(REGISTRY).sets.items() if isinstance(spec, PackageSet)}
 
 
 def test_every_embedded_photograph_is_the_recorded_file(embedded):
@@ -183,8 +183,9 @@ def test_a_crop_outside_its_photograph_is_refused(embedded):
 
 def test_packages_are_not_imported():
     code = (
-        "import sys; from masksr.registry import load_registry; from masksr.sources import find_images, load_image\n"
-        f"specs = load_registry({str(REGISTRY)!r})\n"
+        "import sys; from masksr.registry import load_registry; from masksr.sources import find_images\n"
+        "from masksr.pictures import load_image\n"
+        f"specs = load_registry({str(REGISTRY)!r}).sets\n"
         "[load_image(source) for name in ('photographs', 'temple') for source in find_images(specs[name])]\n"
         "print({'skimage', 'sklearn', 'scipy'} & set(sys.modules))"
     )
@@ -195,5 +196,5 @@ def test_packages_are_not_imported():
 @pytest.mark.skipif("MASKSR_DATA" not in os.environ, reason="MASKSR_DATA is not set: no data sets to look at")
 @pytest.mark.parametrize("name", ["Set5", "Set14", "BSD100", "Urban100", "BSDS500"])
 def test_the_real_sets_are_complete_and_belong_to_their_lr(name):
-    sources = find_images(load_registry(REGISTRY)[name], limit=30 if name == "Urban100" else None)
-    assert all(load_image(source).difference == (None if name == "BSDS500" else 0) for source in sources[:5])
+    sources = find_images(load_registry(REGISTRY).sets[name], limit=30 if name == "Urban100" else None)
+    assert all(load_image(source).difference == ({} if name == "BSDS500" else {4: 0}) for source in sources[:5])

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from masksr import params, quality_table, tables
+from masksr import params, quality_table, results, tables
 from masksr.errors import MasksrError
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +41,16 @@ def quality(p, official=("official", "official"), images=3):
 def write(table, path):
     table.to_csv(path, index=False)
     return path
+
+
+def test_the_official_half_stands_alone_where_the_other_is_a_stand_in():
+    p = profile()
+    shown = results.official_half(quality(p, ("official", "stand-in")), p).data
+    assert shown.startswith("| NIQE ↓ |") and "official weights: lower is better" in shown
+    shown = results.official_half(quality(p, ("stand-in", "official")), p).data
+    assert shown.startswith("| Ma ↑ |") and "higher is better" in shown
+    for both, word in (("official", "Both"), ("stand-in", "Neither")):
+        assert results.official_half(quality(p, (both, both)), p).data.startswith(word)
 
 
 def test_reading_gives_back_what_was_written(tmp_path):

@@ -24,6 +24,8 @@ def settings(**changes) -> params.Params:
 @pytest.fixture(autouse=True)
 def nothing_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("MASKSR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MASKSR_OFFLINE", "1")
     monkeypatch.delenv("MASKSR_DATA", raising=False)
 
 
@@ -48,5 +50,29 @@ def test_imagenet_is_found_in_the_data_folder_then_in_torchs_cache(tmp_path: Pat
 
 
 def test_imagenet_out_of_reach_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(MasksrError, match=r"needs vgg19-dcbb9e9d.pth or .*download https://.*or set weights.vgg"):
+    with pytest.raises(MasksrError, match=r"needs vgg19-dcbb9e9d.pth or .*https://.*Or set weights.vgg: random"):
         prepare_vgg19(settings(vgg="imagenet", vgg_width=1.0), Paths(tmp_path, "mini"))
+
+
+def test_a_file_of_your_own_comes_before_all_others(tmp_path: Path) -> None:
+    own = tmp_path / "mine.pth"
+    with pytest.raises(MasksrError, match=r"weights.vgg_file: there is no file .*mine.pth"):
+        find_vgg19(settings(vgg="imagenet", vgg_width=1.0, vgg_file=str(own)))
+    torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, own)
+    with pytest.raises(MasksrError, match=r"mine.pth does not fit VGG19Features: \d+ missing"):
+        prepare_vgg19(settings(vgg="imagenet", vgg_width=1.0, vgg_file=str(own)), Paths(tmp_path, "mini"))
+    torch.save(random_vgg19(1.0, 1).state_dict(), own)
+    said = prepare_vgg19(settings(vgg="imagenet", vgg_width=1.0, vgg_file=str(own)), Paths(tmp_path, "mini"))
+    assert said == "VGG19 features: trained on ImageNet, from mine.pth"
+
+
+def test_oxfords_features_are_scaled_to_suit_the_loss_weights(tmp_path: Path) -> None:
+    """SRGAN's factor, 1/12.75, and only where the weights are Oxford's."""
+    network, image = random_vgg19(1.0, 1), torch.rand(1, 3, 32, 32)
+    save_weights(network, tmp_path / "v.safetensors")
+    for kind, factor in (("imagenet", 1.0), ("oxford", 1 / 12.75)):
+        paths = Paths(tmp_path / kind, "mini")
+        said = prepare_vgg19(settings(vgg=kind, vgg_width=1.0, vgg_file=str(tmp_path / "v.safetensors")), paths)
+        assert ("1/12.75" in said) == (kind == "oxford")
+        found = load_vgg19(paths.weights / "vgg19.safetensors")(image)
+        torch.testing.assert_close(found, factor * network(image))

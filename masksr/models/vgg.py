@@ -75,7 +75,7 @@ def load_vgg19(path: str | Path) -> VGG19Features:
 
 
 def rescale_features(network: VGG19Features, factor: float) -> None:
-    """Multiply the features of conv5_4 by ``factor``, for good: it is a convolution, so its weights and bias take it."""
+    """Multiply the features of conv5_4 by ``factor``, for good: a convolution is linear in its weights and bias."""
     last = network.features[-1]
     with torch.no_grad():
         last.weight *= factor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,12 +15,18 @@ from masksr.errors import MasksrError
 from masksr.files import write_atomic
 
 CONTAINERS = ("params_ema", "params", "state_dict", "model")  # BasicSR's two, and what others wrap a state dict in
-ESRGAN_NAMES = {  # keys of RRDBNet in ESRGAN's own repository, whose released weights have them -> BasicSR's
-    "RRDB_trunk.": "body.",
-    ".RDB": ".rdb",
-    "trunk_conv.": "conv_body.",
-    "upconv": "conv_up",
-    "HRconv.": "conv_hr.",
+ESRGAN_NAMES = {  # of RRDBNet in the two releases of ESRGAN's own repository -> BasicSR's
+    r"RRDB_trunk\.(\d+)\.RDB(\d)\.": r"body.\1.rdb\2.",
+    r"trunk_conv\.": "conv_body.",
+    r"upconv(\d)\.": r"conv_up\1.",
+    r"HRconv\.": "conv_hr.",
+    r"model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0\.": r"body.\1.rdb\2.conv\3.",  # of the first, "old_arch"
+    r"model\.1\.sub\.\d+\.": "conv_body.",
+    r"model\.0\.": "conv_first.",
+    r"model\.3\.": "conv_up1.",
+    r"model\.6\.": "conv_up2.",
+    r"model\.8\.": "conv_hr.",
+    r"model\.10\.": "conv_last.",
 }
 
 
@@ -84,7 +91,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         content = inner[0]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise MasksrError(f"{path} holds no state dict (names and tensors); save network.state_dict()")
-    if any(key.startswith("RRDB_trunk.") for key in content):
+    if any(key.startswith(("RRDB_trunk.", "model.1.sub.")) for key in content):
         return {_basicsr_name(key): value for key, value in content.items()}
     return dict(content)
 
@@ -114,5 +121,6 @@ def save_weights(
 
 def _basicsr_name(key: str) -> str:
     for theirs, ours in ESRGAN_NAMES.items():
-        key = key.replace(theirs, ours)
+        if match := re.match(theirs, key):
+            return match.expand(ours) + key[match.end() :]
     return key

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -17,15 +16,17 @@ from numpy.typing import NDArray
 
 from masksr import project
 from masksr.errors import MasksrError
-from masksr.quality.download import fetch
+from masksr.files import cache_folder, file_digest
 from masksr.quality.ma import MaModel
 from masksr.quality.matfiles import read_ma, read_niqe, write_ma, write_niqe
 from masksr.quality.niqe import NiqeModel
+from masksr.registry import find_weights
 
 Source = Literal["official", "stand-in"]
 Mode = Literal["official", "standin", "auto"]
 Photograph = tuple[str, NDArray[np.uint8]]  # name, (H, W, 3)
 RECORD = "quality_weights.json"
+ANSWER = 5.0  # seconds in which the mode ``auto`` wants to hear from the network
 
 
 class _Half(NamedTuple):
@@ -35,11 +36,6 @@ class _Half(NamedTuple):
     official: str
     file: str
     read: Callable[[Path], Any]
-
-    @property
-    def address(self) -> str:
-        """Where pyiqa takes the file from."""
-        return f"https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main/{self.official}"
 
 
 NIQE = _Half("niqe", "niqe_modelparameters.mat", "niqe.mat", read_niqe)
@@ -78,23 +74,22 @@ def resolve_weights(
     photograph is there to fit a stand-in on.
     """
     into.mkdir(parents=True, exist_ok=True)
-    record, network = dict[str, Any](), mode != "standin"
+    record = dict[str, Any]()
+    network = mode != "standin"
     for half in HALVES:
         found = find_official(half.name, data_folder) if mode != "standin" else None
         if found is None and network:
-            found = fetch(half.address, _our_cache() / half.official, half.read)
+            found = _downloaded(half, mode, data_folder)
             network = found is not None  # one address that does not answer is enough
-        if found is None and mode == "official":
-            raise _missing(half, data_folder)
         file = into / half.file
         file.unlink(missing_ok=True)  # it may be a link into DVC's cache
         if found is not None:
             half.read(found)  # a damaged file must not reach the evaluation
             shutil.copyfile(found, file)
-            how: dict[str, Any] = {"source": "official", "address": half.address}
+            how: dict[str, Any] = {"source": "official", "published_as": half.official}
         else:
             how = {"source": "stand-in", "fit": _fit(half, photographs, file, seed, workers)}
-        record[half.name] = {"file": half.file, "sha256": _sha256(file), **how}
+        record[half.name] = {"file": half.file, "sha256": file_digest(file), **how}
     (into / RECORD).unlink(missing_ok=True)
     (into / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return load_weights(into)
@@ -108,10 +103,30 @@ def load_weights(folder: Path | str) -> QualityWeights:
     folder = Path(folder)
     entries = _read_record(folder)
     for half, (_, sha256) in zip(HALVES, entries, strict=True):
-        if not (folder / half.file).is_file() or _sha256(folder / half.file) != sha256:
+        if not (folder / half.file).is_file() or file_digest(folder / half.file) != sha256:
             raise MasksrError(f"{folder / half.file}: is not the file that {RECORD} describes; `dvc repro weights`")
     sources, sums = zip(*entries, strict=True)
     return QualityWeights(*(half.read(folder / half.file) for half in HALVES), *sources, *sums)
+
+
+def _downloaded(half: _Half, mode: Mode, data_folder: Path | None) -> Path | None:
+    """The official file from the network; None in the mode ``auto``, where it cannot be had or not within seconds."""
+    from masksr import fetch
+    from masksr.fetch import download  # here, because who only scores images needs no network
+
+    try:
+        published = find_weights(half.name)
+        if mode == "auto" and not download.answers(published.downloads[0].urls[0], ANSWER):
+            return None
+        return fetch.fetch_weights(published, half.read)
+    except MasksrError as error:
+        if mode == "auto":
+            return None
+        places = ", ".join(map(str, _places(data_folder)))
+        raise MasksrError(
+            f"{half.official} (official, for {half.name}) is not in {places}; {error}. Or set weights.quality: auto "
+            "for a stand-in"
+        ) from None
 
 
 def _read_record(folder: Path) -> list[tuple[Source, str]]:
@@ -138,7 +153,7 @@ def default_weights() -> QualityWeights:
         if half.name not in found:
             raise MasksrError(
                 f"there are no weights for {half.name}: run `dvc repro weights` in the project, or put {half.official} "
-                f"({half.address}) in {_our_cache()}"
+                f"in {cache_folder() / 'weights'}; `python -m masksr fetch {half.name}` does so"
             )
     return _loaded(found["niqe"], found["ma"])
 
@@ -162,19 +177,7 @@ def _places(data_folder: Path | None) -> list[Path]:
     folder = Path(named).expanduser() if named else None
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     torch = Path(os.environ.get("TORCH_HOME", cache / "torch"))
-    return [*([folder, folder / "weights"] if folder else []), torch / "hub/pyiqa", _our_cache()]
-
-
-def _our_cache() -> Path:
-    return Path(os.environ.get("MASKSR_CACHE", Path.home() / ".cache/masksr")).expanduser()
-
-
-def _missing(half: _Half, data_folder: Path | None) -> MasksrError:
-    places = ", ".join(map(str, _places(data_folder)))
-    return MasksrError(
-        f"{half.official} (official, for {half.name}) is not in {places}, and {half.address} did not answer; download "
-        "it there with a browser and put it in one of these folders, or set weights.quality: auto for a stand-in"
-    )
+    return [*([folder, folder / "weights"] if folder else []), torch / "hub/pyiqa", cache_folder() / "weights"]
 
 
 def _fit(half: _Half, photographs: Sequence[Photograph], file: Path, seed: int, workers: int) -> dict[str, Any]:
@@ -191,9 +194,5 @@ def _fit(half: _Half, photographs: Sequence[Photograph], file: Path, seed: int, 
 
 @lru_cache(maxsize=1)
 def _loaded(niqe: tuple[Path, Source], ma: tuple[Path, Source]) -> QualityWeights:
-    sums = (_sha256(niqe[0]), _sha256(ma[0]))
+    sums = (file_digest(niqe[0]), file_digest(ma[0]))
     return QualityWeights(read_niqe(niqe[0]), read_ma(ma[0]), niqe[1], ma[1], *sums)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,198 @@
+"""What a profile costs, counted before it is paid: floating-point operations, memory, disk.
+
+The very steps of ``masksr.steps`` run once on fake tensors, which have shapes and types but no content, so a network of
+any size is counted within seconds on any machine. Validation, evaluation and reading the data are left out. Counted:
+
+- **Operations** of convolutions and matrix products, forward and backward, by torch's own formulas; a multiply-add is
+  two. Everything else (normalisation, activations, Adam) is bound by memory, not by arithmetic, and is left out.
+- **Memory** at the peak of a step: all tensors alive at once, which are weights, gradients, what autograd keeps and
+  temporaries, plus Adam's two moments and the moving average where it is on. Left out: workspaces of cuDNN or oneDNN,
+  the allocator's rounding and fragmentation, the CUDA context (about half a GB). Plan for a fifth to a half more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+
+from masksr import build, devices, packs
+from masksr.errors import MasksrError
+from masksr.meter import Meter
+from masksr.models import VGG19Features
+from masksr.params import Mask, Model, Params, Phase
+from masksr.registry import FolderSet, SetSpec, load_registry
+from masksr.steps import adversarial_step, distance_step
+
+Precision = Literal["fp32", "bf16"]
+
+# TFLOP/s that ``describe`` assumes unless told. NVIDIA's data sheet of the H100 SXM gives peaks of 67 (fp32 without
+# tensor cores: masksr switches TF32 off) and 989 (bf16).
+SUSTAINED = {
+    "fp32": (30.0, "a guess, not measured: half an H100's peak in fp32"),
+    "bf16": (150.0, "a guess, not measured: 15 % of an H100's peak in bf16"),
+    "cpu": (0.14, "what two CPU cores reached in the profile mini, in fp32"),
+}
+COPIES = 3  # of trained weights: .cache/trainings, runs and DVC's cache; fewer where the file system can share blocks
+CHECKPOINTS = 3  # two are kept, and the next is written before the oldest goes
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One optimisation step: floating-point operations, and bytes of memory at its peak."""
+
+    flop: int
+    memory: int
+
+
+def step_cost(params: Params, model: str, stage: Phase | Mask, precision: Precision | None = None) -> StepCost:
+    """One step of ``models.<model>``: of a phase of its start, or of its adversarial training with a mask.
+
+    precision: that of ``params.train`` where None. bf16 is counted under the CPU's autocast, which treats the layers of
+    these networks as CUDA's does.
+    """
+    recipe, before_gan = params.models[model], isinstance(stage, Phase)
+    autocast = devices.autocast(torch.device("cpu"), precision or params.train.precision)
+    with FakeTensorMode(), Meter() as meter:
+        generator, *discriminator = networks = _networks(recipe, stage.scale if before_gan else None)
+        lr_side, hr_side = recipe.lr_patch, recipe.lr_patch * generator.scale
+        lr, hr = (torch.empty(recipe.batch, 3, side, side) for side in (lr_side, hr_side))
+        if before_gan:
+            distance_step(generator, lr, hr, kind=stage.loss, autocast=autocast)
+        else:
+            vgg = VGG19Features(params.weights.vgg_width) if recipe.loss.vgg54 else None
+            settings = {"loss": recipe.loss, "mask": stage, "pixel_range": generator.pixel_range}
+            adversarial_step(generator, *discriminator, vgg, lr, hr, **settings, autocast=autocast)
+        return StepCost(meter.flop, meter.peak + _optimizer_bytes(params, networks))
+
+
+def training_costs(params: Params, tflops: float) -> pd.DataFrame:
+    """A row for each kind of training that ``params`` ask for, and a last one for all of them.
+
+    Columns: training; trainings (how many; equal ones count once, see ``masksr.trainings``); steps each; GFLOP per step
+    (the mean where a start has several phases); PFLOP in all; GB fp32 and GB bf16 (10^9 bytes at the peak of a step,
+    whichever precision the profile has); hours each; hours in all.
+
+    tflops: the TFLOP/s a machine sustains over a whole step, from which the hours follow. It is an assumption until a
+    training has been timed (steps per second times GFLOP per step): convolutions reach a part of the data sheet's
+    peak, and small networks and patches wait for kernel launches instead. Raises MasksrError unless it is positive.
+    """
+    if not tflops > 0:
+        raise MasksrError(f"tflops must be positive, got {tflops:g}")
+    rows = []
+    for name, model, mask, count in _trainings(params):
+        start = [(phase, phase.epochs) for phase in params.models[model].start.phases]
+        stages = [(mask, params.models[model].gan.epochs)] if mask else start
+        steps = [epochs * params.train.steps_per_epoch for _, epochs in stages]
+        costs = {p: [step_cost(params, model, stage, p) for stage, _ in stages] for p in ("fp32", "bf16")}
+        flop = sum(n * cost.flop for n, cost in zip(steps, costs["fp32"], strict=True))
+        row: dict[str, Any] = {"training": name, "trainings": count, "steps each": sum(steps)}
+        row |= {"GFLOP per step": flop / sum(steps) / 1e9 if steps else 0.0, "PFLOP in all": count * flop / 1e15}
+        row |= {f"GB {p}": max((cost.memory for cost in costs[p]), default=0) / 1e9 for p in costs}
+        hours = flop / (tflops * 1e12) / 3600
+        rows.append(row | {"hours each": hours, "hours in all": count * hours})
+    total = {name: sum(row[name] for row in rows) for name in ("trainings", "PFLOP in all", "hours in all")}
+    total |= {name: max(row[name] for row in rows) for name in ("GB fp32", "GB bf16")}
+    return pd.DataFrame([*rows, {"training": "all", **total}]).astype({"trainings": "Int64", "steps each": "Int64"})
+
+
+def disk_costs(params: Params, sets: Mapping[str, SetSpec]) -> pd.DataFrame:
+    """What a profile downloads and keeps: a row for each data set, the trained weights, the checkpoints; then all.
+
+    sets: those of ``data/registry.yaml``. Columns: item; images; download GB and disk GB (10^9 bytes; NaN where nobody
+    says). An archive that holds several sets stands with each and counts once in the last row. A set's disk is its
+    pack, known where the registry has ``pixels``, the HR pixels of all its images. The pictures themselves, unpacked,
+    take about what was downloaded. Weights that are downloaded are not in it.
+    """
+    rows, archives = [], {}
+    for name in (params.data.train, params.data.validation, *params.data.test):
+        spec, pixels = sets[name], getattr(sets[name], "pixels", None)
+        sizes = {file.name: file.size or math.nan for ways in getattr(spec, "downloads", [])[:1] for file in ways}
+        archives |= sizes
+        download = sum(sizes.values()) if sizes or not isinstance(spec, FolderSet) else math.nan
+        pack = 3 * pixels * sum(1 / scale**2 for scale in (1, *packs.SCALES)) if pixels else math.nan
+        rows.append({"item": name, "images": getattr(spec, "images", None), "download GB": download, "disk GB": pack})
+
+    weights, checkpoint, count = 0, 0, 0
+    for _, model, _, trainings in _trainings(params):
+        with FakeTensorMode():
+            networks = _networks(params.models[model])
+            sizes = [_bytes(network.state_dict().values()) for network in networks]
+            checkpoint = max(checkpoint, sum(sizes) + _optimizer_bytes(params, networks))
+        weights, count = weights + trainings * sizes[0], count + trainings
+    rows.append({"item": f"weights of {count} generators, {COPIES} times", "disk GB": COPIES * weights})
+    rows.append({"item": f"largest checkpoint, {CHECKPOINTS} times", "disk GB": CHECKPOINTS * checkpoint})
+    known = {"download GB": pd.Series(archives, dtype=float).sum(), "disk GB": pd.DataFrame(rows)["disk GB"].sum()}
+    table = pd.DataFrame([*rows, {"item": "all that is known", **known}]).astype({"images": "Int64"})
+    return table.assign(**{column: table[column] / 1e9 for column in known})
+
+
+def describe(params: Params, tflops: float | None = None) -> str:
+    """Both tables as Markdown, with what they assume: what ``masksr cost`` prints. tflops: see ``training_costs``."""
+    if tflops is None:
+        tflops, why = SUSTAINED["cpu" if params.train.device == "cpu" else params.train.precision]
+    else:
+        why = "as told"
+    training, disk = training_costs(params, tflops), disk_costs(params, load_registry().sets)
+    return (
+        f"What the profile {params.profile} costs\n\n{_markdown(training)}\n"
+        f"Hours at {tflops:g} TFLOP/s sustained ({why}); this profile trains in {params.train.precision}.\n"
+        f"Memory without workspaces, fragmentation and the CUDA context.\n\n{_markdown(disk)}\n"
+        "Checkpoints go when their training is finished.\n"
+    )
+
+
+def _trainings(params: Params) -> Iterator[tuple[str, str, Mask | None, int]]:
+    """Every kind of training: its name, its model, its mask (None: the start), and how many it adds to those before."""
+    done: set[tuple[str, ...]] = set()
+
+    def new(model: str, masks: list[Mask | None], seeds: list[int]) -> int:
+        recipe, before = params.models[model], len(done)
+        start, gan = {"generator", "start", "lr_patch", "batch"}, set(type(recipe).model_fields) - {"title"}
+        for mask in masks:
+            inputs = recipe.model_dump_json(include=gan if mask else start), mask.model_dump_json() if mask else ""
+            done.update((*inputs, str(seed)) for seed in seeds)
+        return len(done) - before
+
+    for model in params.table1.models:
+        for name, mask in {"start": None, **{name: params.masks[name] for name in params.table1.masks}}.items():
+            yield f"{params.models[model].title} {name}", model, mask, new(model, [mask], params.table1.seeds)
+    sweep = params.sweep
+    points = [params.mask(sweep.mask, k, b) for k in sweep.k for b in sweep.b]
+    yield f"{params.models[sweep.model].title} Figure 5", sweep.model, points[0], new(sweep.model, points, sweep.seeds)
+
+
+def _networks(recipe: Model, start_scale: int | None = None) -> list[nn.Module]:
+    """The generator of a phase of the start, or with no scale given that of the GAN and the discriminator."""
+    generator = build.build_generator(recipe.generator, start_scale or 4, seed=0)
+    if start_scale:
+        return [generator]
+    return [generator, build.build_discriminator(recipe.discriminator, 4 * recipe.lr_patch, seed=0)]
+
+
+def _optimizer_bytes(params: Params, networks: list[nn.Module]) -> int:
+    """Adam's two moments of every trained weight, and the generator's moving average."""
+    moments = 2 * sum(_bytes(p for p in network.parameters() if p.requires_grad) for network in networks)
+    return moments + (_bytes(networks[0].state_dict().values()) if params.train.ema else 0)
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    """Numbers with three digits that count, whatever their size; nothing for what is not known."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, str) or pd.isna(value):
+            return value if isinstance(value, str) else ""
+        return "< 0.001" if 0 < value < 0.001 else f"{float(f'{value:.3g}'):,.10g}" if value % 1 else f"{value:,.0f}"
+
+    rows = [table.columns, [":--", *["--:"] * (table.shape[1] - 1)], *table.map(text).to_numpy()]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -1,0 +1,121 @@
+"""Whether a file is the one that was meant, and a memory of it, so that gigabytes are not read on every call.
+
+``checksums.json`` in the folder of the files holds, for each name: sha256, bytes, mtime_ns when it was verified, the
+address it came from and the date it was first seen. Where nobody publishes a checksum, the first download is the
+standard for all later ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from masksr.errors import MasksrError
+from masksr.files import write_atomic
+from masksr.registry import File
+
+RECORD = "checksums.json"
+
+
+def verify(file: File, path: Path, folder_of_record: Path) -> dict[str, str]:
+    """Read all of ``path`` and compare its size and checksum with the registry or, where that knows no checksum, with
+    the record of the first download in ``folder_of_record``.
+
+    Returns its checksums by kind. Raises MasksrError when the file is missing or another one.
+    """
+    if not path.is_file():
+        raise MasksrError(f"{path}: there is no such file")
+    found, fault = examine(file, path, folder_of_record)
+    if fault:
+        raise MasksrError(f"{path}: {fault}. If you remove the file, it is downloaded again")
+    return found
+
+
+def examine(file: File, path: Path, folder_of_record: Path) -> tuple[dict[str, str], str | None]:
+    """The checksums of ``path`` by kind, and in words what is wrong with it, or None."""
+    entry = read_record(folder_of_record).get(file.name)
+    expected = {kind: value for kind, value in (("sha256", file.sha256), ("md5", file.md5)) if value}
+    size = path.stat().st_size
+    if file.bytes and size != file.bytes:
+        return {}, f"it has {size} bytes, expected are {file.bytes}"
+    found = {kind: _digest(path, kind) for kind in ("sha256", *expected)}
+    for kind, value in expected.items():
+        if found[kind] != value:
+            return found, f"its {kind} is {found[kind]}, expected is {value}"
+    if entry and not expected and entry["sha256"] != found["sha256"]:
+        return found, (
+            f"its sha256 is {found['sha256']}, but that of the first download ({entry['date'][:10]}, "
+            f"{entry['bytes']} bytes) was {entry['sha256']}; to accept a new version, remove the entry "
+            f"{file.name!r} from {folder_of_record / RECORD} and try again"
+        )
+    return found, None
+
+
+def is_verified(file: File, path: Path) -> bool:
+    """Whether ``path`` was verified before and has not been touched since; raises MasksrError if it is another file.
+
+    A file that is not in the record (put there by hand, say) is read and verified now.
+    """
+    if not path.is_file():
+        return False
+    stat, entry = path.stat(), read_record(path.parent).get(file.name, {})
+    known = {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": file.sha256, "md5": file.md5}
+    same = entry and all(entry.get(key) == value for key, value in known.items() if value is not None)
+    if same and file.bytes in (None, stat.st_size):
+        return True
+    found = verify(file, path, path.parent)
+    with contextlib.suppress(OSError, MasksrError):  # a folder that only others may write is as good
+        remember(file, path, found, url=None)
+    return True
+
+
+def remember(file: File, path: Path, found: dict[str, str], url: str | None) -> None:
+    """Note in the record that ``path`` was verified and has the checksums ``found``."""
+    stat = path.stat()
+    with _changed_record(path.parent) as record:
+        first = record.get(file.name, {})
+        if first.get("sha256") != found["sha256"]:
+            first = {"url": url, "date": datetime.now(UTC).isoformat(timespec="seconds")}
+        record[file.name] = first | found | {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def forget(file: File, folder: Path) -> None:
+    """Remove ``file`` and what the record says of it, so that its next download is a first one again."""
+    (folder / file.name).unlink(missing_ok=True)
+    with _changed_record(folder) as record:
+        record.pop(file.name, None)
+
+
+@contextlib.contextmanager
+def _changed_record(folder: Path) -> Iterator[dict[str, dict[str, Any]]]:
+    with FileLock(folder / f".{RECORD}.lock"):
+        record = read_record(folder)
+        yield record
+        write_atomic(folder / RECORD, json.dumps(record, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def read_record(folder: Path) -> dict[str, dict[str, Any]]:
+    """What ``checksums.json`` says; empty without one. Raises MasksrError when it is damaged."""
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        record = None
+    needed = {"sha256", "bytes", "date"}
+    if not isinstance(record, dict) or not all(isinstance(e, dict) and needed <= e.keys() for e in record.values()):
+        raise MasksrError(f"{path}: is damaged; remove it, then the files beside it are verified anew")
+    return record
+
+
+def _digest(path: Path, kind: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()

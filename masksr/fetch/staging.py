@@ -1,0 +1,100 @@
+"""A folder that is made beside its place and moved there once it is complete and recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from masksr.errors import MasksrError
+from masksr.fetch import archives
+from masksr.files import file_digest, write_atomic
+
+RECORD = "fetched.json"  # in the folder: what came from where, and the checksum of every file
+UNFINISHED = ".unpacking"
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether ``staged`` has put this folder in its place."""
+    return (folder / RECORD).is_file()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """While this lasts no other process makes ``folder``; what a killed one has left of it is gone."""
+    with FileLock(made(folder.parent) / f".{folder.name}.lock"):
+        for left_over in folder.parent.glob(f".{folder.name}.*{UNFINISHED}"):
+            shutil.rmtree(left_over)
+        yield
+
+
+@contextmanager
+def staged(folder: Path, sources: Sequence[Path]) -> Iterator[Path]:
+    """A folder to unpack ``sources`` to; without an error it becomes ``folder``, with a record of all its files."""
+    unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{UNFINISHED}")
+    try:
+        unfinished.mkdir()
+        yield unfinished
+        files = sorted(path for path in unfinished.rglob("*") if path.is_file())
+        record = {
+            "from": {source.name: file_digest(source) for source in sources},
+            "files": {path.relative_to(unfinished).as_posix(): file_digest(path) for path in files},
+        }
+        write_atomic(unfinished / RECORD, json.dumps(record, indent=1).encode())
+        if folder.exists():
+            shutil.rmtree(folder)  # it has no record: nobody knows what it is
+        os.rename(unfinished, folder)
+    except OSError as error:
+        raise MasksrError(
+            f"{folder}: cannot be written ({error.strerror or error}); free some space, or let MASKSR_CACHE name "
+            "another place for the cache"
+        ) from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> None:
+    """Take the files whose path is ``wanted`` out of an archive. Raises MasksrError, also where the disk is full."""
+    size, free = archive.stat().st_size, shutil.disk_usage(folder).free
+    if free < size:  # pictures and weights hardly shrink in an archive
+        raise MasksrError(f"{folder.parent}: {size / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; make room")
+    archives.unpack(archive, folder, wanted, limit=4 * size + 100_000_000)
+
+
+def verify_folder(folder: Path, name: str) -> str:
+    """Compare every file with the record; returns in words what was found. Raises MasksrError for the first fault."""
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    for path, sha256 in record["files"].items():
+        if not (folder / path).is_file() or file_digest(folder / path) != sha256:
+            raise MasksrError(
+                f"{folder / path}: is missing or no longer what was fetched; remove {folder}, then: "
+                f"python -m masksr fetch {name}"
+            )
+    return f"{folder}: {len(record['files'])} files as fetched"
+
+
+def first_that_works(ways: Sequence[Any], get: Callable[[Any], Path], problem: str, remedy: str = "") -> Path:
+    """What ``get`` makes of the first way that works. Raises MasksrError with what was wrong with each."""
+    problems = []
+    for way in ways:
+        try:
+            return get(way)
+        except MasksrError as error:
+            problems.append(str(error))
+    raise MasksrError(f"{problem}: {'; or: '.join(problems)}{remedy and '. Or '}{remedy}")
+
+
+def made(folder: Path) -> Path:
+    """The folder, made if it was missing. Raises MasksrError where that is not allowed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MasksrError(f"{folder}: cannot be made ({error.strerror}); MASKSR_CACHE names another place") from None
+    return folder

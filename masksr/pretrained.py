@@ -1,0 +1,200 @@
+"""Checkpoints made elsewhere, under our protocol: numbers of a network you trust, to check ours against."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from masksr import devices, quality_table
+from masksr.build import GeneratorSize, build_generator, load_generator
+from masksr.errors import MasksrError
+from masksr.evaluation import evaluate, the_truth, with_bicubic, with_generator, write_quality
+from masksr.models import read_weights
+from masksr.models.weights import load_state
+from masksr.packs import Pack, build_pack
+from masksr.params import Params
+from masksr.paths import Paths, data_folder
+from masksr.quality.weights import RECORD, default_weights, load_weights
+from masksr.registry import PackageSet, SetSpec, find_set, find_weights
+from masksr.sizes import MODELS, NAMES, Architecture, infer_size
+from masksr.typeset import to_markdown
+
+ENDS = {"bicubic": with_bicubic, "HR": the_truth}
+
+
+def load_pretrained(path: Path, architecture: Architecture, *, res_scale: float | None = None) -> nn.Module:
+    """The generator in a public ``.pth``, ``.pt`` or ``.safetensors`` file or in one of ours, in evaluation mode.
+
+    Loaded strictly; the sizes are read from the file (``masksr.sizes.infer_size``, also on ``res_scale``). An EDSR may
+    be of x2, x3 or x4, as its attribute ``scale`` says. Raises MasksrError where the file cannot be read, holds another
+    network (it names the keys) or one of a scale that the network here does not have.
+    """
+    if (recorded := _recorded_size(path)) is not None:
+        if recorded.architecture != architecture:
+            use = next(model for model, known in MODELS.items() if known == recorded.architecture)
+            raise MasksrError(f"{path} holds {NAMES[recorded.architecture]}; use --model {use}")
+        if res_scale not in (None, getattr(recorded, "res_scale", None)):
+            raise MasksrError(f"{path} was written by masksr and says all its sizes; leave out --res-scale")
+        return load_generator(path)
+    state = read_weights(path)
+    size, scale = infer_size(state, architecture, str(path), res_scale=res_scale)
+    if scale not in ((2, 3, 4) if architecture == "edsr" else (4,)):
+        raise MasksrError(f"{path} holds {NAMES[architecture]} that upscales by {scale}; use a checkpoint for x4")
+    generator = build_generator(size, scale, seed=0)
+    load_state(generator, state, str(path))
+    return generator.eval()
+
+
+def evaluate_pretrained(
+    params: Params,
+    paths: Paths,
+    checkpoint: Path,
+    architecture: Architecture,
+    sets: Sequence[str],
+    limit: int | None,
+    *,
+    data_folder: Path | None,
+    title: str,
+    res_scale: float | None = None,
+) -> pd.DataFrame:
+    """Score a checkpoint as ``masksr.evaluation`` scores the variants, with bicubic and HR as the ends of the scale.
+
+    sets: names in data/registry.yaml. limit: at most the first so many images of each; None: as many as the profile
+    takes of its test sets, all of any other set. Packs and quality weights of the profile are used where they are; else
+    a set is packed for this run alone (``data_folder``: see ``packs.build_pack``), and the weights are
+    ``default_weights()``. title: what stands in the column model.
+
+    Returns a table with ``quality_table.COLUMNS``, a row per image and upscaler, with a problem where there is no PI.
+    Raises MasksrError where the checkpoint, its scale (only x4), a set or the weights are not what is needed, before
+    anything is scored.
+    """
+    if title in ENDS:
+        raise MasksrError(f"a checkpoint cannot be called {title}, as an end of the scale is; rename its file")
+    generator = load_pretrained(checkpoint, architecture, res_scale=res_scale)
+    if generator.scale != 4:
+        raise MasksrError(f"{checkpoint} upscales by {generator.scale}; the protocol is x4, so use a checkpoint for x4")
+    print(f"{title}: {_described(generator)}", flush=True)
+    folder, device = paths.weights / "quality", devices.choose_device(params.train.device)
+    yardstick = load_weights(folder) if (folder / RECORD).is_file() else default_weights()
+    with tempfile.TemporaryDirectory(prefix="masksr-", ignore_cleanup_errors=True) as scratch:
+        packs = {
+            name: _pack(paths, name, limit or params.data.limit_of(name), data_folder, Path(scratch))
+            for name in dict.fromkeys(sets)
+        }
+        upscalers = {title: with_generator(generator, device)} | ENDS
+        tables = [
+            evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, yardstick)
+            for who, upscale in upscalers.items()
+        ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def summary(table: pd.DataFrame) -> str:
+    """Means over each set, and over the sets where there are several, as a Markdown table with a note on its PI."""
+    measures = ["pi", "niqe", "ma", "psnr", "ssim"]
+    groups = table.groupby(["model", "set"], sort=False)
+    means = groups[measures].mean().assign(images=groups.size(), without_pi=groups.size() - groups["pi"].count())
+    rows = []
+    for model, of_model in means.groupby("model", sort=False):
+        name = model if model in ENDS else f"`{model}`"  # file names have underscores
+        rows += of_model.reset_index().assign(model=name).to_dict("records")
+        if len(of_model) > 1:  # every set counts alike; a set without any PI leaves no mean
+            mean, total = of_model[measures].mean(skipna=False), of_model[["images", "without_pi"]].sum()
+            rows.append({"model": name, "set": "mean of sets", **mean, **total})
+    titles = quality_table.measure_titles(table)
+    shown = pd.DataFrame(rows)[["model", "set", "images", *measures, "without_pi"]].rename(columns=titles)
+    return f"{to_markdown(shown)}\n{quality_table.label_note(table)}"
+
+
+def run(
+    params: Params,
+    checkpoint: str,
+    model: str,
+    *,
+    sets: Sequence[str] = (),
+    limit: int | None = None,
+    res_scale: float | None = None,
+    output: Path | None = None,
+) -> pd.DataFrame:
+    """``masksr evaluate``: score a checkpoint, print the summary, and write the table to ``output`` where it is named.
+
+    checkpoint: a file, or the name of one in data/registry.yaml. model: ``esrgan``, ``pesr`` or ``edsr``. sets: without
+    any, the test sets of the profile. limit, res_scale and errors: as of evaluate_pretrained.
+    """
+    if model not in MODELS:
+        raise MasksrError(f"--model {model}: there are {', '.join(MODELS)}")
+    if limit is not None and limit < 1:
+        raise MasksrError(f"--limit must be at least 1, not {limit}")
+    if output is not None and output.is_dir():
+        raise MasksrError(f"{output} is a folder; name a file for the table, such as {output / 'quality.csv'}")
+    names = list(sets or params.data.test)
+    for name in names:
+        find_set(name)  # before a checkpoint is downloaded
+    path, paths = Path(checkpoint).expanduser(), Paths.of(params)
+    if not path.is_file():
+        from masksr.fetch import find_pretrained  # which imports what the network needs
+
+        path = find_pretrained(checkpoint)
+        res_scale = res_scale or find_weights(checkpoint).res_scale
+    settings = {"data_folder": data_folder(params), "title": path.name, "res_scale": res_scale}
+    table = evaluate_pretrained(params, paths, path, MODELS[model], names, limit, **settings)
+    print(f"\n{summary(table)}")
+    if output is not None:
+        write_quality(table, output)
+        print(f"\nwrote {output}")
+    return table
+
+
+class _FirstImages(Pack):
+    """The first ``count`` images of a pack that holds more."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        super().__init__(folder)
+        self.names = self.names[:count]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def _pack(paths: Paths, name: str, limit: int | None, data_folder: Path | None, scratch: Path) -> Pack:
+    spec, folder = find_set(name), paths.set(name)
+    wanted = _images(spec) if limit is None else min(limit, _images(spec))
+    with suppress(MasksrError):  # never packed, or by a version of masksr with another format
+        if len(pack := Pack(folder)) >= wanted:
+            print(f"{name}: {wanted if limit else len(pack)} images, packed by the profile {paths.profile}", flush=True)
+            return pack if limit is None else _FirstImages(folder, wanted)
+    pack = build_pack(spec, scratch / name, scales=(4,), data_folder=data_folder, limit=limit)
+    print(f"{name}: {len(pack)} images, packed for this run", flush=True)
+    return pack
+
+
+def _images(spec: SetSpec) -> int:
+    """How many images a set has."""
+    if isinstance(spec, PackageSet):
+        return sum(len(photograph.crops) if photograph.crops else 1 for photograph in spec.photographs)
+    return spec.images
+
+
+def _recorded_size(path: Path) -> GeneratorSize | None:
+    """What ``build.save_generator`` wrote of the network; None for a file that is not of ours."""
+    if path.suffix != ".safetensors":
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return TypeAdapter(GeneratorSize).validate_json((file.metadata() or {}).get("generator", ""))
+    except (OSError, SafetensorError, ValidationError):
+        return None  # what cannot be read at all, read_weights will say
+
+
+def _described(generator: nn.Module) -> str:
+    count = sum(parameter.numel() for parameter in generator.parameters())
+    factor = getattr(generator.body[0], "res_scale", None)
+    size = f"{type(generator).__name__}, {count:,} parameters"
+    return size if factor is None else f"{size}, residual blocks scaled by {factor:g}"

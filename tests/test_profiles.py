@@ -1,0 +1,101 @@
+"""The profiles on tiny sets in the real formats, from a network that is this machine: everything starts and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from archives_like_the_real_ones import IMAGES, local_registry, make_archives
+from local_server import serving
+from test_pipeline import copy_of_the_project, dvc, tiny
+
+from masksr import evaluation, params, training, weights
+from masksr.packs import Pack, build_pack
+from masksr.paths import Paths
+
+ROOT = Path(__file__).parents[1]
+FROM_THE_NETWORK = ["paper", "study"]
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("served")
+    make_archives(folder)
+    with serving(folder) as address:
+        yield local_registry(ROOT / "data/registry.yaml", folder, address)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests of this file: what one has fetched the next one finds."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def only_this_machine(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("MASKSR_DATA", "MASKSR_OFFLINE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("MASKSR_CACHE", str(cache))
+    monkeypatch.setenv("TORCH_HOME", str(cache / "torch"))
+
+
+def shortened(profile: str) -> dict:
+    """The profile with its networks and patches, two steps of two patches for each training and the CPU."""
+    content = yaml.safe_load((ROOT / f"profiles/{profile}.yaml").read_text())
+    content["train"] |= {"device": "cpu", "steps_per_epoch": 2, "log_every": 1, "validate_every": 2}
+    content["train"] |= {"validation_patches": 1, "checkpoint_every": 2}
+    for model in content["models"].values():
+        model["batch"] = 2
+        for schedule in (model["gan"], *model["start"]["phases"]):
+            schedule |= {"epochs": 1, "halve_at": []}
+    return content
+
+
+@pytest.mark.parametrize("profile", FROM_THE_NETWORK)
+def test_the_full_networks_start_and_end(profile: str, registry: str, tmp_path: Path, monkeypatch) -> None:
+    """Fetch, pack, weights, every start, every masked training and its evaluation, as the notebooks call them."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/registry.yaml").write_text(registry)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(shortened(profile)))
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    settings = params.load()
+    paths = Paths.of(settings)
+    for name in (settings.data.train, settings.data.validation, *settings.data.test):
+        pack = build_pack(name, paths.set(name), limit=settings.data.limit_of(name))
+        official = [image["lr"]["lr_x4"] for image in pack.manifest["images"]]
+        # JPEGs have no LR with them; the others' were made as ours are.
+        assert official == (["masksr"] if name == "BSDS500" else [0]) * IMAGES
+        if name == "DIV2K_train":
+            assert [image["lr"]["lr_x2"] for image in pack.manifest["images"]] == [0] * IMAGES
+    assert "from vgg19-dcbb9e9d.pth" in weights.prepare_vgg19(settings, paths)
+    assert set(weights.prepare_quality(settings, paths).weights) == {"official"}
+    for model in settings.table1.models:
+        training.train_start(settings, model, 0, paths)
+        out = paths.variant(model, "paper", 0)
+        result = training.train_gan(settings, model, settings.masks["paper"], 0, paths, out)
+        assert np.isfinite(result["psnr"])
+        quality = evaluation.evaluate_generator(settings, paths, out, model, "paper", 0)
+        assert len(quality) == IMAGES * len(settings.data.test)
+        assert set(quality.niqe_weights) == set(quality.ma_weights) == {"official"}
+        assert np.isfinite(quality.psnr).all()  # PI may have none: two steps leave nearly flat pictures
+
+
+def test_the_notebooks_take_paper_from_archives_to_a_report(registry: str, tmp_path: Path) -> None:
+    """One model with tiny networks through every stage; its sets come over HTTP."""
+    content = tiny(ROOT / "profiles/paper.yaml")
+    content["weights"]["vgg_width"] = 1.0
+    content["data"]["test"] = ["PIRM_valid", "BSD100"]
+    content["figure4"]["crops"] = [{"set": "BSD100", "image": 0, "top": 0, "left": 0, "size": 96}]
+    project = copy_of_the_project(tmp_path, content)
+    (project / "data/registry.yaml").write_text(registry)
+    dvc(project, "repro", offline=False)
+    table = pd.read_csv(project / "results/paper/table1.csv")
+    assert set(table.metric) == {"PI"} and table.PIRM_valid.notna().all()
+    assert "stand-in" not in (project / "results/paper/table1.md").read_text()
+    assert len(Pack(Paths(project, "paper").set("DIV2K_train"))) == IMAGES
+    assert not list(project.glob("**/.gitignore"))
