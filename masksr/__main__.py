@@ -108,8 +108,15 @@ def _fetch(options: argparse.Namespace) -> None:
         for spec in catalogue.specs(options.names):
             print(f"{spec.name}: {catalogue.verify(spec)}", flush=True)
     else:
+        problems = []
         for spec in catalogue.specs(options.names or catalogue.needed(settings)):
-            print(f"{spec.name}: {catalogue.get(spec, folder)}", flush=True)
+            limit = None if options.names else settings.data.limit_of(spec.name)
+            try:
+                print(f"{spec.name}: {catalogue.get(spec, folder, limit)}", flush=True)
+            except MasksrError as problem:  # what else was asked for may still be had
+                problems.append(str(problem))
+        if problems:
+            raise MasksrError("\n".join(problems))
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -88,14 +88,15 @@ def _find_folder(spec: FolderSet, data_folder: Path | str | None) -> Path:
     from masksr import fetch  # which reads pictures too, and imports what the network needs
 
     for folder in (*places, fetch.set_folder(spec)):
-        if pictures_in(folder, spec):
+        if count_pictures(folder, spec):
             return folder
     return fetch.fetch_set(spec, places)
 
 
-def pictures_in(folder: Path, spec: FolderSet) -> bool:
-    """Whether any picture of a set lies below ``folder``, in one of its layouts."""
-    return any(_glob(folder, layout.hr) for layout in spec.layouts)
+def count_pictures(folder: Path, spec: FolderSet) -> int:
+    """How many pictures of a set lie below ``folder``, in the first of its layouts that is there."""
+    found = next((images for layout in spec.layouts if (images := _glob(folder, layout.hr))), {})
+    return len(found.keys() - set(spec.exclude))
 
 
 def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[Source]:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from functools import partial
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from local_server import serving
 from skimage import data
 
 from masksr.errors import MasksrError
-from masksr.quality import download, score, weights
-from masksr.quality.download import fetch
+from masksr.quality import score, weights
 from masksr.quality.forest import one_leaf
 from masksr.quality.ma import MaModel
-from masksr.quality.matfiles import read_niqe, write_ma, write_niqe
+from masksr.quality.matfiles import write_ma, write_niqe
 from masksr.quality.niqe import NiqeModel
 from masksr.quality.weights import MA, NIQE, default_weights, find_official, load_weights, resolve_weights
+from masksr.registry import File, Weights
 
 PHOTOGRAPHS = [("cat", data.chelsea()), ("coffee", data.coffee())]
 SOME_NIQE = NiqeModel(np.linspace(0.1, 2, 36), np.eye(36) / 10)
@@ -58,24 +57,21 @@ def official(tmp_path) -> Path:
 
 
 @pytest.fixture
-def serve(monkeypatch, tmp_path) -> Iterator[Callable[[Path], str]]:
-    """Serve a folder on this machine; gives its address."""
+def network(monkeypatch, tmp_path) -> Iterator[Path]:
+    """A network that has nothing but what lies in this folder."""
     monkeypatch.delenv("MASKSR_OFFLINE")
-    servers = []
+    monkeypatch.setattr("masksr.fetch.download.PAUSES", ())
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with serving(folder) as address:
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
+        def published(name: str) -> Weights:
+            file = {"niqe": NIQE.official, "ma": MA.official}[name]
+            about = {"name": name, "title": name, "cite": "-", "licence": "-", "homepage": "-"}
+            return Weights(**about, downloads=[File(name=file, urls=[f"{address}/{file}"])])
 
-    def start(folder: Path) -> str:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
+        monkeypatch.setattr(weights, "find_weights", published)
+        yield folder
 
 
 # ---- Official files --------------------------------------------------------------------------------------------------
@@ -88,13 +84,13 @@ def test_official_files_of_the_data_folder_are_taken(mode, official, tmp_path):
     assert sorted(file.name for file in (tmp_path / "quality").iterdir()) == ["ma.mat", "niqe.mat", weights.RECORD]
     record = json.loads((tmp_path / "quality" / weights.RECORD).read_text())
     assert record["ma"]["source"] == "official"
-    assert record["ma"]["address"].startswith("https://")
+    assert record["ma"]["published_as"] == MA.official
     assert found.ma_sha256 == record["ma"]["sha256"]
     assert str(tmp_path) not in (tmp_path / "quality" / weights.RECORD).read_text()  # the same record on every machine
 
 
 def test_the_places_are_searched_in_order(official, tmp_path, monkeypatch):
-    ours, torch, folder = tmp_path / "home/.cache/masksr", tmp_path / "torch", tmp_path / "named"
+    ours, torch, folder = tmp_path / "home/.cache/masksr/weights", tmp_path / "torch", tmp_path / "named"
     monkeypatch.setenv("TORCH_HOME", str(torch))
     monkeypatch.setenv("MASKSR_DATA", str(folder))
     assert find_official("niqe") is None
@@ -111,7 +107,7 @@ def test_official_says_everything_where_a_file_is_missing(official, tmp_path):
     (official / "weights" / MA.official).unlink()
     with pytest.raises(MasksrError) as caught:
         resolve_weights("official", tmp_path / "quality", PHOTOGRAPHS, data_folder=official)
-    for needed in (MA.official, MA.address, str(official / "weights"), "weights.quality: auto"):
+    for needed in (MA.official, str(official / "weights"), "weights.quality: auto"):
         assert needed in str(caught.value)
 
 
@@ -124,38 +120,38 @@ def test_a_damaged_official_file_is_not_passed_over(official, tmp_path):
 # ---- The network -----------------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_reads_is_kept_whole(serve, official, tmp_path):
-    address = f"{serve(official / 'weights')}/{NIQE.official}"
-    kept = fetch(address, tmp_path / "cache" / NIQE.official, read_niqe)
-    assert kept.read_bytes() == (official / "weights" / NIQE.official).read_bytes()
-    assert [file.name for file in kept.parent.iterdir()] == [NIQE.official]
-
-
-@pytest.mark.parametrize("name", ["missing.mat", MA.official])
-def test_anything_else_is_not(serve, official, tmp_path, name):
-    assert fetch(f"{serve(official / 'weights')}/{name}", tmp_path / "cache" / "n.mat", read_niqe) is None
-    assert list((tmp_path / "cache").iterdir()) == []
-
-
-def test_an_address_that_does_not_answer_costs_seconds(monkeypatch, tmp_path):
-    monkeypatch.delenv("MASKSR_OFFLINE")
-    monkeypatch.setattr(download, "ANSWER", 0.3)
-    monkeypatch.setattr(download.urllib.request, "urlopen", lambda *_, **__: threading.Event().wait(20))
-    assert fetch("https://example.invalid/n.mat", tmp_path / "n.mat", read_niqe) is None
-
-
-def test_offline_asks_nobody(monkeypatch, tmp_path):
-    monkeypatch.setattr(download.urllib.request, "urlopen", lambda *_, **__: pytest.fail("asked"))
-    assert fetch("https://example.invalid/n.mat", tmp_path / "n.mat", read_niqe) is None
-
-
-def test_what_was_downloaded_is_found_the_next_time(serve, official, tmp_path, monkeypatch):
-    address = serve(official / "weights")
-    monkeypatch.setattr(weights._Half, "address", property(lambda half: f"{address}/{half.official}"))
+def test_what_was_downloaded_is_found_the_next_time(network, official, tmp_path, monkeypatch):
+    for half in (NIQE, MA):
+        shutil.copy(official / "weights" / half.official, network)
     assert resolve_weights("official", tmp_path / "one").ma_source == "official"
     monkeypatch.setenv("MASKSR_OFFLINE", "1")
     assert resolve_weights("official", tmp_path / "two").ma_source == "official"
     assert score(data.chelsea()[:150, :150]).label == "PI"
+
+
+@pytest.mark.parametrize("content", [None, b"<html>log in first</html>", b"\0" * 600])
+def test_anything_else_is_a_stand_in_or_an_error_and_is_not_kept(network, tmp_path, content):
+    if content:
+        (network / NIQE.official).write_bytes(content)
+    assert resolve_weights("auto", tmp_path / "quality", PHOTOGRAPHS).niqe_source == "stand-in"
+    with pytest.raises(MasksrError, match=r"niqe_modelparameters\.mat .*weights\.quality: auto for a stand-in"):
+        resolve_weights("official", tmp_path / "quality", PHOTOGRAPHS)
+    cached = tmp_path / "home/.cache/masksr/weights"
+    assert not cached.exists() or not [path for path in cached.iterdir() if not path.name.startswith((".", "check"))]
+
+
+def test_an_address_that_does_not_answer_costs_seconds(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "ANSWER", 0.3)
+    monkeypatch.setattr("masksr.fetch.web.requests.Session.get", lambda *_, **__: threading.Event().wait(20))
+    begun = time.monotonic()
+    assert resolve_weights("auto", tmp_path / "quality", PHOTOGRAPHS).niqe_source == "stand-in"
+    assert time.monotonic() - begun < 15
+
+
+def test_offline_asks_nobody(network, tmp_path, monkeypatch):
+    monkeypatch.setenv("MASKSR_OFFLINE", "1")
+    monkeypatch.setattr("masksr.fetch.web.requests.Session.get", lambda *_, **__: pytest.fail("asked"))
+    assert resolve_weights("auto", tmp_path / "quality", PHOTOGRAPHS).niqe_source == "stand-in"
 
 
 # ---- Stand-ins and the folder ----------------------------------------------------------------------------------------
@@ -202,8 +198,8 @@ def test_by_default_a_project_scores_with_what_it_has(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").touch()
     resolve_weights("standin", tmp_path / "data/weights/mini/quality", PHOTOGRAPHS)
     assert default_weights().ma_source == default_weights().niqe_source == "stand-in"
-    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/weights").mkdir(parents=True)
     monkeypatch.setenv("MASKSR_CACHE", str(tmp_path / "cache"))
-    write_niqe(tmp_path / "cache" / NIQE.official, SOME_NIQE)
+    write_niqe(tmp_path / "cache/weights" / NIQE.official, SOME_NIQE)
     assert (default_weights().niqe_source, default_weights().ma_source) == ("official", "stand-in")
     np.testing.assert_array_equal(default_weights().niqe.mean, SOME_NIQE.mean)

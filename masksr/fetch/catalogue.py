@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from masksr.fetch.staging import is_whole, verify_folder
 from masksr.fetch.weights import fetch_weights, weights_folder, weights_there
 from masksr.params import Params
 from masksr.registry import FolderSet, PackageSet, SetSpec, Weights, load_registry
-from masksr.sources import find_images, pictures_in
+from masksr.sources import count_pictures, find_images
 
 Spec = SetSpec | Weights
 
@@ -45,12 +46,14 @@ def where(spec: Spec, data_folder: Path | None) -> str | None:
     if isinstance(spec, PackageSet):
         return "the installed packages"
     if isinstance(spec, Weights):
+        torch = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache/torch")) / "hub"
         places = [data_folder, data_folder / "weights"] if data_folder else []
+        places += [torch / "checkpoints", torch / "pyiqa"]  # where torchvision and pyiqa keep theirs
         named = [place / file.name for place in places for file in spec.downloads]
         found = next((path for path in named if path.is_file()), None) or weights_there(spec)
         return str(found) if found else None
-    if data_folder and pictures_in(data_folder, spec):
-        return str(data_folder)
+    if data_folder and (count := count_pictures(data_folder, spec)):
+        return str(data_folder) if count == spec.images else f"{data_folder} ({count} of {spec.images} pictures)"
     return str(set_folder(spec)) if is_whole(set_folder(spec)) else None
 
 
@@ -63,14 +66,17 @@ def size_to_fetch(spec: Spec) -> int | None:
     return None if not sizes or None in sizes else sum(size for size in sizes if size)
 
 
-def get(spec: Spec, data_folder: Path | None) -> str:
-    """Download something unless it is there already, and check it; returns where it is, in words."""
+def get(spec: Spec, data_folder: Path | None, limit: int | None = None) -> str:
+    """Download something unless it is there already, and check it; returns where it is, in words.
+
+    limit: be content with so many pictures of a set in the data folder.
+    """
     if isinstance(spec, PackageSet):
         find_images(spec)
     elif not where(spec, data_folder):
         fetch_weights(spec) if isinstance(spec, Weights) else fetch_set(spec, [data_folder] if data_folder else [])
     elif isinstance(spec, FolderSet):
-        find_images(spec, data_folder)
+        find_images(spec, data_folder, limit=limit)
     return f"in {where(spec, data_folder)}"
 
 
