@@ -64,6 +64,16 @@ class Pack:
             raise MasksrError(f"{self.folder}: holds LR images at {held}, not at x{scale}; build the pack with it")
         return self._view(index, scale)
 
+    def flat(self, scale: int) -> tuple[NDArray[np.uint8], list[int], list[int]]:
+        """All pixels at a scale (1: HR) in one array, where in it each image begins, and how many pixels wide it is."""
+        images = self._images
+        offsets = [image["offset"] // scale**2 for image in images]
+        return self._arrays[scale], offsets, [image["width"] // scale for image in images]
+
+    def nbytes(self, scale: int) -> int:
+        """The memory that all pixels at a scale (1: HR) take."""
+        return self._arrays[scale].nbytes
+
     @property
     def digest(self) -> str:
         """64 hex digits that stand for the pixels, sizes, names and order of the images, and nothing else."""

@@ -176,6 +176,9 @@ class Train(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["fp32", "bf16"]
     steps_per_epoch: PositiveInt
+    compile: bool  # torch.compile: minutes at the start, then faster on most GPUs
+    gradient_checkpointing: bool  # the generator's blocks are computed twice and not kept: for small cards
+    accumulate: PositiveInt  # parts a batch is computed in, one after the other; 1: at once
     ema: Annotated[float, Field(gt=0, lt=1)] | None  # decay of the generator's moving average; None: off
     log_every: PositiveInt  # steps between two rows of the history
     validate_every: PositiveInt  # steps
@@ -246,6 +249,12 @@ class Params(Section):
         sets = [self.data.train, self.data.validation, *self.data.test]
         if len(set(sets)) != len(sets):
             raise ValueError(f"data: train, validation and test must be different sets, got {', '.join(sets)}")
+        for model in self.table1.models:
+            if self.models[model].batch % self.train.accumulate or self.models[model].batch < 2 * self.train.accumulate:
+                raise ValueError(
+                    f"train.accumulate: must divide models.{model}.batch ({self.models[model].batch}) into parts of at "
+                    f"least 2 patches, got {self.train.accumulate}"
+                )
         for crop in self.figure4.crops:
             check("figure4.crops", crop.set, self.data.test)
         for key, values in {

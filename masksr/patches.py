@@ -25,6 +25,7 @@ class PatchSampler:
     def __init__(self, pack: Pack, *, lr_size: int, scale: int, batch: int, seed: int) -> None:
         if lr_size < 1 or batch < 1 or seed < 0:
             raise ValueError(f"lr_size and batch must be positive, seed not negative: {lr_size}, {batch}, {seed}")
+        self.pack = pack
         self.lr_size, self.scale, self.batch_size, self.seed = lr_size, scale, batch, seed
         self._lr, self._hr = _images(pack, lr_size, scale)
         # How many places a patch has in each image, down and across.
@@ -37,13 +38,13 @@ class PatchSampler:
         """
         lr = np.empty((self.batch_size, 3, self.lr_size, self.lr_size), np.uint8)
         hr = np.empty((self.batch_size, 3, self.lr_size * self.scale, self.lr_size * self.scale), np.uint8)
-        for number, (image, top, left, turn) in enumerate(self._draw(step)):
+        for number, (image, top, left, turn) in enumerate(self.draw(step)):
             _cut(self._lr[image], top, left, self.lr_size, turn, out=lr[number])
             _cut(self._hr[image], top * self.scale, left * self.scale, self.lr_size * self.scale, turn, out=hr[number])
         return torch.from_numpy(lr), torch.from_numpy(hr)
 
-    def _draw(self, step: int) -> list[list[int]]:
-        """(image, top, left, turn) of each patch of a batch, in LR pixels."""
+    def draw(self, step: int) -> list[list[int]]:
+        """(image, top, left, turn) of each patch of a batch: places in LR pixels, turns from 0 to 7 as of ``_cut``."""
         # The counter has four words and runs through the lowest while numbers are drawn. The step is the second, so
         # that steps never share numbers; the third is free (a rank, should there be several processes).
         # Raw words instead of Generator.integers, whose algorithm numpy may change from one version to the next.

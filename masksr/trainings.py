@@ -25,8 +25,18 @@ from masksr.files import file_digest, write_atomic
 from masksr.loop import history_table
 
 OUTPUTS = ("generator.safetensors", "history.csv", "training.json")
-_CODE = ("losses.py", "mask.py", "steps.py", "loop.py", "training.py", "patches.py", "build.py", "devices.py")
-_CODE += ("validation.py", "models/*.py")
+_CODE = (
+    "losses.py",
+    "mask.py",
+    "steps.py",
+    "loop.py",
+    "state.py",
+    "training.py",
+    "patches.py",
+    "supply.py",
+    "build.py",
+)
+_CODE += ("devices.py", "validation.py", "models/*.py")
 
 Work = Callable[[Path], tuple[nn.Module, list[dict[str, Any]]]]  # checkpoint folder -> generator, history
 

@@ -26,11 +26,11 @@ from masksr.weights import prepare_vgg19
 ROOT = Path(__file__).parents[1]
 
 
-def small(**train) -> Params:
+def small(batch: int = 2, **train) -> Params:
     """The profile mini with networks, patches and schedules of a few seconds."""
     content = load(ROOT / "profiles/mini.yaml").model_dump()
     for model in content["models"].values():
-        model |= {"lr_patch": 16, "batch": 2, "gan": {"epochs": 2, "learning_rate": 1e-4, "halve_at": [1]}}
+        model |= {"lr_patch": 16, "batch": batch, "gan": {"epochs": 2, "learning_rate": 1e-4, "halve_at": [1]}}
         model["discriminator"]["num_feat"] = 4
         for phase in model["start"]["phases"]:
             phase |= {"epochs": 1, "halve_at": []}

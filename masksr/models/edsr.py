@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from masksr.errors import MasksrError
-from masksr.models.layers import conv3x3, in_full_precision
+from masksr.models.layers import conv3x3, in_full_precision, through
 from masksr.models.weights import load_state
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB, of DIV2K's 800 training images, in [0, 1]
@@ -62,6 +62,7 @@ class EDSR(nn.Module):
     """
 
     pixel_range = 255.0
+    recompute = False  # gradient checkpointing of the blocks
 
     def __init__(self, n_resblocks: int = 32, n_feats: int = 256, res_scale: float = 0.1, scale: int = 4) -> None:
         super().__init__()
@@ -74,7 +75,7 @@ class EDSR(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         x = self.head(in_full_precision(self.sub_mean, lr))
-        x = x + self.body(x)
+        x = x + through(self.body, x, recompute=self.recompute)
         upsample, to_rgb = self.tail
         return in_full_precision(self.add_mean, in_full_precision(to_rgb, upsample(x)))
 
@@ -86,6 +87,7 @@ class PESR(nn.Module):
     """
 
     pixel_range = 255.0
+    recompute = False  # gradient checkpointing of the blocks
     scale = 4
 
     def __init__(self, depth: int = 32, num_channels: int = 256, res_scale: float = 0.1) -> None:
@@ -98,7 +100,7 @@ class PESR(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         x = self.embed(in_full_precision(self.sub_mean, lr))
-        x = x + self.body(x)
+        x = x + through(self.body, x, recompute=self.recompute)
         upsample, to_rgb = self.upsample[:-1], self.upsample[-1]
         return in_full_precision(self.add_mean, in_full_precision(to_rgb, upsample(x)))
 

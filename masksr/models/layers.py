@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 def conv3x3(channels_in: int, channels_out: int, *, stride: int = 1, bias: bool = True) -> nn.Conv2d:
     """A 3x3 convolution that keeps the size, or halves it with ``stride=2``."""
     return nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=bias)
+
+
+def through(blocks: nn.Sequential, x: Tensor, *, recompute: bool) -> Tensor:
+    """``blocks(x)``; with ``recompute`` only what enters each block is kept for the way back, and the block runs again.
+
+    That is gradient checkpointing (Chen et al., "Training deep nets with sublinear memory cost", 2016): a third more
+    operations in the generator, a fraction of the memory, the same gradients.
+    """
+    if not (recompute and torch.is_grad_enabled()):
+        return blocks(x)
+    for block in blocks:
+        x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)  # nothing in the networks is random
+    return x
 
 
 def in_full_precision(layer: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masksr.errors import MasksrError
-from masksr.models.layers import conv3x3, in_full_precision
+from masksr.models.layers import conv3x3, in_full_precision, through
 
 RESIDUAL_SCALE = 0.2
 
@@ -57,6 +57,7 @@ class RRDBNet(nn.Module):
     """
 
     pixel_range = 1.0
+    recompute = False  # gradient checkpointing of the blocks
 
     def __init__(self, num_feat: int = 64, num_block: int = 23, num_grow_ch: int = 32, scale: int = 4) -> None:
         super().__init__()
@@ -73,7 +74,7 @@ class RRDBNet(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         x = self.conv_first(lr)
-        x = x + self.conv_body(self.body(x))
+        x = x + self.conv_body(through(self.body, x, recompute=self.recompute))
         x = _lrelu(self.conv_up1(F.interpolate(x, scale_factor=2, mode="nearest")))
         x = _lrelu(self.conv_up2(F.interpolate(x, scale_factor=2, mode="nearest")))
         return in_full_precision(self.conv_last, _lrelu(self.conv_hr(x)))

@@ -1,0 +1,72 @@
+"""What is measured: the networks and losses of the profile paper at sizes that a CPU or a GPU gets through in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from masksr import params
+from masksr.params import Model, Params
+
+TITLES = {"esrgan": "ESRGAN", "pesr": "PESR", "edsr": "EDSR"}
+TINY: dict[str, dict[str, Any]] = {
+    "esrgan": {"num_feat": 8, "num_block": 1, "num_grow_ch": 4},
+    "pesr": {"depth": 1, "num_channels": 8},
+    "edsr": {"n_resblocks": 1, "n_feats": 8},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model at one size of patches."""
+
+    model: str
+    lr_patch: int
+    batch: int
+    tiny: bool = False
+
+    def __str__(self) -> str:
+        return f"{TITLES[self.model]}{' (tiny)' * self.tiny}, LR {self.lr_patch}, batch {self.batch}"
+
+
+def cases(device: str, quick: bool) -> list[Case]:
+    """The largest of a model is the last: what a profile costs is reckoned from it."""
+    if quick:
+        return [Case(model, 16, 2, tiny=True) for model in TITLES]
+    if device == "cpu":
+        return [Case("esrgan", 32, 2), Case("pesr", 24, 2), Case("edsr", 24, 2)]
+    return [
+        *(Case("esrgan", side, 16) for side in (32, 64)),
+        *(Case("pesr", side, 16) for side in (32, 64)),
+        *(Case("edsr", side, 16) for side in (32, 48)),  # 48 is the paper's
+    ]
+
+
+def target(case: Case, device: str, precision: str) -> float | None:
+    """How many times as fast as the public step masksr's must be."""
+    if case.tiny:
+        return None
+    if device == "cpu":
+        return {"fp32": 1.15, "bf16": 2.0}[precision]
+    return None if precision == "fp32" else {32: 4.0, 64: 2.5}.get(case.lr_patch)
+
+
+@cache
+def paper() -> Params:
+    return params.load(Path(__file__).parents[1] / "profiles/paper.yaml")
+
+
+def recipe(case: Case) -> Model:
+    """The entry of the profile paper at the sizes of the case."""
+    found = paper().models[case.model]
+    changes: dict[str, Any] = {"lr_patch": case.lr_patch, "batch": case.batch}
+    if case.tiny:
+        changes["generator"] = found.generator.model_copy(update=TINY[case.model])
+        changes["discriminator"] = found.discriminator.model_copy(update={"num_feat": 4})
+    return found.model_copy(update=changes)
+
+
+def vgg_width(case: Case) -> float:
+    return 0.0625 if case.tiny else 1.0
