@@ -1,1 +1,1 @@
-"""How fast masksr is, against plain code that does the work as the public implementations do: ``python -m benchmarks``."""
+"""How fast masksr is, against plain code that works as the public implementations do: ``python -m benchmarks``."""

@@ -34,7 +34,7 @@ def describe(device: str) -> dict[str, Any]:
 
 
 def peaks(device: str, seconds: float) -> dict[str, dict[str, float]]:
-    """FLOP/s of the best of many products of matrices, and of many convolutions: {"fp32": {"matmul": ..., "conv": ...}}.
+    """FLOP/s of the best of many products of matrices and of many convolutions: {"fp32": {"matmul": ..., "conv": ...}}.
 
     Of one thread where this process has one. Each kind is repeated for about ``seconds``. fp32 is without TF32.
     """

@@ -50,9 +50,11 @@ Step = Callable[[Networks, Tensor, Tensor, Optimizer, Optimizer], dict[str, floa
 bce = F.binary_cross_entropy_with_logits
 
 
-def esrgan_step(n: Networks, lr: Tensor, hr: Tensor, optimizer_g: Optimizer, optimizer_d: Optimizer) -> dict[str, float]:
+def esrgan_step(
+    n: Networks, lr: Tensor, hr: Tensor, optimizer_g: Optimizer, optimizer_d: Optimizer
+) -> dict[str, float]:
     """lr: (B, 3, h, w), hr: (B, 3, H, W), in the generator's pixel range. Returns the losses, as do the others."""
-    one, zero = torch.ones(len(lr), 1, device=lr.device), torch.zeros(len(lr), 1, device=lr.device)
+    one, zero = lr.new_ones(len(lr), 1), lr.new_zeros(len(lr), 1)
     _trainable(n.discriminator, False)
     optimizer_g.zero_grad()
     sr = n.generator(lr)
@@ -80,7 +82,7 @@ def esrgan_step(n: Networks, lr: Tensor, hr: Tensor, optimizer_g: Optimizer, opt
 
 
 def pesr_step(n: Networks, lr: Tensor, hr: Tensor, optimizer_g: Optimizer, optimizer_d: Optimizer) -> dict[str, float]:
-    one = torch.ones(len(lr), 1, device=lr.device)
+    one = lr.new_ones(len(lr), 1)
     _trainable(n.discriminator, True)
     optimizer_d.zero_grad()
     real = n.discriminator(hr)
@@ -109,7 +111,7 @@ def pesr_step(n: Networks, lr: Tensor, hr: Tensor, optimizer_g: Optimizer, optim
 
 
 def edsr_step(n: Networks, lr: Tensor, hr: Tensor, optimizer_g: Optimizer, optimizer_d: Optimizer) -> dict[str, float]:
-    one, zero = torch.ones(len(lr), 1, device=lr.device), torch.zeros(len(lr), 1, device=lr.device)
+    one, zero = lr.new_ones(len(lr), 1), lr.new_zeros(len(lr), 1)
     optimizer_g.zero_grad()
     sr = n.generator(lr)
     features = n.features(sr)
@@ -140,7 +142,7 @@ STEPS: dict[str, Step] = {"esrgan": esrgan_step, "pesr": pesr_step, "edsr": edsr
 
 
 def as_published(model: str, n: Networks) -> None:
-    """What trains in the public code of ``model`` beside the networks: PESR's VGG19 gets gradients, its MeanShift moves."""
+    """What gets gradients in the public code of ``model`` and not in masksr: in PESR's, VGG19 and the MeanShift."""
     if model == "pesr":
         _trainable(n.vgg, True)
         _trainable(n.generator, True)

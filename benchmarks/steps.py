@@ -1,4 +1,4 @@
-"""One training step: masksr's, with optimisers and moving average, against the public step. Same weights, same patches."""
+"""One training step, optimisers and moving average included: masksr's against the public one."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ Peaks = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Measured:
-    """What one child process has found out about one case."""
+    """What was found out about one case."""
 
     timing: Timing
     flop: dict[str, int]  # of a step
-    memory: dict[str, int]  # bytes at the peak
+    memory: dict[str, int]  # bytes at the peak, of each variant; empty where not measured
 
 
 def table(device: str, quick: bool, peaks: Peaks) -> tuple[Table, dict[str, dict[str, float]]]:
@@ -43,23 +43,26 @@ def table(device: str, quick: bool, peaks: Peaks) -> tuple[Table, dict[str, dict
     for case in profiles.cases(device, quick):
         found = measure(case, device, quick)
         rows += list(_rows(case, device, found, peaks))
-        for name in ("fp32", "bf16"):
+        for name in (name for name in found.flop if not name.startswith("public")):
             speed = found.flop[name] / found.timing.of(name).median
             sustained.setdefault(case.model, {})[name] = speed  # of the last, largest case
     note = (
-        "Ratio: how many times as fast as the public step, the median of the rounds and their quartiles. The public step "
-        "is `reference_steps.py` in fp32. Operations are counted, of convolutions and matrix products; '% of peak' is "
-        "what masksr does a second of the best product of matrices seen on this machine in that precision. Memory is the "
-        "most that a process of this variant alone had, beyond what it had before it made the networks."
+        "Ratio: how many times as fast as the public step, the median of the rounds and their quartiles. The public "
+        "step is that of `reference_steps.py`, in fp32. Operations are those of convolutions and matrix products, "
+        "counted; '% of peak' is what masksr does a second, of the most that a large convolution or product of "
+        "matrices was seen to do here in that precision. Memory is the most that a process of the variant alone had, "
+        "beyond what it had before it made the networks."
     )
     return Table("Training step", note, rows), sustained
 
 
 def measure(case: Case, device: str, quick: bool) -> Measured:
-    """Time all variants of a step in turns, in one process; then the memory of each, in a process of its own."""
+    """Time all variants of a step in turns; then, unless ``quick``, the memory of each in a process of its own."""
     variants = GPU if device == "cuda" else CPU
     rounds, calls = (2, 1) if quick else (4, 1) if device == "cpu" else (8, 5)
-    timing, flop = in_child(_timed, case, device, rounds, calls)
+    timing, flop = _timed(case, device, rounds, calls)
+    if quick:  # a process costs seconds
+        return Measured(timing, flop, {})
     return Measured(timing, flop, {name: in_child(peak_memory, case, device, name) for name in variants})
 
 
@@ -82,10 +85,10 @@ def _rows(case: Case, device: str, found: Measured, peaks: Peaks) -> Iterator[Ro
             "met": met(ratio.median, at_least=target),
             "public GFLOP": found.flop[reference] / 1e9,
             "masksr GFLOP": found.flop[ours] / 1e9,
-            "% of peak": 100 * found.flop[ours] / seconds.median / peaks[precision]["matmul"],
-            "public GB": found.memory[reference] / 1e9,
-            "masksr GB": found.memory[ours] / 1e9,
+            "% of peak": 100 * found.flop[ours] / seconds.median / max(peaks[precision].values()),
         }
+        if found.memory:
+            cells |= {"public GB": found.memory[reference] / 1e9, "masksr GB": found.memory[ours] / 1e9}
         yield Row(cells, {name: found.timing.seconds[name] for name in (reference, ours)})
 
 
@@ -101,7 +104,7 @@ def _timed(case: Case, device: str, rounds: int, calls: int) -> tuple[Timing, di
         flop[name] = meter.flop or flop[name.split()[0]]
     variants = {name: Variant(run, calls, _settings(device, name)) for name, run in runs.items()}
     synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
-    return interleaved(variants, rounds, warm_up=1 if device == "cpu" else 3, synchronize=synchronize), flop
+    return interleaved(variants, rounds, warm_up=0 if device == "cpu" else 3, synchronize=synchronize), flop
 
 
 def peak_memory(case: Case, device: str, variant: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import os
 import resource
 import statistics
 import sys
@@ -17,8 +16,6 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 P, R = ParamSpec("P"), TypeVar("R")
-
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Timing:
         return Spread.of(self.seconds[variant])
 
     def ratio(self, reference: str, ours: str) -> Spread:
-        """How many times as fast as ``reference`` is ``ours``: compared within each round, where both met one machine."""
+        """How many times as fast as ``reference`` is ``ours``, round by round: in one, both met the same machine."""
         pairs = zip(self.seconds[reference], self.seconds[ours], strict=True)
         return Spread.of([slow / fast for slow, fast in pairs])
 
@@ -71,8 +68,8 @@ def interleaved(
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     with _no_garbage_collection():
         for number in range(-warm_up, rounds):
+            gc.collect()
             for name, variant in variants.items():
-                gc.collect()
                 variant.before()
                 synchronize()
                 begin = time.perf_counter()
@@ -85,18 +82,9 @@ def interleaved(
 
 
 def in_child(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """``function(...)`` in a fresh process of one thread: libraries read the number of threads when they start."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    try:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(function, *args, **kwargs).result()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    """``function(...)`` in a fresh process, which has this one's environment and none of its memory."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *args, **kwargs).result()
 
 
 def memory(*, peak: bool) -> int:

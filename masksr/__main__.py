@@ -104,19 +104,19 @@ def _fetch(options: argparse.Namespace) -> None:
     folder = data_folder(settings)
     if options.list:
         print(catalogue.listing(catalogue.specs(options.names), folder))
-    elif options.verify:
-        for spec in catalogue.specs(options.names):
-            print(f"{spec.name}: {catalogue.verify(spec)}", flush=True)
-    else:
-        problems = []
-        for spec in catalogue.specs(options.names or catalogue.needed(settings)):
-            limit = None if options.names else settings.data.limit_of(spec.name)
-            try:
-                print(f"{spec.name}: {catalogue.get(spec, folder, limit)}", flush=True)
-            except MasksrError as problem:  # what else was asked for may still be had
-                problems.append(str(problem))
-        if problems:
-            raise MasksrError("\n".join(problems))
+        return
+    problems = []
+    for spec in catalogue.specs(options.names if options.verify or options.names else catalogue.needed(settings)):
+        limit = None if options.names else settings.data.limit_of(spec.name)
+        try:
+            found = catalogue.verify(spec) if options.verify else catalogue.get(spec, folder, limit)
+        except MasksrError as problem:  # the others may be in order
+            problems.append(str(problem))
+        else:
+            if found or options.names:
+                print(f"{spec.name}: {found or 'not in the cache'}", flush=True)
+    if problems:
+        raise MasksrError("\n".join(problems))
 
 
 def _evaluate(options: argparse.Namespace) -> None:

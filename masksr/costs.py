@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
-from masksr import build, devices, packs
+from masksr import build, devices
 from masksr.errors import MasksrError
 from masksr.meter import Meter
 from masksr.models import VGG19Features
@@ -106,18 +106,17 @@ def disk_costs(params: Params, sets: Mapping[str, SetSpec]) -> pd.DataFrame:
     """What a profile downloads and keeps: a row for each data set, the trained weights, the checkpoints; then all.
 
     sets: those of ``data/registry.yaml``. Columns: item; images; download GB and disk GB (10^9 bytes; NaN where nobody
-    says). An archive that holds several sets stands with each and counts once in the last row. A set's disk is its
-    pack, known where the registry has ``pixels``, the HR pixels of all its images. The pictures themselves, unpacked,
-    take about what was downloaded. Weights that are downloaded are not in it.
+    says). An archive that holds several sets stands with each and counts once in the last row. The pictures, unpacked,
+    take about what was downloaded, and for a moment both are there; packs hold pixels without compression, about twice
+    that. Weights that are downloaded are not in it.
     """
     rows, archives = [], {}
     for name in (params.data.train, params.data.validation, *params.data.test):
-        spec, pixels = sets[name], getattr(sets[name], "pixels", None)
+        spec = sets[name]
         sizes = {file.name: file.size or math.nan for ways in getattr(spec, "downloads", [])[:1] for file in ways}
         archives |= sizes
         download = sum(sizes.values()) if sizes or not isinstance(spec, FolderSet) else math.nan
-        pack = 3 * pixels * sum(1 / scale**2 for scale in (1, *packs.SCALES)) if pixels else math.nan
-        rows.append({"item": name, "images": getattr(spec, "images", None), "download GB": download, "disk GB": pack})
+        rows.append({"item": name, "images": getattr(spec, "images", None), "download GB": download})
 
     weights, checkpoint, count = 0, 0, 0
     for _, model, _, trainings in _trainings(params):

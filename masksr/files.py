@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,49 @@ from masksr.errors import MasksrError
 def cache_folder() -> Path:
     """Where downloads are kept for all projects: the variable MASKSR_CACHE, else ``~/.cache/masksr``."""
     return Path(os.environ.get("MASKSR_CACHE") or Path.home() / ".cache/masksr").expanduser()
+
+
+def data_folder(named: Path | str | None = None) -> Path | None:
+    """The user's folder of data and weights: the one named, else that of the variable MASKSR_DATA, else None.
+
+    Raises MasksrError where it does not exist.
+    """
+    named = named or os.environ.get("MASKSR_DATA")
+    folder = Path(named).expanduser() if named else None
+    if folder and not folder.is_dir():
+        raise MasksrError(f"the data folder {folder} does not exist; correct data.local in params.yaml or MASKSR_DATA")
+    return folder
+
+
+def weight_places(named: Path | str | None = None) -> list[Path]:
+    """The folders in which files of published weights are looked for, in this order.
+
+    The data folder (see ``data_folder``) and its ``weights``, where torchvision and pyiqa keep theirs, our own cache.
+    """
+    folder = data_folder(named)
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    torch = Path(os.environ.get("TORCH_HOME") or caches / "torch") / "hub"
+    places = [folder, folder / "weights"] if folder else []
+    return [*places, torch / "checkpoints", torch / "pyiqa", cache_folder() / "weights"]
+
+
+def readable(size: int | None) -> str:
+    """A number of bytes as people say it: ``67 MB``."""
+    if size is None:
+        return "size unknown"
+    number = float(size)
+    for unit in ("bytes", "kB", "MB"):
+        if number < 999.5:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} GB"
+
+
+def check_space(folder: Path, needed: int, what: str) -> None:
+    """Raises MasksrError where the disk of ``folder`` has less room than ``what`` needs in bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise MasksrError(f"{what} needs {readable(needed)}, but {folder} has only {readable(free)} free; make room")
 
 
 def read_yaml(path: Path) -> Any:

@@ -101,9 +101,9 @@ def _explained(phase: Phase) -> Iterator[None]:
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             raise MasksrError(
                 f"{phase.name}: the memory of {phase.device} does not hold a step of {phase.sampler.batch_size} LR "
-                f"patches of {phase.sampler.lr_size} x {phase.sampler.lr_size}; in params.yaml set train.accumulate to 2 or "
-                "more, train.gradient_checkpointing to true, or a smaller batch or lr_patch (python -m masksr cost "
-                "counts the memory)"
+                f"patches of {phase.sampler.lr_size} x {phase.sampler.lr_size}; in params.yaml set train.accumulate to "
+                "2 or more, train.gradient_checkpointing to true, or a smaller batch or lr_patch (python -m masksr "
+                "cost counts the memory)"
             ) from error
         if phase.settings.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = str(error).strip().splitlines()[0]

@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masksr.errors import MasksrError
-from masksr.pictures import load_image
+from masksr.files import check_space
+from masksr.pictures import check_kernel, load_image
 from masksr.registry import SetSpec, find_set
 from masksr.sources import SCALE, Source, find_images
 
@@ -140,8 +141,9 @@ def build_pack(
 def _write(folder: Path, spec: SetSpec, sources: list[Source], scales: tuple[int, ...]) -> None:
     total = sum(3 * (a - a % SCALE) * (b - b % SCALE) for a, b in (source.sides for source in sources))
     sizes = {scale: total // scale**2 for scale in (1, *scales)}
-    _check_disk(folder, sum(sizes.values()))
+    check_space(folder, sum(sizes.values()), f"the pack of {spec.name}")
     images: list[dict[str, Any]] = []
+    deviations: dict[int, list[float]] = {scale: [] for scale in scales}
     offset = 0
     with ExitStack() as stack:
         files = {scale: stack.enter_context((folder / f"{_key(scale)}.npy").open("wb")) for scale in sizes}
@@ -165,9 +167,13 @@ def _write(folder: Path, spec: SetSpec, sources: list[Source], scales: tuple[int
             images.append(image)
             for scale, file in files.items():
                 file.write(pixels[scale].data)
+            for scale, deviation in picture.deviation.items():
+                deviations[scale].append(deviation)
             offset += picture.hr.size
     if offset != total:
         raise MasksrError(f"{spec.name}: its pictures changed while they were read; build the pack again")
+    for scale, found in deviations.items():
+        check_kernel(spec.name, scale, found)
     about = {key: getattr(spec, key) for key in ("title", "citation", "licence", "origin")}
     manifest = {"format": FORMAT, "set": spec.name, **about, "scales": scales, "images": images}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -179,12 +185,6 @@ def _key(scale: int) -> str:
 
 def _sha256(pixels: NDArray[np.uint8]) -> str:
     return hashlib.sha256(pixels.data).hexdigest()
-
-
-def _check_disk(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise MasksrError(f"{folder.parent}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; make room")
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

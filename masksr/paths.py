@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from masksr import project
+from masksr import files, project
 from masksr.params import Params
 
 
 def data_folder(params: Params) -> Path | None:
     """The folder of data and weights you already have: ``data.local``, else the one MASKSR_DATA names, else None."""
-    named = params.data.local or os.environ.get("MASKSR_DATA")
-    return Path(named).expanduser() if named else None
+    return files.data_folder(params.data.local)
 
 
 @dataclass(frozen=True)

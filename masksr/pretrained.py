@@ -16,13 +16,14 @@ from masksr import devices, quality_table
 from masksr.build import GeneratorSize, build_generator, load_generator
 from masksr.errors import MasksrError
 from masksr.evaluation import evaluate, the_truth, with_bicubic, with_generator, write_quality
+from masksr.fetch import fetch_weights, find_pretrained
 from masksr.models import read_weights
 from masksr.models.weights import load_state
 from masksr.packs import Pack, build_pack
 from masksr.params import Params
 from masksr.paths import Paths, data_folder
-from masksr.quality.weights import RECORD, default_weights, load_weights
-from masksr.registry import PackageSet, SetSpec, find_set, find_weights
+from masksr.quality.weights import RECORD, QualityWeights, default_weights, find_official, load_weights
+from masksr.registry import PackageSet, SetSpec, find_set, find_weights, load_registry
 from masksr.sizes import MODELS, NAMES, Architecture, infer_size
 from masksr.typeset import to_markdown
 
@@ -68,8 +69,8 @@ def evaluate_pretrained(
 
     sets: names in data/registry.yaml. limit: at most the first so many images of each; None: as many as the profile
     takes of its test sets, all of any other set. Packs and quality weights of the profile are used where they are; else
-    a set is packed for this run alone (``data_folder``: see ``packs.build_pack``), and the weights are
-    ``default_weights()``. title: what stands in the column model.
+    a set is packed for this run alone (``data_folder``: see ``packs.build_pack``), and the weights are the official
+    ones. title: what stands in the column model.
 
     Returns a table with ``quality_table.COLUMNS``, a row per image and upscaler, with a problem where there is no PI.
     Raises MasksrError where the checkpoint, its scale (only x4), a set or the weights are not what is needed, before
@@ -81,8 +82,7 @@ def evaluate_pretrained(
     if generator.scale != 4:
         raise MasksrError(f"{checkpoint} upscales by {generator.scale}; the protocol is x4, so use a checkpoint for x4")
     print(f"{title}: {_described(generator)}", flush=True)
-    folder, device = paths.weights / "quality", devices.choose_device(params.train.device)
-    yardstick = load_weights(folder) if (folder / RECORD).is_file() else default_weights()
+    device, weights = devices.choose_device(params.train.device), yardstick(params, paths)
     with tempfile.TemporaryDirectory(prefix="masksr-", ignore_cleanup_errors=True) as scratch:
         packs = {
             name: _pack(paths, name, limit or params.data.limit_of(name), data_folder, Path(scratch))
@@ -90,10 +90,27 @@ def evaluate_pretrained(
         }
         upscalers = {title: with_generator(generator, device)} | ENDS
         tables = [
-            evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, yardstick)
+            evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights)
             for who, upscale in upscalers.items()
         ]
     return pd.concat(tables, ignore_index=True)
+
+
+def yardstick(params: Params, paths: Paths) -> QualityWeights:
+    """NIQE's and Ma's parameters: those of the profile, with which its variants are scored, else the official ones.
+
+    Raises MasksrError where the profile has none yet and the official ones cannot be had.
+    """
+    folder = paths.weights / "quality"
+    if (folder / RECORD).is_file():
+        return load_weights(folder)
+    for name in ("niqe", "ma"):
+        if find_official(name, data_folder(params)) is None:
+            try:
+                fetch_weights(find_weights(name))
+            except MasksrError as error:
+                raise MasksrError(f"{error}. Or make stand-ins for the profile: dvc repro weights") from None
+    return default_weights(data_folder(params))
 
 
 def summary(table: pd.DataFrame) -> str:
@@ -137,13 +154,14 @@ def run(
     names = list(sets or params.data.test)
     for name in names:
         find_set(name)  # before a checkpoint is downloaded
-    path, paths = Path(checkpoint).expanduser(), Paths.of(params)
-    if not path.is_file():
-        from masksr.fetch import find_pretrained  # which imports what the network needs
-
-        path = find_pretrained(checkpoint)
-        res_scale = res_scale or find_weights(checkpoint).res_scale
-    settings = {"data_folder": data_folder(params), "title": path.name, "res_scale": res_scale}
+    paths, folder = Paths.of(params), data_folder(params)
+    if (spec := load_registry().weights.get(checkpoint)) and not Path(checkpoint).is_file():
+        if spec.architecture != MODELS[model] or spec.scale != 4:
+            raise MasksrError(f"{checkpoint}: {spec.title}; --model {model} wants {NAMES[MODELS[model]]} for x4")
+        res_scale = spec.res_scale if res_scale is None else res_scale
+    yardstick(params, paths)  # before a checkpoint is downloaded
+    path = find_pretrained(checkpoint, folder)
+    settings = {"data_folder": folder, "title": path.name, "res_scale": res_scale}
     table = evaluate_pretrained(params, paths, path, MODELS[model], names, limit, **settings)
     print(f"\n{summary(table)}")
     if output is not None:

@@ -80,6 +80,11 @@ class File(Section):
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None  # where no source states a sha256
 
     @property
+    def vouched_for(self) -> bool:
+        """Whether a whole checksum is published, so that no first download has to be trusted."""
+        return bool(self.md5) or len(self.sha256 or "") == 64
+
+    @property
     def size(self) -> int | None:
         """Bytes to download, exactly or about; None where nobody says."""
         return self.bytes or self.about
@@ -109,6 +114,7 @@ class FolderSet(Described):
     licence: str
     homepage: str
     images: PositiveInt  # how many there are
+    first: Offset | None = None  # number of the first image, where all are numbered in a row
     at_least: bool = False  # more than that are welcome
     grey: bool = False  # files of a single channel belong to this set
     exclude: list[str] = []  # names of images that are passed over
@@ -136,6 +142,7 @@ class Weights(Section):
     scale: Literal[2, 4] | None = None
     res_scale: float | None = None  # what the weights do not tell
     archive: bool = False  # the download holds several checkpoints
+    also_named: list[str] = []  # files of yours that are taken for it, besides those of ``downloads``
     downloads: Annotated[list[File], Field(min_length=1)]  # ways to get it, best first
 
 
@@ -188,15 +195,16 @@ def load_registry(path: Path | str | None = None) -> Registry:
 
 def find_set(name: str, path: Path | str | None = None) -> SetSpec:
     """One data set by its name. Raises MasksrError that lists the names when there is no such set."""
-    return _named(name, load_registry(path).sets, "data set")
+    return named(name, load_registry(path).sets, "data set")
 
 
 def find_weights(name: str, path: Path | str | None = None) -> Weights:
     """Published weights by their name. Raises MasksrError that lists the names when there are none of that name."""
-    return _named(name, load_registry(path).weights, "entry of weights")
+    return named(name, load_registry(path).weights, "entry of weights")
 
 
-def _named(name: str, specs: dict[str, Any], what: str) -> Any:
+def named(name: str, specs: dict[str, Any], what: str) -> Any:
+    """One of ``specs``. Raises MasksrError that lists the names, and the nearest, when there is none of that name."""
     if name not in specs:
         close = difflib.get_close_matches(name, specs, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from masksr import files
 from masksr.errors import MasksrError
 from masksr.images import read_header
-from masksr.registry import Crop, FolderSet, PackageSet, Photograph, SetSpec
+from masksr.registry import Crop, FolderSet, Layout, PackageSet, Photograph, SetSpec
 
 SCALE = 4  # of the official LR pictures, and what the sides of HR are cut to a multiple of
 SMALLEST = 32  # HR pixels on a side: 8 LR pixels, the smallest training patch params.yaml allows
@@ -80,31 +80,41 @@ def _package_file(photograph: Photograph) -> Path:
 
 def _find_folder(spec: FolderSet, data_folder: Path | str | None) -> Path:
     """What holds the pictures of a set: the data folder, else the cache, to which they are downloaded if need be."""
-    data_folder = data_folder or os.environ.get("MASKSR_DATA")
-    places = [Path(data_folder).expanduser()] if data_folder else []
-    if places and not places[0].is_dir():
-        what = f"the data folder {places[0]} does not exist"
-        raise MasksrError(f"{what}; correct data.local in params.yaml or MASKSR_DATA")
+    folder = files.data_folder(data_folder)
     from masksr import fetch  # which reads pictures too, and imports what the network needs
 
-    for folder in (*places, fetch.set_folder(spec)):
-        if count_pictures(folder, spec):
-            return folder
-    return fetch.fetch_set(spec, places)
+    if folder and count_pictures(folder, spec):
+        return folder
+    return fetch.fetch_set(spec, [folder] if folder else [])  # at once, if the cache has it
+
+
+def _layout_in(folder: Path, spec: FolderSet) -> tuple[Layout, dict[str, Path]]:
+    """The layout in which a set lies below ``folder``, and its HR pictures: none, one or, by an accident, several.
+
+    One that is complete comes before others, and among those one with official LR.
+    """
+    found = [(layout, _glob(folder, layout.hr)) for layout in spec.layouts]
+
+    def rank(candidate: tuple[Layout, dict[str, Path]]) -> tuple[bool, bool, bool, int]:
+        layout, images = candidate
+        count = len(images.keys() - set(spec.exclude))
+        whole = count == spec.images or (spec.at_least and count > spec.images)
+        templates = [template for template in (layout.lr_x4, layout.lr_x2) if template]
+        lr = any((folder / template.format(name=name)).is_file() for template in templates for name in images)
+        return bool(images), whole, lr, count
+
+    return max(found, key=rank)  # the first of equals
 
 
 def count_pictures(folder: Path, spec: FolderSet) -> int:
-    """How many pictures of a set lie below ``folder``, in the first of its layouts that is there."""
-    found = next((images for layout in spec.layouts if (images := _glob(folder, layout.hr))), {})
-    return len(found.keys() - set(spec.exclude))
+    """How many pictures of a set lie below ``folder``, in one of its layouts."""
+    return len(_layout_in(folder, spec)[1].keys() - set(spec.exclude))
 
 
 def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[Source]:
     """The images of a set below ``folder``, all headers read; see ``find_images`` for ``limit`` and for errors."""
-    for layout in spec.layouts:
-        if images := _glob(folder, layout.hr):
-            break
-    else:
+    layout, images = _layout_in(folder, spec)
+    if not images:
         places = ", ".join(layout.hr for layout in spec.layouts)
         raise MasksrError(f"{spec.name}: no pictures in {folder}; looked for {places} ({spec.homepage})")
 
@@ -114,7 +124,7 @@ def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[S
     if len(chosen) < wanted or too_many:
         number = f"{'at least ' if spec.at_least else ''}{spec.images}"
         remedy = "remove what does not belong there" if too_many else "complete it, or ask for fewer with a limit"
-        gap = "" if too_many else _first_gap(chosen)
+        gap = "" if too_many else _first_gap(chosen, spec)
         raise MasksrError(
             f"{spec.name}: {len(chosen)} pictures in {folder / layout.hr}, {number} expected{gap}; {remedy}"
         )
@@ -126,15 +136,16 @@ def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[S
     return [Source(name, images[name], lr[name], sides=_checked_sides(images[name], spec)) for name in chosen]
 
 
-def _first_gap(names: list[str]) -> str:
-    """Where pictures are numbered: which number is missing first, in words."""
+def _first_gap(names: list[str], spec: FolderSet) -> str:
+    """In words, which picture is the first that is missing, where the set numbers its pictures in a row."""
     numbered = [re.fullmatch(r"(\D*)(\d+)", name) for name in names]
-    if not names or not all(numbered):
+    if spec.first is None or not names or not all(numbered):
         return ""
-    prefix, first = numbered[0].groups()
-    there = {int(match[2]) for match in numbered}
-    gaps = sorted(set(range(min(there), max(there) + 2)) - there)
-    return f" (the first that is missing: {prefix}{gaps[0]:0{len(first)}d})"
+    prefix, digits = numbered[0].groups()
+    row, there = range(spec.first, spec.first + spec.images), {int(match[2]) for match in numbered}
+    if not there <= set(row):  # these names are other numbers
+        return ""
+    return f" (the first that is missing: {prefix}{min(set(row) - there):0{len(digits)}d})"
 
 
 def _glob(folder: Path, template: str) -> dict[str, Path]:

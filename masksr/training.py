@@ -18,7 +18,8 @@ from masksr.models import load_vgg19, load_weights, transfer_body
 from masksr.packs import Pack
 from masksr.params import Mask, Params, Schedule
 from masksr.patches import PatchSampler
-from masksr.paths import Paths
+from masksr.paths import Paths, data_folder
+from masksr.registry import load_registry
 from masksr.steps import adversarial_step, distance_step
 from masksr.trainings import train_once
 from masksr.validation import Validation
@@ -32,7 +33,7 @@ def train_start(params: Params, model: str, seed: int, paths: Paths) -> dict[str
     """
     common = _Common(params, model, seed, paths)
     recipe = common.recipe
-    init = _find_init(model, recipe.start.init) if recipe.start.init else None
+    init = _find_init(params, model) if recipe.start.init else None
 
     def network_at(scale: int, before: nn.Module | None) -> nn.Module:
         if before is not None and before.scale == scale:
@@ -161,14 +162,21 @@ class _Common:
         return Phase(name, networks, step, sampler, self.validation(scale), schedule, self.settings, self.device)
 
 
-def _find_init(model: str, name: str) -> Path:
-    """The checkpoint that ``models.<model>.start.init`` names: a file, or an entry of the registry."""
+def _find_init(params: Params, model: str) -> Path:
+    """The checkpoint that ``models.<model>.start.init`` names: a file, or an entry of the registry that fits."""
     from masksr.fetch import find_pretrained  # here: most trainings need no network
 
+    recipe, where = params.models[model], f"models.{model}.start.init"
+    if (spec := load_registry().weights.get(recipe.start.init)) and spec.architecture:
+        ours = {"architecture": recipe.generator.architecture, "scale": recipe.start.init_scale}
+        ours["res_scale"] = getattr(recipe.generator, "res_scale", None)  # which the weights do not tell
+        for key, value in ours.items():
+            if getattr(spec, key) not in (None, value):
+                raise MasksrError(f"{where}: {spec.name} has {key} {getattr(spec, key)}, models.{model} has {value}")
     try:
-        return find_pretrained(name)
+        return find_pretrained(recipe.start.init, data_folder(params))
     except MasksrError as error:
-        raise MasksrError(f"models.{model}.start.init: {error}; null begins from random weights") from None
+        raise MasksrError(f"{where}: {error}; null begins from random weights") from None
 
 
 def _distance_step(generator: nn.Module, kind: str, autocast: devices.Autocast) -> Step:

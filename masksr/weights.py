@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +10,7 @@ import pandas as pd
 from masksr import devices, fetch
 from masksr.bicubic import imresize
 from masksr.errors import MasksrError
+from masksr.files import weight_places
 from masksr.labels import half_label
 from masksr.models import OXFORD_SCALE, load_vgg19, random_vgg19, rescale_features, save_weights
 from masksr.packs import Pack
@@ -20,36 +20,32 @@ from masksr.quality import score
 from masksr.quality.weights import RECORD, load_weights, resolve_weights
 from masksr.registry import find_weights
 
-VGG_FILES = {
-    "imagenet": ("vgg19-dcbb9e9d.pth", "vgg19.safetensors", "vgg19.tv_in1k.safetensors"),  # the public codes' choice
-    "oxford": ("vgg19-oxford-features.safetensors",),  # the first ones; their features are about ten times as large
-}
+OXFORD_FILE = "vgg19-oxford-features.safetensors"  # Oxford's weights under torchvision's keys
 
 
 def find_vgg19(params: Params) -> Path:
-    """``weights.vgg_file``, else the file of ``weights.vgg``: in the data folder or its ``weights/``, in torch's cache
-    or ours, or from the network to ours.
+    """``weights.vgg_file``, else the file of ``weights.vgg``: in one of ``files.weight_places``, or from the network.
 
-    Raises MasksrError that says where it was looked for and where to get it.
+    Raises MasksrError that says where to get it.
     """
     if params.weights.vgg_file:
         path = Path(params.weights.vgg_file).expanduser()
         if not path.is_file():
             raise MasksrError(f"weights.vgg_file: there is no file {path}; name one, or null to look for it")
         return path
-    folder, cache = data_folder(params), Path(os.environ.get("TORCH_HOME", Path.home() / ".cache/torch"))
-    places = [*([folder / "weights", folder] if folder else []), cache / "hub/checkpoints"]
-    names = VGG_FILES[params.weights.vgg]
-    for path in (place / name for place in places for name in names):
-        if path.is_file():
-            return path
-    looked = f"weights.vgg: {params.weights.vgg} needs {' or '.join(names)} in {' or '.join(map(str, places))}"
+    folder = data_folder(params)
     if params.weights.vgg == "oxford":
-        raise MasksrError(f"{looked}; put it there, or set weights.vgg: imagenet, which can be downloaded")
+        places = weight_places(folder)
+        if found := next((path for place in places if (path := place / OXFORD_FILE).is_file()), None):
+            return found
+        raise MasksrError(
+            f"weights.vgg: oxford needs {OXFORD_FILE} in {' or '.join(map(str, places))}; put it there, or set "
+            "weights.vgg: imagenet, which can be downloaded"
+        )
     try:
-        return fetch.fetch_weights(find_weights("vgg19"), load_vgg19)
+        return fetch.fetch_weights(find_weights("vgg19"), folder)
     except MasksrError as error:
-        raise MasksrError(f"{looked}. {error}. Or set weights.vgg: random for a stand-in") from None
+        raise MasksrError(f"weights.vgg: {error}. Or set it to random for a stand-in") from None
 
 
 def prepare_vgg19(params: Params, paths: Paths) -> str:

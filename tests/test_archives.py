@@ -264,8 +264,8 @@ def test_an_encrypted_file_is_refused(tmp_path, refused):
 
 
 def test_the_disk_is_checked_beforehand(tmp_path, monkeypatch, refused):
-    monkeypatch.setattr(archives.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10}))
-    assert "has only 10 free" in refused(pack(tmp_path / "x.zip", SOME))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 10}))
+    assert "has only 10 bytes free" in refused(pack(tmp_path / "x.zip", SOME))
 
 
 def test_an_error_of_wanted_is_not_called_damage(tmp_path, into):

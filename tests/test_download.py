@@ -218,9 +218,25 @@ def test_progress_counts_anew_so_a_line_that_always_breaks_gets_there(site, tmp_
     assert len(site.requests) == 15 > len(module.PAUSES) + 1
 
 
+def test_of_some_files_only_the_beginning_of_the_checksum_is_published(site, tmp_path):
+    """EDSR's checkpoints carry eight digits in their names; the rest is what the first download had."""
+    url, whole = site.url("/x"), hashlib.sha256(CONTENT).hexdigest()
+    assert "expected is 00000000" in fails(File(name="x.zip", urls=[url], sha256="0" * 8), tmp_path)
+    file = File(name="x.zip", urls=[url], sha256=whole[:8])
+    assert get(file, tmp_path).read_bytes() == CONTENT
+    asked = len(site.requests)
+    assert get(file, tmp_path) and len(site.requests) == asked
+    record = json.loads((tmp_path / "checksums.json").read_text())
+    record["x.zip"]["sha256"] = whole[:8] + whole[:7:-1]  # another file that begins alike was the first
+    (tmp_path / "checksums.json").write_text(json.dumps(record))
+    os.utime(tmp_path / "x.zip", ns=(1, 1))
+    with pytest.raises(MasksrError, match="but that of the first download"):
+        get(file, tmp_path)
+
+
 def test_a_later_call_resumes_even_without_a_known_checksum(site, tmp_path):
     url = site.url("/x", Answer(cut=100_000), Answer(status=403))
-    assert "goes on after 100kB" in fails(a_file(url), tmp_path)
+    assert "goes on after 100 kB" in fails(a_file(url), tmp_path)
     site.url("/x")
     assert get(a_file(url), tmp_path).read_bytes() == CONTENT
     assert (site.headers["Range"], site.headers["If-Range"]) == ("bytes=100000-", '"1"')
@@ -480,7 +496,13 @@ def test_offline_says_what_to_fetch_and_where_to_put_it(value, off, site, tmp_pa
     assert offline() is off and answers(file.urls[0], 5.0) is not off
     if off:
         message = fails(file, tmp_path)
-        assert file.urls[0] in message and str(tmp_path) in message and "300kB" in message and site.requests == []
+        assert (
+            file.urls[0] in message
+            and str(tmp_path) in message
+            and "300 kB" in message
+            and f"as {file.name}" in message
+            and site.requests == []
+        )
 
 
 def test_answers(site):
@@ -502,9 +524,9 @@ def test_answers_does_not_wait_for_a_name_that_is_never_resolved(monkeypatch):
 
 def test_the_disk_is_checked_beforehand(site, tmp_path, monkeypatch):
     free = type("Usage", (), {"free": 250_000})
-    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda folder: free)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: free)
     message = fails(with_sum(site.url("/x")), tmp_path)
-    assert "300kB" in message and "250kB" in message and str(tmp_path) in message
+    assert "300 kB" in message and "250 kB" in message and str(tmp_path) in message
     (tmp_path / ".x.zip.partial").write_bytes(CONTENT[:100_000])
     (tmp_path / ".x.zip.partial.json").write_text(json.dumps({"url": "http://elsewhere/x"}))
     assert get(with_sum(site.url("/x")), tmp_path).read_bytes() == CONTENT

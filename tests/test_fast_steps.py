@@ -94,7 +94,7 @@ def test_parts_that_do_not_fit_the_batch_are_refused() -> None:
 
 
 def test_compiled_networks_train_the_same(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Captured as graphs, without the compiler that would take a minute here: everything of the step can be captured."""
+    """Captured as graphs, without the compiler that would take a minute here: all of a step can be captured."""
     real, compiled = nn.Module.compile, []
 
     def captured(self: nn.Module) -> None:

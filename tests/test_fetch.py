@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from archives_like_the_real_ones import IMAGES, encoded, local_registry, make_archives
 from local_server import serving
@@ -23,7 +24,9 @@ from masksr import fetch
 from masksr.__main__ import main
 from masksr.errors import MasksrError
 from masksr.fetch.staging import RECORD
-from masksr.registry import find_set, find_weights
+from masksr.models import RRDBNet
+from masksr.pretrained import load_pretrained
+from masksr.registry import FolderSet, find_set, find_weights, load_registry
 from masksr.sources import find_images
 
 ROOT = Path(__file__).parents[1]
@@ -111,28 +114,65 @@ def test_what_is_there_is_not_asked_for_again(project: Path, monkeypatch: pytest
     fetch.fetch_set(find_set("PIRM_valid"))
     monkeypatch.setenv("MASKSR_OFFLINE", "1")
     assert len(find_images(find_set("PIRM_valid"))) == IMAGES
-    with pytest.raises(MasksrError, match=r"BSD100.*MASKSR_OFFLINE.*data\.local of params\.yaml or MASKSR_DATA"):
+    with pytest.raises(
+        MasksrError, match=r"BSD100 is not in .*MASKSR_OFFLINE.*data\.local of params\.yaml or MASKSR_DATA"
+    ):
         find_images(find_set("BSD100"))
 
 
-@pytest.mark.parametrize("layout", [1, 2, 3, 4], ids=["EDSR's archive", "EDSR", "BasicSR", "SelfExSR"])
+LAYOUTS = [
+    (name, number)
+    for name, spec in load_registry(ROOT / "data/registry.yaml").sets.items()
+    if isinstance(spec, FolderSet)
+    for number in range(len(spec.layouts))
+]
+
+
+@pytest.mark.parametrize(("name", "number"), LAYOUTS)
 def test_a_folder_of_your_own_comes_first_and_nothing_is_copied(
-    layout: int, project: Path, served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, number: int, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = find_set("BSD100")
-    for number in range(30, 30 + IMAGES):
-        for template, scale in ((spec.layouts[layout].hr, 1), (spec.layouts[layout].lr_x4, 4)):
-            path = tmp_path / "own" / template.format(name=f"img_{number:03d}")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encoded(number, scale, ".png"))
+    """Every layout of every set, by itself: DIV2K's own, EDSR's archive, BasicSR's, SelfExSR's and others."""
+    spec = find_set(name)
+    layout, first = spec.layouts[number], spec.first or 1
+    scales = {1: layout.hr, 4: layout.lr_x4, 2: layout.lr_x2}
+    for image in range(first, first + IMAGES):
+        for scale, template in scales.items():
+            if template:
+                path = tmp_path / "own" / template.replace("*", "rain").format(name=f"img_{image:03d}")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(encoded(image, scale, path.suffix))
     monkeypatch.setenv("MASKSR_DATA", str(tmp_path / "own"))
     sources = find_images(spec)
     assert len(sources) == IMAGES and all(source.hr.is_relative_to(tmp_path / "own") for source in sources)
-    assert all(source.lr[4].is_file() for source in sources) and not (tmp_path / "cache/sets").exists()
+    assert all(set(source.lr) == {s for s, t in scales.items() if t} - {1} for source in sources)
+    assert not (tmp_path / "cache/sets").exists()
     sources[1].hr.unlink()
-    with pytest.raises(MasksrError, match=r"2 pictures.*3 expected \(the first that is missing: img_031\)"):
+    gap = rf" \(the first that is missing: img_{first + 1:03d}\)" if spec.first else ""
+    with pytest.raises(MasksrError, match=rf"2 pictures.*3 expected{gap}; complete it"):
         find_images(spec)
     assert not (tmp_path / "cache/sets").exists(), "an incomplete folder of the user's is named, not passed over"
+
+
+def test_a_complete_layout_comes_before_one_that_is_not(project: Path, tmp_path: Path, monkeypatch) -> None:
+    spec = find_set("BSD100")
+    for number, images in ((1, [30]), (5, [30, 31, 32])):
+        for image in images:
+            path = tmp_path / "own" / spec.layouts[number].hr.format(name=image)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encoded(image, 1, ".png"))
+    monkeypatch.setenv("MASKSR_DATA", str(tmp_path / "own"))
+    folder = Path(spec.layouts[5].hr).parent
+    assert all(source.hr.is_relative_to(tmp_path / "own" / folder) for source in find_images(spec, limit=1))
+
+
+def test_pictures_put_into_the_cache_by_hand_are_neither_trusted_nor_removed(project: Path, tmp_path: Path) -> None:
+    picture = fetch.set_folder(find_set("Set5")) / "benchmark/Set5/HR/img_010.png"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(encoded(10, 1, ".png"))
+    with pytest.raises(MasksrError, match="was not fetched by masksr; move it"):
+        find_images(find_set("Set5"), limit=1)
+    assert picture.is_file()
 
 
 # ---- What goes wrong -------------------------------------------------------------------------------------------------
@@ -161,7 +201,7 @@ SPOILT: dict[str, Callable[[], bytes]] = {
     "climbs out of its folder": lambda: zipped({"../../PIRM_valid_HR/50.png": PICTURE}),
     "a link in place of a picture": linked,
     "too few pictures": lambda: zipped({"PIRM_valid_HR/50.png": PICTURE}),
-    "other pictures": lambda: zipped({"elsewhere/50.png": PICTURE}),
+    "pictures under other names": lambda: zipped({"elsewhere/50.png": PICTURE}),
     "a bomb": lambda: zipped({"PIRM_valid_HR/50.png": bytes(120_000_000)}),
     "damaged pictures": lambda: zipped({f"PIRM_valid_HR/{n}.png": PICTURE[:9000] for n in (50, 51, 52)}),
     "another picture": lambda: zipped({f"PIRM_valid_HR/{n}.png": PICTURE for n in (50, 51, 52)}),
@@ -182,6 +222,14 @@ def test_a_spoilt_archive_leaves_nothing_and_the_next_way_is_tried(
     assert len(find_images(find_set("PIRM_valid"))) == IMAGES
     downloads = {path.name for path in (tmp_path / "cache/downloads").iterdir()}
     assert "PIRM_valid_HR.tar.gz" not in downloads, "what turned out to be useless is not what later files are held to"
+
+
+def test_lr_under_other_names_than_hr_is_refused(project: Path, served: Path, tmp_path: Path) -> None:
+    lr = {f"PIRM_valid_LR_x4/small_{n}.png": encoded(n, 4, ".png") for n in (50, 51, 52)}
+    replace(project, served, "PIRM_valid_LR_x4.tar.gz", zipped(lr))
+    with pytest.raises(MasksrError, match=r"LR pictures \(small_50\.png, \.\.\.\) have other names"):
+        fetch.fetch_set(find_set("PIRM_valid"))
+    assert not in_cache(tmp_path)
 
 
 def test_killed_while_unpacking_it_starts_over(project: Path, tmp_path: Path) -> None:
@@ -215,15 +263,22 @@ def test_two_processes_that_want_the_same_set_share_it(project: Path, tmp_path: 
 # ---- Weights ---------------------------------------------------------------------------------------------------------
 
 
-def test_checkpoints_have_names(project: Path, served: Path, tmp_path: Path) -> None:
-    (served / "RRDB_PSNR_x4.pth").write_bytes(b"weights")
-    edit_registry(project, "files", "RRDB_PSNR_x4.pth", sha256=None, bytes=None)
-    assert fetch.find_pretrained("esrgan_psnr").read_bytes() == b"weights"
+def test_checkpoints_have_names(project: Path, served: Path, tmp_path: Path, monkeypatch) -> None:
+    network = RRDBNet(8, 1, 4)
+    torch.save(network.state_dict(), served / "RRDB_PSNR_x4.pth")
+    assert load_pretrained(fetch.find_pretrained("esrgan_psnr"), "rrdb").conv_first.weight.shape[0] == 8
     own = tmp_path / "own.pth"
     own.touch()
     assert fetch.find_pretrained(str(own)) == own
     with pytest.raises(MasksrError, match=r"no file nothing.pth.*esrgan_psnr"):
         fetch.find_pretrained("nothing.pth")
+    (tmp_path / "data").mkdir()
+    torch.save(network.state_dict(), tmp_path / "data/RRDB_PSNR_x4.pth")
+    assert fetch.find_pretrained("esrgan_psnr", tmp_path / "data") == tmp_path / "data/RRDB_PSNR_x4.pth"
+    (tmp_path / "data/RRDB_ESRGAN_x4.pth").write_bytes(b"zz")
+    edit_registry(project, "files", "RRDB_ESRGAN_x4.pth", bytes=66929193)
+    with pytest.raises(MasksrError, match=r"RRDB_ESRGAN_x4\.pth: it has 2 bytes, expected are 66929193"):
+        fetch.find_pretrained("esrgan", tmp_path / "data")
 
 
 def test_an_archive_of_checkpoints_lists_them(project: Path, served: Path) -> None:
@@ -235,13 +290,22 @@ def test_an_archive_of_checkpoints_lists_them(project: Path, served: Path) -> No
     assert fetch.find_pretrained(str(fetch.weights_folder() / "pesr/pesr/psnr.pt")).is_file()
 
 
-def test_weights_that_do_not_read_are_not_kept(project: Path, served: Path, tmp_path: Path) -> None:
-    def refuse(path: Path) -> None:
-        raise MasksrError(f"{path.name} is something else")
-
-    with pytest.raises(MasksrError, match=r"niqe .https.* could not be had: .*is something else"):
-        fetch.fetch_weights(find_weights("niqe"), refuse)
-    assert not (fetch.weights_folder() / "niqe_modelparameters.mat").exists()
+@pytest.mark.parametrize("name", ["niqe", "ma", "vgg19", "edsr_x4"])
+def test_weights_that_do_not_read_are_neither_kept_nor_the_measure_of_later_ones(
+    name: str, project: Path, served: Path
+) -> None:
+    spec = find_weights(name)
+    file = spec.downloads[0].name
+    good = (served / file).read_bytes() if (served / file).exists() else None
+    (served / file).unlink(missing_ok=True)
+    (served / file).write_bytes(b'{"error": "rate limited"}')
+    edit_registry(project, "files", file, sha256=None, bytes=None)
+    with pytest.raises(MasksrError, match=rf"{name} \(https://.*\) could not be had: .*{file}"):
+        fetch.fetch_weights(find_weights(name))
+    assert not (fetch.weights_folder() / file).exists()
+    if good:
+        (served / file).write_bytes(good)
+        assert fetch.fetch_weights(find_weights(name)).read_bytes() == good
 
 
 # ---- The command -----------------------------------------------------------------------------------------------------
@@ -262,8 +326,13 @@ def test_the_command_fetches_lists_and_verifies(project: Path, capsys: pytest.Ca
     assert "BSD100: not in the cache" in said.out
     picture = next(fetch.set_folder(find_set("Set5")).rglob("*x4.png"))
     picture.write_bytes(picture.read_bytes()[:-1] + b"?")
+    assert main(["fetch", "--verify"]) == 1
+    said = capsys.readouterr()
+    assert picture.name in said.err and "python -m masksr fetch Set5" in said.err
+    assert said.out.startswith("niqe: ") and said.out.count("\n") == 1  # the others, of which there is one
+    (fetch.set_folder(find_set("Set5")) / RECORD).write_text("{")
     assert main(["fetch", "--verify", "Set5"]) == 1
-    assert picture.name in (message := capsys.readouterr().err) and "python -m masksr fetch Set5" in message
+    assert "is damaged; remove" in capsys.readouterr().err
     assert main(["fetch", "Sett5"]) == 1
     assert "did you mean 'Set5'" in capsys.readouterr().err
 

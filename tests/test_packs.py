@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import skimage.data
 
 from masksr import packs
 from masksr.bicubic import imresize
@@ -68,6 +69,29 @@ def test_official_lr_is_taken_and_said_to_be(data, spec, tmp_path):
         assert 0 < image["lr"]["lr_x4"] <= 7 and image["lr"]["lr_x2"] == "masksr"
         np.testing.assert_array_equal(pack.lr(number)[0, 0] ^ 7, imresize(pack.hr(number), 0.25)[0, 0])
     pack.verify()
+
+
+@pytest.mark.parametrize(
+    ("shrink", "fits"),
+    [
+        (lambda hr: imresize(hr, 0.25), True),
+        (lambda hr: hr.reshape(hr.shape[0] // 4, 4, -1, 4, 3).mean(axis=(1, 3)).round().astype(np.uint8), True),
+        (lambda hr: hr[::4, ::4], False),
+        (lambda hr: imresize(np.roll(hr, 2, axis=1), 0.25), False),
+    ],
+    ids=["MATLAB's", "box", "without antialiasing", "shifted by half a pixel"],
+)
+def test_lr_that_was_shrunk_in_another_way_is_refused_for_the_set_as_a_whole(shrink, fits, tmp_path, spec):
+    for number in range(3):
+        hr = getattr(skimage.data, ("astronaut", "chelsea", "coffee")[number])()[:256, :256]
+        write_png(tmp_path / f"data/own/{number}.png", hr)
+        write_png(tmp_path / f"data/lr/{number}.png", np.ascontiguousarray(shrink(hr)))
+    if fits:
+        build_pack(spec, tmp_path / "pack", data_folder=tmp_path / "data")
+    else:
+        with pytest.raises(MasksrError, match=r"own: its LR at x4 does not fit its HR .*shifted, or was shrunk"):
+            build_pack(spec, tmp_path / "pack", data_folder=tmp_path / "data")
+        assert not (tmp_path / "pack").exists()
 
 
 def test_the_manifest_says_what_the_set_is(pack):
@@ -155,7 +179,7 @@ def test_a_folder_with_something_else_is_left_alone(data, spec, tmp_path):
 
 def test_a_full_disk_and_an_impossible_folder_are_named(data, spec, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(MasksrError, match=r"GB are needed and 0\.0 GB free"):
+    with pytest.raises(MasksrError, match=r"the pack of own needs .* kB, but .* has only 1 kB free"):
         build_pack(spec, tmp_path / "sets/own", data_folder=data)
     assert not list((tmp_path / "sets").iterdir())
     with pytest.raises(MasksrError, match=r"0\.png/own: the pack cannot be written"):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -206,8 +204,7 @@ def test_run_prints_the_summary_and_writes_what_can_be_read_again(checkpoint, pr
 
 def test_a_name_of_the_registry_stands_for_its_checkpoint(checkpoint, project, monkeypatch):
     monkeypatch.chdir(project)
-    fetch = SimpleNamespace(find_pretrained={"esrgan": checkpoint}.get)
-    monkeypatch.setitem(sys.modules, "masksr.fetch", fetch)
+    monkeypatch.setattr(pretrained, "find_pretrained", lambda name, folder: {"esrgan": checkpoint}[name])
     assert run(only_cat(), "esrgan", "esrgan", limit=1)["model"].iloc[0] == "RRDB_ESRGAN_x4.pth"
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 from local_server import serving
 from skimage import data
 
@@ -93,6 +93,7 @@ def test_the_places_are_searched_in_order(official, tmp_path, monkeypatch):
     ours, torch, folder = tmp_path / "home/.cache/masksr/weights", tmp_path / "torch", tmp_path / "named"
     monkeypatch.setenv("TORCH_HOME", str(torch))
     monkeypatch.setenv("MASKSR_DATA", str(folder))
+    folder.mkdir()
     assert find_official("niqe") is None
     for place in (ours, torch / "hub/pyiqa", folder / "weights", folder):
         place.mkdir(parents=True, exist_ok=True)
@@ -142,7 +143,12 @@ def test_anything_else_is_a_stand_in_or_an_error_and_is_not_kept(network, tmp_pa
 
 def test_an_address_that_does_not_answer_costs_seconds(network, tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "ANSWER", 0.3)
-    monkeypatch.setattr("masksr.fetch.web.requests.Session.get", lambda *_, **__: threading.Event().wait(20))
+
+    def hang(*_, **__):
+        time.sleep(5)
+        raise requests.ConnectionError
+
+    monkeypatch.setattr("masksr.fetch.web.requests.Session.get", hang)
     begun = time.monotonic()
     assert resolve_weights("auto", tmp_path / "quality", PHOTOGRAPHS).niqe_source == "stand-in"
     assert time.monotonic() - begun < 15

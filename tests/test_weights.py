@@ -43,6 +43,9 @@ def test_imagenet_is_found_in_the_data_folder_then_in_torchs_cache(tmp_path: Pat
     for path in (cached, local):
         path.parent.mkdir(parents=True)
     torch.save(random_vgg19(0.0625, 1).state_dict(), cached)
+    with pytest.raises(MasksrError, match=r"vgg19-dcbb9e9d\.pth: it has \d+ bytes, expected are 574673361"):
+        find_vgg19(settings(vgg="imagenet", vgg_width=1.0))
+    monkeypatch.setattr("masksr.fetch.download.verify", lambda *_: None)
     assert find_vgg19(settings(vgg="imagenet", vgg_width=1.0)) == cached
     save_weights(random_vgg19(0.0625, 2), local)
     monkeypatch.setenv("MASKSR_DATA", str(tmp_path / "data"))
@@ -50,7 +53,7 @@ def test_imagenet_is_found_in_the_data_folder_then_in_torchs_cache(tmp_path: Pat
 
 
 def test_imagenet_out_of_reach_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(MasksrError, match=r"needs vgg19-dcbb9e9d.pth or .*https://.*Or set weights.vgg: random"):
+    with pytest.raises(MasksrError, match=r"weights.vgg: vgg19 .*https://download.*Or set it to random for a stand-in"):
         prepare_vgg19(settings(vgg="imagenet", vgg_width=1.0), Paths(tmp_path, "mini"))
 
 

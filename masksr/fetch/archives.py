@@ -6,7 +6,6 @@ Only contents are taken: no links, no devices, and none of the archive's rights,
 from __future__ import annotations
 
 import re
-import shutil
 import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from masksr.errors import MasksrError
 from masksr.fetch.members import Member, content, members
+from masksr.files import check_space
 
 MEMBERS = 100_000
 LONGEST = 255, 1000  # bytes of a name, characters of a path
@@ -66,9 +66,8 @@ def _choose(archive: Path, listed: Iterable[Member], wanted: Callable[[str], boo
 
 
 def _extract(archive: Path, folder: Path, chosen: dict[str, Member]) -> None:
-    total, free = sum(member.size for member in chosen.values()), shutil.disk_usage(folder).free
-    if free < total:
-        raise MasksrError(f"{archive}: unpacked it needs {total} bytes, but {folder} has only {free} free; make room")
+    total = sum(member.size for member in chosen.values())
+    check_space(folder, total, f"the content of {archive.name}")
     with tqdm(desc=archive.name, total=total, unit="B", unit_scale=True, leave=False) as bar:
         for path, member in chosen.items():
             target = folder / path

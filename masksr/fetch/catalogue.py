@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from masksr.errors import MasksrError
 from masksr.fetch import download
 from masksr.fetch.sets import fetch_set, set_folder
 from masksr.fetch.staging import is_whole, verify_folder
 from masksr.fetch.weights import fetch_weights, weights_folder, weights_there
+from masksr.files import readable
 from masksr.params import Params
-from masksr.registry import FolderSet, PackageSet, SetSpec, Weights, load_registry
+from masksr.registry import FolderSet, PackageSet, SetSpec, Weights, load_registry, named
 from masksr.sources import count_pictures, find_images
 
 Spec = SetSpec | Weights
@@ -23,19 +21,14 @@ def specs(names: Sequence[str] = ()) -> list[Spec]:
     """The sets and weights of these names, or all. Raises MasksrError for a name that is unknown."""
     registry = load_registry()
     known: dict[str, Spec] = registry.sets | registry.weights
-    for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise MasksrError(f"there is no {name!r} in data/registry.yaml (there are: {', '.join(known)}){hint}")
-    return [known[name] for name in names or known]
+    return [named(name, known, "entry") for name in names or known]
 
 
 def needed(params: Params) -> list[str]:
-    """The names of what a profile uses: sets, weights of VGG19, NIQE and Ma, and the checkpoints it starts from."""
+    """The names of what a profile cannot do without: sets, VGG19, NIQE, Ma, and the checkpoints it starts from."""
     names = [params.data.train, params.data.validation, *params.data.test]
     names += ["vgg19"] if params.weights.vgg == "imagenet" and not params.weights.vgg_file else []
-    names += ["niqe", "ma"] if params.weights.quality != "standin" else []
+    names += ["niqe", "ma"] if params.weights.quality == "official" else []
     known = load_registry().weights
     starts = [params.models[model].start.init for model in params.table1.models]
     return names + [init for init in dict.fromkeys(starts) if init in known]
@@ -46,11 +39,7 @@ def where(spec: Spec, data_folder: Path | None) -> str | None:
     if isinstance(spec, PackageSet):
         return "the installed packages"
     if isinstance(spec, Weights):
-        torch = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache/torch")) / "hub"
-        places = [data_folder, data_folder / "weights"] if data_folder else []
-        places += [torch / "checkpoints", torch / "pyiqa"]  # where torchvision and pyiqa keep theirs
-        named = [place / file.name for place in places for file in spec.downloads]
-        found = next((path for path in named if path.is_file()), None) or weights_there(spec)
+        found = weights_there(spec, data_folder)
         return str(found) if found else None
     if data_folder and (count := count_pictures(data_folder, spec)):
         return str(data_folder) if count == spec.images else f"{data_folder} ({count} of {spec.images} pictures)"
@@ -74,7 +63,10 @@ def get(spec: Spec, data_folder: Path | None, limit: int | None = None) -> str:
     if isinstance(spec, PackageSet):
         find_images(spec)
     elif not where(spec, data_folder):
-        fetch_weights(spec) if isinstance(spec, Weights) else fetch_set(spec, [data_folder] if data_folder else [])
+        if isinstance(spec, Weights):
+            fetch_weights(spec, data_folder)
+        else:
+            fetch_set(spec, [data_folder] if data_folder else [])
     elif isinstance(spec, FolderSet):
         find_images(spec, data_folder, limit=limit)
     return f"in {where(spec, data_folder)}"
@@ -86,38 +78,24 @@ def listing(specs: Sequence[Spec], data_folder: Path | None) -> str:
     for spec in specs:
         there = where(spec, data_folder)
         lines.append(f"{spec.name:17s} {spec.title}")
-        lines.append(f"{'':17s} {f'in {there}' if there else f'to download: {in_words(size_to_fetch(spec))}'}")
+        lines.append(f"{'':17s} {f'in {there}' if there else f'to download: {readable(size_to_fetch(spec))}'}")
         if not isinstance(spec, PackageSet):
             lines.append(f"{'':17s} licence: {spec.licence}")
     return "\n".join(lines)
 
 
-def in_words(size: int | None) -> str:
-    """A number of bytes as people say it."""
-    if size is None:
-        return "size unknown"
-    number = float(size)
-    for unit in ("bytes", "kB", "MB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} GB"
-
-
-def verify(spec: Spec) -> str:
-    """Read all of what the cache has of something and compare its checksums; returns in words what was found.
+def verify(spec: Spec) -> str | None:
+    """Read all of what the cache has of something and compare its checksums; in words what was found, None if nothing.
 
     Raises MasksrError that names the first file that is missing or not what was fetched.
     """
-    if isinstance(spec, Weights):
-        found = weights_there(spec)
-        if found is None:
-            return "not in the cache"
-        if found.is_dir():
-            return verify_folder(found, spec.name)
-        file = next(file for file in spec.downloads if file.name == found.name)
-        download.verify(file, found, weights_folder())
-        return f"{found}: as {'published' if file.sha256 or file.md5 else 'first downloaded'}"
     if isinstance(spec, FolderSet) and is_whole(set_folder(spec)):
         return verify_folder(set_folder(spec), spec.name)
-    return "not in the cache"
+    if isinstance(spec, Weights) and spec.archive and (folder := weights_there(spec)):
+        return verify_folder(folder, spec.name)
+    if isinstance(spec, Weights):
+        for file in spec.downloads:
+            if (path := weights_folder() / file.name).is_file():
+                download.verify(file, path, weights_folder())
+                return f"{path}: as {'published' if file.vouched_for else 'first downloaded'}"
+    return None

@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from masksr.errors import MasksrError
 from masksr.fetch.checksums import examine, forget, is_verified, remember, verify
-from masksr.fetch.transfer import Partial, readable, transfer
+from masksr.fetch.transfer import Partial, transfer
 from masksr.fetch.web import Failure, open_url
+from masksr.files import readable
 from masksr.registry import File
 
 __all__ = ["answers", "download", "forget", "offline", "verify"]
@@ -69,7 +70,7 @@ def download(file: File, folder: Path, *, progress: bool = True) -> Path:
         if offline():
             raise MasksrError(
                 f"{file.name} is not in {folder}, and MASKSR_OFFLINE is set: unset it, or fetch {file.urls[0]} "
-                f"({readable(file.size)}) elsewhere and put it there"
+                f"({readable(file.size)}) elsewhere and put it there as {file.name}"
             )
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(path):

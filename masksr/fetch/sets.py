@@ -12,7 +12,7 @@ from masksr.fetch.staging import first_that_works, is_whole, locked, made, stage
 from masksr.files import cache_folder
 from masksr.pictures import load_image
 from masksr.registry import File, FolderSet, load_registry
-from masksr.sources import images_in
+from masksr.sources import Source, images_in
 
 
 def set_folder(spec: FolderSet) -> Path:
@@ -30,38 +30,56 @@ def fetch_set(spec: FolderSet, searched: Sequence[Path] = ()) -> Path:
     with locked(folder):
         if is_whole(folder):
             return folder
-        layouts = ", ".join(layout.hr for layout in spec.layouts)
-        by_hand = f"put it into a folder that data.local of params.yaml or MASKSR_DATA names, as one of: {layouts}"
-        where = f" is not in {' or '.join(map(str, searched))} and" if searched else ""
+        layouts = " or ".join(layout.hr for layout in spec.layouts[:2])
+        by_hand = (
+            f"put it into a folder that data.local of params.yaml or MASKSR_DATA names, such as {layouts} "
+            "(data/registry.yaml has all layouts)"
+        )
+        missing = f"{spec.name} is not in {' or '.join(map(str, [*searched, folder]))}"
         if not spec.downloads:
-            raise MasksrError(f"{spec.name}{where} cannot be downloaded; get it from {spec.homepage}, {by_hand}")
-        print(f"{spec.name}: {spec.title}\n  licence: {spec.licence}\n  cite: {spec.cite}", flush=True)
+            raise MasksrError(f"{missing} and cannot be downloaded; get it from {spec.homepage} and {by_hand}")
+        if download.offline():
+            raise MasksrError(f"{missing}, and MASKSR_OFFLINE is set: unset it, or {by_hand}")
+        print(f"{missing}: downloaded now\n  {spec.title}\n  licence: {spec.licence}\n  cite: {spec.cite}", flush=True)
         return first_that_works(
-            spec.downloads, lambda files: _get(spec, files), f"{spec.name}{where} could not be downloaded", by_hand
+            spec.downloads, lambda files: _get(spec, files), f"{spec.name} could not be downloaded", by_hand
         )
 
 
 def _get(spec: FolderSet, files: list[File]) -> Path:
     folder, downloads = set_folder(spec), made(cache_folder() / "downloads")
     archives = [download.download(file, downloads) for file in files]
-    unknown = [file for file in files if not (file.sha256 or file.md5)]
+    unknown = [file for file in files if not file.vouched_for]
     try:
         with staged(folder, archives) as unfinished:
             for archive in archives:
                 unpack(archive, unfinished, lambda path: _is_picture(spec, path))
-            for source in images_in(unfinished, spec):
-                if unknown:  # no published checksum vouches for the pixels
+            sources = images_in(unfinished, spec)
+            _check_lr(spec, unfinished, sources)
+            if unknown:  # no published checksum vouches for the pixels
+                for source in sources:
                     load_image(source, (4, 2))
     except MasksrError:
         for file in unknown:  # a first download that was none must not be what later ones are held to
             download.forget(file, downloads)
         raise
-    others = [other for other in load_registry().sets.values() if isinstance(other, FolderSet) and other != spec]
-    shared = {file.name for other in others for way in other.downloads for file in way}
+    others = [other for other in load_registry().sets.values() if isinstance(other, FolderSet)]
+    wanted = {file.name for other in others if not is_whole(set_folder(other)) for file in other.downloads[0]}
     for archive in archives:
-        if archive.name not in shared:
+        if archive.name not in wanted:
             archive.unlink()  # its pictures are unpacked, and their checksums recorded
     return folder
+
+
+def _check_lr(spec: FolderSet, folder: Path, sources: list[Source]) -> None:
+    """Raises MasksrError when LR pictures came that no HR picture has."""
+    used = {path for source in sources for path in source.lr.values()}
+    templates = [template for layout in spec.layouts for template in (layout.lr_x4, layout.lr_x2) if template]
+    names = {path for template in templates for path in folder.glob(template.replace("{name}", "*"))}
+    if names and not used:
+        raise MasksrError(
+            f"{spec.name}: the LR pictures ({min(names).name}, ...) have other names than the HR pictures"
+        )
 
 
 def _is_picture(spec: FolderSet, path: str) -> bool:

@@ -49,7 +49,7 @@ def staged(folder: Path, sources: Sequence[Path]) -> Iterator[Path]:
         }
         write_atomic(unfinished / RECORD, json.dumps(record, indent=1).encode())
         if folder.exists():
-            shutil.rmtree(folder)  # it has no record: nobody knows what it is
+            raise MasksrError(f"{folder}: is there, but was not fetched by masksr; move it to where you want it")
         os.rename(unfinished, folder)
     except OSError as error:
         raise MasksrError(
@@ -61,23 +61,25 @@ def staged(folder: Path, sources: Sequence[Path]) -> Iterator[Path]:
 
 
 def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> None:
-    """Take the files whose path is ``wanted`` out of an archive. Raises MasksrError, also where the disk is full."""
-    size, free = archive.stat().st_size, shutil.disk_usage(folder).free
-    if free < size:  # pictures and weights hardly shrink in an archive
-        raise MasksrError(f"{folder.parent}: {size / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; make room")
-    archives.unpack(archive, folder, wanted, limit=4 * size + 100_000_000)
+    """Take the files whose path is ``wanted`` out of an archive. Raises MasksrError, also where there are none."""
+    # Pictures and weights hardly shrink in an archive: four times its size is already strange.
+    if not archives.unpack(archive, folder, wanted, limit=4 * archive.stat().st_size + 100_000_000):
+        raise MasksrError(
+            f"{archive}: holds nothing of what is wanted from it; its content was made or named otherwise"
+        )
 
 
 def verify_folder(folder: Path, name: str) -> str:
     """Compare every file with the record; returns in words what was found. Raises MasksrError for the first fault."""
-    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    for path, sha256 in record["files"].items():
+    remedy = f"remove {folder}, then: python -m masksr fetch {name}"
+    try:
+        files = json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, LookupError, TypeError):
+        raise MasksrError(f"{folder / RECORD}: is damaged; {remedy}") from None
+    for path, sha256 in files.items():
         if not (folder / path).is_file() or file_digest(folder / path) != sha256:
-            raise MasksrError(
-                f"{folder / path}: is missing or no longer what was fetched; remove {folder}, then: "
-                f"python -m masksr fetch {name}"
-            )
-    return f"{folder}: {len(record['files'])} files as fetched"
+            raise MasksrError(f"{folder / path}: is missing or no longer what was fetched; {remedy}")
+    return f"{folder}: {len(files)} files as fetched"
 
 
 def first_that_works(ways: Sequence[Any], get: Callable[[Any], Path], problem: str, remedy: str = "") -> Path:

@@ -10,7 +10,6 @@ import json
 import math
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,8 @@ from typing import Any
 import requests
 from tqdm import tqdm
 
-from masksr.errors import MasksrError
 from masksr.fetch.web import Failure, body, open_url, refusal
-from masksr.files import write_atomic
+from masksr.files import check_space, write_atomic
 from masksr.registry import File
 
 
@@ -81,7 +79,7 @@ def transfer(url: str, file: File, partial: Partial, progress: bool) -> bool:
             raise Failure(f"it has {total} bytes there, expected are {file.bytes}", again=False)
         if not begin:
             partial.discard()
-        _check_space(file, partial.data.parent, (total or file.size or 0) - begin)
+        check_space(partial.data.parent, (total or file.size or 0) - begin, f"what is missing of {file.name}")
         write_atomic(partial.note, json.dumps({"url": url, "validator": validator, "total": total}).encode())
         _receive(blocks, file.name, partial, total, progress)
     return begin > 0
@@ -123,16 +121,3 @@ def _validator(response: requests.Response) -> str | None:
     """What If-Range may name: a strong ETag, or the date of the last change."""
     etag = response.headers.get("ETag", "W/")
     return response.headers.get("Last-Modified") if etag.startswith("W/") else etag
-
-
-def _check_space(file: File, folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise MasksrError(
-            f"{file.name} needs another {readable(needed)}, but {folder} has only {readable(free)} free; make room"
-        )
-
-
-def readable(size: int | None) -> str:
-    """Bytes in words."""
-    return "of unknown size" if size is None else f"{tqdm.format_sizeof(size, divisor=1000)}B"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from masksr import project
 from masksr.errors import MasksrError
-from masksr.files import cache_folder, file_digest
+from masksr.files import cache_folder, file_digest, weight_places
 from masksr.quality.ma import MaModel
 from masksr.quality.matfiles import read_ma, read_niqe, write_ma, write_niqe
 from masksr.quality.niqe import NiqeModel
@@ -118,11 +117,11 @@ def _downloaded(half: _Half, mode: Mode, data_folder: Path | None) -> Path | Non
         published = find_weights(half.name)
         if mode == "auto" and not download.answers(published.downloads[0].urls[0], ANSWER):
             return None
-        return fetch.fetch_weights(published, half.read)
+        return fetch.fetch_weights(published, data_folder)
     except MasksrError as error:
         if mode == "auto":
             return None
-        places = ", ".join(map(str, _places(data_folder)))
+        places = ", ".join(map(str, weight_places(data_folder)))
         raise MasksrError(
             f"{half.official} (official, for {half.name}) is not in {places}; {error}. Or set weights.quality: auto "
             "for a stand-in"
@@ -138,14 +137,14 @@ def _read_record(folder: Path) -> list[tuple[Source, str]]:
         raise MasksrError(f"{folder}: holds no quality weights (no readable {RECORD}); `dvc repro weights`") from None
 
 
-def default_weights() -> QualityWeights:
+def default_weights(data_folder: Path | None = None) -> QualityWeights:
     """What :func:`masksr.quality.score` uses without being told: each official file on this machine.
 
     In place of a missing half stands what the weights stage of the project you are in has made, of the first profile in
     the alphabet. Nothing is downloaded or fitted here. Raises MasksrError where a half is nowhere.
     """
     found: dict[str, tuple[Path, Source]]
-    found = {half.name: (path, "official") for half in HALVES if (path := find_official(half.name))}
+    found = {half.name: (path, "official") for half in HALVES if (path := find_official(half.name, data_folder))}
     for folder in _made_here():
         for half, (source, _) in zip(HALVES, _read_record(folder), strict=True):
             found.setdefault(half.name, (folder / half.file, source))
@@ -167,17 +166,9 @@ def _made_here() -> list[Path]:
 
 
 def find_official(name: Literal["niqe", "ma"], data_folder: Path | None = None) -> Path | None:
-    """The official file of a half: in the data folder or its ``weights``, in pyiqa's cache or ours; else None."""
+    """The official file of a half, in one of ``files.weight_places``; else None."""
     official = {half.name: half.official for half in HALVES}[name]
-    return next((place / official for place in _places(data_folder) if (place / official).is_file()), None)
-
-
-def _places(data_folder: Path | None) -> list[Path]:
-    named = data_folder or os.environ.get("MASKSR_DATA")
-    folder = Path(named).expanduser() if named else None
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    torch = Path(os.environ.get("TORCH_HOME", cache / "torch"))
-    return [*([folder, folder / "weights"] if folder else []), torch / "hub/pyiqa", cache_folder() / "weights"]
+    return next((path for place in weight_places(data_folder) if (path := place / official).is_file()), None)
 
 
 def _fit(half: _Half, photographs: Sequence[Photograph], file: Path, seed: int, workers: int) -> dict[str, Any]:
