@@ -78,8 +78,8 @@ def _compared(path: Path, lr: NDArray[np.uint8], ours: NDArray[np.uint8], hr: Pa
     contrast = np.abs(ours - ours.mean(axis=(0, 1))).mean()
     if difference.mean() > contrast / 4 + 1:
         raise MasksrError(
-            f"{path}: does not fit {hr} (mean difference {difference.mean():.0f} levels): it is another picture, or "
-            "mirrored; fetch both from the same distribution of the set, or remove the LR folder to have the LR made "
-            "from the HR"
+            f"{path}: does not fit {hr} (mean difference {difference.mean():.0f} levels): it is another picture, "
+            "mirrored, or shrunk without antialiasing; fetch both from the same distribution of the set, or remove the "
+            "LR folder to have the LR made from the HR"
         )
     return int(difference.max()), float(difference.mean() / (contrast + 1))

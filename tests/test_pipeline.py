@@ -74,6 +74,8 @@ def test_every_profile_is_a_whole_pipeline(profile: Path, tmp_path: Path) -> Non
     """All stages resolve, and their outputs lie where ``masksr.paths`` looks for them."""
     project = copy_of_the_project(tmp_path, yaml.safe_load(profile.read_text()))
     stages = set(dvc(project, "stage", "list", "--name-only").split())
+    planned = dvc(project, "repro", "--dry", "--force")  # without force DVC wants to hash what is not made yet
+    assert {f"Running stage '{stage}'" for stage in stages} <= set(re.findall(r"Running stage '[^']+'", planned))
     params, paths = load(profile), Paths(project, profile.stem)
     for model in params.table1.models:
         assert {f"start@{model}-0", f"train@{model}-none-0", f"evaluate@{model}-paper-0"} <= stages
