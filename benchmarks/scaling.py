@@ -9,7 +9,7 @@ import torch
 from benchmarks import profiles
 from benchmarks.profiles import Case
 from benchmarks.report import Row, Table
-from benchmarks.steps import make
+from benchmarks.steps import make, switches
 from benchmarks.timing import Variant, interleaved
 from masksr import costs
 from masksr.meter import Meter
@@ -31,6 +31,7 @@ def _growth(title: str, cases: Sequence[Case], device: str, quick: bool) -> Tabl
     rows = []
     for case in cases:
         run = make(case, device, "bf16")
+        switches(device, "bf16")()
         with Meter() as meter:
             run()
         synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,9 +14,9 @@ from benchmarks import profiles
 from benchmarks.profiles import Case
 from benchmarks.reference_steps import Networks, PublicTraining
 from benchmarks.report import Row, Table, met
-from benchmarks.timing import Timing, Variant, in_child, interleaved, memory
-from masksr import build, devices, loop
-from masksr.loop import Phase
+from benchmarks.timing import Timing, Variant, in_children, interleaved, memory
+from masksr import build, devices
+from masksr.loop import Phase, take_step
 from masksr.meter import Meter
 from masksr.models import random_vgg19
 from masksr.params import Mask, Model
@@ -63,7 +64,8 @@ def measure(case: Case, device: str, quick: bool) -> Measured:
     timing, flop = _timed(case, device, rounds, calls)
     if quick:  # a process costs seconds
         return Measured(timing, flop, {})
-    return Measured(timing, flop, {name: in_child(peak_memory, case, device, name) for name in variants})
+    at_once = devices.cores() if device == "cpu" else 1
+    return Measured(timing, flop, in_children(partial(peak_memory, case, device), variants, at_once))
 
 
 def _rows(case: Case, device: str, found: Measured, peaks: Peaks) -> Iterator[Row]:
@@ -88,7 +90,8 @@ def _rows(case: Case, device: str, found: Measured, peaks: Peaks) -> Iterator[Ro
             "% of peak": 100 * found.flop[ours] / seconds.median / max(peaks[precision].values()),
         }
         if found.memory:
-            cells |= {"public GB": found.memory[reference] / 1e9, "masksr GB": found.memory[ours] / 1e9}
+            most, allowed = found.memory[ours], found.memory[reference]
+            cells |= {"public GB": allowed / 1e9, "masksr GB": most / 1e9, "no more": met(most, at_most=allowed)}
         yield Row(cells, {name: found.timing.seconds[name] for name in (reference, ours)})
 
 
@@ -97,19 +100,19 @@ def _timed(case: Case, device: str, rounds: int, calls: int) -> tuple[Timing, di
     runs = {name: make(case, device, name) for name in names}
     flop = {}
     for name, run in runs.items():  # the first step, which pays for the caches, also counts
-        _settings(device, name)()
+        switches(device, name)()
         with Meter() as meter:
             if "compiled" not in name:
                 run()
         flop[name] = meter.flop or flop[name.split()[0]]
-    variants = {name: Variant(run, calls, _settings(device, name)) for name, run in runs.items()}
+    variants = {name: Variant(run, calls, switches(device, name)) for name, run in runs.items()}
     synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
     return interleaved(variants, rounds, warm_up=0 if device == "cpu" else 3, synchronize=synchronize), flop
 
 
 def peak_memory(case: Case, device: str, variant: str) -> int:
     """Bytes that two steps took at most; from the second on, Adam's moments are there. For a process of its own."""
-    _settings(device, variant)()
+    switches(device, variant)()
     before = memory(peak=False)
     run = make(case, device, variant)
     for _ in range(2):
@@ -159,12 +162,7 @@ def _masksr(
     phase = Phase("benchmark", networks, gradients, None, None, recipe.gan, settings, where)  # type: ignore[arg-type]
     state = State(phase)
 
-    def step() -> None:
-        state.prepare(phase.learning_rate(0))
-        state.window.add(gradients(*(loop._to_device(patches, phase) for patches in batch), 0))
-        state.update(1)
-
-    return step
+    return lambda: take_step(phase, state, *batch, 0)
 
 
 def _networks(case: Case, recipe: Model) -> Networks:
@@ -173,7 +171,7 @@ def _networks(case: Case, recipe: Model) -> Networks:
     return Networks(generator, discriminator, random_vgg19(profiles.vgg_width(case), seed=2), recipe.loss)
 
 
-def _settings(device: str, variant: str) -> Callable[[], None]:
+def switches(device: str, variant: str) -> Callable[[], None]:
     """torch's global switches, as the code of the variant sets or leaves them."""
 
     def switch() -> None:

@@ -8,10 +8,11 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -85,6 +86,13 @@ def in_child(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """``function(...)`` in a fresh process, which has this one's environment and none of its memory."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *args, **kwargs).result()
+
+
+def in_children(work: Callable[[str], R], names: Iterable[str], at_once: int) -> dict[str, R]:
+    """``work(name)`` in a fresh process for each name, some at once: for what does not depend on how fast they are."""
+    names = list(names)
+    with ThreadPoolExecutor(at_once) as pool:
+        return dict(zip(names, pool.map(partial(in_child, work), names), strict=True))
 
 
 def memory(*, peak: bool) -> int:

@@ -11,7 +11,7 @@ from benchmarks import profiles
 from benchmarks.pictures import picture
 from benchmarks.profiles import Case
 from benchmarks.report import Row, Table
-from benchmarks.timing import Variant, in_child, interleaved, memory
+from benchmarks.timing import Variant, in_children, interleaved, memory
 from masksr import build, devices
 from masksr.images import to_tensor
 from masksr.meter import Meter
@@ -39,7 +39,7 @@ def _against_whole(sizes: list[tuple[int, int]], device: str, quick: bool) -> Ta
         variants = {name: Variant(run) for name, run in runs.items()}
         found = interleaved(variants, 1 if quick else 3, warm_up=0 if quick else 1, synchronize=synchronize)
         largest = not quick and device == "cpu" and (height, width) == sizes[-1]
-        most = {name: in_child(peak_memory, height, width, name) for name in runs} if largest else {}
+        most = in_children(partial(peak_memory, height, width), runs, devices.cores()) if largest else {}
         for name in ("fp32", "bf16"):
             cells = {
                 "LR picture": f"{width} x {height}",

@@ -18,10 +18,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0, 1 after an error the user can mend, 130 when interrupted."""
     parser = _parser()
     options, more = parser.parse_known_args(arguments)
-    if any(word.startswith("-") for word in more) or (more and options.command is not _run):
+    rest = {_run: "parameters", _upscale: "inputs"}.get(options.command)
+    if any(word.startswith("-") for word in more) or (more and not rest):
         parser.error(f"unrecognized arguments: {' '.join(more)}")
     if more:  # argparse of Python 3.11 leaves out what follows an option
-        options.parameters += more
+        getattr(options, rest).extend(more)
     try:
         options.command(options)
     except MasksrError as error:
@@ -61,6 +62,28 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--res-scale", type=float, help="of EDSR and PESR, where the weights do not tell")
     evaluate.add_argument("-o", "--output", type=Path, help="also write a row for each image to this CSV")
     evaluate.set_defaults(command=_evaluate)
+
+    upscale = commands.add_parser("upscale", help="enlarge your own pictures four times, as PNG")
+    upscale.add_argument("inputs", nargs="+", metavar="INPUT", help="pictures, folders of them, or patterns of names")
+    upscale.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the PNG files go")
+    upscale.add_argument("--model", required=True, choices=["esrgan", "pesr", "edsr"])
+    unset = {"default": argparse.SUPPRESS}  # so that the defaults stand in masksr.upscale alone
+    upscale.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        **unset,
+        help="a file, or a name of data/registry.yaml; "
+        "default: the generator that the current profile trained with the paper's mask",
+    )
+    upscale.add_argument(
+        "--tile", type=_positive, **unset, help="LR pixels a side that are upscaled at once; bounds memory"
+    )
+    upscale.add_argument("--overlap", type=int, **unset, help="LR pixels of context around what is kept of a tile")
+    upscale.add_argument("--precision", choices=["fp32", "bf16"], **unset)
+    upscale.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], **unset)
+    upscale.add_argument("--res-scale", type=float, **unset, help="of EDSR and PESR, where the weights do not tell")
+    upscale.add_argument("--overwrite", action="store_true", help="also make again what is in DIR already")
+    upscale.set_defaults(command=_upscale)
 
     cost = commands.add_parser("cost", help="what the trainings of params.yaml cost: operations, memory, hours, disk")
     cost.add_argument("--tflops", type=float, help="TFLOP/s that the machine sustains (default: a guess)")
@@ -131,6 +154,13 @@ def _evaluate(options: argparse.Namespace) -> None:
         res_scale=options.res_scale,
         output=options.output,
     )
+
+
+def _upscale(options: argparse.Namespace) -> None:
+    from masksr import upscale
+
+    settings = {name: value for name, value in vars(options).items() if name not in ("command", "output")}
+    upscale.run(settings.pop("inputs"), options.output, settings.pop("model"), **settings)
 
 
 def _cost(options: argparse.Namespace) -> None:

@@ -60,18 +60,14 @@ def fit(phase: Phase, folder: Path) -> nn.Module:
     """
     state = State(phase)
     begin = state.resume(folder)
-    batches, parts = supply(phase.sampler, phase.device), phase.settings.accumulate
+    batches = supply(phase.sampler, phase.device)
     clock, timed = time.perf_counter(), begin
     bar = tqdm(total=phase.steps, initial=begin, desc=phase.name, unit="step", leave=False, mininterval=1.0)
     with bar:
         for step in range(begin, phase.steps):
-            state.prepare(phase.learning_rate(step))
-            lr, hr = batches(step)
-            for part, (some_lr, some_hr) in enumerate(zip(lr.chunk(parts), hr.chunk(parts), strict=True)):
-                with _explained(phase):
-                    metrics = phase.step(_to_device(some_lr, phase), _to_device(some_hr, phase), step * parts + part)
-                state.window.add(metrics)
-            state.update(parts)
+            with _explained(phase):
+                lr, hr = batches(step)
+                take_step(phase, state, lr, hr, step)
             bar.update()
 
             done = step + 1
@@ -90,6 +86,16 @@ def fit(phase: Phase, folder: Path) -> nn.Module:
             if done % phase.settings.checkpoint_every == 0 or last:
                 state.save(folder, done)
     return state.result
+
+
+def take_step(phase: Phase, state: State, lr: Tensor, hr: Tensor, step: int) -> None:
+    """One step of every optimiser on one batch of uint8 patches (B, 3, H, W), wherever they are."""
+    parts = phase.settings.accumulate
+    state.prepare(phase.learning_rate(step))
+    for part, patches in enumerate(zip(lr.chunk(parts), hr.chunk(parts), strict=True)):
+        some_lr, some_hr = (_to_device(some, phase) for some in patches)
+        state.window.add(phase.step(some_lr, some_hr, step * parts + part))
+    state.update(parts)
 
 
 @contextmanager

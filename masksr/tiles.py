@@ -1,18 +1,17 @@
 """Pictures of any size through a network, tile by tile, without seams.
 
 A tile is upscaled with context around it, and what that context became is thrown away. How much context is enough was
-measured: the largest difference, in grey levels of 255, from pixels with all the context there is to see; x4, fp32,
-crops of BSD100 and Urban100.
+measured: the largest difference, in grey levels of 255, from the same pixels with 40 to 80 pixels of context; x4, fp32,
+24 x 24 LR pixels out of pictures of BSD100 and Urban100, at least 4 of them for each trained network.
 
-    LR pixels of context                                      8      16      24      32      40      48      64
-    ESRGAN, 23 blocks, GAN-trained (RealSR's DF2K weights)   30     8.9     5.4     2.8    0.58    0.13   0.004
-    ESRGAN, 6 blocks, and EDSR and PESR, 16 blocks,
-      trained by this project for hours                    0.04  0.0003       -       -       -       -       -
-    EDSR and PESR, 32 blocks, untrained                  0.0003       -       -       -       -       -       -
+    LR pixels of context                                        8      16     24     32     40     48     64
+    ESRGAN, 23 blocks, GAN-trained (RealSR's public weights)   30     8.9    5.4    2.8    0.7   0.13  0.004
+    ESRGAN, 6 blocks; EDSR and PESR, 16 blocks; trained for
+      a CPU's hours (profile study_cpu)                      0.04  0.0001
+    EDSR and PESR, 32 blocks, untrained                    0.0003
 
-So a longer training looks farther, and untrained networks tell nothing. In theory an ESRGAN of 23 blocks sees 349 LR
-pixels far, and an EDSR or PESR of 32 blocks 68. Where pixels have all the context of their network, only the order of
-sums can differ.
+So only a network as it is published tells how far it looks. In theory an ESRGAN of 23 blocks sees 349 LR pixels far,
+and an EDSR or PESR of 32 blocks 68; with that much context, nothing but the order of sums can differ.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from tqdm import tqdm
 
 from masksr.errors import MasksrError
 
-TILE = 320  # LR pixels a side. A published network in fp32 then needs 1.5 (ESRGAN) or 4 GB (EDSR, PESR) besides weights
+TILE = 320  # LR pixels a side: in fp32 about 1.5 GB of activations in a full ESRGAN, 4 GB in an EDSR or PESR
 OVERLAP = 48
 
 

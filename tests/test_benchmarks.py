@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from functools import partial
 
@@ -132,6 +133,12 @@ def test_memory_is_that_of_this_process() -> None:
     block = bytearray(b"1") * 50_000_000
     assert 0 < before < timing.memory(peak=False) <= timing.memory(peak=True)
     assert len(block) == 50_000_000
+
+
+def test_a_child_is_another_process() -> None:
+    found = timing.in_children(os.getenv, ["PATH", "NO_SUCH_NAME"], at_once=1)
+    assert found == {"PATH": os.environ["PATH"], "NO_SUCH_NAME": None}
+    assert timing.in_child(os.getpid) != os.getpid()
 
 
 # ---- Everything runs, with tiny networks and pictures ----------------------------------------------------------------
