@@ -57,19 +57,20 @@ def step_cost(params: Params, model: str, stage: Phase | Mask, precision: Precis
     precision: that of ``params.train`` where None. bf16 is counted under the CPU's autocast, which treats the layers of
     these networks as CUDA's does.
     """
-    recipe, before_gan = params.models[model], isinstance(stage, Phase)
+    recipe, before_gan, parts = params.models[model], isinstance(stage, Phase), params.train.accumulate
     autocast = devices.autocast(torch.device("cpu"), precision or params.train.precision)
     with FakeTensorMode(), Meter() as meter:
         generator, *discriminator = networks = _networks(recipe, stage.scale if before_gan else None)
+        generator.recompute = params.train.gradient_checkpointing
         lr_side, hr_side = recipe.lr_patch, recipe.lr_patch * generator.scale
-        lr, hr = (torch.empty(recipe.batch, 3, side, side) for side in (lr_side, hr_side))
+        lr, hr = (torch.empty(recipe.batch // parts, 3, side, side) for side in (lr_side, hr_side))
         if before_gan:
             distance_step(generator, lr, hr, kind=stage.loss, autocast=autocast)
         else:
             vgg = VGG19Features(params.weights.vgg_width) if recipe.loss.vgg54 else None
             settings = {"loss": recipe.loss, "mask": stage, "pixel_range": generator.pixel_range}
             adversarial_step(generator, *discriminator, vgg, lr, hr, **settings, autocast=autocast)
-        return StepCost(meter.flop, meter.peak + _optimizer_bytes(params, networks))
+        return StepCost(parts * meter.flop, meter.peak + _optimizer_bytes(params, networks))
 
 
 def training_costs(params: Params, tflops: float) -> pd.DataFrame:

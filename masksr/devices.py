@@ -40,6 +40,13 @@ def make_deterministic(device: torch.device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # a kernel more for each tensor; all are written
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device had too little memory: CUDA has a class for it; cuDNN, cuBLAS, MPS and the CPU have words."""
+    words = ("out of memory", "allocate memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def autocast(device: torch.device, precision: Literal["fp32", "bf16"]) -> Autocast:

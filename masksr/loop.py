@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from masksr import devices
 from masksr.errors import MasksrError
 from masksr.params import Schedule, Train
 from masksr.patches import PatchSampler
@@ -60,7 +61,8 @@ def fit(phase: Phase, folder: Path) -> nn.Module:
     """
     state = State(phase)
     begin = state.resume(folder)
-    batches = supply(phase.sampler, phase.device)
+    with _explained(phase):
+        batches = supply(phase.sampler, phase.device)
     clock, timed = time.perf_counter(), begin
     bar = tqdm(total=phase.steps, initial=begin, desc=phase.name, unit="step", leave=False, mininterval=1.0)
     with bar:
@@ -79,7 +81,8 @@ def fit(phase: Phase, folder: Path) -> nn.Module:
                 now = time.perf_counter()
                 row["images_per_s"] = (done - timed) * lr.shape[0] / (now - clock)
                 if validating:
-                    row |= phase.validation.row(state.result)
+                    with _explained(phase):
+                        row |= phase.validation.row(state.result)
                     bar.set_postfix_str(f"{row['psnr']:.2f} dB")
                 phase.history.append(row)
                 state.window, clock, timed = Window(), time.perf_counter(), done
@@ -104,7 +107,7 @@ def _explained(phase: Phase) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        if devices.is_out_of_memory(error):
             raise MasksrError(
                 f"{phase.name}: the memory of {phase.device} does not hold a step of {phase.sampler.batch_size} LR "
                 f"patches of {phase.sampler.lr_size} x {phase.sampler.lr_size}; in params.yaml set train.accumulate to "
@@ -122,7 +125,8 @@ def _explained(phase: Phase) -> Iterator[None]:
 
 def _to_device(patches: Tensor, phase: Phase) -> Tensor:
     """(B, 3, H, W) uint8 -> float in the generator's pixel range, on the device."""
-    patches = patches.to(phase.device, non_blocking=True).float() * (phase.networks[0].pixel_range / 255)
+    pinned = phase.device.type == "cuda"  # only from pinned memory is a copy safe that is not waited for
+    patches = patches.to(phase.device, non_blocking=pinned).float() * (phase.networks[0].pixel_range / 255)
     return patches.contiguous(memory_format=torch.channels_last)
 
 

@@ -23,7 +23,7 @@ from masksr.packs import Pack, build_pack
 from masksr.params import Params
 from masksr.paths import Paths, data_folder
 from masksr.quality.weights import RECORD, QualityWeights, default_weights, find_official, load_weights
-from masksr.registry import PackageSet, SetSpec, find_set, find_weights, load_registry
+from masksr.registry import PackageSet, SetSpec, Weights, find_set, find_weights, load_registry
 from masksr.sizes import MODELS, NAMES, Architecture, infer_size
 from masksr.typeset import to_markdown
 
@@ -51,6 +51,17 @@ def load_pretrained(path: Path, architecture: Architecture, *, res_scale: float 
     generator = build_generator(size, scale, seed=0)
     load_state(generator, state, str(path))
     return generator.eval()
+
+
+def published_as(name: str, model: str) -> Weights | None:
+    """The entry of the registry that has this name, None if there is none.
+
+    Raises MasksrError, before anything is downloaded, where it is not a ``model`` for x4.
+    """
+    spec = load_registry().weights.get(name)
+    if spec and (spec.architecture != MODELS[model] or spec.scale != 4):
+        raise MasksrError(f"{name}: {spec.title}; --model {model} wants {NAMES[MODELS[model]]} for x4")
+    return spec
 
 
 def evaluate_pretrained(
@@ -155,9 +166,7 @@ def run(
     for name in names:
         find_set(name)  # before a checkpoint is downloaded
     paths, folder = Paths.of(params), data_folder(params)
-    if (spec := load_registry().weights.get(checkpoint)) and not Path(checkpoint).is_file():
-        if spec.architecture != MODELS[model] or spec.scale != 4:
-            raise MasksrError(f"{checkpoint}: {spec.title}; --model {model} wants {NAMES[MODELS[model]]} for x4")
+    if not Path(checkpoint).expanduser().is_file() and (spec := published_as(checkpoint, model)):
         res_scale = spec.res_scale if res_scale is None else res_scale
     yardstick(params, paths)  # before a checkpoint is downloaded
     path = find_pretrained(checkpoint, folder)

@@ -88,17 +88,18 @@ def _find_folder(spec: FolderSet, data_folder: Path | str | None) -> Path:
     return fetch.fetch_set(spec, [folder] if folder else [])  # at once, if the cache has it
 
 
-def _layout_in(folder: Path, spec: FolderSet) -> tuple[Layout, dict[str, Path]]:
+def _layout_in(folder: Path, spec: FolderSet, limit: int | None = None) -> tuple[Layout, dict[str, Path]]:
     """The layout in which a set lies below ``folder``, and its HR pictures: none, one or, by an accident, several.
 
     One that is complete comes before others, and among those one with official LR.
     """
     found = [(layout, _glob(folder, layout.hr)) for layout in spec.layouts]
+    wanted = min(limit or spec.images, spec.images)
 
     def rank(candidate: tuple[Layout, dict[str, Path]]) -> tuple[bool, bool, bool, int]:
         layout, images = candidate
         count = len(images.keys() - set(spec.exclude))
-        whole = count == spec.images or (spec.at_least and count > spec.images)
+        whole = count >= wanted if spec.at_least or limit else count == spec.images
         templates = [template for template in (layout.lr_x4, layout.lr_x2) if template]
         lr = any((folder / template.format(name=name)).is_file() for template in templates for name in images)
         return bool(images), whole, lr, count
@@ -113,7 +114,7 @@ def count_pictures(folder: Path, spec: FolderSet) -> int:
 
 def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[Source]:
     """The images of a set below ``folder``, all headers read; see ``find_images`` for ``limit`` and for errors."""
-    layout, images = _layout_in(folder, spec)
+    layout, images = _layout_in(folder, spec, limit)
     if not images:
         places = ", ".join(layout.hr for layout in spec.layouts)
         raise MasksrError(f"{spec.name}: no pictures in {folder}; looked for {places} ({spec.homepage})")
@@ -123,7 +124,8 @@ def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[S
     too_many = len(chosen) > spec.images and not spec.at_least
     if len(chosen) < wanted or too_many:
         number = f"{'at least ' if spec.at_least else ''}{spec.images}"
-        remedy = "remove what does not belong there" if too_many else "complete it, or ask for fewer with a limit"
+        remedy = "remove what does not belong there" if too_many else "complete it, ask for fewer with a limit, or "
+        remedy += "" if too_many else "move it away to have the set downloaded"
         gap = "" if too_many else _first_gap(chosen, spec)
         raise MasksrError(
             f"{spec.name}: {len(chosen)} pictures in {folder / layout.hr}, {number} expected{gap}; {remedy}"

@@ -27,7 +27,7 @@ class State:
         for network in phase.networks:
             network.to(phase.device, memory_format=torch.channels_last).train()
             if phase.settings.compile:
-                network.compile()
+                network.compile(dynamic=False)  # else graphs depend on the shapes seen before, and so on resuming
         phase.networks[0].recompute = phase.settings.gradient_checkpointing
         fused = phase.device.type in ("cpu", "cuda")
         self.optimizers = [
@@ -38,6 +38,7 @@ class State:
         self.average = None
         if decay := phase.settings.ema:
             self.average = AveragedModel(self.result, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+            self.average.n_averaged.fill_(1)  # it begins at the initial weights, which the copy has
             self.result = self.average.module
         self.parts = [*phase.networks, *self.optimizers, *([self.average] if self.average else [])]
         self.window = Window()

@@ -16,7 +16,7 @@ from masksr.packs import Pack
 from masksr.patches import PatchSampler
 
 Batches = Callable[[int], tuple[Tensor, Tensor]]  # step -> uint8 LR and HR patches
-SHARE = 1 / 3  # of the free memory of a GPU that a pack may take; networks and activations need the rest
+SHARE = 1 / 4  # of the free memory of a GPU that a pack may take; networks and activations need the rest
 
 
 def supply(sampler: PatchSampler, device: torch.device) -> Batches:
@@ -27,6 +27,7 @@ def supply(sampler: PatchSampler, device: torch.device) -> Batches:
     if device.type == "cpu":
         return sampler.batch
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # what an earlier phase had counts as taken otherwise
         free, _ = torch.cuda.mem_get_info(device)
         if sampler.pack.nbytes(1) + sampler.pack.nbytes(sampler.scale) < SHARE * free:
             return ResidentPatches(sampler, device).batch

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from masksr import devices
 from masksr.errors import MasksrError
 
 TILE = 320  # LR pixels a side: in fp32 about 1.5 GB of activations in a full ESRGAN, 4 GB in an EDSR or PESR
@@ -100,7 +101,7 @@ def upscale_tiled(
         try:
             upscaled = network(seen.to(device))[..., _kept(rows, scale), _kept(columns, scale)].float().cpu()
         except RuntimeError as error:
-            if not _out_of_memory(error):
+            if not devices.is_out_of_memory(error):
                 raise
             size = " x ".join(map(str, seen.shape[2:]))
             raise MasksrError(
@@ -116,9 +117,3 @@ def upscale_tiled(
 def _kept(span: Span, scale: int) -> slice:
     """Which of a tile's output is kept."""
     return slice(scale * (span.first - span.start), scale * (span.last - span.start))
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has a class for it; MPS and the CPU have only words."""
-    words = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in words or "allocate memory" in words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,7 @@ from masksr import devices, params
 from masksr.bicubic import imresize
 from masksr.build import load_generator
 from masksr.errors import MasksrError
-from masksr.paths import Paths
+from masksr.paths import Paths, data_folder
 from masksr.photo import Photo, Pixels, find_photos, read_photo, write_photo
 from masksr.sizes import MODELS
 from masksr.tiles import OVERLAP, TILE, check_tiles, upscale_tiled
@@ -47,7 +48,11 @@ def plan(pictures: Sequence[Path], out: Path) -> dict[Path, Path]:
     """Which PNG in ``out`` each picture becomes. Raises MasksrError where one would replace another or a picture."""
     if out.exists() and not out.is_dir():
         raise MasksrError(f"{out} is a file; name a folder with -o")
-    targets = {picture: out / f"{picture.stem}.png" for picture in pictures}
+    stems = Counter((picture.parent, picture.stem.casefold()) for picture in pictures)
+    targets = {  # a.jpg beside a.png keep their whole names
+        picture: out / f"{picture.stem if stems[picture.parent, picture.stem.casefold()] == 1 else picture.name}.png"
+        for picture in pictures
+    }
     names: dict[str, Path] = {}
     for picture, target in targets.items():
         other = names.setdefault(target.name.casefold(), picture)  # some file systems know no upper case
@@ -150,13 +155,14 @@ def _generator(model: str, checkpoint: str | None, res_scale: float | None) -> t
             )
         return path, load_generator(path)
     from masksr.fetch import find_pretrained  # here, because these import what downloads and evaluations need
-    from masksr.pretrained import load_pretrained
-    from masksr.registry import find_weights
+    from masksr.pretrained import load_pretrained, published_as
 
-    path = Path(checkpoint).expanduser()
-    if not path.is_file():
-        path = find_pretrained(checkpoint)
-        res_scale = res_scale or find_weights(checkpoint).res_scale
+    path, folder = Path(checkpoint).expanduser(), None
+    if not path.is_file():  # a name: of the project's registry, perhaps in its data folder
+        spec = published_as(checkpoint, model)
+        res_scale = spec.res_scale if spec and res_scale is None else res_scale
+        folder = data_folder(params.load())
+    path = find_pretrained(checkpoint, folder)
     return path, load_pretrained(path, MODELS[model], res_scale=res_scale)
 
 

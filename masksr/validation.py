@@ -33,7 +33,8 @@ class Validation:
     def of_generator(self, generator: nn.Module) -> float:
         """The generator is left in the mode and on the device it was."""
         device, training = next(generator.parameters()).device, generator.training
-        sr = generator.eval()(self._lr.to(device).float() * (generator.pixel_range / 255)).cpu()
+        lr = self._lr.to(device).float() * (generator.pixel_range / 255)
+        sr = generator.eval().forward(lr).cpu()  # past train.compile: these shapes are not worth a compilation
         generator.train(training)
         return self._mean([to_image(patch, generator.pixel_range) for patch in sr])
 

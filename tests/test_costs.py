@@ -321,3 +321,15 @@ def test_described_as_two_tables(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len({line.count("|") for line in table}) == 1
     assert "| PESR Figure 5 | 1 | 100 | 13 |" in told
     assert "nan" not in told.lower() and "<na>" not in told.lower()
+
+
+def test_parts_and_recomputed_blocks_take_less_memory(mini: params.Params) -> None:
+    """What the message about too little memory advises; recomputing costs the generator's forward pass once more."""
+
+    def cost(**train) -> costs.StepCost:
+        settings = mini.model_copy(update={"train": mini.train.model_copy(update=train)})
+        return costs.step_cost(settings, "pesr", settings.masks["none"])
+
+    plain, parts, recomputed = cost(), cost(accumulate=2), cost(gradient_checkpointing=True)
+    assert parts.flop == plain.flop < recomputed.flop
+    assert parts.memory < plain.memory and recomputed.memory < plain.memory

@@ -26,6 +26,7 @@ from masksr.errors import MasksrError
 from masksr.fetch.staging import RECORD
 from masksr.models import RRDBNet
 from masksr.pretrained import load_pretrained
+from masksr.quality.weights import resolve_weights
 from masksr.registry import FolderSet, find_set, find_weights, load_registry
 from masksr.sources import find_images
 
@@ -306,6 +307,23 @@ def test_weights_that_do_not_read_are_neither_kept_nor_the_measure_of_later_ones
     if good:
         (served / file).write_bytes(good)
         assert fetch.fetch_weights(find_weights(name)).read_bytes() == good
+
+
+def test_another_name_for_a_file_counts_in_the_cache_too(project: Path, tmp_path: Path) -> None:
+    spec = find_weights("vgg19")
+    own = fetch.weights_folder() / spec.also_named[0]
+    own.parent.mkdir(parents=True)
+    own.touch()
+    assert fetch.fetch_weights(spec) == own
+
+
+def test_a_file_of_the_official_name_must_be_the_official_file(project: Path, tmp_path: Path) -> None:
+    """Another NIQE under its name would change every PI, under a label that says official."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/niqe_modelparameters.mat").write_bytes(b"another one")
+    for mode in ("official", "auto"):
+        with pytest.raises(MasksrError, match=r"niqe_modelparameters\.mat: it has 11 bytes, expected are"):
+            resolve_weights(mode, tmp_path / mode, data_folder=tmp_path / "data")
 
 
 # ---- The command -----------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from masksr.errors import MasksrError
 from masksr.evaluation import with_generator
 from masksr.images import read_image
 from masksr.params import EDSRSize
-from masksr.photo import Photo, read_photo, write_photo
-from masksr.upscale import run, upscale_files, upscale_photo
+from masksr.photo import Photo, find_photos, read_photo, write_photo
+from masksr.upscale import plan, run, upscale_files, upscale_photo
 
 CPU = torch.device("cpu")
 SIZE = EDSRSize(architecture="edsr", n_resblocks=1, n_feats=8, res_scale=0.1)
@@ -163,10 +163,17 @@ class Unused(Repeat):
         raise AssertionError("nothing should be computed")
 
 
-def test_two_pictures_of_one_name_are_refused_before_anything_is_computed(album, tmp_path):
+def test_pictures_of_one_stem_keep_their_whole_names(album, tmp_path):
     (album / "ONE.jpg").write_bytes((album / "three.jpg").read_bytes())
-    with pytest.raises(MasksrError, match=r"ONE\.jpg and .*one\.png would both become"):
-        upscale_files([str(album)], tmp_path / "out", Unused(), device=CPU)
+    found = {path.name for path in plan(find_photos([str(album)]), tmp_path / "out").values()}
+    assert {"ONE.jpg.png", "one.png.png", "three.png"} <= found
+
+
+def test_two_pictures_of_one_name_are_refused_before_anything_is_computed(album, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/ONE.png").write_bytes((album / "one.png").read_bytes())
+    with pytest.raises(MasksrError, match=r"one\.png and .*ONE\.png would both become|ONE\.png and .*one\.png would"):
+        upscale_files([str(album), str(tmp_path / "other")], tmp_path / "out", Unused(), device=CPU)
 
 
 def test_inputs_are_never_overwritten(album):

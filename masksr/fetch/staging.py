@@ -84,6 +84,8 @@ def verify_folder(folder: Path, name: str) -> str:
 
 def first_that_works(ways: Sequence[Any], get: Callable[[Any], Path], problem: str, remedy: str = "") -> Path:
     """What ``get`` makes of the first way that works. Raises MasksrError with what was wrong with each."""
+    if not ways:
+        raise ValueError(f"{problem}: there is no way to try")
     problems = []
     for way in ways:
         try:

@@ -43,7 +43,7 @@ def fetch_weights(spec: Weights, data_folder: Path | None = None) -> Path:
     what is wrong with every way to get it, when none works.
     """
     there = weights_there(spec, data_folder)
-    if there and (spec.archive or there.parent != weights_folder()):
+    if there and (spec.archive or there.parent != weights_folder() or there.name in spec.also_named):
         return there
     if not there and not download.offline():
         print(f"{spec.name} is downloaded to {weights_folder()}\n  {spec.title}", flush=True)

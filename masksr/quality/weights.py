@@ -166,9 +166,18 @@ def _made_here() -> list[Path]:
 
 
 def find_official(name: Literal["niqe", "ma"], data_folder: Path | None = None) -> Path | None:
-    """The official file of a half, in one of ``files.weight_places``; else None."""
-    official = {half.name: half.official for half in HALVES}[name]
-    return next((path for place in weight_places(data_folder) if (path := place / official).is_file()), None)
+    """The official file of a half, in one of ``files.weight_places``; else None.
+
+    Raises MasksrError for a file of that name that is not the published one, as far as data/registry.yaml knows.
+    """
+    from masksr.fetch.weights import weights_there  # here, because it imports what the network needs
+
+    try:
+        published = find_weights(name)
+    except MasksrError:  # outside of a project there is no registry
+        official = {half.name: half.official for half in HALVES}[name]
+        return next((path for place in weight_places(data_folder) if (path := place / official).is_file()), None)
+    return weights_there(published, data_folder)
 
 
 def _fit(half: _Half, photographs: Sequence[Photograph], file: Path, seed: int, workers: int) -> dict[str, Any]:
