@@ -62,15 +62,16 @@ def resize_slowly(image: np.ndarray, scale: Fraction) -> np.ndarray:
 @given(
     height=st.integers(1, 14),
     width=st.integers(1, 14),
-    scale=st.sampled_from([Fraction(1, 4), Fraction(1, 2), Fraction(2), Fraction(4), Fraction(3, 8), Fraction(5, 4)]),
+    scale=st.sampled_from([Fraction(1, 4), Fraction(1, 2), Fraction(2), Fraction(4)]),
     seed=st.integers(0, 999),
 )
 def test_an_independent_formula_in_exact_arithmetic(height, width, scale, seed):
+    """At these scales all weights are exact in floating point, so that even values halfway between levels agree."""
     image = random_image(seed, height, width)
     np.testing.assert_array_equal(imresize(image, float(scale)), resize_slowly(image, scale))
 
 
-@pytest.mark.parametrize("scale", [1 / 3, 3.0, 0.7, 1.3])
+@pytest.mark.parametrize("scale", [1 / 3, 3.0, 0.7, 1.3, 0.375, 1.25])
 def test_odd_scales_agree_with_the_formula_but_for_rounding(scale):
     image = random_image(3, 17, 13)
     slow = resize_slowly(image, Fraction(scale))
