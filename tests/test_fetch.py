@@ -103,9 +103,10 @@ def test_junk_beside_the_pictures_stays_behind(project: Path) -> None:
         assert len(files) == expected and {path.suffix for path in files} <= {".png", ".jpg"}
 
 
-def test_an_archive_of_several_sets_is_downloaded_once(project: Path, served: Path, tmp_path: Path) -> None:
+def test_an_archive_of_several_sets_is_downloaded_once(project: Path, served: Path, monkeypatch) -> None:
     fetch.fetch_set(find_set("BSD100"))
     (served / "benchmark.tar").unlink()
+    monkeypatch.setenv("MASKSR_OFFLINE", "1")  # what is at hand needs no network
     folder = fetch.fetch_set(find_set("Urban100"))
     assert {path.parts[-3] for path in folder.rglob("*.png")} == {"Urban100", "LR_bicubic"}
     assert find_images(find_set("Urban100"))[0].lr[4].name == "img_040x4.png"
@@ -167,13 +168,20 @@ def test_a_complete_layout_comes_before_one_that_is_not(project: Path, tmp_path:
     assert all(source.hr.is_relative_to(tmp_path / "own" / folder) for source in find_images(spec, limit=1))
 
 
+def test_a_set_of_your_own_without_an_address_is_in_nobodys_way(project: Path) -> None:
+    edit_registry(project, "sets", "BSDS500", downloads=None)
+    assert len(find_images(find_set("PIRM_valid"))) == IMAGES
+    with pytest.raises(MasksrError, match=r"BSDS500 is not in .* and cannot be downloaded; get it from https://"):
+        find_images(find_set("BSDS500"))
+
+
 def test_pictures_put_into_the_cache_by_hand_are_neither_trusted_nor_removed(project: Path, tmp_path: Path) -> None:
     picture = fetch.set_folder(find_set("Set5")) / "benchmark/Set5/HR/img_010.png"
     picture.parent.mkdir(parents=True)
     picture.write_bytes(encoded(10, 1, ".png"))
     with pytest.raises(MasksrError, match="was not fetched by masksr; move it"):
         find_images(find_set("Set5"), limit=1)
-    assert picture.is_file()
+    assert picture.is_file() and not (tmp_path / "cache/downloads").exists(), "it is said before the download"
 
 
 # ---- What goes wrong -------------------------------------------------------------------------------------------------

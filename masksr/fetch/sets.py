@@ -38,9 +38,12 @@ def fetch_set(spec: FolderSet, searched: Sequence[Path] = ()) -> Path:
         missing = f"{spec.name} is not in {' or '.join(map(str, [*searched, folder]))}"
         if not spec.downloads:
             raise MasksrError(f"{missing} and cannot be downloaded; get it from {spec.homepage} and {by_hand}")
-        if download.offline():
+        downloads = made(cache_folder() / "downloads")
+        at_hand = any(all((downloads / file.name).is_file() for file in way) for way in spec.downloads)
+        if download.offline() and not at_hand:
             raise MasksrError(f"{missing}, and MASKSR_OFFLINE is set: unset it, or {by_hand}")
-        print(f"{missing}: downloaded now\n  {spec.title}\n  licence: {spec.licence}\n  cite: {spec.cite}", flush=True)
+        print(f"{missing}: {'unpacked' if at_hand else 'downloaded'} now\n  {spec.title}", flush=True)
+        print(f"  licence: {spec.licence}\n  cite: {spec.cite}", flush=True)
         return first_that_works(
             spec.downloads, lambda files: _get(spec, files), f"{spec.name} could not be downloaded", by_hand
         )
@@ -64,7 +67,8 @@ def _get(spec: FolderSet, files: list[File]) -> Path:
             download.forget(file, downloads)
         raise
     others = [other for other in load_registry().sets.values() if isinstance(other, FolderSet)]
-    wanted = {file.name for other in others if not is_whole(set_folder(other)) for file in other.downloads[0]}
+    missing = [other for other in others if not is_whole(set_folder(other))]
+    wanted = {file.name for other in missing for way in other.downloads[:1] for file in way}
     for archive in archives:
         if archive.name not in wanted:
             archive.unlink()  # its pictures are unpacked, and their checksums recorded

@@ -28,10 +28,15 @@ def is_whole(folder: Path) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """While this lasts no other process makes ``folder``; what a killed one has left of it is gone."""
+    """While this lasts no other process makes ``folder``; what a killed one has left of it is gone.
+
+    Raises MasksrError, before anything is downloaded, where something that ``staged`` has not made is in its place.
+    """
     with FileLock(made(folder.parent) / f".{folder.name}.lock"):
         for left_over in folder.parent.glob(f".{folder.name}.*{UNFINISHED}"):
             shutil.rmtree(left_over)
+        if folder.exists() and not is_whole(folder):
+            raise MasksrError(f"{folder}: is there, but was not fetched by masksr; move it to where you want it")
         yield
 
 
@@ -48,8 +53,6 @@ def staged(folder: Path, sources: Sequence[Path]) -> Iterator[Path]:
             "files": {path.relative_to(unfinished).as_posix(): file_digest(path) for path in files},
         }
         write_atomic(unfinished / RECORD, json.dumps(record, indent=1).encode())
-        if folder.exists():
-            raise MasksrError(f"{folder}: is there, but was not fetched by masksr; move it to where you want it")
         os.rename(unfinished, folder)
     except OSError as error:
         raise MasksrError(
