@@ -29,7 +29,7 @@ def tables(quick: bool) -> list[Table]:
     """Patches per second of one core: against PNG files, and at growing sizes."""
     sizes = [(2, 256, 320)] if quick else [(16, 480, 480), (4, 1356, 2040)]
     with tempfile.TemporaryDirectory() as folder:
-        packs = {Path(folder, str(n)): _pack(Path(folder, str(n)), *size) for n, size in enumerate(sizes)}
+        packs = {Path(folder, str(n)): make_pack(Path(folder, str(n)), *size) for n, size in enumerate(sizes)}
         note = (
             "LR and HR patch together, cut and turned, on one core. Pictures lie in the system's file cache in both "
             "cases; 480 x 480 are the sub-images that public code cuts beforehand."
@@ -105,7 +105,7 @@ def png_patches(folder: Path, names: list[str], lr_size: int, count: int, rng: n
     return patches
 
 
-def _pack(folder: Path, images: int, height: int, width: int) -> Pack:
+def make_pack(folder: Path, images: int, height: int, width: int) -> Pack:
     """A pack in ``folder`` of pictures that lie beside it as PNG files, in hr and lr."""
     for number in range(images):
         write_png(folder / f"hr/{number}.png", picture(height, width, number))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Collection
 from typing import Any
 
-from benchmarks import machine, patches, pipeline, quality, scaling, steps, upscale
+from benchmarks import machine, mask, patches, pipeline, quality, scaling, steps, upscale
 from benchmarks.report import Table
 from masksr import devices
 
@@ -32,6 +32,7 @@ def run(only: Collection[str], device: str, *, quick: bool) -> tuple[dict[str, A
         "quality": lambda: quality.tables(quick),
         "pipeline": lambda: pipeline.tables(quick),
         "upscale": lambda: upscale.tables(device, quick),
+        "mask": lambda: mask.tables(device, quick),
         "scaling": lambda: scaling.tables(device, quick),
     }
     for name, section in sections.items():

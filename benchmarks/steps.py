@@ -8,24 +8,23 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from benchmarks import profiles
+from benchmarks import ours, profiles
+from benchmarks.ours import EMA
 from benchmarks.profiles import Case
-from benchmarks.reference_steps import Networks, PublicTraining
+from benchmarks.reference_steps import PublicTraining
 from benchmarks.report import Row, Table, met
 from benchmarks.timing import Timing, Variant, in_children, interleaved, memory
-from masksr import build, devices
-from masksr.loop import Phase, take_step
+from masksr import devices
 from masksr.meter import Meter
-from masksr.models import random_vgg19
-from masksr.params import Mask, Model
-from masksr.state import State
-from masksr.steps import adversarial_step
 
-EMA = {"esrgan": 0.999}  # BasicSR's; PESR and EDSR-PyTorch have none
-CPU = {"public": ("fp32", False), "fp32": ("fp32", False), "bf16": ("bf16", False)}  # variant -> precision, compiled
-GPU = CPU | {"public TF32": ("fp32", False), "bf16 compiled": ("bf16", True)}
+CPU: dict[str, tuple[str, bool | str]]  # variant -> precision, train.compile
+CPU = {"public": ("fp32", False), "fp32": ("fp32", False), "bf16": ("bf16", False)}
+GPU = CPU | {
+    "public TF32": ("fp32", False),
+    "bf16 compiled": ("bf16", True),
+    "bf16 compiled, CUDA graphs": ("bf16", "reduce-overhead"),
+}
 Peaks = dict[str, dict[str, float]]
 
 
@@ -71,14 +70,14 @@ def measure(case: Case, device: str, quick: bool) -> Measured:
 def _rows(case: Case, device: str, found: Measured, peaks: Peaks) -> Iterator[Row]:
     pairs = [("public", "fp32"), ("public", "bf16")]
     if device == "cuda":
-        pairs += [("public", "bf16 compiled"), ("public TF32", "bf16 compiled")]
-    for reference, ours in pairs:
-        precision = ours.split()[0]
-        ratio, seconds = found.timing.ratio(reference, ours), found.timing.of(ours)
+        pairs += [(public, name) for name in GPU if "compiled" in name for public in ("public", "public TF32")]
+    for reference, name in pairs:
+        precision = name.split()[0]
+        ratio, seconds = found.timing.ratio(reference, name), found.timing.of(name)
         target = profiles.target(case, device, precision)
         cells = {
             "step": str(case),
-            "masksr": ours,
+            "masksr": name,
             "public": reference,
             "public s": found.timing.of(reference).median,
             "masksr s": seconds.median,
@@ -86,13 +85,13 @@ def _rows(case: Case, device: str, found: Measured, peaks: Peaks) -> Iterator[Ro
             "target": target,
             "met": met(ratio.median, at_least=target),
             "public GFLOP": found.flop[reference] / 1e9,
-            "masksr GFLOP": found.flop[ours] / 1e9,
-            "% of peak": 100 * found.flop[ours] / seconds.median / max(peaks[precision].values()),
+            "masksr GFLOP": found.flop[name] / 1e9,
+            "% of peak": 100 * found.flop[name] / seconds.median / max(peaks[precision].values()),
         }
         if found.memory:
-            most, allowed = found.memory[ours], found.memory[reference]
+            most, allowed = found.memory[name], found.memory[reference]
             cells |= {"public GB": allowed / 1e9, "masksr GB": most / 1e9, "no more": met(most, at_most=allowed)}
-        yield Row(cells, {name: found.timing.seconds[name] for name in (reference, ours)})
+        yield Row(cells, {who: found.timing.seconds[who] for who in (reference, name)})
 
 
 def _timed(case: Case, device: str, rounds: int, calls: int) -> tuple[Timing, dict[str, int]]:
@@ -124,54 +123,20 @@ def peak_memory(case: Case, device: str, variant: str) -> int:
 
 
 def make(case: Case, device: str, variant: str) -> Callable[[], Any]:
-    """A function that takes one step of the variant, on the same patches each time."""
-    recipe, rng = profiles.recipe(case), torch.Generator().manual_seed(0)
-    lr, hr = (
-        torch.randint(256, (case.batch, 3, side, side), generator=rng, dtype=torch.uint8)
-        for side in (case.lr_patch, 4 * case.lr_patch)
-    )
-    networks = _networks(case, recipe)
+    """A function that takes one step of the variant: masksr's from its pack, the public one from ready batches."""
+    networks = ours.networks(case)
     precision, compiled = (GPU | CPU)[variant]
     if not variant.startswith("public"):
-        return _masksr(case, recipe, networks, (lr.to(device), hr.to(device)), device, precision, compiled)
+        return ours.step(case, networks, device, precision=precision, compiled=compiled)
 
     for network in (networks.generator, networks.discriminator, networks.vgg):
         network.to(device).train()
-    training = PublicTraining(case.model, networks, recipe.gan.learning_rate, EMA.get(case.model))
-    floats = [x.float() * (networks.generator.pixel_range / 255) for x in (lr, hr)]  # what a DataLoader delivers
+    training = PublicTraining(case.model, networks, profiles.recipe(case).gan.learning_rate, EMA.get(case.model))
+    pair = ours.sampler(case).batch(0)
+    floats = [x.float() * (networks.generator.pixel_range / 255) for x in pair]  # what a DataLoader delivers, for free
     if device == "cuda":
         floats = [x.pin_memory() for x in floats]
     return lambda: training.step(*(x.to(device, non_blocking=True) for x in floats))
-
-
-def _masksr(
-    case: Case, recipe: Model, n: Networks, batch: tuple[Tensor, Tensor], device: str, precision: str, compiled: bool
-) -> Callable[[], Any]:
-    """The plain variant, through what ``masksr.loop.fit`` does in a step."""
-    changes = {"device": device, "precision": precision, "compile": compiled, "ema": EMA.get(case.model)}
-    settings = profiles.paper().train.model_copy(update=changes)
-    where = devices.choose_device(device)  # type: ignore[arg-type]
-    autocast = devices.autocast(where, precision)  # type: ignore[arg-type]
-    vgg = n.vgg.to(where, memory_format=torch.channels_last)
-    if compiled:
-        vgg.compile(dynamic=False)
-    options = {"loss": recipe.loss, "mask": Mask(kind="none"), "pixel_range": n.generator.pixel_range}
-
-    def gradients(lr: Tensor, hr: Tensor, number: int) -> dict[str, Tensor]:
-        rng = torch.Generator().manual_seed(number)
-        return adversarial_step(n.generator, n.discriminator, vgg, lr, hr, **options, autocast=autocast, rng=rng)
-
-    networks = [n.generator, n.discriminator]
-    phase = Phase("benchmark", networks, gradients, None, None, recipe.gan, settings, where)  # type: ignore[arg-type]
-    state = State(phase)
-
-    return lambda: take_step(phase, state, *batch, 0)
-
-
-def _networks(case: Case, recipe: Model) -> Networks:
-    generator = build.build_generator(recipe.generator, 4, seed=0)
-    discriminator = build.build_discriminator(recipe.discriminator, 4 * case.lr_patch, seed=1)
-    return Networks(generator, discriminator, random_vgg19(profiles.vgg_width(case), seed=2), recipe.loss)
 
 
 def switches(device: str, variant: str) -> Callable[[], None]:

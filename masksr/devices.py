@@ -7,6 +7,7 @@ from functools import partial
 from typing import Literal
 
 import torch
+from torch import nn
 
 from masksr.errors import MasksrError
 from masksr.steps import Autocast
@@ -52,6 +53,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 def autocast(device: torch.device, precision: Literal["fp32", "bf16"]) -> Autocast:
     """A factory of contexts in which the networks compute in ``precision``; losses stay in fp32."""
     return partial(torch.autocast, device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def compile_network(network: nn.Module, how: bool | Literal["reduce-overhead"]) -> None:
+    """torch.compile in place, for fixed shapes: else graphs would depend on the shapes seen before, so on resuming.
+
+    how: ``reduce-overhead`` also replays CUDA graphs; each step then begins with ``cudagraph_mark_step_begin``.
+    """
+    network.compile(dynamic=False, mode=None if how is True else how)
 
 
 def describe(device: torch.device) -> str:

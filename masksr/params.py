@@ -176,7 +176,8 @@ class Train(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["fp32", "bf16"]
     steps_per_epoch: PositiveInt
-    compile: bool  # torch.compile: minutes at the start, then faster on most GPUs
+    compile: bool | Literal["reduce-overhead"]  # torch.compile: minutes at the start, then faster on most GPUs; the
+    # latter replays CUDA graphs, for small patches, where starting kernels takes longer than running them
     gradient_checkpointing: bool  # the generator's blocks are computed twice and not kept: for small cards
     accumulate: PositiveInt  # parts a batch is computed in, one after the other; 1: at once
     ema: Annotated[float, Field(gt=0, lt=1)] | None  # decay of the generator's moving average; None: off

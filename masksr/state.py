@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from masksr import checkpoints
+from masksr import checkpoints, devices
 from masksr.errors import MasksrError
 from masksr.steps import Metrics
 
@@ -27,7 +27,7 @@ class State:
         for network in phase.networks:
             network.to(phase.device, memory_format=torch.channels_last).train()
             if phase.settings.compile:
-                network.compile(dynamic=False)  # else graphs depend on the shapes seen before, and so on resuming
+                devices.compile_network(network, phase.settings.compile)
         phase.networks[0].recompute = phase.settings.gradient_checkpointing
         fused = phase.device.type in ("cpu", "cuda")
         self.optimizers = [
@@ -44,6 +44,8 @@ class State:
         self.window = Window()
 
     def prepare(self, learning_rate: float) -> None:
+        if self.phase.settings.compile == "reduce-overhead":
+            torch.compiler.cudagraph_mark_step_begin()  # what graphs returned for the step before may be overwritten
         for optimizer in self.optimizers:
             optimizer.param_groups[0]["lr"] = learning_rate
             optimizer.zero_grad(set_to_none=True)

@@ -87,7 +87,7 @@ def train_gan(params: Params, model: str, mask: Mask, seed: int, paths: Paths, o
         if recipe.loss.vgg54:
             vgg = load_vgg19(vgg_file).to(common.device, memory_format=torch.channels_last)
             if common.settings.compile:
-                vgg.compile(dynamic=False)
+                devices.compile_network(vgg, common.settings.compile)
 
         def step(lr: Tensor, hr: Tensor, number: int) -> dict[str, Tensor]:
             return adversarial_step(

@@ -13,7 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import __main__ as command
-from benchmarks import machine, patches, pipeline, profiles, quality, report, run, scaling, steps, timing, upscale
+from benchmarks import (
+    machine,
+    mask,
+    ours,
+    patches,
+    pipeline,
+    profiles,
+    quality,
+    report,
+    run,
+    scaling,
+    steps,
+    timing,
+    upscale,
+)
 from benchmarks.profiles import TITLES, Case
 from benchmarks.reference_steps import STEPS, Networks, PublicTraining, as_published
 from benchmarks.report import Row, Table
@@ -150,6 +164,23 @@ def test_scaling() -> None:
     flop = [row.cells["GFLOP"] for row in (*by_patch.rows, *by_batch.rows)]
     assert flop[1] / flop[0] == pytest.approx((24 / 16) ** 2, rel=0.01)
     assert flop[3] / flop[2] == pytest.approx(3 / 2, rel=0.01)
+
+
+def test_the_mask_is_compared_with_the_plain_step() -> None:
+    (table,) = mask.tables("cpu", quick=True)
+    assert [row.cells["mask"] for row in table.rows][:2] == ["none", "equation 8"]
+    assert table.rows[0].cells["times the plain step"] == Spread(1.0, 1.0, 1.0)
+
+
+def test_masksrs_steps_see_other_patches_each_time() -> None:
+    seen = []
+    case = CASE["pesr"]
+    take = ours.step(case, ours.networks(case), "cpu", precision="fp32")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ours, "take_step", lambda _, __, lr, hr, number: seen.append((number, lr.float().mean().item())))
+        take()
+        take()
+    assert [number for number, _ in seen] == [0, 1] and seen[0][1] != seen[1][1]
 
 
 def test_patches() -> None:

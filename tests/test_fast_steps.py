@@ -108,6 +108,21 @@ def test_compiled_networks_train_the_same(paths: Paths, monkeypatch: pytest.Monk
         torch.testing.assert_close(graphs[key], plain[key], rtol=1e-3, atol=1e-5)
 
 
+def test_cuda_graphs_are_asked_for_and_told_where_a_step_begins(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graphs themselves need a GPU; without one the same trainings must go through."""
+    real, modes, marked = nn.Module.compile, [], []
+
+    def captured(self: nn.Module, *, mode: str | None, **settings) -> None:
+        modes.append(mode)
+        real(self, backend="aot_eager", **settings)
+
+    monkeypatch.setattr(nn.Module, "compile", captured)
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marked.append(1))
+    plain, graphs = (trained(small(compile=how), paths, "esrgan", f"{how}") for how in (True, "reduce-overhead"))
+    assert set(modes) == {None, "reduce-overhead"} and marked
+    assert all(torch.equal(plain[key], graphs[key]) for key in plain)
+
+
 def test_a_compiler_that_is_missing_is_named(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_, **__):
         raise RuntimeError("no C++ compiler")
