@@ -85,3 +85,8 @@ def settings() -> list[dict[str, Any]]:
 def open_questions() -> list[dict[str, Any]]:
     """What the paper leaves open: question, parameter, default (ours), others and why."""
     return list(_paper()["open_questions"])
+
+
+def claims() -> list[dict[str, Any]]:
+    """What the paper claims: claim, source, test (how ``masksr.claims`` checks it), model, why, notebook."""
+    return list(_paper()["claims"])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from itertools import zip_longest
+import math
+from collections.abc import Iterator
+from itertools import product, zip_longest
+from pathlib import Path
 
 import pandas as pd
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 from pydantic import BaseModel
 
-from masksr import tables
+from masksr import records, tables
 from masksr.files import write_atomic
 from masksr.params import Params, Section
 from masksr.paths import Paths
@@ -21,13 +24,7 @@ _SECTION_NAMES = {"RRDB": "generator", "EDSRSize": "generator", "PESRSize": "gen
 
 def collect_quality(params: Params, paths: Paths) -> pd.DataFrame:
     """The quality tables of every variant of Table 1 and of the ends of the scale, as one."""
-    variants = [
-        paths.variant(model, mask, seed) / "quality.csv"
-        for model in params.table1.models
-        for mask in params.table1.masks
-        for seed in params.table1.seeds
-    ]
-    return tables.read_quality([*variants, paths.ends / "quality.csv"])
+    return tables.read_quality(_of_table1(params, paths))
 
 
 def collect_sweep(params: Params, paths: Paths) -> tuple[pd.DataFrame, pd.DataFrame, str]:
@@ -35,11 +32,11 @@ def collect_sweep(params: Params, paths: Paths) -> tuple[pd.DataFrame, pd.DataFr
 
     pi is the mean over the images of a set that have one; without_pi counts the others.
     """
-    sweep, points = params.sweep, []
-    for k, b, seed in ((k, b, seed) for k in sweep.k for b in sweep.b for seed in sweep.seeds):
+    points = []
+    for k, b, seed in _pairs(params):
         quality = tables.read_quality([paths.sweep_point(k, b, seed) / "quality.csv"])
         points.append(_by_set(quality).assign(k=float(k), b=float(b)))
-    plain = tables.read_quality([paths.variant(sweep.model, "none", seed) / "quality.csv" for seed in sweep.seeds])
+    plain = tables.read_quality(_of_plain(params, paths))
     return pd.concat(points, ignore_index=True), _by_set(plain), tables.pi_label(plain)
 
 
@@ -49,6 +46,26 @@ def sweep_table(points: pd.DataFrame, plain: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame({"mean over sets": by_pair["pi"].mean()})
     table["minus plain"] = table["mean over sets"] - plain["pi"].mean()
     return table.assign(without_pi=by_pair["without_pi"].sum()).reset_index()
+
+
+def read_table1_quality(paths: Paths) -> pd.DataFrame:
+    """What Table 1 was made from, as it wrote it: a row per variant, seed and image."""
+    return tables.read_quality([paths.results / "quality.csv"])
+
+
+def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
+    """``evidence.compare`` for reading: the interval and the bootstrap's in a cell each."""
+    if effects.empty:
+        return effects
+
+    def between(low: str, high: str) -> list[str]:
+        pairs = zip(effects.get(low, []), effects.get(high, []), strict=True)
+        return ["—" if math.isnan(a) else f"{a:+.2f} … {b:+.2f}".replace("-", "−") for a, b in pairs]  # noqa: RUF001
+
+    columns = {"variant": effects["variant"], "set": effects["set"], "mask minus plain": effects["difference"]}
+    columns |= {"interval": between("low", "high"), "bootstrap": between("bootstrap_low", "bootstrap_high")}
+    columns |= {"seeds": effects["seeds"], "images": effects["images"]}
+    return pd.DataFrame(columns | {"these trainings": effects["trainings"], "verdict": effects["verdict"]})
 
 
 def shown(table: pd.DataFrame, note: str = "") -> Markdown:
@@ -88,25 +105,49 @@ def by_set(quality: pd.DataFrame) -> Markdown:
 
 def write_table1(quality: pd.DataFrame, params: Params, paths: Paths) -> None:
     """Write quality.csv, Table 1 as CSV, Markdown and LaTeX, and metrics.json, and say where."""
+    files = table1_files(quality, params)
+    _write(paths, files)
+    records.write_result("table1", paths, _of_table1(params, paths), files)
+
+
+def table1_files(quality: pd.DataFrame, params: Params) -> dict[str, str]:
+    """The names and contents of what ``write_table1`` writes. The same scores give the same bytes."""
     table = tables.table1(quality, params)
     caption = f"Mean over each test set; profile {params.profile}. {tables.label_note(quality)}"
-    _write(
-        paths,
-        {
-            "quality.csv": quality.to_csv(index=False),
-            "table1.csv": tables.to_csv(table),
-            "table1.md": f"{tables.to_markdown(table)}\n{caption}\n",
-            "table1.tex": tables.to_latex(table, caption=caption, label="tab:table1"),
-            "metrics.json": json.dumps(tables.metrics(quality, params), indent=2) + "\n",
-        },
-    )
+    return {
+        "quality.csv": quality.to_csv(index=False),
+        "table1.csv": tables.to_csv(table),
+        "table1.md": f"{tables.to_markdown(table)}\n{caption}\n",
+        "table1.tex": tables.to_latex(table, caption=caption, label="tab:table1"),
+        "metrics.json": json.dumps(tables.metrics(quality, params), indent=2) + "\n",
+    }
 
 
-def write_figure5(points: pd.DataFrame, plain: pd.DataFrame, label: str, figure: Figure, paths: Paths) -> None:
+def write_figure4(figure: Figure, params: Params, paths: Paths) -> None:
+    """Write figure4.png and say where."""
+    write_figure(figure, "figure4.png", paths)
+    variants = product(params.table1.models, params.table1.masks, params.table1.seeds[:1])
+    generators = [paths.variant(*names) / "generator.safetensors" for names in variants]
+    packs = [paths.set(crop.set) for crop in params.figure4.crops]
+    records.write_result("figure4", paths, generators + packs, ["figure4.png"])
+
+
+def write_evidence(effects: pd.DataFrame, verdicts: pd.DataFrame, params: Params, paths: Paths) -> None:
+    """Write evidence.csv (every cell of Table 1, mask minus plain) and claims.csv, and say where."""
+    text = effects.to_csv(index=False, float_format="%.6g")
+    _write(paths, {"evidence.csv": text, "claims.csv": verdicts.to_csv(index=False)})
+    read = [paths.results / "quality.csv", *_of_figure5(params, paths)]
+    records.write_result("evidence", paths, read, ["evidence.csv", "claims.csv"])
+
+
+def write_figure5(
+    points: pd.DataFrame, plain: pd.DataFrame, label: str, figure: Figure, params: Params, paths: Paths
+) -> None:
     """Write figure5.csv (the plain model has no k and b) and figure5.png, and say where."""
     table = pd.concat([plain.assign(k=None, b=None), points]).assign(metric=label)
     _write(paths, {"figure5.csv": table[["k", "b", "seed", "set", "metric", "pi", "without_pi"]].to_csv(index=False)})
     write_figure(figure, "figure5.png", paths)
+    records.write_result("figure5", paths, _of_figure5(params, paths), ["figure5.csv", "figure5.png"])
 
 
 def write_figure(figure: Figure, name: str, paths: Paths) -> None:
@@ -115,6 +156,23 @@ def write_figure(figure: Figure, name: str, paths: Paths) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
     print("wrote", path.relative_to(paths.root).as_posix())
+
+
+def _of_table1(params: Params, paths: Paths) -> list[Path]:
+    variants = product(params.table1.models, params.table1.masks, params.table1.seeds)
+    return [*(paths.variant(*names) / "quality.csv" for names in variants), paths.ends / "quality.csv"]
+
+
+def _of_plain(params: Params, paths: Paths) -> list[Path]:
+    return [paths.variant(params.sweep.model, "none", seed) / "quality.csv" for seed in params.sweep.seeds]
+
+
+def _of_figure5(params: Params, paths: Paths) -> list[Path]:
+    return [paths.sweep_point(*pair) / "quality.csv" for pair in _pairs(params)] + _of_plain(params, paths)
+
+
+def _pairs(params: Params) -> Iterator[tuple[float, float, int]]:
+    return product(params.sweep.k, params.sweep.b, params.sweep.seeds)
 
 
 def _value(value: object) -> str:

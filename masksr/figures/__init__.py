@@ -5,6 +5,7 @@ None of them reads a file or prints a title; the notebook that calls one says in
 
 from masksr.figures.comparison import CropRow, crops, figure4, table1_dots
 from masksr.figures.data import contact_sheet, degradation, equivalence_class, patch_pairs
+from masksr.figures.evidence import effects, perception_distortion
 from masksr.figures.mask import mask_over_photograph, mask_response
 from masksr.figures.style import colours, use_style
 from masksr.figures.sweep import figure5
@@ -16,12 +17,14 @@ __all__ = [
     "contact_sheet",
     "crops",
     "degradation",
+    "effects",
     "equivalence_class",
     "figure4",
     "figure5",
     "mask_over_photograph",
     "mask_response",
     "patch_pairs",
+    "perception_distortion",
     "table1_dots",
     "training_curves",
     "use_style",

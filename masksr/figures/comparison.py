@@ -144,6 +144,12 @@ def _model(ax: Axes, y: int, model: str, masks: Sequence[str], means: pd.Series,
 
 
 def _mask_legend(figure: Figure | SubFigure, masks: Sequence[str]) -> None:
+    handles = mask_handles(masks)
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), handletextpad=0.3)
+
+
+def mask_handles(masks: Sequence[str]) -> list[Line2D]:
+    """What a legend says of the marks: one of each mask, then that of the start."""
     names = {"none": "plain", "paper": "mask"}
     handles = []
     for mask in masks:
@@ -151,4 +157,4 @@ def _mask_legend(figure: Figure | SubFigure, masks: Sequence[str]) -> None:
         handles.append(Line2D([], [], color="black", markersize=8, label=names.get(mask, f"mask ({mask})"), **style))
     handles.append(Line2D([], [], color="black", alpha=0.6, marker="|", markersize=12, markeredgewidth=2,
                           linestyle="none", label="start, before the GAN"))  # fmt: skip
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), handletextpad=0.3)
+    return handles

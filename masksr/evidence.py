@@ -1,0 +1,190 @@
+"""How sure we may be that a mask changes PI: paired differences, intervals, a verdict, and how many seeds it takes.
+
+The measurements of one cell are differences, mask minus plain, for every seed s and image i of a test set. Both vary:
+another seed is another training, another image another picture. So the mean is taken as that of a crossed
+random-effects model, d_si = mean + seed_s + image_i + rest_si, whose variance follows from its mean squares (Searle,
+Casella and McCulloch, Variance Components, 1992). The interval is Student's, with no more degrees of freedom than the
+smaller of the two factors has: a little long where seeds matter little, and true where they matter most.
+
+The bootstrap over seeds and images (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2), 2007) is
+reported beside it and decides nothing: with two to five seeds its intervals are too short where trainings differ most.
+tests/test_evidence.py measures how often either holds the truth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from masksr.errors import MasksrError
+from masksr.params import Params
+from masksr.quality_table import measure_titles
+from masksr.tables import variant_title
+
+Array = NDArray[np.float64]
+LEVEL = 0.95  # of all intervals of a table together
+RESAMPLES = 10_000
+HIGHER_IS_BETTER = {"ma", "psnr", "ssim"}
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a mask changes on one test set. Lengths in the units of the measure; NaN where there is too little."""
+
+    mean: float
+    low: float  # of the interval that the verdict rests on
+    high: float
+    bootstrap_low: float
+    bootstrap_high: float
+    sd_seeds: float  # standard deviation of the seeds' own part; NaN with a single seed
+    sd_images: float  # of the images' own part; with a single seed it holds the rest too
+    sd_rest: float
+    seeds: int
+    images: int
+
+
+def effect(differences: Array, level: float = LEVEL) -> Effect:
+    """The mean of ``differences`` (seeds, images), and how sure it is.
+
+    With one seed the intervals are over images alone: they say nothing about another training.
+    Raises ValueError for another shape, for nothing, and for numbers that are not finite.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    if d.ndim != 2 or not d.size or not np.isfinite(d).all():
+        raise ValueError("differences must be finite numbers of shape (seeds, images), at least one")
+    seeds, images = d.shape
+    mean, half, sds = d.mean(), float("nan"), (float("nan"),) * 3
+    if seeds > 1 and images > 1:
+        half, sds = _crossed(d, level)
+    elif d.size > 1:  # one seed, or one image
+        sd = float(d.std(ddof=1))
+        half = stats.t.ppf((1 + level) / 2, d.size - 1) * sd / np.sqrt(d.size)
+        sds = (sd, float("nan"), float("nan")) if images == 1 else (float("nan"), sd, float("nan"))
+    low, high = _bootstrap(d, level)
+    return Effect(float(mean), float(mean - half), float(mean + half), low, high, *sds, seeds, images)
+
+
+def verdict(found: Effect, lower_is_better: bool = True) -> str:
+    """``better``, ``worse`` or ``undecided``; with a single seed nothing is decided about the mask."""
+    if found.seeds < 2:
+        return "undecided (one seed)"
+    return direction(found, lower_is_better)
+
+
+def direction(found: Effect, lower_is_better: bool = True) -> str:
+    """``better``, ``worse`` or ``undecided``, by where the interval lies, whatever it is over."""
+    if not (found.low > 0 or found.high < 0):  # NaN too
+        return "undecided"
+    return "better" if (found.high < 0) == lower_is_better else "worse"
+
+
+def compare(quality: pd.DataFrame, params: Params, measure: str = "pi", level: float = LEVEL) -> pd.DataFrame:
+    """Every mask of Table 1 against the plain model of the same seed, on every test set.
+
+    The intervals of all rows hold together with ``level`` (Bonferroni). Columns: model, mask, variant, set, metric,
+    difference (negative: the mask's is lower), low, high, bootstrap_low, bootstrap_high, sd_seeds, sd_images, sd_rest,
+    seeds, images, without (images left out because the measure failed in some training), verdict, trainings (where the
+    interval lies for these very trainings, images alone being random; with several seeds the verdict itself).
+    """
+    pairs = _pairs(quality, params, measure)
+    rows: list[dict[str, Any]] = []
+    for (model, mask, name), table in pairs.items():
+        whole = table.dropna(axis="columns")
+        row: dict[str, Any] = {"model": model, "mask": mask, "variant": variant_title(params, model, mask), "set": name}
+        row["metric"] = measure_titles(quality)[measure]
+        if whole.empty:
+            row |= {"seeds": len(table), "images": 0, "verdict": "not measured", "trainings": "not measured"}
+        else:
+            found = effect(whole.to_numpy(), 1 - (1 - level) / len(pairs))
+            lower = measure not in HIGHER_IS_BETTER
+            row |= {"difference" if key == "mean" else key: value for key, value in vars(found).items()}
+            row |= {"verdict": verdict(found, lower), "trainings": direction(found, lower)}
+        rows.append(row | {"without": table.shape[1] - whole.shape[1]})
+    return pd.DataFrame(rows)
+
+
+def seeds_needed(
+    found: Effect | pd.Series, difference: float, *, power: float = 0.8, level: float = LEVEL
+) -> int | None:
+    """How many seeds find a true ``difference`` with probability ``power``, on as many images, in one comparison.
+
+    A two-sided t-test of the mean with the standard deviations of ``found``. None where a thousand would not do: then
+    it is the images that are too few, or ``found`` has a single seed and nothing is known about the trainings' spread.
+    """
+    if not difference:
+        raise ValueError("a difference of zero cannot be found")
+    if not np.isfinite(found.sd_seeds):
+        return None
+    sd_images, sd_rest = (0.0 if not np.isfinite(sd) else sd for sd in (found.sd_images, found.sd_rest))
+    for seeds in range(2, 1001):
+        variance = found.sd_seeds**2 / seeds + sd_images**2 / found.images + sd_rest**2 / (seeds * found.images)
+        if power_of(difference, np.sqrt(variance), seeds - 1, level) >= power:
+            return seeds
+    return None
+
+
+def power_of(difference: float, standard_error: float, degrees: int, level: float = LEVEL) -> float:
+    """The probability that a two-sided t-test at ``level`` finds a true ``difference``."""
+    if standard_error == 0:
+        return 1.0
+    bound, shift = stats.t.ppf((1 + level) / 2, degrees), abs(difference) / standard_error
+    return float(stats.nct.sf(bound, degrees, shift) + stats.nct.cdf(-bound, degrees, shift))
+
+
+def _crossed(d: Array, level: float) -> tuple[float, tuple[float, float, float]]:
+    """Half the interval's length, and the standard deviations of seeds, images and rest."""
+    (seeds, images), mean = d.shape, d.mean()
+    by_seed, by_image = d.mean(axis=1) - mean, d.mean(axis=0) - mean
+    rest = d - mean - by_seed[:, None] - by_image
+    of_seeds = images * (by_seed**2).sum() / (seeds - 1)
+    of_images = seeds * (by_image**2).sum() / (images - 1)
+    of_rest = (rest**2).sum() / ((seeds - 1) * (images - 1))
+    # Never below what one part alone would give: by chance the sum can be, even negative.
+    variance = max(of_seeds + of_images - of_rest, of_seeds, of_images, of_rest) / d.size
+    sds = [np.sqrt(max(part, 0.0)) for part in ((of_seeds - of_rest) / images, (of_images - of_rest) / seeds, of_rest)]
+    half = stats.t.ppf((1 + level) / 2, min(d.shape) - 1) * np.sqrt(variance)
+    return half, tuple(map(float, sds))  # type: ignore[return-value]
+
+
+def _bootstrap(d: Array, level: float) -> tuple[float, float]:
+    """Percentile interval of the mean where seeds and images are drawn again, each with replacement, always alike."""
+    if d.size == 1:
+        return float("nan"), float("nan")
+    rng, (seeds, images) = np.random.default_rng(0), d.shape
+    drawn = [rng.multinomial(number, np.full(number, 1 / number), RESAMPLES) for number in (seeds, images)]
+    means = np.einsum("rs,si,ri->r", drawn[0], d, drawn[1], optimize=True) / d.size
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _pairs(quality: pd.DataFrame, params: Params, measure: str) -> dict[tuple[str, str, str], pd.DataFrame]:
+    """(model, mask, set) -> mask minus plain, (seeds, images)."""
+    found = {}
+    for model in params.table1.models:
+        plain = _grid(quality, params, model, "none", measure)
+        for mask in params.table1.masks:
+            if mask != "none" and plain:
+                masked = _grid(quality, params, model, mask, measure)
+                found |= {(model, mask, name): masked[name] - plain[name] for name in params.data.test}
+    return found
+
+
+def _grid(quality: pd.DataFrame, params: Params, model: str, mask: str, measure: str) -> dict[str, pd.DataFrame]:
+    """set -> (seeds, images) of one variant; empty where Table 1 has no such variant."""
+    if mask not in params.table1.masks:
+        return {}
+    tables = {}
+    for name in params.data.test:
+        part = quality.query("model == @model and mask == @mask and set == @name")
+        tables[name] = part.pivot(index="seed", columns="image", values=measure).reindex(params.table1.seeds)
+        if tables[name].empty or (missing := set(params.table1.seeds) - set(part["seed"])):
+            what = f"seed {min(missing)}" if missing else "anything"
+            raise MasksrError(
+                f"the quality tables have not {what} of {model} with mask {mask} on {name}; run `dvc repro`"
+            )
+    return tables
