@@ -1,4 +1,4 @@
-"""The perceptual index against stock pyiqa, and how its cost grows. On a CPU: masksr computes it there."""
+"""The perceptual index against stock pyiqa, and how its cost grows."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks import quality_batches
 from benchmarks.pictures import Image, picture
 from benchmarks.report import Row, Table, met
-from benchmarks.timing import Spread, Timing, Variant, in_child, interleaved, memory
-from masksr import devices
+from benchmarks.timing import Variant, in_child, interleaved, memory
 from masksr.quality import score, score_many
 from masksr.quality.forest import Forest
 from masksr.quality.luma import luma_plane
@@ -26,12 +26,13 @@ MOST_MEMORY = 3e9  # bytes, for one image of 2K
 
 
 def tables(quick: bool) -> list[Table]:
-    """PI against pyiqa's, by image size, by number of images."""
+    """PI against pyiqa's, by image size, by number of images, of a whole set."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_weights(folder)
         weights = read_weights(folder)
-        return [_against_pyiqa(folder, weights, quick), _by_size(folder, weights, quick), _by_count(weights, quick)]
+        by_image = [_against_pyiqa(folder, weights, quick), _by_size(folder, weights, quick)]
+        return [*by_image, *quality_batches.tables(weights, quick)]
 
 
 def _against_pyiqa(folder: Path, weights: QualityWeights, quick: bool) -> Table:
@@ -73,38 +74,20 @@ def _by_size(folder: Path, weights: QualityWeights, quick: bool) -> Table:
         seconds, megapixels = found.of(name).median, image.size / 3e6
         cells = {"image": name, "s": seconds, "s per megapixel": seconds / megapixels}
         if large:
-            most = in_child(peak_memory, folder, image.shape[0], image.shape[1])
-            cells |= {"peak GB": most / 1e9, "target GB": MOST_MEMORY / 1e9, "met": met(most, at_most=MOST_MEMORY)}
+            numpy_peak, torch_peak = (in_child(peak_memory, folder, *image.shape[:2], on) for on in (None, "cpu"))
+            cells |= {"peak GB": numpy_peak / 1e9, "peak GB, torch": torch_peak / 1e9, "target GB": MOST_MEMORY / 1e9}
+            cells["met"] = met(max(numpy_peak, torch_peak), at_most=MOST_MEMORY)
         rows.append(Row(cells, found.seconds))
-    return Table("Quality by image size", "One image on one core. Memory is that of the whole process.", rows)
+    note = (
+        "One image on one core. Memory is that of the whole process; torch: in a batch of one, on the CPU as it would "
+        "be on a GPU."
+    )
+    return Table("Quality by image size", note, rows)
 
 
-def _by_count(weights: QualityWeights, quick: bool) -> Table:
-    rows, workers = [], devices.cores()
-    for count in (1, 2) if quick else (1, 4, 16):
-        images = [picture(128, 128, n) if quick else picture(320, 480, n) for n in range(count)]
-        run = Variant(lambda i=images: score_many(i, i, weights, workers=workers))
-        found: Timing = interleaved({"all": run}, 1 if quick else 2, warm_up=0)
-        seconds: Spread = found.of("all")
-        rows.append(
-            Row(
-                {
-                    "images": count,
-                    "s": seconds.median,
-                    "images a second": count / seconds.median,
-                    "s for 100 images": 100 * seconds.median / count,
-                },
-                found.seconds,
-            )
-        )
-    size = "128 x 128" if quick else "480 x 320"
-    note = f"Images of {size} with their HR (PI, PSNR, SSIM, RMSE), {workers} at a time on {workers} cores."
-    return Table("Quality by number of images", note, rows)
-
-
-def peak_memory(folder: Path, height: int, width: int) -> int:
+def peak_memory(folder: Path, height: int, width: int, device: str | None) -> int:
     """Bytes that a process had at most that scored one image. For a process of its own."""
-    score(picture(height, width), weights=read_weights(folder))
+    score_many([picture(height, width)], weights=read_weights(folder), device=device)
     return memory(peak=True)
 
 

@@ -79,7 +79,8 @@ def test_all_138_features_are_pyiqas(shape):
     frequency = torch.cat([nrqm_arch.block_dct(x) for x in pyramid], dim=1)[0]
     scale_mixture = nrqm_arch.global_gsm(as_tensor(plane))[0]
     blocks = [nrqm_arch.im2col(x, 5, "distinct") for x in pyramid]
-    singular = torch.cat([torch.linalg.svdvals(x) for x in blocks], dim=1)[0]
+    values = [torch.linalg.svdvals(x)[0] for x in blocks]  # as many as there are blocks: 20 at quarter size of 75 x 102
+    singular = torch.cat([torch.nn.functional.pad(x, (0, 25 - len(x))) for x in values])
     for ours, theirs in zip(ma_features(plane), (frequency, scale_mixture, singular), strict=True):
         np.testing.assert_allclose(ours, theirs.numpy(), atol=2e-9)
 

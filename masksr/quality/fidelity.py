@@ -7,14 +7,18 @@ similarity", IEEE Transactions on Image Processing 13(4), 2004: a Gaussian windo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from masksr.quality.gaussian import gaussian_mean
-from masksr.quality.luma import BORDER, Unmeasurable, luma_plane
+from masksr.quality.luma import BORDER, check_side, luma_plane
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
+SSIM_SIDE = 11  # of the plane: the window
 
 
 def psnr(image: Image, reference: Image, border: int = BORDER) -> float:
@@ -45,7 +49,11 @@ def plane_rmse(x: Array, y: Array) -> float:
 
 def plane_psnr(x: Array, y: Array) -> float:
     """:func:`psnr` of two luma planes (H, W) of 8-bit levels."""
-    error = plane_rmse(x, y)
+    return decibels(plane_rmse(x, y))
+
+
+def decibels(error: float) -> float:
+    """The PSNR that belongs to an RMSE in levels of 255."""
     return float(20 * np.log10(255 / error)) if error else float("inf")
 
 
@@ -54,14 +62,18 @@ def plane_ssim(x: Array, y: Array) -> float:
 
     A negative contrast-structure term stays negative, as in Wang et al.; pyiqa counts it as zero.
     """
-    if min(x.shape) < 11:
-        raise Unmeasurable(f"needs 11 x 11 pixels inside the border, got {x.shape[0]} x {x.shape[1]}")
+    check_side(x.shape, SSIM_SIDE)
+    return float(ssim_map(x, y, gaussian_mean).mean())
+
+
+def ssim_map(x: Any, y: Any, gaussian_mean: Callable[[Any], Any]) -> Any:
+    """SSIM around every pixel of planes (..., H, W): arrays, or tensors with a ``gaussian_mean`` for them."""
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     mean_x, mean_y = gaussian_mean(x), gaussian_mean(y)
     variances = gaussian_mean(x * x) - mean_x**2 + gaussian_mean(y * y) - mean_y**2
     covariance = gaussian_mean(x * y) - mean_x * mean_y
     structure = (2 * covariance + c2) / (variances + c2)
-    return float((structure * (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)).mean())
+    return structure * (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
 
 
 def _planes(image: Image, reference: Image, border: int) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ entries; a binary search finds the same entry.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,8 @@ def _nearest(rising: Array, values: Array) -> NDArray[np.intp]:
 
 
 @lru_cache(maxsize=1)
-def _symmetric_table() -> tuple[Array, Array]:
+def symmetric_table() -> tuple[Array, Array]:
+    """The shapes, and the rising ratio of variance to squared mean magnitude that belongs to each."""
     shape = _shapes(0.03)[::-1]
     return shape, np.exp(gammaln(1 / shape) + gammaln(3 / shape) - 2 * gammaln(2 / shape))
 
@@ -54,22 +56,45 @@ def ggd_shape(samples: Array) -> Array:
     deviation = samples - samples.mean(axis=-1, keepdims=True)
     variance = np.square(deviation).sum(axis=-1) / (samples.shape[-1] - 1)
     ratio = variance / (np.square(np.abs(deviation).mean(axis=-1)) + 1e-7)
-    shape, table = _symmetric_table()
+    shape, table = symmetric_table()
     return shape[_nearest(table, ratio)]
 
 
-def aggd(samples: Array) -> tuple[Array, Array, Array]:
-    """Shape, left and right scale of the asymmetric generalised Gaussian of each row of ``samples`` (..., N).
+class Moments(NamedTuple):
+    """What the fit of an asymmetric generalised Gaussian needs to know of its samples; arrays of one shape."""
 
-    A row without a negative or without a positive sample has no such fit: its scales are NaN.
-    """
+    left_energy: Array  # sum of the squares of the negative samples
+    left_count: Array
+    right_energy: Array  # of the positive ones
+    right_count: Array
+    magnitude: Array  # mean of the absolute values
+    power: Array  # mean of the squares
+
+
+def moments(samples: Array) -> Moments:
+    """The moments of each row of ``samples`` (..., N): six arrays (...)."""
     square = np.square(samples)
     left, right = samples < 0, samples > 0
+    return Moments(
+        (square * left).sum(axis=-1),
+        left.sum(axis=-1),
+        (square * right).sum(axis=-1),
+        right.sum(axis=-1),
+        np.abs(samples).mean(axis=-1),
+        square.mean(axis=-1),
+    )
+
+
+def aggd(m: Moments) -> tuple[Array, Array, Array]:
+    """Shape, left and right scale of the asymmetric generalised Gaussians that have these moments.
+
+    Samples without a negative or without a positive one have no such fit: their scales are NaN.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
-        left_std = np.sqrt((square * left).sum(axis=-1) / left.sum(axis=-1))
-        right_std = np.sqrt((square * right).sum(axis=-1) / right.sum(axis=-1))
+        left_std = np.sqrt(m.left_energy / m.left_count)
+        right_std = np.sqrt(m.right_energy / m.right_count)
         skew = left_std / right_std
-        ratio = np.square(np.abs(samples).mean(axis=-1)) / square.mean(axis=-1)
+        ratio = np.square(m.magnitude) / m.power
         ratio = ratio * (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
     shape, table = _asymmetric_table()
     alpha = np.where(np.isnan(ratio), shape[0], shape[_nearest(table, ratio)])  # torch's argmin stops at the first NaN

@@ -19,7 +19,7 @@ def gaussian_window(size: int, sigma: float) -> Array:
 
 
 @lru_cache(maxsize=4)
-def _bands(size: int, sigma: float, block: int) -> tuple[Array, Array]:
+def bands(size: int, sigma: float, block: int) -> tuple[Array, Array]:
     """The window's best separable form as a band matrix for ``block`` neighbouring means, and its transpose.
 
     The rounded window is a product of two vectors up to 1e-8; the vector is scaled to keep the window's exact sum.
@@ -40,7 +40,7 @@ def gaussian_mean(plane: Array, size: int = 11, sigma: float = 1.5) -> Array:
     times as fast as torch's two-dimensional float64 convolution.
     """
     block, margin = 16, size - 1
-    band, transposed = _bands(size, sigma, block)
+    band, transposed = bands(size, sigma, block)
     height, width = plane.shape[0] - margin, plane.shape[1] - margin
     columns = np.empty((height, plane.shape[1]))
     for top in range(0, height, block):

@@ -1,12 +1,13 @@
-"""The perceptual index of the PIRM 2018 challenge (eq. 9 of the paper) and its companions, one image at a time."""
+"""The perceptual index of the PIRM 2018 challenge (eq. 9 of the paper) and its companions, of one image and of many."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +15,16 @@ from threadpoolctl import ThreadpoolController
 
 from masksr.labels import pi_label
 from masksr.quality import fidelity
-from masksr.quality.luma import Unmeasurable, luma_plane
+from masksr.quality.luma import Unmeasurable, check_image, luma_plane
 from masksr.quality.ma import ma
 from masksr.quality.niqe import niqe
 from masksr.quality.weights import QualityWeights, Source, default_weights
 
+if TYPE_CHECKING:
+    import torch
+
 Image = NDArray[np.uint8]
-Array = NDArray[np.float64]
+Measure = Callable[[], float]  # of one image; raises Unmeasurable
 
 
 @dataclass(frozen=True)
@@ -53,31 +57,14 @@ def score(image: Image, reference: Image | None = None, weights: QualityWeights 
     output does not end an evaluation. Raises TypeError or ValueError for what is not such a pair of images.
     """
     weights = weights or default_weights()
+    check_pair(image, reference)
     plane = luma_plane(image)
-    true_plane = None if reference is None else luma_plane(reference)
-    if true_plane is not None and true_plane.shape != plane.shape:
-        raise ValueError(f"an image and its reference must have one size, got {image.shape} and {reference.shape}")
-    problems: list[str] = []
-    with _blas().limit(limits=1):
-        niqe_score = _or_nan(problems, "NIQE", niqe, plane, weights.niqe)
-        ma_score = _or_nan(problems, "Ma", ma, plane, weights.ma)
-        if true_plane is None:
-            psnr = ssim = rmse = None
-        else:
-            psnr = fidelity.plane_psnr(plane, true_plane)
-            ssim = _or_nan(problems, "SSIM", fidelity.plane_ssim, plane, true_plane)
-            rmse = fidelity.plane_rmse(plane, true_plane)
-    return Score(
-        niqe_score,
-        ma_score,
-        (10 - ma_score + niqe_score) / 2,
-        psnr,
-        ssim,
-        rmse,
-        weights.niqe_source,
-        weights.ma_source,
-        "; ".join(problems) or None,
-    )
+    with single_blas_thread():
+        measures: list[Any] = [partial(niqe, plane, weights.niqe), partial(ma, plane, weights.ma)]
+        if reference is not None:
+            true_plane = luma_plane(reference)
+            measures += [partial(fidelity.plane_ssim, plane, true_plane), fidelity.plane_rmse(plane, true_plane)]
+        return summed_up(weights, *measures)
 
 
 def score_many(
@@ -85,27 +72,69 @@ def score_many(
     references: Sequence[Image] | None = None,
     weights: QualityWeights | None = None,
     workers: int = 1,
+    device: torch.device | str | None = None,
 ) -> list[Score]:
-    """:func:`score` of each image, in order, ``workers`` at a time; the numbers do not depend on ``workers``."""
+    """:func:`score` of each image, in order.
+
+    device: without one, or on one without double precision (mps), images are scored on the CPU, ``workers`` at a time,
+    and the numbers do not depend on ``workers``. On any other torch scores all images of one size together
+    (:mod:`masksr.quality.batched`): the same to 1e-9 where the tests have compared them, on torch's CPU.
+    """
     if references is not None and len(references) != len(images):
         raise ValueError(f"{len(images)} images have {len(references)} references")
     weights = weights or default_weights()
-    pairs = list(zip(images, references or [None] * len(images), strict=True))
+    references = references or [None] * len(images)
+    if device is not None and not str(device).startswith("mps"):
+        from masksr.quality.batched import score_batches  # imports torch
+
+        return score_batches(images, references, weights, device)
     if workers <= 1:
-        return [score(image, reference, weights) for image, reference in pairs]
-    with _blas().limit(limits=1), ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda pair: score(*pair, weights), pairs))
+        return [score(image, reference, weights) for image, reference in zip(images, references, strict=True)]
+    with single_blas_thread(), ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda image, reference: score(image, reference, weights), images, references))
+
+
+def check_pair(image: Image, reference: Image | None) -> None:
+    """Raises TypeError or ValueError for what is not an image with, or without, a reference of its size."""
+    check_image(image)
+    if reference is not None:
+        check_image(reference)
+        if reference.shape != image.shape:
+            raise ValueError(f"an image and its reference must have one size, got {image.shape} and {reference.shape}")
+
+
+def summed_up(
+    weights: QualityWeights, niqe: Measure, ma: Measure, ssim: Measure | None = None, rmse: float | None = None
+) -> Score:
+    """The score of one image: takes its measures, and notes down where it has none."""
+    problems: list[str] = []
+
+    def value(name: str, measure: Measure) -> float:
+        try:
+            return measure()
+        except (Unmeasurable, np.linalg.LinAlgError) as error:  # the latter: a decomposition did not converge
+            problems.append(f"{name}: {error}")
+            return float("nan")
+
+    of_niqe, of_ma = value("NIQE", niqe), value("Ma", ma)
+    return Score(
+        of_niqe,
+        of_ma,
+        (10 - of_ma + of_niqe) / 2,
+        None if rmse is None else fidelity.decibels(rmse),
+        None if ssim is None else value("SSIM", ssim),
+        rmse,
+        weights.niqe_source,
+        weights.ma_source,
+        "; ".join(problems) or None,
+    )
+
+
+def single_blas_thread() -> AbstractContextManager[Any]:
+    """The linear algebra here is many small products: threads inside them only wait for each other."""
+    return _blas().limit(limits=1)
 
 
 @cache
 def _blas() -> ThreadpoolController:
-    """The linear algebra here is many small products: threads inside them only wait for each other."""
     return ThreadpoolController().select(user_api="blas")
-
-
-def _or_nan(problems: list[str], name: str, measure: Callable[..., float], *arguments: Any) -> float:
-    try:
-        return measure(*arguments)
-    except (Unmeasurable, np.linalg.LinAlgError) as error:  # the latter: a decomposition did not converge
-        problems.append(f"{name}: {error}")
-        return float("nan")

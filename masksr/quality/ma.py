@@ -14,12 +14,14 @@ from scipy.ndimage import correlate
 
 from masksr.quality.forest import Forest
 from masksr.quality.gaussian import gaussian_window
-from masksr.quality.luma import Unmeasurable
+from masksr.quality.luma import check_side
 from masksr.quality.ma_dct import dct_features
 from masksr.quality.ma_gsm import gsm_features
 
 Array = NDArray[np.float64]
 FEATURES = (18, 45, 75)  # sizes of the three families
+BLUR = 3, 0.5  # between two scales: pixels on a side, sigma
+BLOCK = 5  # pixels on a side: one row of the matrix whose singular values count
 MIN_SIDE = 57  # of the plane: below it no 11 x 11 window is left on the coarser level
 
 
@@ -40,16 +42,25 @@ def _scales(plane: Array) -> list[Array]:
     """The plane at full, half and quarter size: blurred, with zeros beyond the border, then every second pixel."""
     planes = [plane]
     for _ in range(2):
-        planes.append(correlate(planes[-1], gaussian_window(3, 0.5), mode="constant")[1::2, 1::2])
+        planes.append(correlate(planes[-1], gaussian_window(*BLUR), mode="constant")[1::2, 1::2])
     return planes
 
 
 def _singular_values(plane: Array) -> Array:
     """The 25 singular values of the matrix whose rows are the 5 x 5 blocks of the plane, filled up with zeros."""
-    padded = np.pad(plane, [(0, -length % 5) for length in plane.shape])
-    rows, columns = (length // 5 for length in padded.shape)
-    blocks = padded.reshape(rows, 5, columns, 5).swapaxes(1, 2).reshape(-1, 25)
-    return np.linalg.svd(np.linalg.qr(blocks, mode="r"), compute_uv=False)
+    padded = np.pad(plane, [(0, -length % BLOCK) for length in plane.shape])
+    rows, columns = (length // BLOCK for length in padded.shape)
+    blocks = padded.reshape(rows, BLOCK, columns, BLOCK).swapaxes(1, 2).reshape(-1, BLOCK**2)
+    return singular_values(np.linalg.qr(blocks, mode="r"))
+
+
+def singular_values(triangle: Array) -> Array:
+    """(25,) those of a triangular factor (up to 25, 25); of fewer than 25 blocks, the missing ones are zeros.
+
+    pyiqa ends with an IndexError there: where the shorter side has fewer than about 90 pixels.
+    """
+    values = np.linalg.svd(triangle, compute_uv=False)
+    return np.pad(values, (0, BLOCK**2 - len(values)))
 
 
 def ma_features(luma: Array) -> tuple[Array, Array, Array]:
@@ -67,7 +78,5 @@ def ma(luma: Array, model: MaModel) -> float:
 
     Raises Unmeasurable below that size and where the image is flat or periodic.
     """
-    if min(luma.shape) < MIN_SIDE:
-        height, width = luma.shape
-        raise Unmeasurable(f"needs {MIN_SIDE} x {MIN_SIDE} pixels inside the border, got {height} x {width}")
+    check_side(luma.shape, MIN_SIDE)
     return model.predict(ma_features(luma))

@@ -33,12 +33,16 @@ def _orientations() -> list[NDArray[np.intp]]:
 DCT, ORIENTED = _transform(), _orientations()
 
 
+def padding(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """How many zeros go before and behind each axis of a plane, so that every third pixel begins a patch."""
+    missing = [(ceil(length / STRIDE) - 1) * STRIDE + SIZE - length for length in shape]
+    return [(m // 2, m - m // 2) for m in missing]
+
+
 def _patches(plane: Array) -> Array:
     """(49, patches): every third 7 x 7 patch in both directions; beyond the border the plane is zero."""
-    counts = [ceil(length / STRIDE) for length in plane.shape]
-    missing = [(n - 1) * STRIDE + SIZE - length for n, length in zip(counts, plane.shape, strict=True)]
-    padded = np.pad(plane, [(m // 2, m - m // 2) for m in missing])
-    rows, columns = counts
+    padded = np.pad(plane, padding(plane.shape))
+    rows, columns = (ceil(length / STRIDE) for length in plane.shape)
     shifted = [
         padded[y : y + (rows - 1) * STRIDE + 1 : STRIDE, x : x + (columns - 1) * STRIDE + 1 : STRIDE]
         for y in range(SIZE)

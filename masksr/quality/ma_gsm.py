@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from masksr.quality.pyramid import ORIENTATIONS, oriented_bands
 from masksr.quality.resize import resize
 
 Array = NDArray[np.float64]
+BORDERS = 16, 8  # pixels of the divided bands of the finer and the coarser level that do not count
 CHUNK = 16384  # pixels at a time: their neighbourhoods stay in the cache, and memory does not grow with the image
 
 
@@ -38,20 +40,26 @@ def _neighbourhoods(bands: list[Array], parents: list[Array] | None, b: int) -> 
         yield slice(top, top + n), block.reshape(len(block), -1)
 
 
-def _divided(bands: list[Array], parents: list[Array] | None, b: int) -> Array:
-    """Band ``b`` divided by the local scale of the mixture, (H - 2, W - 2).
+def whitening(covariance: Array) -> Array:
+    """The matrix (n, n) that makes neighbourhoods of this covariance (n, n) white.
 
-    The scale of a pixel is the Mahalanobis norm of its neighbourhood (Portilla et al. 2003).
     Raises Unmeasurable where the neighbours are linearly dependent: in a flat or a periodic image.
     """
-    height, width = bands[b].shape
-    pixels = (height - 2) * (width - 2)
-    covariance = sum(block @ block.T for _, block in _neighbourhoods(bands, parents, b)) / pixels
     values, vectors = np.linalg.eigh(covariance)
     # A heavily blurred photograph has a ratio of 1e-7; a checkerboard and a flat image have rounding errors.
     if values[0] <= max(1e-12 * values[-1], 1e-20):
-        raise Unmeasurable("the image is flat or periodic")
-    whiten = (vectors / np.sqrt(values)).T
+        raise Unmeasurable.structureless()
+    return (vectors / np.sqrt(values)).T
+
+
+def _divided(bands: list[Array], parents: list[Array] | None, b: int) -> Array:
+    """Band ``b`` divided by the local scale of the mixture, (H - 2, W - 2).
+
+    The scale of a pixel is the Mahalanobis norm of its neighbourhood (Portilla et al. 2003). Raises Unmeasurable.
+    """
+    height, width = bands[b].shape
+    pixels = (height - 2) * (width - 2)
+    whiten = whitening(sum(block @ block.T for _, block in _neighbourhoods(bands, parents, b)) / pixels)
     scale = np.empty((height - 2, width - 2))
     for rows, block in _neighbourhoods(bands, parents, b):
         scale[rows] = np.square(whiten @ block).sum(axis=0).reshape(-1, width - 2)
@@ -66,19 +74,23 @@ def _without_border(band: Array, border: int) -> Array:
     return band - band.mean()
 
 
-class _Local:
-    """A band with its local mean and variance, each computed once for all the comparisons it takes part in."""
+class Local:
+    """A band with its local mean and variance, each computed once for all the comparisons it takes part in.
 
-    def __init__(self, band: Array) -> None:
-        self.band = band
+    band: (..., H, W), of numpy or, with a ``gaussian_mean`` for them, torch's tensors.
+    """
+
+    def __init__(self, band: Any, gaussian_mean: Callable[[Any], Any] = gaussian_mean) -> None:
+        self.band, self.gaussian_mean = band, gaussian_mean
         self.mean = gaussian_mean(band)
         self.variance = gaussian_mean(band * band) - self.mean**2
 
-    def similarity(self, other: _Local) -> float:
-        """The contrast-structure term of SSIM for 8-bit images, negative values cut, averaged."""
+    def similarity(self, other: Local) -> Any:
+        """(...) The contrast-structure term of SSIM for 8-bit images, negative values cut, averaged."""
         c2 = (0.03 * 255) ** 2
-        covariance = gaussian_mean(self.band * other.band) - self.mean * other.mean
-        return float(np.maximum((2 * covariance + c2) / (self.variance + other.variance + c2), 0).mean())
+        covariance = self.gaussian_mean(self.band * other.band) - self.mean * other.mean
+        structure = (2 * covariance + c2) / (self.variance + other.variance + c2)
+        return structure.clip(min=0).mean(axis=(-2, -1))
 
 
 def gsm_features(plane: Array) -> Array:
@@ -89,15 +101,15 @@ def gsm_features(plane: Array) -> Array:
     """
     residual, (fine, coarse) = oriented_bands(plane)
     parents = [resize(band, plane.shape) for band in coarse]
-    divided = [_without_border(_divided(fine, parents, b), 16) for b in range(ORIENTATIONS)]
-    divided_coarse = [_without_border(_divided(coarse, None, b), 8) for b in range(ORIENTATIONS)]
+    divided = [_without_border(_divided(fine, parents, b), BORDERS[0]) for b in range(ORIENTATIONS)]
+    divided_coarse = [_without_border(_divided(coarse, None, b), BORDERS[1]) for b in range(ORIENTATIONS)]
 
     pairs = zip(divided, divided_coarse, strict=True)
     shapes = [ggd_shape(band.ravel()) for band in (*divided, *divided_coarse)]
     shapes += [ggd_shape(np.concatenate([band.ravel(), above.ravel()])) for band, above in pairs]
 
-    high = _Local(residual)
+    high = Local(residual)
     same_size = [resize(band, plane.shape) for band in fine]  # only rounded
-    at_residual = [_Local(band).similarity(high) for band in (*same_size, *parents)]
-    between = [a.similarity(b) for a, b in combinations([_Local(band) for band in divided], 2)]
+    at_residual = [Local(band).similarity(high) for band in (*same_size, *parents)]
+    between = [a.similarity(b) for a, b in combinations([Local(band) for band in divided], 2)]
     return np.array([*shapes, *at_residual, *between])

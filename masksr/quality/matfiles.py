@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from masksr.errors import MasksrError
 from masksr.quality.forest import Forest
 from masksr.quality.ma import FEATURES, MaModel
+from masksr.quality.mat5 import read_mat
 from masksr.quality.niqe import NiqeModel
 
 FIELDS = ("lDau", "rDau", "nodestatus", "nrnodes", "upper", "avnode", "mbest")  # of regRF_train, in its order
@@ -25,9 +25,9 @@ def read_niqe(path: Path) -> NiqeModel:
     try:
         content = _load(path)
         mean, covariance = np.ravel(content["mu_prisparam"]).astype(float), content["cov_prisparam"].astype(float)
-        if mean.shape != (36,) or covariance.shape != (36, 36) or not np.isfinite(covariance).all():
+        if mean.shape != (36,) or covariance.shape != (36, 36) or not np.isfinite([*covariance, mean]).all():
             raise ValueError
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise _not_what_it_should_be(path, "NIQE's parameters") from None
     return NiqeModel(mean, covariance)
 
@@ -43,7 +43,7 @@ def read_ma(path: Path) -> MaModel:
         cells = model["rf"].ravel()
         forests = tuple(_forest(cell[0, 0], size) for cell, size in zip(cells, FEATURES, strict=True))
         linear = np.ravel(model["linear"]).astype(float)
-        if linear.shape != (4,):
+        if linear.shape != (4,) or not np.isfinite(linear).all():
             raise ValueError
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         raise _not_what_it_should_be(path, "the three forests of Ma's metric") from None
@@ -73,29 +73,31 @@ def write_ma(path: Path, model: MaModel) -> None:
     _save(path, {"model": {"rf": cells, "linear": model.linear[:, None]}})
 
 
-def _forest(fields: Any, features: int) -> Forest:
+def _forest(struct: dict[str, Any], features: int) -> Forest:
+    fields = list(struct.values())
     left, right, threshold, value, feature = (fields[i] for i in (0, 1, 4, 5, 6))
     nodes = left.shape[0]
     arrays = (left, right, threshold, value, feature)
     if left.ndim != 2 or not left.size or any(array.shape != left.shape for array in arrays):
         raise ValueError
-    children = np.stack([left, right]).astype(np.int32)
-    feature = feature.astype(np.int32)
-    if children.min() < 0 or children.max() > nodes or feature.min() < 0 or feature.max() > features:
+    children = np.stack([left, right])
+    # Such comparisons are false for NaN; the others keep infinity out.
+    if not (children.min() >= 0 and children.max() <= nodes and feature.min() >= 0 and feature.max() <= features):
         raise ValueError
-    left, right = np.maximum(children - 1, 0)
+    if not (np.isfinite(threshold).all() and np.isfinite(value).all()):
+        raise ValueError
+    feature = feature.astype(np.int32)
+    left, right = np.maximum(children.astype(np.int32) - 1, 0)
     return Forest(left, right, np.maximum(feature - 1, 0), threshold.astype(float), value.astype(float))
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]]:
-    from scipy.io import loadmat  # half of this package's import time
-
+def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MasksrError(f"{path}: there is no such file")
     try:
-        return loadmat(path)
-    except Exception as error:  # truncated, HTML, MATLAB 7.3: scipy raises a different kind for each
-        raise ValueError from error
+        return read_mat(path)
+    except OSError as error:
+        raise MasksrError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def _save(path: Path, content: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ ORIENTATIONS = 6
 LEVELS = 2
 
 
-class _Level(NamedTuple):
+class Level(NamedTuple):
     """The masks of one level over half the frequencies: columns 0 ... W // 2 of the transform of a real plane."""
 
     shape: tuple[int, int]
@@ -67,7 +67,7 @@ def _centre(length: int) -> slice:
 
 
 @lru_cache(maxsize=2)
-def _masks(height: int, width: int) -> tuple[Single, list[_Level]]:
+def masks(height: int, width: int) -> tuple[Single, list[Level]]:
     """The mask of the high-pass residual and those of each level; kept, as the images of a test set share sizes."""
     log_radius, angle = _frequencies(height, width)
     position, high, low = _raised_cosine(0)
@@ -83,9 +83,7 @@ def _masks(height: int, width: int) -> tuple[Single, list[_Level]]:
         position, high, low = _raised_cosine(level)
         turned = (table + np.pi * b / ORIENTATIONS for b in range(ORIENTATIONS))
         angular = [_odd_half(np.interp(angle, angles, lobe)) for angles in turned]
-        levels.append(
-            _Level(log_radius.shape, _half(from_above), _half(np.interp(log_radius, position, high)), angular)
-        )
+        levels.append(Level(log_radius.shape, _half(from_above), _half(np.interp(log_radius, position, high)), angular))
         inner = _centre(log_radius.shape[0]), _centre(log_radius.shape[1])
         log_radius, angle = log_radius[inner], angle[inner]
         from_above = np.interp(log_radius, position, low)
@@ -101,7 +99,7 @@ def _inner(spectrum: NDArray[np.complex128], shape: tuple[int, int]) -> NDArray[
 
 def oriented_bands(plane: Array) -> tuple[Array, list[list[Array]]]:
     """The high-pass residual (H, W) and, finest level first, the six oriented bands of two levels of ``plane``."""
-    residual, levels = _masks(*plane.shape)
+    residual, levels = masks(*plane.shape)
     spectrum = fft.rfft2(plane)
     high = fft.irfft2(spectrum * residual, plane.shape)
     bands = []

@@ -16,18 +16,18 @@ Single = NDArray[np.float32]
 
 
 @lru_cache(maxsize=32)
-def _taps(length: int, new_length: int) -> tuple[NDArray[np.intp], Single]:
+def taps(length: int, new_length: int) -> tuple[NDArray[np.intp], Single]:
     """Which samples make each output sample, and their weights: (taps, new_length) each.
 
     Keys' cubic with a = -0.5, stretched when shrinking (antialiasing); the border is mirrored, its pixel repeated.
     """
     scale = new_length / length
     shrink = np.float32(min(scale, 1.0))
-    taps = ceil(4 / min(scale, 1.0)) + 2
+    count = ceil(4 / min(scale, 1.0)) + 2
     position = (np.arange(new_length, dtype=np.float32) + np.float32(0.5)) / np.float32(scale) - np.float32(0.5)
-    first = np.floor(position) - np.float32(taps // 2 - 1)
-    index = first.astype(np.intp) + np.arange(taps)[:, None]
-    x = np.abs((position - first - np.arange(taps, dtype=np.float32)[:, None]) * shrink)
+    first = np.floor(position) - np.float32(count // 2 - 1)
+    index = first.astype(np.intp) + np.arange(count)[:, None]
+    x = np.abs((position - first - np.arange(count, dtype=np.float32)[:, None]) * shrink)
     x2 = x * x
     x3 = x * x2
     f = np.float32
@@ -56,7 +56,7 @@ def resize(plane: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.flo
 
 
 def _resize_rows(plane: Single, length: int) -> Single:
-    index, weight = _taps(plane.shape[0], length)
+    index, weight = taps(plane.shape[0], length)
     result = np.zeros((length, plane.shape[1]), np.float32)
     for rows, factor in zip(index, weight, strict=True):
         result += plane[rows] * factor[:, None]

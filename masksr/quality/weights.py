@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masksr import project
+from masksr.documents import read_json
 from masksr.errors import MasksrError
 from masksr.files import cache_folder, file_digest, weight_places
 from masksr.quality.ma import MaModel
@@ -131,9 +132,12 @@ def _downloaded(half: _Half, mode: Mode, data_folder: Path | None) -> Path | Non
 def _read_record(folder: Path) -> list[tuple[Source, str]]:
     """The source and the checksum of each half."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        return [(record[half.name]["source"], record[half.name]["sha256"]) for half in HALVES]
-    except (OSError, ValueError, KeyError, TypeError):
+        record = read_json(folder / RECORD)
+        entries = [(record[half.name]["source"], record[half.name]["sha256"]) for half in HALVES]
+        if not all(source in ("official", "stand-in") and isinstance(sha256, str) for source, sha256 in entries):
+            raise ValueError
+        return entries
+    except (OSError, MasksrError, ValueError, LookupError, TypeError):
         raise MasksrError(f"{folder}: holds no quality weights (no readable {RECORD}); `dvc repro weights`") from None
 
 
