@@ -44,7 +44,7 @@ def step(
         devices.compile_network(vgg, compiled)  # type: ignore[arg-type]
     options = {"loss": recipe.loss, "mask": mask, "pixel_range": n.generator.pixel_range}
 
-    def gradients(lr: Tensor, hr: Tensor, number: int) -> dict[str, Tensor]:
+    def gradients(_: Any, lr: Tensor, hr: Tensor, number: int) -> dict[str, Tensor]:
         rng = torch.Generator().manual_seed(number)
         return adversarial_step(n.generator, n.discriminator, vgg, lr, hr, **options, autocast=autocast, rng=rng)
 

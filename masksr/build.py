@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from masksr.errors import MasksrError
+from masksr.expected import ErrorNetwork
 from masksr.models import (
     EDSR,
     PESR,
     RRDBNet,
     SRGANDiscriminator,
     VGGStyleDiscriminator,
-    load_weights,
+    read_weights,
     save_weights,
 )
-from masksr.params import RRDB, Discriminator, EDSRSize, PESRSize
+from masksr.models.weights import check_fit, load_state
+from masksr.params import RRDB, Discriminator, EDSRSize, Mask, Model, PESRSize
 
 GeneratorSize = RRDB | EDSRSize | PESRSize
 
@@ -52,6 +55,17 @@ def build_discriminator(kind: Discriminator, input_size: int, seed: int) -> nn.M
         return network(kind.num_feat, input_size)
 
 
+def networks_of_a_gan(model: Model, mask: Mask, generator: nn.Module, seed: int) -> list[nn.Module]:
+    """What an adversarial training of ``generator`` trains: it, its discriminator, and what the mask itself learns."""
+    side = generator.scale * model.lr_patch
+    networks = [generator, build_discriminator(model.discriminator, side, seed_for(seed, "discriminator"))]
+    if mask.kind == "expected":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for(seed, "expected error"))
+            networks.append(ErrorNetwork(3 if mask.per_channel else 1, scale=generator.scale))
+    return networks
+
+
 def save_generator(generator: nn.Module, size: GeneratorSize, path: Path) -> None:
     """Write a safetensors file under the public key names that also says which network it is for."""
     save_weights(generator, path, {"generator": size.model_dump_json(), "scale": str(generator.scale)})
@@ -68,7 +82,22 @@ def load_generator(path: Path) -> nn.Module:
         ) from None
     if "generator" not in metadata:
         raise MasksrError(f"{path}: does not say which network it is for; it was not written by masksr")
-    size = TypeAdapter(GeneratorSize).validate_json(metadata["generator"])
-    generator = build_generator(size, int(metadata["scale"]), seed=0)
-    load_weights(generator, path)
+    try:
+        size = TypeAdapter(GeneratorSize).validate_json(metadata["generator"])
+        scale = {"2": 2, "3": 3, "4": 4}[metadata["scale"]]
+    except (ValidationError, KeyError):
+        raise MasksrError(f"{path}: says nonsense of its network; run `dvc repro` to make it again") from None
+    return generator_with(read_weights(path), size, scale, str(path))
+
+
+def generator_with(weights: Mapping[str, Tensor], size: GeneratorSize, scale: int, origin: str) -> nn.Module:
+    """The generator of these sizes with these weights, in evaluation mode.
+
+    origin: where both came from, as an error begins. Raises MasksrError, before sizes that nobody vouches for could
+    take any memory, where they do not belong together.
+    """
+    with torch.device("meta"):
+        check_fit(build_generator(size, scale, seed=0), weights, origin)
+    generator = build_generator(size, scale, seed=0)
+    load_state(generator, weights, origin)
     return generator.eval()

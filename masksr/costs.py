@@ -6,8 +6,9 @@ any size is counted within seconds on any machine. Validation, evaluation and re
 - **Operations** of convolutions and matrix products, forward and backward, by torch's own formulas; a multiply-add is
   two. Everything else (normalisation, activations, Adam) is bound by memory, not by arithmetic, and is left out.
 - **Memory** at the peak of a step: all tensors alive at once, which are weights, gradients, what autograd keeps and
-  temporaries, plus Adam's two moments and the moving average where it is on. Left out: workspaces of cuDNN or oneDNN,
-  the allocator's rounding and fragmentation, the CUDA context (about half a GB). Plan for a fifth to a half more.
+  temporaries, plus Adam's two moments and the moving average where it is on: of one GPU. Left out: workspaces of cuDNN
+  or oneDNN, what GPUs that share a batch exchange (as much as the gradients), the allocator's rounding and
+  fragmentation, the CUDA context (about half a GB). Plan for a fifth to a half more.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ CHECKPOINTS = 3  # two are kept, and the next is written before the oldest goes
 
 @dataclass(frozen=True)
 class StepCost:
-    """One optimisation step: floating-point operations, and bytes of memory at its peak."""
+    """One optimisation step: floating-point operations of all GPUs, and bytes of memory of each at its peak."""
 
     flop: int
     memory: int
@@ -57,20 +58,22 @@ def step_cost(params: Params, model: str, stage: Phase | Mask, precision: Precis
     precision: that of ``params.train`` where None. bf16 is counted under the CPU's autocast, which treats the layers of
     these networks as CUDA's does.
     """
-    recipe, before_gan, parts = params.models[model], isinstance(stage, Phase), params.train.accumulate
+    recipe, before_gan = params.models[model], isinstance(stage, Phase)
+    shares = params.train.accumulate * params.train.gpus
     autocast = devices.autocast(torch.device("cpu"), precision or params.train.precision)
     with FakeTensorMode(), Meter() as meter:
-        generator, *discriminator = networks = _networks(recipe, stage.scale if before_gan else None)
+        generator, *more = networks = _networks(recipe, stage)
         generator.recompute = params.train.gradient_checkpointing
         lr_side, hr_side = recipe.lr_patch, recipe.lr_patch * generator.scale
-        lr, hr = (torch.empty(recipe.batch // parts, 3, side, side) for side in (lr_side, hr_side))
+        lr, hr = (torch.empty(recipe.batch // shares, 3, side, side) for side in (lr_side, hr_side))
         if before_gan:
             distance_step(generator, lr, hr, kind=stage.loss, autocast=autocast)
         else:
             vgg = VGG19Features(params.weights.vgg_width) if recipe.loss.vgg54 else None
             settings = {"loss": recipe.loss, "mask": stage, "pixel_range": generator.pixel_range}
-            adversarial_step(generator, *discriminator, vgg, lr, hr, **settings, autocast=autocast)
-        return StepCost(parts * meter.flop, meter.peak + _optimizer_bytes(params, networks))
+            settings |= {"expectation": more[1] if len(more) > 1 else None, "autocast": autocast}
+            adversarial_step(generator, more[0], vgg, lr, hr, **settings)
+        return StepCost(shares * meter.flop, meter.peak + _optimizer_bytes(params, networks))
 
 
 def training_costs(params: Params, tflops: float) -> pd.DataFrame:
@@ -80,9 +83,9 @@ def training_costs(params: Params, tflops: float) -> pd.DataFrame:
     (the mean where a start has several phases); PFLOP in all; GB fp32 and GB bf16 (10^9 bytes at the peak of a step,
     whichever precision the profile has); hours each; hours in all.
 
-    tflops: the TFLOP/s a machine sustains over a whole step, from which the hours follow. It is an assumption until a
-    training has been timed (steps per second times GFLOP per step): convolutions reach a part of the data sheet's
-    peak, and small networks and patches wait for kernel launches instead. Raises MasksrError unless it is positive.
+    tflops: the TFLOP/s that each of ``train.gpus`` sustains over a whole step, from which the hours follow. It is an
+    assumption until a training has been timed (steps per second times GFLOP per step): convolutions reach a part of the
+    data sheet's peak, small networks wait for launches, GPUs for each other. Raises MasksrError unless it is positive.
     """
     if not tflops > 0:
         raise MasksrError(f"tflops must be positive, got {tflops:g}")
@@ -96,7 +99,7 @@ def training_costs(params: Params, tflops: float) -> pd.DataFrame:
         row: dict[str, Any] = {"training": name, "trainings": count, "steps each": sum(steps)}
         row |= {"GFLOP per step": flop / sum(steps) / 1e9 if steps else 0.0, "PFLOP in all": count * flop / 1e15}
         row |= {f"GB {p}": max((cost.memory for cost in costs[p]), default=0) / 1e9 for p in costs}
-        hours = flop / (tflops * 1e12) / 3600
+        hours = flop / (tflops * 1e12) / 3600 / params.train.gpus
         rows.append(row | {"hours each": hours, "hours in all": count * hours})
     total = {name: sum(row[name] for row in rows) for name in ("trainings", "PFLOP in all", "hours in all")}
     total |= {name: max(row[name] for row in rows) for name in ("GB fp32", "GB bf16")}
@@ -120,9 +123,9 @@ def disk_costs(params: Params, sets: Mapping[str, SetSpec]) -> pd.DataFrame:
         rows.append({"item": name, "images": getattr(spec, "images", None), "download GB": download})
 
     weights, checkpoint, count = 0, 0, 0
-    for _, model, _, trainings in _trainings(params):
+    for _, model, mask, trainings in _trainings(params):
         with FakeTensorMode():
-            networks = _networks(params.models[model])
+            networks = _networks(params.models[model], mask or Mask(kind="none"))
             sizes = [_bytes(network.state_dict().values()) for network in networks]
             checkpoint = max(checkpoint, sum(sizes) + _optimizer_bytes(params, networks))
         weights, count = weights + trainings * sizes[0], count + trainings
@@ -168,12 +171,11 @@ def _trainings(params: Params) -> Iterator[tuple[str, str, Mask | None, int]]:
     yield f"{params.models[sweep.model].title} Figure 5", sweep.model, points[0], new(sweep.model, points, sweep.seeds)
 
 
-def _networks(recipe: Model, start_scale: int | None = None) -> list[nn.Module]:
-    """The generator of a phase of the start, or with no scale given that of the GAN and the discriminator."""
-    generator = build.build_generator(recipe.generator, start_scale or 4, seed=0)
-    if start_scale:
-        return [generator]
-    return [generator, build.build_discriminator(recipe.discriminator, 4 * recipe.lr_patch, seed=0)]
+def _networks(recipe: Model, stage: Phase | Mask) -> list[nn.Module]:
+    """What is trained: in a phase of the start the generator alone."""
+    before_gan = isinstance(stage, Phase)
+    generator = build.build_generator(recipe.generator, stage.scale if before_gan else 4, seed=0)
+    return [generator] if before_gan else build.networks_of_a_gan(recipe, stage, generator, seed=0)
 
 
 def _optimizer_bytes(params: Params, networks: list[nn.Module]) -> int:

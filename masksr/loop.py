@@ -6,7 +6,7 @@ It knows neither GAN nor mask: a phase gives it networks and a function that lea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,8 @@ from masksr.steps import Metrics
 from masksr.supply import supply
 from masksr.validation import Validation
 
-Step = Callable[[Tensor, Tensor, int], Metrics]  # (lr, hr, number): adds gradients to those in the networks
+# (networks, lr, hr, number): calls these networks, and adds gradients to those in their parameters
+Step = Callable[[Sequence[nn.Module], Tensor, Tensor, int], Metrics]
 
 
 @dataclass
@@ -57,14 +58,16 @@ def fit(phase: Phase, folder: Path) -> nn.Module:
     """Train to the end of the phase, from its last checkpoint in ``folder`` if there is one; fill its history.
 
     Returns the generator, or its moving average where that is on. Raises MasksrError when a loss or weight stops being
-    finite; the last checkpoint, always of a finite state, stays.
+    finite; the last checkpoint, always of a finite state, stays. Of several processes (``masksr.share``) all call this;
+    the first one alone validates and writes.
     """
-    state = State(phase)
+    state, share = State(phase), phase.sampler.share
     begin = state.resume(folder)
     with _explained(phase):
         batches = supply(phase.sampler, phase.device)
     clock, timed = time.perf_counter(), begin
-    bar = tqdm(total=phase.steps, initial=begin, desc=phase.name, unit="step", leave=False, mininterval=1.0)
+    settings = {"desc": phase.name, "unit": "step", "leave": False, "mininterval": 1.0}
+    bar = tqdm(total=phase.steps, initial=begin, **settings, disable=begin == phase.steps)
     with bar:
         for step in range(begin, phase.steps):
             with _explained(phase):
@@ -79,13 +82,15 @@ def fit(phase: Phase, folder: Path) -> nn.Module:
                 row = {"phase": phase.name, "step": done, "epoch": done / phase.settings.steps_per_epoch}
                 row |= {"learning_rate": phase.learning_rate(step)} | state.window.mean(f"{phase.name}, step {done}")
                 now = time.perf_counter()
-                row["images_per_s"] = (done - timed) * lr.shape[0] / (now - clock)
-                if validating:
+                row["images_per_s"] = (done - timed) * phase.sampler.batch_size / (now - clock)
+                if share.ranks > 1:
+                    row["gpus"] = share.ranks
+                if validating and share.rank == 0:
                     with _explained(phase):
                         row |= phase.validation.row(state.result)
                     bar.set_postfix_str(f"{row['psnr']:.2f} dB")
                 phase.history.append(row)
-                state.window, clock, timed = Window(), time.perf_counter(), done
+                state.window, clock, timed = Window(share), time.perf_counter(), done
             if done % phase.settings.checkpoint_every == 0 or last:
                 state.save(folder, done)
     return state.result
@@ -97,7 +102,8 @@ def take_step(phase: Phase, state: State, lr: Tensor, hr: Tensor, step: int) -> 
     state.prepare(phase.learning_rate(step))
     for part, patches in enumerate(zip(lr.chunk(parts), hr.chunk(parts), strict=True)):
         some_lr, some_hr = (_to_device(some, phase) for some in patches)
-        state.window.add(phase.step(some_lr, some_hr, step * parts + part))
+        with state.apart(last=part == parts - 1):
+            state.window.add(phase.step(state.networks, some_lr, some_hr, step * parts + part))
     state.update(parts)
 
 

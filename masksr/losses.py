@@ -3,10 +3,13 @@
 Logits are those of the discriminator for real (HR) and fake (SR) images; D(x) below is a logit, s the sigmoid, E the
 mean over the batch. With BCE(x, 1) = -log s(x) = softplus(-x) and BCE(x, 0) = -log(1 - s(x)) = softplus(x) every term
 is written in softplus, which stays finite for any logit. Everything is computed in float32, under autocast too.
+
+Where the logits are a share of a batch (``masksr.share``), ``mean`` takes the means inside a term over all of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -16,9 +19,12 @@ from torch.nn.functional import softplus
 
 GanType = Literal["relativistic_average", "relativistic_pairwise", "standard"]
 Distance = Literal["l1", "mse"]
+Mean = Callable[[Tensor], Tensor]  # over the whole batch, where the tensor holds a share of it
 
 
-def generator_loss(kind: GanType, real: Tensor, fake: Tensor, focal_gamma: float = 0.0) -> Tensor:
+def generator_loss(
+    kind: GanType, real: Tensor, fake: Tensor, focal_gamma: float = 0.0, *, mean: Mean = torch.mean
+) -> Tensor:
     """The GAN term of the generator: a scalar from the logits ``real`` and ``fake``, (B, 1) each.
 
     ``relativistic_average`` (ESRGAN)::
@@ -41,7 +47,7 @@ def generator_loss(kind: GanType, real: Tensor, fake: Tensor, focal_gamma: float
         raise ValueError(f"focal_gamma belongs to relativistic_pairwise, not to {kind}")
     real, fake = _float32(real.detach()), _float32(fake)
     if kind == "relativistic_average":
-        return (softplus(real - fake.mean()).mean() + softplus(real.mean() - fake).mean()) / 2
+        return (softplus(real - mean(fake)).mean() + softplus(mean(real) - fake).mean()) / 2
     if kind == "relativistic_pairwise":
         lead = fake - real
         focal = torch.exp(-focal_gamma * softplus(lead))  # (1 - p)^gamma = s(-lead)^gamma, whose power underflows
@@ -49,7 +55,7 @@ def generator_loss(kind: GanType, real: Tensor, fake: Tensor, focal_gamma: float
     return softplus(-fake).mean()
 
 
-def discriminator_loss(kind: GanType, real: Tensor, fake: Tensor) -> Tensor:
+def discriminator_loss(kind: GanType, real: Tensor, fake: Tensor, *, mean: Mean = torch.mean) -> Tensor:
     """The loss of the discriminator: a scalar from the logits ``real`` and ``fake``, (B, 1) each.
 
     ``relativistic_average`` (ESRGAN); each mean is a constant, as in BasicSR, which trains the two halves apart::
@@ -69,7 +75,7 @@ def discriminator_loss(kind: GanType, real: Tensor, fake: Tensor) -> Tensor:
     _check(kind, real, fake)
     real, fake = _float32(real), _float32(fake)
     if kind == "relativistic_average":
-        return (softplus(fake.mean().detach() - real).mean() + softplus(fake - real.mean().detach()).mean()) / 2
+        return (softplus(mean(fake).detach() - real).mean() + softplus(fake - mean(real).detach()).mean()) / 2
     if kind == "relativistic_pairwise":
         return softplus(fake - real).mean()
     return softplus(-real).mean() + softplus(fake).mean()

@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from masksr.share import WHOLE, Share
+
 ErrorRange = Literal["native", "1", "255", "relative"]
-Kind = Literal["none", "error", "constant", "shuffled"]
+Kind = Literal["none", "error", "expected", "constant", "shuffled", "random"]
 Apply = Literal["both", "sr", "gradient"]
 
 
@@ -37,6 +39,7 @@ def error_mask(
     window: int = 1,
     per_channel: bool = False,
     detach: bool = True,
+    share: Share = WHOLE,
 ) -> Tensor:
     """Where the adversarial loss should count: equation 8, ``clip(k * error + b, 0, 1)``.
 
@@ -48,22 +51,39 @@ def error_mask(
 
     error_range: the pixel range in which the error is counted. ``native`` takes the images as they are, ``1`` and
     ``255`` convert from ``pixel_range`` (so k on a range of 255 acts as 255² k on a range of 1), ``relative``
-    divides by the mean error of the batch. window: side in pixels of a box mean of the error, odd; 1 is per pixel.
+    divides by the mean error of the batch, of which the images may be a ``share``. window: side in pixels of a box
+    mean of the error, odd; 1 is per pixel.
 
     Raises ValueError where the shapes differ or the window is even.
+    """
+    sr = sr.detach() if detach else sr
+    error = squared_error(sr, hr, window=window, per_channel=per_channel)
+    return mask_of_error(error, k=k, b=b, error_range=error_range, pixel_range=pixel_range, share=share)
+
+
+def squared_error(sr: Tensor, hr: Tensor, *, window: int = 1, per_channel: bool = False) -> Tensor:
+    """The local error of equation 8, (B, 1, H, W), or (B, 3, H, W) with ``per_channel``, in squared units of a pixel.
+
+    sr, hr: (B, 3, H, W). Raises ValueError where the shapes differ or the window is even.
     """
     if sr.shape != hr.shape:
         raise ValueError(f"sr and hr must have one shape, got {tuple(sr.shape)} and {tuple(hr.shape)}")
     if window < 1 or window % 2 == 0:
         raise ValueError(f"window must be odd and positive, got {window}")
-    sr = sr.detach() if detach else sr
     error = (sr - hr).square()
     if not per_channel:
         error = error.mean(dim=1, keepdim=True)
     if window > 1:  # at the border the mean is over the pixels inside the image
         error = F.avg_pool2d(error, window, stride=1, padding=window // 2, count_include_pad=False)
+    return error
+
+
+def mask_of_error(
+    error: Tensor, *, k: float, b: float, error_range: ErrorRange, pixel_range: float, share: Share = WHOLE
+) -> Tensor:
+    """Equation 8 of an error (B, C, H, W) >= 0 that was measured, or expected, in [0, ``pixel_range``]²."""
     if error_range == "relative":
-        error = error / error.mean().clamp_min(torch.finfo(error.dtype).tiny)
+        error = error / share.mean(error).clamp_min(torch.finfo(error.dtype).tiny)
     elif error_range != "native":
         error = error * (float(error_range) / pixel_range) ** 2
     return (k * error + b).clamp(0, 1)
@@ -74,23 +94,51 @@ def without_structure(mask: Tensor) -> Tensor:
     return mask.mean(dim=(1, 2, 3), keepdim=True).expand_as(mask)
 
 
-def at_random_places(mask: Tensor, rng: torch.Generator | None) -> Tensor:
+def at_random_places(mask: Tensor, rng: torch.Generator | None, share: Share = WHOLE) -> Tensor:
     """The control ``shuffled``: the values of each image's (B, C, H, W) mask at random places of that image."""
     batch, channels, height, width = mask.shape
     device = rng.device if rng is not None else mask.device
-    order = torch.rand(batch, 1, height * width, generator=rng, device=device).argsort(dim=2).to(mask.device)
+    everywhere = torch.rand(share.ranks * batch, 1, height * width, generator=rng, device=device)
+    order = everywhere[share.rank * batch :][:batch].argsort(dim=2).to(mask.device)
     return mask.flatten(2).gather(2, order.expand(-1, channels, -1)).view(batch, channels, height, width)
 
 
+def at_random(mask: Tensor, rng: torch.Generator | None, share: Share = WHOLE) -> Tensor:
+    """The control ``random``: noise that is independent from pixel to pixel, with the mean of each image's mask.
+
+    u^((1 - m) / m) has the mean m where u is uniform in [0, 1]: a beta distribution, flat for m = 1/2.
+    """
+    batch, channels, height, width = mask.shape
+    device = rng.device if rng is not None else mask.device
+    everywhere = torch.rand(share.ranks * batch, channels, height, width, generator=rng, device=device)
+    uniform = everywhere[share.rank * batch :][:batch].to(mask)
+    mean = mask.mean(dim=(1, 2, 3), keepdim=True).clamp_min(torch.finfo(mask.dtype).tiny)
+    return uniform ** ((1 - mean) / mean)
+
+
 def mask_of(
-    settings: MaskSettings, sr: Tensor, hr: Tensor, *, pixel_range: float, rng: torch.Generator | None = None
+    settings: MaskSettings,
+    sr: Tensor,
+    hr: Tensor,
+    *,
+    pixel_range: float,
+    expected: Tensor | None = None,
+    rng: torch.Generator | None = None,
+    share: Share = WHOLE,
 ) -> Tensor:
     """The mask that ``settings`` describe for this batch: (B, 1 or 3, H, W) in [0, 1]; ones for the plain variant.
 
-    sr, hr: (B, 3, H, W) in [0, ``pixel_range``]. rng: where ``shuffled`` draws its places from.
+    sr, hr: (B, 3, H, W) in [0, ``pixel_range``]. expected: what ``masksr.expected`` says of their squared error, for
+    that kind. rng: where ``shuffled`` and ``random`` draw from, for the whole batch where the images are a ``share``
+    of it. Raises ValueError where the expected error is wanted and missing.
     """
     if settings.kind == "none":
         return sr.new_ones(()).expand(sr.shape[0], 1, *sr.shape[2:])
+    if settings.kind == "expected":
+        if expected is None:
+            raise ValueError("kind: expected takes the error that a network expects, and none was given")
+        of = {"k": settings.k, "b": settings.b, "error_range": settings.error_range}
+        return mask_of_error(expected, **of, pixel_range=pixel_range, share=share)
     mask = error_mask(
         sr,
         hr,
@@ -101,11 +149,14 @@ def mask_of(
         window=settings.window,
         per_channel=settings.per_channel,
         detach=settings.detach,
+        share=share,
     )
     if settings.kind == "constant":
         return without_structure(mask)
     if settings.kind == "shuffled":
-        return at_random_places(mask, rng)
+        return at_random_places(mask, rng, share)
+    if settings.kind == "random":
+        return at_random(mask, rng, share)
     return mask
 
 

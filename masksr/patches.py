@@ -9,6 +9,7 @@ from torch import Tensor
 
 from masksr.errors import MasksrError
 from masksr.packs import Pack
+from masksr.share import WHOLE, Share
 
 
 class PatchSampler:
@@ -19,13 +20,16 @@ class PatchSampler:
     and steps may be taken in any order by any number of workers.
 
     pack: what to sample from. lr_size: sides of the LR patches in pixels; those of HR are ``scale`` times as long.
-    Raises MasksrError when an image is smaller than a patch.
+    batch: patches of a step, of which this process gets its ``share``: the processes of a training have different
+    patches, and together those that one process would have. Raises MasksrError when an image is smaller than a patch.
     """
 
-    def __init__(self, pack: Pack, *, lr_size: int, scale: int, batch: int, seed: int) -> None:
+    def __init__(self, pack: Pack, *, lr_size: int, scale: int, batch: int, seed: int, share: Share = WHOLE) -> None:
         if lr_size < 1 or batch < 1 or seed < 0:
             raise ValueError(f"lr_size and batch must be positive, seed not negative: {lr_size}, {batch}, {seed}")
-        self.pack = pack
+        if batch % share.shares:
+            raise ValueError(f"a batch of {batch} cannot be split into {share.shares} equal shares")
+        self.pack, self.share = pack, share
         self.lr_size, self.scale, self.batch_size, self.seed = lr_size, scale, batch, seed
         self._lr, self._hr = _images(pack, lr_size, scale)
         # How many places a patch has in each image, down and across.
@@ -36,23 +40,24 @@ class PatchSampler:
 
         Of each patch the image is drawn uniformly, then the place, then one of the eight flips and rotations.
         """
-        lr = np.empty((self.batch_size, 3, self.lr_size, self.lr_size), np.uint8)
-        hr = np.empty((self.batch_size, 3, self.lr_size * self.scale, self.lr_size * self.scale), np.uint8)
-        for number, (image, top, left, turn) in enumerate(self.draw(step)):
+        drawn = self.draw(step)
+        lr = np.empty((len(drawn), 3, self.lr_size, self.lr_size), np.uint8)
+        hr = np.empty((len(drawn), 3, self.lr_size * self.scale, self.lr_size * self.scale), np.uint8)
+        for number, (image, top, left, turn) in enumerate(drawn):
             _cut(self._lr[image], top, left, self.lr_size, turn, out=lr[number])
             _cut(self._hr[image], top * self.scale, left * self.scale, self.lr_size * self.scale, turn, out=hr[number])
         return torch.from_numpy(lr), torch.from_numpy(hr)
 
     def draw(self, step: int) -> list[list[int]]:
-        """(image, top, left, turn) of each patch of a batch: places in LR pixels, turns from 0 to 7 as of ``_cut``."""
+        """(image, top, left, turn) of each of these patches: places in LR pixels, turns from 0 to 7 as of ``_cut``."""
         # The counter has four words and runs through the lowest while numbers are drawn. The step is the second, so
-        # that steps never share numbers; the third is free (a rank, should there be several processes).
+        # that steps never share numbers. Every process draws the whole batch: that costs microseconds.
         # Raw words instead of Generator.integers, whose algorithm numpy may change from one version to the next.
         philox = np.random.Philox(key=self.seed, counter=np.array([0, step, 0, 0], dtype=np.uint64))
         words = philox.random_raw((4, self.batch_size)) >> np.uint64(32)
         image = _below(len(self._lr), words[0])
         top, left = (_below(places, w) for places, w in zip(self._places[image].T, words[1:3], strict=True))
-        return np.stack([image, top, left, _below(8, words[3])], axis=1).tolist()
+        return self.share.of(np.stack([image, top, left, _below(8, words[3])], axis=1)).tolist()
 
 
 def validation_patches(pack: Pack, *, lr_size: int, scale: int, count: int) -> tuple[Tensor, Tensor]:

@@ -35,7 +35,12 @@ def on_a_photograph(params: Params, paths: Paths, folder: Path) -> tuple[Image, 
 def mask_on_a_photograph(
     params: Params, paths: Paths, folder: Path, mask: Mask
 ) -> tuple[Image, Image, np.ndarray, np.ndarray]:
-    """HR, SR, the mask (C, H, W) in [0, 1] and the squared error (H, W) in grey levels, on a validation photograph."""
+    """HR, SR, the mask (C, H, W) in [0, 1] and the squared error (H, W) in grey levels, on a validation photograph.
+
+    A training keeps its generator alone, so for the kind ``expected`` the mask is that of the error itself.
+    """
+    if mask.kind == "expected":
+        mask = mask.model_copy(update={"kind": "error"})
     _, _, sr, hr = on_a_photograph(params, paths, folder)
     pixel_range = load_generator(folder / "generator.safetensors").pixel_range
     rng = torch.Generator().manual_seed(0)

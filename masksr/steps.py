@@ -14,8 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masksr import losses
-from masksr.mask import MaskSettings, mask_of, what_the_discriminator_sees
+from masksr.expected import expectation_loss
+from masksr.mask import MaskSettings, mask_of, squared_error, what_the_discriminator_sees
 from masksr.params import Loss
+from masksr.share import WHOLE, Share
 
 Metrics = dict[str, Tensor]
 Autocast = Callable[[], torch.autocast]
@@ -34,7 +36,7 @@ def distance_step(generator: nn.Module, lr: Tensor, hr: Tensor, *, kind: str, au
 
 
 def content_loss(
-    sr: Tensor, hr: Tensor, vgg: nn.Module | None, loss: Loss, pixel_range: float
+    sr: Tensor, hr: Tensor, vgg: nn.Module | None, loss: Loss, pixel_range: float, share: Share = WHOLE
 ) -> tuple[Tensor, Metrics]:
     """The terms of equations 10-12 that need no discriminator, weighted and summed.
 
@@ -50,7 +52,8 @@ def content_loss(
         parts["l1"] = F.l1_loss(sr, hr)
         total = total + loss.l1 * parts["l1"]
     if loss.tv:
-        parts["tv"] = losses.total_variation(sr)
+        # A sum over the batch, while the gradients of shares are averaged: as many times as there are shares.
+        parts["tv"] = share.shares * losses.total_variation(sr)
         total = total + loss.tv * parts["tv"]
     return total, {name: value.detach() for name, value in parts.items()}
 
@@ -66,33 +69,42 @@ def adversarial_step(
     mask: MaskSettings,
     pixel_range: float,
     autocast: Autocast,
+    expectation: nn.Module | None = None,
     rng: torch.Generator | None = None,
+    share: Share = WHOLE,
 ) -> Metrics:
     """Leave the gradients of the generator's and the discriminator's loss in their parameters.
 
     lr: (B, 3, h, w), hr: (B, 3, H, W), in [0, ``pixel_range``]. The discriminator is not updated between its own
     part and the generator's, so one forward pass on each image serves both (the public ESRGAN step takes five).
+    expectation: the ErrorNetwork of a mask of kind ``expected``, which gets the gradient of its own loss.
+
+    Where the images are a ``share`` of a batch, the mean of the gradients of all shares is that of the batch; what
+    couples images (relativistic means, batch statistics, a relative error) sees all processes, but one part.
     """
     with autocast():
         sr = generator(lr)
     image = sr.detach().to(hr.dtype).requires_grad_()  # leaves bf16 here
 
     with autocast():
-        content, parts = content_loss(image, hr, vgg, loss, pixel_range)
+        content, parts = content_loss(image, hr, vgg, loss, pixel_range, share)
     gradient = torch.autograd.grad(content, image)[0] if content.requires_grad else torch.zeros_like(image)
 
-    m = mask_of(mask, image, hr, pixel_range=pixel_range, rng=rng)
+    expected = None
+    if expectation is not None:
+        expected, parts["expectation"] = _expected_error(expectation, lr, image, hr, mask, pixel_range, autocast)
+    m = mask_of(mask, image, hr, pixel_range=pixel_range, expected=expected, rng=rng, share=share)
     masked_sr, masked_hr = what_the_discriminator_sees(image, hr, m, mask.apply)
     fake, real = masked_sr.detach().requires_grad_(), masked_hr.detach()
     with autocast():
         logit_fake, logit_real = discriminator(fake), discriminator(real)
 
-    gan = losses.generator_loss(loss.gan_type, logit_real, logit_fake, loss.focal_gamma)
+    gan = losses.generator_loss(loss.gan_type, logit_real, logit_fake, loss.focal_gamma, mean=share.mean)
     at_discriminator = torch.autograd.grad(gan, fake, retain_graph=True)[0]
     through_mask = torch.autograd.grad(masked_sr, image, at_discriminator)[0]
     sr.backward((gradient + loss.gan * through_mask).to(sr.dtype))
 
-    loss_d = losses.discriminator_loss(loss.gan_type, logit_real, logit_fake)
+    loss_d = losses.discriminator_loss(loss.gan_type, logit_real, logit_fake, mean=share.mean)
     loss_d.backward(inputs=list(discriminator.parameters()))
 
     m = m.detach()
@@ -106,3 +118,15 @@ def adversarial_step(
         "mask_mean": m.mean(),
         "mask_saturated": ((m <= 0) | (m >= 1)).float().mean(),
     }
+
+
+def _expected_error(
+    network: nn.Module, lr: Tensor, sr: Tensor, hr: Tensor, mask: MaskSettings, pixel_range: float, autocast: Autocast
+) -> tuple[Tensor, Tensor]:
+    """The error that ``network`` expects at ``lr``, without gradient; its loss, whose gradient it is left with."""
+    error = squared_error(sr.detach(), hr, window=mask.window, per_channel=mask.per_channel) / pixel_range**2
+    with autocast():
+        log_expected = network(lr / pixel_range)
+    loss = expectation_loss(log_expected, error)
+    loss.backward()
+    return log_expected.detach().exp() * pixel_range**2, loss.detach()

@@ -57,6 +57,31 @@ def test_it_grows_with_the_error_and_with_k(k: float, factor: float, seed: int) 
     assert (error_mask(sr, hr, k=k * factor, b=0.1) >= error_mask(sr, hr, k=k, b=0.1) - 1e-6).all()
 
 
+@given(k=st.floats(0, 1e4), b=st.floats(-2, 2), more=st.floats(0, 3), seed=st.integers(0, 20))
+def test_it_grows_with_b(k: float, b: float, more: float, seed: int) -> None:
+    sr, hr = pair(seed)
+    assert (error_mask(sr, hr, k=k, b=b + more) >= error_mask(sr, hr, k=k, b=b)).all()
+
+
+@given(k=st.floats(0, 100), b=st.floats(-1, 1), seed=st.integers(0, 50))
+def test_it_knows_pixels_and_not_their_places(k: float, b: float, seed: int) -> None:
+    sr, hr = pair(seed)
+    mask = error_mask(sr, hr, k=k, b=b)
+    order = torch.randperm(mask[0, 0].numel(), generator=torch.Generator().manual_seed(seed))
+    moved = [image.flatten(2)[..., order].view_as(image) for image in (sr, hr)]
+    assert torch.equal(error_mask(*moved, k=k, b=b), mask.flatten(2)[..., order].view_as(mask))
+    assert torch.equal(error_mask(sr.flip(0), hr.flip(0), k=k, b=b), mask.flip(0))
+
+
+@given(seed=st.integers(0, 50), kind=st.sampled_from(["error", "constant", "shuffled"]), per_channel=st.booleans())
+def test_k_0_and_b_1_mask_nothing(seed: int, kind: str, per_channel: bool) -> None:
+    sr, hr = pair(seed)
+    rng = torch.Generator().manual_seed(seed)
+    chosen = settings(kind=kind, k=0.0, b=1.0, per_channel=per_channel)
+    mask = mask_of(chosen, sr, hr, pixel_range=1.0, rng=rng)
+    assert torch.equal(mask, torch.ones_like(mask)) and torch.equal(mask * sr, sr)
+
+
 @given(k=st.floats(0.01, 100), seed=st.integers(0, 20))
 def test_k_on_255_is_k_on_1_over_255_squared(k: float, seed: int) -> None:
     sr, hr = pair(seed)
@@ -144,3 +169,22 @@ def test_what_the_discriminator_sees() -> None:
     assert torch.equal(fake, sr) and torch.equal(real, hr)
     fake.sum().backward()
     torch.testing.assert_close(sr.grad, mask.expand_as(sr))
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@given(b=st.floats(0.02, 0.98), seed=st.integers(0, 50))
+def test_random_has_the_mean_and_nothing_else_of_the_mask(per_channel: bool, b: float, seed: int) -> None:
+    sr, hr = pair(seed, size=60)
+    rng = torch.Generator().manual_seed(seed)
+    of = settings(kind="random", b=b, per_channel=per_channel)
+    found, mask = mask_of(of, sr, hr, pixel_range=1.0, rng=rng), error_mask(sr, hr, k=0.2, b=b, per_channel=per_channel)
+    assert found.shape == mask.shape and (found >= 0).all() and (found <= 1).all()
+    assert (found.mean((1, 2, 3)) - mask.mean((1, 2, 3))).abs().max() < 0.05
+    assert torch.equal(found, mask_of(of, sr, hr, pixel_range=1.0, rng=torch.Generator().manual_seed(seed)))
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_random_keeps_a_mask_that_is_zero_or_one_everywhere(level: float) -> None:
+    sr, hr = pair()
+    found = mask_of(settings(kind="random", k=0.0, b=level), sr, hr, pixel_range=1.0)
+    assert torch.equal(found, torch.full_like(found, level))

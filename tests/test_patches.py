@@ -76,6 +76,15 @@ def test_lr_and_hr_show_the_same_place_in_the_same_orientation(lr_size, scale, b
         assert sorted(patch.flatten(1).T.tolist()) == square
 
 
+@given(st.integers(0, 2**63), st.lists(st.integers(0, 2**40), min_size=1, max_size=4), st.integers(1, 5))
+def test_a_batch_does_not_know_what_was_drawn_before(seed, steps, batch):
+    torch.manual_seed(len(steps))
+    used, fresh = sampler(seed=seed, batch=batch), sampler(seed=seed, batch=batch)
+    drawn = [used.batch(step) for step in steps]
+    for one, other in zip(drawn[-1], fresh.batch(steps[-1]), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_a_batch_is_a_function_of_seed_and_step_alone():
     one, two = sampler(seed=5), sampler(seed=5)
     forwards = [one.batch(step) for step in range(6)]

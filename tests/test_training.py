@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from masksr import build, loop, training
+from masksr import build, job, loop, training
 from masksr.errors import MasksrError
 from masksr.models import EDSR, load_weights, save_weights
 from masksr.packs import build_pack
@@ -109,13 +109,21 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(paths: Paths
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"ema": 0.9}, {"gradient_checkpointing": True}, {"accumulate": 2, "ema": 0.9}]
+    ("settings", "kind"),
+    [
+        ({}, "expected"),
+        ({"ema": 0.9}, "shuffled"),
+        ({"gradient_checkpointing": True}, "random"),
+        ({"accumulate": 2, "ema": 0.9}, "shuffled"),
+    ],
 )
 @pytest.mark.parametrize("stop_at", [3, 5])
-def test_an_interrupted_training_ends_in_the_same_bits(paths: Paths, monkeypatch, stop_at: int, settings: dict) -> None:
+def test_an_interrupted_training_ends_in_the_same_bits(
+    paths: Paths, monkeypatch, stop_at: int, settings: dict, kind: str
+) -> None:
     parts = settings.get("accumulate", 1)
     params, stop_at = small(2 * parts, **settings), parts * stop_at
-    mask = params.masks["shuffled"]
+    mask = params.masks[kind]
     training.train_gan(params, "esrgan", mask, 0, paths, paths.root / "undisturbed")
     other = Paths(paths.root.parent / "other", "mini")
     for folder in ("data", "runs"):
@@ -162,6 +170,8 @@ def test_masks_change_the_training_and_k_0_b_1_does_not(paths: Paths) -> None:
         "paper": params.masks["paper"],
         "constant": params.masks["constant"].model_copy(update={"k": 20.0}),
         "shuffled": params.masks["shuffled"].model_copy(update={"k": 20.0}),
+        "random": params.masks["random"],
+        "expected": params.masks["expected"].model_copy(update={"k": 20.0}),
     }.items():
         training.train_gan(params, "esrgan", mask, 0, paths, paths.root / name)
         made[name] = file_digest(paths.root / name / "generator.safetensors")
@@ -245,8 +255,8 @@ def test_a_missing_checkpoint_to_begin_from_is_named(paths: Paths) -> None:
 
 def test_phases_see_different_patches_and_masks_the_same(paths: Paths, monkeypatch) -> None:
     params, seeds = small(), []
-    real = training.PatchSampler
-    monkeypatch.setattr(training, "PatchSampler", lambda *a, **k: (seeds.append(k["seed"]), real(*a, **k))[1])
+    real = job.PatchSampler
+    monkeypatch.setattr(job, "PatchSampler", lambda *a, **k: (seeds.append(k["seed"]), real(*a, **k))[1])
     training.train_start(params, "edsr", 3, paths)
     training.train_gan(params, "edsr", params.masks["none"], 3, paths, paths.root / "a")
     training.train_gan(params, "edsr", params.masks["paper"], 3, paths, paths.root / "b")

@@ -1,0 +1,130 @@
+"""The share of a batch that one process computes, and what the processes of a training work out together.
+
+A loss that is a mean over images is the mean of the losses of equal shares, and so is its gradient: each process takes
+the gradient of its own share, and DistributedDataParallel averages them. What couples the images of a batch (a mean
+inside a loss or a mask, batch normalisation) is averaged over the processes where it stands, its gradient as well.
+So any number of processes takes the step that one would, but for the rounding of sums in another order.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class Share:
+    """What is computed at once: by process ``rank`` of ``ranks``, in ``parts`` one after the other (train.accumulate).
+
+    With more than one rank, torch's default process group must be there and have as many.
+    """
+
+    rank: int = 0
+    ranks: int = 1
+    parts: int = 1
+
+    @property
+    def shares(self) -> int:
+        """How many equal shares the batch has."""
+        return self.ranks * self.parts
+
+    def of(self, batch: np.ndarray) -> np.ndarray:
+        """This process's rows (B / ranks, ...) of a batch (B, ...).
+
+        Every part is split among the processes, so that a part holds the same images for any number of them.
+        """
+        parts = batch.reshape(self.parts, self.ranks, -1, *batch.shape[1:])
+        return parts[:, self.rank].reshape(-1, *batch.shape[1:])
+
+    def mean(self, x: Tensor) -> Tensor:
+        """The mean of ``x`` over all processes, a scalar, with its gradient. All processes must ask for it."""
+        return x.mean() if self.ranks == 1 else average(x.mean())
+
+    def synchronise(self, network: nn.Module, device: torch.device) -> None:
+        """Give the batch normalisation of ``network`` the statistics of all processes; keys and weights stay."""
+        if self.ranks == 1:
+            return
+        if device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            return
+        for parent in list(network.modules()):
+            for name, layer in parent.named_children():
+                if type(layer) is nn.BatchNorm2d:
+                    setattr(parent, name, SyncedBatchNorm(layer))
+
+    def replicate(self, network: nn.Module) -> nn.Module:
+        """What to call in place of ``network``, so that its gradients are averaged over the processes."""
+        if self.ranks == 1:
+            return network
+        # Statistics are synchronised already, or each process's own. torch 2.14 has a new name for that.
+        known = inspect.signature(DistributedDataParallel).parameters
+        name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        return DistributedDataParallel(network, **{name: False})
+
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """Rank 0 first, the others after it: who comes first may put something right for all."""
+        if self.rank > 0:
+            dist.barrier()
+        yield
+        if self.rank == 0 and self.ranks > 1:
+            dist.barrier()
+
+
+WHOLE = Share()
+
+
+def average(x: Tensor) -> Tensor:
+    """The mean of ``x`` over all processes, element by element. All processes must ask for it, in the same order."""
+    return _Average.apply(x)
+
+
+class _Average(torch.autograd.Function):
+    """Backwards too a mean over the processes: each one's loss is a share of the loss, and depends on this mean."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[override]
+        return _averaged(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return _averaged(gradient)
+
+
+def _averaged(x: Tensor) -> Tensor:
+    total = x.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total / dist.get_world_size()
+
+
+class SyncedBatchNorm(nn.BatchNorm2d):
+    """What nn.SyncBatchNorm is on a GPU, for a CPU, where torch has none: plain, and slower."""
+
+    def __init__(self, layer: nn.BatchNorm2d) -> None:
+        super().__init__(layer.num_features, layer.eps, layer.momentum)
+        self.to(layer.weight)
+        self.load_state_dict(layer.state_dict())
+        self.train(layer.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean = average(wide.mean((0, 2, 3)))
+        centred = wide - mean[:, None, None]
+        variance = average(centred.square().mean((0, 2, 3)))
+        with torch.no_grad():
+            count = dist.get_world_size() * x.numel() / x.shape[1]
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), self.momentum)
+            self.num_batches_tracked += 1
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)

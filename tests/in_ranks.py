@@ -1,0 +1,120 @@
+"""What the tests of masksr.distributed let processes do. Imports stand inside: each process has only its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+
+def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
+    """An adversarial training in double precision, where only another equation makes a difference.
+
+    Its history, the patches it saw, and of its first step the gradients and the discriminator's statistics.
+    """
+    from pytest import MonkeyPatch
+
+    from masksr import loop, training
+    from masksr.patches import PatchSampler
+    from masksr.state import State
+    from masksr.validation import Validation
+
+    found: dict[str, Any] = {"patches": []}
+    update, batch, to_device, psnr = State.update, PatchSampler.batch, loop._to_device, Validation.of_generator
+
+    def recorded_update(state: State, parts: int) -> None:
+        networks = state.phase.networks
+        gradients = [[p.grad / parts for p in n.parameters() if p.grad is not None] for n in networks]
+        statistics = {key: value.clone() for key, value in networks[1].state_dict().items() if "running" in key}
+        found.setdefault("gradients", gradients)
+        found.setdefault("statistics", statistics)
+        update(state, parts)
+
+    def recorded_batch(sampler: PatchSampler, step: int) -> Any:
+        found["patches"].append(sampler.draw(step))
+        return batch(sampler, step)
+
+    with MonkeyPatch.context() as patch:
+        patch.setattr(State, "update", recorded_update)
+        patch.setattr(PatchSampler, "batch", recorded_batch)
+        patch.setattr(loop, "_to_device", lambda *of: to_device(*of).double())
+        patch.setattr(Validation, "of_generator", lambda self, generator: psnr(self, deepcopy(generator).float()))
+        makers = dict.fromkeys(("load_generator", "build_discriminator", "ErrorNetwork"), training.build)
+        makers["load_vgg19"] = training
+        for name, module in makers.items():
+            patch.setattr(
+                module, name, partial(lambda make, *of, **more: make(*of, **more).double(), getattr(module, name))
+            )
+        _, model, seed, paths = job.of
+        start, vgg19 = paths.start(model, seed) / "generator.safetensors", paths.weights / "vgg19.safetensors"
+        _, found["history"] = training._gan(job, folder, mask=mask, start=start, vgg19=vgg19)
+    return found
+
+
+def take_first_steps(rank: int, ranks: int, cases: dict[str, Any], paths: Any, folder: Path) -> None:
+    """Those of each of ``cases``; what each rank found goes to ``folder``."""
+    import torch
+
+    from masksr.job import Job
+
+    for name, (params, model, mask) in cases.items():
+        found = first_steps(Job(params, model, 0, paths, rank, ranks), mask, folder / f"checkpoints {name}")
+        torch.save(found, folder / f"{name} {rank}.pt")
+
+
+def train_with_one_writer(rank: int, ranks: int, *arguments: Any) -> None:
+    """A training in which any rank but the first that writes a checkpoint ends it."""
+    from masksr import checkpoints, job
+
+    if rank > 0:
+        checkpoints.save = lambda *_: os._exit(66)
+    job.one_of_several(rank, ranks, *arguments)
+
+
+def train_until_one_fails(rank: int, ranks: int, *arguments: Any) -> None:
+    """A training in which rank 1 fails in the gradients of the sixth step."""
+    from masksr import training
+
+    if rank == 1:
+        training.adversarial_step = failing_in_step_six(training.adversarial_step)
+    train_with_one_writer(rank, ranks, *arguments)
+
+
+def failing_in_step_six(step: Callable[..., Any]) -> Callable[..., Any]:
+    calls = []
+
+    def fails(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 6:
+            raise ZeroDivisionError("of this rank alone")
+        return step(*args, **kwargs)
+
+    return fails
+
+
+def say_where_and_wait(rank: int, ranks: int, folder: Path) -> None:
+    for process in (os.getppid(), os.getpid()):  # torchrun's agent, and this one
+        (folder / str(process)).touch()
+    print("waiting")
+    time.sleep(600)
+
+
+def one_is_killed(rank: int, ranks: int) -> None:
+    import torch.distributed as dist
+
+    if rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    dist.barrier()
+
+
+def one_says_what_to_do(rank: int, ranks: int) -> None:
+    from masksr.errors import MasksrError
+
+    if rank == 1:
+        raise MasksrError("set this to that")
+    time.sleep(600)

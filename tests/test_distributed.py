@@ -1,0 +1,250 @@
+"""One training by several processes: the steps that one process takes, one writer, and nothing left when it fails."""
+
+# ruff: noqa: F811  (a fixture is imported, then named by its tests)
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import in_ranks
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_training import paths, prepared, small  # noqa: F401  (the fixtures of the trainings)
+
+from masksr import distributed, job, training
+from masksr.errors import MasksrError
+from masksr.job import Job
+from masksr.params import Loss, Mask, Params
+from masksr.paths import Paths
+from masksr.share import Share
+from masksr.steps import content_loss
+
+pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch without gloo")
+
+
+def settings(batch: int = 4, **train) -> Params:
+    return small(batch, log_every=1, steps_per_epoch=2, validate_every=4, **train)
+
+
+def mask(kind: str, **changes) -> Mask:
+    fields = {"k": 1.0, "b": 0.2, "error_range": "1", "window": 1, "per_channel": False, "apply": "both"}
+    return Mask(kind=kind, **fields | {"detach": True} | changes)
+
+
+CASES = {
+    "esrgan relative": ({}, "esrgan", mask("error", error_range="relative")),
+    "esrgan relative with gradient": ({}, "esrgan", mask("error", error_range="relative", detach=False)),
+    "esrgan in parts": ({"batch": 8, "accumulate": 2}, "esrgan", mask("shuffled")),
+    "pesr error": ({}, "pesr", mask("error")),
+    "pesr in parts": ({"batch": 8, "accumulate": 2, "gradient_checkpointing": True}, "pesr", mask("error")),
+    "edsr expected": ({}, "edsr", mask("expected", error_range="relative")),
+    "pesr random": ({}, "pesr", mask("random")),
+    "edsr shuffled": ({"ema": 0.9}, "edsr", mask("shuffled")),
+    "pesr apart": ({"sync_batchnorm": False}, "pesr", mask("error")),
+}
+# Batch statistics of each process's own are those of one process that computes the same shares one after the other.
+INSTEAD_OF_ONE = {"pesr apart": {"accumulate": 2}}
+
+
+@pytest.fixture(scope="module")
+def both(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict]]:
+    """Of each case what one process finds, then what each of two does."""
+    root, folder = tmp_path_factory.mktemp("both") / "project", tmp_path_factory.mktemp("found")
+    shutil.copytree(prepared, root)
+    here = Paths(root, "mini")
+    cases = {name: (settings(gpus=2, **train), *rest) for name, (train, *rest) in CASES.items()}
+    distributed.launch(in_ranks.take_first_steps, cases, here, folder, ranks=2, backend="gloo")
+    found = {}
+    for name, (train, model, of) in CASES.items():
+        alone = in_ranks.first_steps(
+            Job(settings(**train | INSTEAD_OF_ONE.get(name, {})), model, 0, here), of, folder / "alone" / name
+        )
+        found[name] = [alone, *(torch.load(folder / f"{name} {rank}.pt", weights_only=False) for rank in (0, 1))]
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_take_the_first_step_of_one(both: dict, name: str) -> None:
+    """Generator and discriminator, in double precision; and the batch statistics."""
+    alone, *ranks = both[name]
+    for found in ranks:
+        for mine, theirs in zip(alone["gradients"], found["gradients"], strict=True):
+            for one, two in zip(mine, theirs, strict=True):
+                assert (two - one).norm() <= 1e-9 * one.norm() + 1e-15
+        if name not in INSTEAD_OF_ONE:
+            for key, value in alone["statistics"].items():
+                torch.testing.assert_close(found["statistics"][key], value)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_their_losses_stay_those_of_one(both: dict, name: str) -> None:
+    alone, first, _ = (found["history"] for found in both[name])
+    assert len(alone) == len(first) == 4
+    for one, two in zip(alone, first, strict=True):
+        assert two.pop("gpus") == 2
+        assert one.keys() == two.keys()
+        for key in one.keys() - {"phase", "images_per_s"}:
+            assert two[key] == pytest.approx(one[key], rel=1e-5, abs=1e-6), key
+
+
+def test_the_first_process_alone_validates(both: dict) -> None:
+    _, first, second = (found["history"][-1] for found in both["pesr error"])
+    assert "psnr" in first and "psnr" not in second
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_patches_are_those_of_one_and_no_two_processes_have_the_same(both: dict, name: str) -> None:
+    alone, *ranks = (found["patches"] for found in both[name])
+    assert len(alone) == 4
+    for step, patches in enumerate(alone):
+        shares = [tuple(map(tuple, of[step])) for of in ranks]
+        assert sorted(map(tuple, patches)) == sorted(shares[0] + shares[1])
+        assert len(shares[0]) == len(shares[1]) and not set(shares[0]) & set(shares[1])
+
+
+def weights(folder: Path) -> torch.Tensor:
+    return torch.cat([value.flatten() for value in load_file(folder / "generator.safetensors").values()])
+
+
+def elsewhere(here: Paths, name: str) -> Paths:
+    other = Paths(here.root.parent / name, "mini")
+    for folder in ("data", "runs"):
+        shutil.copytree(here.root / folder, other.root / folder)
+    return other
+
+
+def test_a_training_goes_on_with_another_number_of_processes(paths: Paths, monkeypatch, capfd) -> None:
+    """From two to one after one of the two has failed, and from one to two."""
+    of = mask("shuffled")
+    whole, gpus = (small(4, gpus=number, ema=0.9) for number in (1, 2))
+    training.train_gan(whole, "pesr", of, 0, paths, paths.root / "undisturbed")
+    undisturbed = weights(paths.root / "undisturbed")
+
+    fewer = elsewhere(paths, "fewer")
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "one_of_several", in_ranks.train_until_one_fails)
+        with pytest.raises(MasksrError) as failed:
+            training.train_gan(gpus, "pesr", of, 0, fewer, fewer.root / "out")
+    message = str(failed.value)
+    assert message.startswith("rank 1 of 2 failed: ZeroDivisionError: of this rank alone\n")
+    assert 'in fails\n    raise ZeroDivisionError("of this rank alone")' in message
+    training.train_gan(whole, "pesr", of, 0, fewer, fewer.root / "out")
+    assert "goes on from step 4 of 8" in capfd.readouterr().out
+    assert training.read_history(fewer.root / "out").gpus.notna().tolist() == [True, True, False, False]
+
+    more = elsewhere(paths, "more")
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "adversarial_step", in_ranks.failing_in_step_six(training.adversarial_step))
+        with pytest.raises(ZeroDivisionError):
+            training.train_gan(whole, "pesr", of, 0, more, more.root / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "one_of_several", in_ranks.train_with_one_writer)
+        training.train_gan(gpus, "pesr", of, 0, more, more.root / "out")
+    assert "goes on from step 4 of 8" in capfd.readouterr().out
+    assert training.read_history(more.root / "out").gpus.notna().tolist() == [False, False, True, True]
+
+    for other in (fewer, more):
+        way = undisturbed - weights(paths.start("pesr", 0))
+        assert (weights(other.root / "out") - undisturbed).norm() < 0.01 * way.norm()
+        monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("the number of processes is not in the key"))
+        for params in (whole, gpus):
+            training.train_gan(params, "pesr", of, 0, other, other.root / "again")
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (in_ranks.one_is_killed, "^rank 1 of 2 was ended by SIGKILL; most often memory ran out$"),
+        (in_ranks.one_says_what_to_do, r"^set this to that \(rank 1 of 2\)$"),
+    ],
+)
+def test_the_error_is_that_of_the_rank_that_failed_first(what, message: str) -> None:
+    with pytest.raises(MasksrError, match=message):
+        distributed.launch(what, ranks=2, backend="gloo")
+
+
+def is_there(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_no_process_outlives_the_one_that_wanted_it(tmp_path: Path, how: signal.Signals) -> None:
+    program = (
+        "import sys, pathlib, in_ranks; from masksr import distributed\n"
+        "distributed.launch(in_ranks.say_where_and_wait, pathlib.Path(sys.argv[1]), ranks=2, backend='gloo')"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path], env=environment, stderr=subprocess.DEVNULL
+    ) as caller:
+        end = time.monotonic() + 60
+        while len(processes := [int(path.name) for path in tmp_path.iterdir()]) < 3:
+            assert time.monotonic() < end and caller.poll() is None
+            time.sleep(0.1)
+        assert all(map(is_there, processes))
+        caller.send_signal(how)
+        caller.wait(timeout=20)
+        if how == signal.SIGKILL:  # nobody is left who could wait for them
+            time.sleep(0.5)
+        assert not any(map(is_there, processes))
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch) -> None:
+    cpu, cuda, mps = map(torch.device, ("cpu", "cuda", "mps"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    distributed.check(2, cuda, "auto")
+    distributed.check(1, mps, "auto")
+    distributed.check(4, cpu, "cpu")
+    for gpus, device, wanted, there in (
+        (4, cuda, "cuda", "2 GPUs"),
+        (2, mps, "auto", "1 GPU"),
+        (2, cpu, "auto", "0 GPUs"),
+    ):
+        with pytest.raises(MasksrError, match=f"train.gpus: {gpus}, but {there} can be used here"):
+            distributed.check(gpus, device, wanted)
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ({"gpus": 3}, r"train.gpus: must share models\.esrgan\.batch \(4\) evenly, got 3"),
+        ({"gpus": 4, "accumulate": 2}, r"train.gpus: must share models\.esrgan\.batch \(4 in 2 parts\) evenly, got 4"),
+        ({"gpus": 4, "sync_batchnorm": False}, "too few for statistics of its own; set train.sync_batchnorm to true"),
+    ],
+)
+def test_batches_that_cannot_be_shared_are_refused(train: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small(4, **train)
+    small(4, gpus=4)
+
+
+def test_shares_are_disjoint_and_whole_parts_stay_together() -> None:
+    batch = np.arange(24).reshape(12, 2)
+    shares = [Share(rank, 3, parts=2).of(batch) for rank in range(3)]
+    assert sorted(np.concatenate(shares)[:, 0].tolist()) == batch[:, 0].tolist()
+    for part in (0, 1):  # the first and second halves of the shares are those of the batch
+        rows = np.concatenate([share[2 * part : 2 * part + 2] for share in shares])[:, 0]
+        assert set(rows.tolist()) == set(batch[6 * part : 6 * part + 6, 0].tolist())
+
+
+def test_total_variation_of_parts_adds_up_to_that_of_the_batch() -> None:
+    loss = Loss(vgg54=0.0, vgg54_distance="l1", gan=0.0, gan_type="standard", focal_gamma=0.0, l1=0.5, tv=1e-3)
+    sr, hr = torch.rand(4, 3, 8, 8, dtype=torch.double, requires_grad=True), torch.rand(4, 3, 8, 8).double()
+    whole, _ = content_loss(sr, hr, None, loss, 1.0)
+    (expected,) = torch.autograd.grad(whole, sr)
+    parts = [
+        content_loss(*some, None, loss, 1.0, Share(parts=2))[0] for some in zip(sr.chunk(2), hr.chunk(2), strict=True)
+    ]
+    (found,) = torch.autograd.grad(sum(parts) / 2, sr)
+    torch.testing.assert_close(found, expected)

@@ -1,0 +1,106 @@
+"""The mask that expects its error: what is learned is the mean error of all images that share an LR patch."""
+
+from __future__ import annotations
+
+import copy
+import math
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from test_steps import batch, networks
+
+from masksr.expected import FIRST_GUESS, ErrorNetwork, expectation_loss
+from masksr.mask import error_mask, mask_of, squared_error
+from masksr.params import Mask
+from masksr.steps import adversarial_step
+
+FP32 = partial(torch.autocast, "cpu", torch.bfloat16, enabled=False)
+PAPER = {"k": 0.2, "b": 0.5, "error_range": "255", "window": 1, "per_channel": False, "apply": "both", "detach": True}
+
+
+@given(st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=20))
+def test_the_loss_is_least_at_the_mean_of_the_errors(errors: list[float]) -> None:
+    error = torch.tensor(errors, dtype=torch.float64)
+    at_mean, *others = (
+        expectation_loss(torch.full_like(error, math.log(guess)), error)
+        for guess in (error.mean(), 1.1 * error.mean(), 0.9 * error.mean(), error.median() * 2)
+    )
+    assert all(at_mean <= other + 1e-12 for other in others)
+
+
+def test_it_begins_with_its_first_guess_and_is_as_large_as_hr() -> None:
+    torch.manual_seed(0)
+    for channels in (1, 3):
+        found = ErrorNetwork(channels)(torch.rand(2, 3, 8, 9)).exp()
+        assert found.shape == (2, channels, 32, 36) and found.dtype == torch.float32
+        assert found.mean().item() == pytest.approx(FIRST_GUESS, rel=0.2)
+
+
+def test_it_learns_the_mean_error_of_what_shares_an_lr_patch() -> None:
+    """Two LR patches, each with HR images whose errors scatter by a factor of ten and more around their own mean."""
+    torch.manual_seed(0)
+    network = ErrorNetwork(num_feat=16)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    lr = torch.stack([torch.full((3, 6, 6), 0.2), torch.full((3, 6, 6), 0.8)]).repeat(8, 1, 1, 1)
+    means = torch.tensor([1e-4, 1e-2]).repeat(8).view(-1, 1, 1, 1)
+    for _ in range(500):
+        error = means * -torch.log(torch.rand(16, 1, 24, 24).clamp_min(1e-9))  # exponential: its mean is its spread
+        optimizer.zero_grad()
+        expectation_loss(network(lr), error).backward()
+        optimizer.step()
+    inner = network(lr)[..., 8:16, 8:16].exp().mean((1, 2, 3))  # without the border, which sees zeros beside the patch
+    assert (inner / means.flatten()).log().abs().max() < 0.35  # of means that are a hundred apart
+
+
+@pytest.mark.parametrize("name", ["esrgan", "pesr", "edsr"])
+def test_a_step_with_it_is_the_step_with_the_error_it_expects(name: str) -> None:
+    """Where the network expects the very error, the masks agree, and so do all gradients of G and D."""
+    torch.manual_seed(0)
+    g, d, vgg, loss = networks(name)
+    lr, hr = batch(g.pixel_range)
+    found = []
+    for kind in ("error", "expected"):
+        copies, mask = [copy.deepcopy(network) for network in (g, d)], Mask(kind=kind, **PAPER)
+        with torch.no_grad():
+            knows = (squared_error(g(lr), hr) / g.pixel_range**2).log()
+        oracle = Oracle(knows)
+        step = adversarial_step(
+            *copies, vgg, lr, hr, loss=loss, mask=mask, pixel_range=g.pixel_range, autocast=FP32,
+            expectation=oracle if kind == "expected" else None,
+        )  # fmt: skip
+        found.append([p.grad for network in copies for p in network.parameters() if p.requires_grad])
+        assert ("expectation" in step) == (kind == "expected")
+        assert (oracle.log_error.grad is not None) == (kind == "expected")
+    for one, other in zip(*found, strict=True):
+        assert (one - other).norm() <= 1e-3 * one.norm() + 1e-7
+
+
+class Oracle(torch.nn.Module):
+    def __init__(self, log_error: torch.Tensor) -> None:
+        super().__init__()
+        self.log_error = torch.nn.Parameter(log_error)
+
+    def forward(self, _: torch.Tensor) -> torch.Tensor:
+        return self.log_error
+
+
+@pytest.mark.parametrize("error_range", ["native", "1", "255", "relative"])
+def test_its_mask_is_equation_8_of_the_expected_error(error_range: str) -> None:
+    sr, hr = (torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) * 255 for seed in (0, 1))
+    settings = {"k": 1e-3, "b": 0.1, "error_range": error_range}
+    expected = mask_of(
+        Mask(kind="expected", **PAPER | settings), sr, hr, pixel_range=255.0, expected=squared_error(sr, hr)
+    )
+    assert torch.equal(expected, error_mask(sr, hr, pixel_range=255.0, **settings))
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValidationError, match="detach: true"):
+        Mask(kind="expected", **PAPER | {"detach": False})
+    sr = torch.rand(1, 3, 8, 8)
+    with pytest.raises(ValueError, match="none was given"):
+        mask_of(Mask(kind="expected", **PAPER), sr, sr, pixel_range=1.0)
