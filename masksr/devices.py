@@ -28,8 +28,10 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device
 
 
 def cores() -> int:
-    """How many CPU cores this process may use, which can be fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many CPU cores this process may use: fewer than there are where ``masksr cluster`` shares them out."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("MASKSR_CORES", "")
+    return min(there, int(limit)) if limit.isdecimal() and int(limit) else there
 
 
 def make_deterministic(device: torch.device) -> None:
@@ -47,7 +49,7 @@ def make_deterministic(device: torch.device) -> None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device had too little memory: CUDA has a class for it; cuDNN, cuBLAS, MPS and the CPU have words."""
     words = ("out of memory", "allocate memory", "STATUS_ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
 
 
 def autocast(device: torch.device, precision: Literal["fp32", "bf16"]) -> Autocast:

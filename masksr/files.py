@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import hashlib
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import BinaryIO
 
 from masksr.errors import MasksrError
+from masksr.locks import claim, remove_unclaimed
 
 
 def cache_folder() -> Path:
     """Where downloads are kept for all projects: the variable MASKSR_CACHE, else ``~/.cache/masksr``."""
-    return Path(os.environ.get("MASKSR_CACHE") or Path.home() / ".cache/masksr").expanduser()
+    return user_path(os.environ.get("MASKSR_CACHE") or Path.home() / ".cache/masksr")
+
+
+def user_path(text: Path | str) -> Path:
+    """A path as people write it, ``~`` for their home. Raises MasksrError where no file can have such a name."""
+    problem: Exception | None = None
+    try:
+        path = Path(text).expanduser()
+        os.stat(path)
+    except OSError as error:  # most of these, such as a file that is not there, are for the caller to tell
+        problem = error if error.errno == errno.ENAMETOOLONG else None
+    except (ValueError, RuntimeError) as error:  # a NUL, the home of nobody
+        problem = error
+    if problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise MasksrError(f"{str(text)[:200]!a} cannot be a path ({reason})")
+    return path
 
 
 def data_folder(named: Path | str | None = None) -> Path | None:
@@ -25,7 +43,7 @@ def data_folder(named: Path | str | None = None) -> Path | None:
     Raises MasksrError where it does not exist.
     """
     named = named or os.environ.get("MASKSR_DATA")
-    folder = Path(named).expanduser() if named else None
+    folder = user_path(named) if named else None
     if folder and not folder.is_dir():
         raise MasksrError(f"the data folder {folder} does not exist; correct data.local in params.yaml or MASKSR_DATA")
     return folder
@@ -62,16 +80,6 @@ def check_space(folder: Path, needed: int, what: str) -> None:
         raise MasksrError(f"{what} needs {readable(needed)}, but {folder} has only {readable(free)} free; make room")
 
 
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file. Raises MasksrError where it cannot be read or is not YAML."""
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise MasksrError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    except yaml.YAMLError as error:
-        raise MasksrError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from None
-
-
 def file_digest(path: Path) -> str:
     """sha256 of a file's content."""
     with open(path, "rb") as file:
@@ -81,22 +89,45 @@ def file_digest(path: Path) -> str:
 def write_atomic(path: Path | str, *content: bytes | memoryview) -> None:
     """Write ``path`` from pieces, so that a reader, or the next run, never sees half of it. Makes missing folders.
 
-    It is written beside its name, flushed to the disk and renamed. Raises MasksrError when the disk refuses.
+    It is written beside its name, flushed to the disk and renamed. What a killed process has left of an earlier attempt
+    is removed. Raises MasksrError when the disk refuses.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    path, partial = Path(path), None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
+        remove_unclaimed(path.parent, f".{glob.escape(path.name)}.*.partial")
+        with _beside(path) as file:
+            partial = Path(file.name)
             for piece in content:
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+            os.replace(partial, path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise MasksrError(
             f"{path} could not be written ({error.strerror or error}); free some space or fix the rights of "
             f"{path.parent}, then run the same command again: nothing that was finished is lost"
         ) from None
     finally:
-        partial.unlink(missing_ok=True)
+        if partial:
+            partial.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> BinaryIO:
+    """A new file next to ``path``, open for writing and claimed."""
+    while True:
+        file = open(path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial"), "xb")  # noqa: SIM115
+        if claim(file.fileno(), Path(file.name)):
+            return file
+        file.close()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` outlive a power failure, where the system can."""
+    with suppress(OSError):  # Windows opens no folders; some network disks do not sync them
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

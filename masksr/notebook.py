@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
@@ -21,11 +20,15 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
 from masksr.errors import MasksrError
+from masksr.files import write_atomic
+from masksr.locks import alone, private_folder
 from masksr.notebook_parameters import checked
 from masksr.terminal import Terminal
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
+
+_CODE_FILE = re.compile(r"\S*ipykernel_\d+\S*\.py")  # of a cell, in warnings; holds the process id
 
 
 def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, root: Path) -> None:
@@ -33,24 +36,32 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, r
 
     ``parameters`` replace defaults of the cell tagged ``parameters`` and must have their types. What the cells print
     appears in the terminal at once; progress bars and absolute paths below ``root`` do not enter the output. While it
-    runs and after a failure, the notebook as far as it got lies beside the output as ``<name>.partial.ipynb``.
+    runs and after a failure, the notebook as far as it got lies beside the output as ``<name>.partial.ipynb``. Where
+    another process is at the same output, this one waits for it to finish.
 
-    Raises MasksrError: wrong source or parameters, a cell that failed, a kernel that died.
+    Raises MasksrError: wrong source or parameters, a cell that failed, a kernel that died, a disk that refuses.
     """
     parameters = checked(source, parameters)
     source, output = source.resolve(), output.resolve()
     if output == source:
         raise MasksrError(f"{_short(source, root)}: the output would overwrite the source; choose another output")
     partial = output.with_suffix(".partial.ipynb")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with _kernel(root) as kernel:
-            notebook = _execute(source, partial, parameters, kernel, root)
-    except MasksrError as error:
-        raise MasksrError(f"{error}\n  as far as it got: {_short(partial, root)}") from None
-    _tidy(notebook, root)
-    _write(notebook, output)
-    partial.unlink()
+    lock = root / ".cache/locks" / (_short(output, root).replace(os.sep, "-")[-200:] + ".lock")
+    with alone(lock, f"{_short(output, root)}, which this was to make"):
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            with _kernel(root) as kernel:
+                notebook = _execute(source, partial, parameters, kernel, root)
+        except MasksrError as error:
+            raise MasksrError(f"{error}\n  as far as it got: {_short(partial, root)}") from None
+        except OSError as error:
+            raise MasksrError(
+                f"{_short(source, root)}: what runs it cannot write {error.filename or _short(partial, root)} "
+                f"({error.strerror or error}); free some space or fix the rights, then run the same command again"
+            ) from None
+        _tidy(notebook, root)
+        _write(notebook, output)
+        partial.unlink(missing_ok=True)
 
 
 class _ThisInterpreter(KernelSpecManager):
@@ -68,7 +79,7 @@ class _ThisInterpreter(KernelSpecManager):
 @contextmanager
 def _kernel(root: Path) -> Iterator[AsyncKernelManager]:
     """A kernel whose sockets and profile lie in a folder of its own, so that runs and users cannot meet in it."""
-    with tempfile.TemporaryDirectory(prefix="masksr-") as private:
+    with private_folder("masksr-kernel-") as private:
         kernel = AsyncKernelManager(
             kernel_name="python3",
             kernel_spec_manager=_ThisInterpreter(),
@@ -77,8 +88,8 @@ def _kernel(root: Path) -> Iterator[AsyncKernelManager]:
         )
         private_only = {**os.environ, "IPYTHONDIR": private, "JUPYTER_RUNTIME_DIR": private}
         start, shut_down = run_sync(kernel.start_kernel), run_sync(kernel.shutdown_kernel)
-        start(cwd=root, env=private_only, extra_arguments=["--HistoryManager.enabled=False"])
         try:
+            start(cwd=root, env=private_only, extra_arguments=["--HistoryManager.enabled=False"])
             yield kernel
         except BaseException:
             shut_down(now=True)
@@ -156,8 +167,9 @@ def _steady(outputs: list[NotebookNode], root: Path) -> list[NotebookNode]:
             texts[output.name] += output.text
         for name, text in texts.items():
             text = re.sub(r"\r +\r", "\r\n", text.replace("\r\n", "\n"))  # a progress bar that wipes itself out
-            text = re.sub(r"[^\n]*\r[^\n]*\n?", "", text)  # progress bars hold speeds and times
-            text = re.sub(r"\S*ipykernel_\d+\S*\.py", "<cell>", text)  # in warnings; holds the process id
+            # Line by line, because a pattern on the whole text would take hours for a line of a megabyte.
+            lines = (line for line in re.split(r"(?<=\n)", text) if "\r" not in line)  # progress bars hold times
+            text = "".join(_CODE_FILE.sub("<cell>", line) if "ipykernel_" in line else line for line in lines)
             if text := text.replace(f"{root}{os.sep}", ""):
                 steady.append(new_output("stream", name=name, text=text))
     return steady
@@ -166,9 +178,7 @@ def _steady(outputs: list[NotebookNode], root: Path) -> list[NotebookNode]:
 def _write(notebook: NotebookNode, output: Path) -> None:
     import nbformat
 
-    unfinished = output.with_suffix(".unfinished")
-    nbformat.write(notebook, unfinished)
-    unfinished.replace(output)
+    write_atomic(output, nbformat.writes(notebook).rstrip("\n").encode() + b"\n")
 
 
 def _failed(source: Path, root: Path, cell: int, reason: str) -> MasksrError:

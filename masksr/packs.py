@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,12 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masksr.errors import MasksrError
-from masksr.files import check_space
+from masksr.files import check_space, write_atomic
+from masksr.locks import alone
+from masksr.manifests import FORMAT, read_manifest
 from masksr.pictures import check_kernel, load_image
 from masksr.registry import SetSpec, find_set
 from masksr.sources import SCALE, Source, find_images
 
-FORMAT = 2  # of the manifest; raise it when older packs can no longer be read
 SCALES = (2, 4)  # both divide SCALE, to which HR is cut: the LR of an image then begins at its offset / scale^2
 
 
@@ -39,7 +39,7 @@ class Pack:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
-        self.manifest = _read_manifest(self.folder)
+        self.manifest = read_manifest(self.folder)
         self._images: list[dict[str, Any]] = self.manifest["images"]
         self.names: list[str] = [image["name"] for image in self._images]
         self.scales: tuple[int, ...] = tuple(self.manifest["scales"])
@@ -106,7 +106,8 @@ def build_pack(
 ) -> Pack:
     """Make the pack of a data set in ``folder``, in place of a pack that is there.
 
-    It is written beside ``folder`` and moved there once complete: nothing half-made can be taken for a pack.
+    It is written beside ``folder`` and moved there once complete: nothing half-made can be taken for a pack. Where
+    another process is at the same pack, this one waits for it and takes what it made.
     spec: a data set or its name in data/registry.yaml; data_folder and limit: see ``sources.find_images``. HR is cut to
     sides that are multiples of 4; LR x4 is the official one where the set has it, every other LR is made by imresize.
     Raises MasksrError for all that can be wrong with the pictures, when the disk has too little room, and when
@@ -115,27 +116,52 @@ def build_pack(
     if not scales or not set(scales) <= set(SCALES):
         raise ValueError(f"scales must be some of {SCALES}, not {scales}")
     spec = find_set(spec) if isinstance(spec, str) else spec
-    folder = Path(folder)
+    folder, scales = Path(folder), tuple(sorted(scales))
     if folder.exists() and not (folder.is_dir() and ((folder / "manifest.json").exists() or not os.listdir(folder))):
         raise MasksrError(f"{folder}: exists and is not a pack; name another folder, or remove it")
     sources = find_images(spec, data_folder, limit=limit)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-        unfinished.mkdir()
-        try:
-            _write(unfinished, spec, sources, tuple(sorted(scales)))
-            if folder.exists():
-                os.rename(folder, unfinished / "replaced")
-                os.rename(unfinished, folder)
-                shutil.rmtree(folder / "replaced")
-            else:
-                os.rename(unfinished, folder)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+        with alone(folder.with_name(f".{folder.name}.lock"), f"the pack of {spec.name}") as waited:
+            if not (waited and _is_made_of(folder, spec, sources, scales)):
+                _replace(folder, spec, sources, scales)
     except OSError as error:
         raise MasksrError(f"{folder}: the pack cannot be written ({error.strerror or error})") from None
     return Pack(folder)
+
+
+def _replace(folder: Path, spec: SetSpec, sources: list[Source], scales: tuple[int, ...]) -> None:
+    """Write the pack beside ``folder`` and move it there. Wherever this is killed, the next one finds a whole pack or
+    none, and takes away what was left.
+    """
+    unfinished, replaced = (folder.with_name(f".{folder.name}.{what}") for what in ("unfinished", "replaced"))
+    _settle(folder, unfinished, replaced)
+    try:
+        unfinished.mkdir()
+        _write(unfinished, spec, sources, scales)
+        if folder.exists():
+            os.rename(folder, replaced)
+        os.rename(unfinished, folder)
+    finally:
+        _settle(folder, unfinished, replaced)
+
+
+def _settle(folder: Path, unfinished: Path, replaced: Path) -> None:
+    if replaced.exists() and not folder.exists():
+        os.rename(replaced, folder)
+    for left_over in (unfinished, replaced):
+        shutil.rmtree(left_over, ignore_errors=True)
+
+
+def _is_made_of(folder: Path, spec: SetSpec, sources: list[Source], scales: tuple[int, ...]) -> bool:
+    """Whether the pack that another process has just made is the one that these pictures would give."""
+    try:
+        manifest = Pack(folder).manifest
+    except MasksrError:
+        return False
+    found = [(image["name"], {image["height"], image["width"]}) for image in manifest["images"]]
+    wanted = [(source.name, {side - side % SCALE for side in source.sides}) for source in sources]
+    return manifest["set"] == spec.name and tuple(manifest["scales"]) == scales and found == wanted
 
 
 def _write(folder: Path, spec: SetSpec, sources: list[Source], scales: tuple[int, ...]) -> None:
@@ -170,13 +196,16 @@ def _write(folder: Path, spec: SetSpec, sources: list[Source], scales: tuple[int
             for scale, deviation in picture.deviation.items():
                 deviations[scale].append(deviation)
             offset += picture.hr.size
+        for file in files.values():
+            file.flush()
+            os.fsync(file.fileno())
     if offset != total:
         raise MasksrError(f"{spec.name}: its pictures changed while they were read; build the pack again")
     for scale, found in deviations.items():
         check_kernel(spec.name, scale, found)
     about = {key: getattr(spec, key) for key in ("title", "citation", "licence", "origin")}
     manifest = {"format": FORMAT, "set": spec.name, **about, "scales": scales, "images": images}
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_atomic(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
 
 
 def _key(scale: int) -> str:
@@ -187,24 +216,13 @@ def _sha256(pixels: NDArray[np.uint8]) -> str:
     return hashlib.sha256(pixels.data).hexdigest()
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "manifest.json"
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MasksrError(f"{folder}: no pack is here (manifest.json is missing); build it first") from None
-    except (OSError, ValueError) as error:
-        raise MasksrError(f"{path}: cannot be read ({error}); build the pack again") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise MasksrError(f"{path}: not a manifest of format {FORMAT}; build the pack again")
-    return manifest
-
-
 def _open_array(path: Path, size: int) -> NDArray[np.uint8]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except Exception:  # numpy parses the header as Python, and raises what that raises
         raise MasksrError(f"{path}: is missing, truncated or damaged; build the pack again") from None
+    if not isinstance(array, np.memmap):  # an .npz
+        raise MasksrError(f"{path}: is no array; build the pack again")
     if array.dtype != np.uint8 or array.shape != (size,) or path.stat().st_size != array.offset + size:
         raise MasksrError(f"{path}: does not have the size its manifest gives; build the pack again")
     return np.asarray(array)  # the plain array: slicing a memmap costs several times as much

@@ -16,23 +16,26 @@ from typing import Any
 
 import pandas as pd
 import torch
-from filelock import AcquireReturnProxy, FileLock, Timeout
 from torch import nn
 
 import masksr
 from masksr import build
 from masksr.files import file_digest, write_atomic
+from masksr.locks import alone
 from masksr.loop import history_table
 
 OUTPUTS = ("generator.safetensors", "history.csv", "training.json")
 _CODE = (
     "losses.py",
+    "expected.py",
     "mask.py",
     "steps.py",
     "loop.py",
     "state.py",
     "training.py",
     "patches.py",
+    "share.py",
+    "job.py",
     "supply.py",
     "build.py",
 )
@@ -58,54 +61,47 @@ def train_once(store: Path, inputs: dict[str, Any], size: build.GeneratorSize, w
     inputs = inputs | {"code": code_digest(), "torch": torch.__version__}
     key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:20]
     folder = store / key
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
-        if _is_whole(folder):
+    with alone(folder / ".lock", "this very training"):
+        if _is_whole(folder, inputs):
             print(f"Already trained with exactly these inputs ({key}): taken from there.", flush=True)
         else:
             _train(folder, key, inputs, size, work)
-        out.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         for name in OUTPUTS:
             write_atomic(out / name, (folder / name).read_bytes())
     return json.loads((out / "training.json").read_text())
 
 
 def _train(folder: Path, key: str, inputs: dict[str, Any], size: build.GeneratorSize, work: Work) -> None:
-    begun = time.time()
-    checkpoints = folder / "checkpoints"
-    generator, history = work(checkpoints)
+    begun = time.monotonic()  # a clock that nobody sets back
+    generator, history = work(folder / "checkpoints")
     build.save_generator(generator, size, folder / "generator.safetensors")
     table = history_table(history) if history else pd.DataFrame(columns=["phase", "step"])
     write_atomic(folder / "history.csv", table.to_csv(index=False, float_format="%.6g").encode())
     record = {
         "key": key,
         "psnr": history[-1]["psnr"] if history else None,
-        "seconds_since_last_start": round(time.time() - begun, 1),
+        "seconds_since_last_start": round(time.monotonic() - begun, 1),
         "weights": file_digest(folder / "generator.safetensors"),
+        "history": file_digest(folder / "history.csv"),
         "inputs": inputs,
     }
     # Last, because its presence says that the training is finished.
     write_atomic(folder / "training.json", json.dumps(record, indent=2).encode())
-    shutil.rmtree(checkpoints, ignore_errors=True)
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether a finished training lies in ``folder`` and its weights are still those it recorded."""
+def _is_whole(folder: Path, inputs: dict[str, Any]) -> bool:
+    """Whether a finished training lies in ``folder`` and its files are still those it recorded."""
     if not all((folder / name).is_file() for name in OUTPUTS):
         return False
-    recorded = json.loads((folder / "training.json").read_text())["weights"]
-    if file_digest(folder / "generator.safetensors") == recorded:
-        return True
-    print(
-        f"{folder / 'generator.safetensors'} is not what was recorded (its sha256 differs): trained again", flush=True
-    )
-    return False
-
-
-def _locked(folder: Path) -> AcquireReturnProxy:
-    lock = FileLock(folder / ".lock")
+    digests = {"weights": "generator.safetensors", "history": "history.csv"}
     try:
-        return lock.acquire(timeout=0)
-    except Timeout:
-        print("Another process is at this very training; waiting for it to finish.", flush=True)
-        return lock.acquire()
+        record = json.loads((folder / "training.json").read_bytes())
+        damaged = [] if record["inputs"] == json.loads(json.dumps(inputs)) else ["training.json"]
+        digests = {name: record[key] for key, name in digests.items() if key in record}
+        damaged += [name for name, digest in digests.items() if file_digest(folder / name) != digest]
+    except (ValueError, LookupError, TypeError):
+        damaged = ["training.json"]
+    if damaged:
+        print(f"{folder / damaged[0]} is not what was recorded (damaged or changed): trained again", flush=True)
+    return not damaged

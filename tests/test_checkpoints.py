@@ -9,6 +9,7 @@ import torch
 
 from masksr import checkpoints
 from masksr.errors import MasksrError
+from masksr.locks import claim
 
 CPU = torch.device("cpu")
 
@@ -52,3 +53,28 @@ def test_a_disk_that_refuses_is_one_clear_error(tmp_path: Path, monkeypatch) -> 
         checkpoints.save(tmp_path, 2, {"step": 2})
     assert checkpoints.load_last(tmp_path, CPU)["step"] == 1
     assert not list(tmp_path.glob(".*partial"))
+
+
+def test_what_killed_processes_left_is_removed_and_what_others_write_is_not(tmp_path: Path) -> None:
+    left = tmp_path / ".step-00000001-0123456789abcdef.pt.0a1b2c3d.partial"
+    left.write_bytes(b"half")
+    theirs = tmp_path / ".step-00000002-0123456789abcdef.pt.4e5f6a7b.partial"
+    with open(theirs, "wb") as file:
+        assert claim(file.fileno(), theirs)
+        checkpoints.save(tmp_path, 3, {"step": 3})
+        assert theirs.exists() and not left.exists()
+    checkpoints.save(tmp_path, 4, {"step": 4})
+    assert not theirs.exists()
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_not_thrown_away(tmp_path: Path, monkeypatch) -> None:
+    last = checkpoints.save(tmp_path, 1, {"step": 1})
+
+    def fails(_: Path) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fails)
+        with pytest.raises(MasksrError, match=r"cannot be read \(Input/output error\); try again, or remove it"):
+            checkpoints.load_last(tmp_path, CPU)
+    assert last.exists()

@@ -125,6 +125,12 @@ def test_a_failure_is_one_message_and_leaves_a_partial_notebook(project, cell, s
     assert stream(project / "out/{n}.partial.ipynb", "stdout") == [["before"]]
 
 
+def test_a_long_line_and_a_progress_bar_beside_it(project):
+    source = notebook(project / "n.ipynb", "print('x' * 300_000)\nprint('\\r1 of 2\\r2 of 2')\nprint('last', end='')")
+    run_notebook(source, Path("out/n.ipynb"), {}, root=project)
+    assert stream(project / "out/n.ipynb", "stdout") == [["x" * 300_000, "last"]]
+
+
 def test_the_source_is_never_overwritten(project):
     source = notebook(project / "n.ipynb", "1")
     with pytest.raises(MasksrError, match="choose another output"):

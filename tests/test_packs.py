@@ -153,7 +153,8 @@ def test_a_build_that_stops_leaves_the_old_pack_and_no_rubbish(pack, data, spec,
     write_png(data / "own/0.png", hr_image(0) ^ 1)
     with pytest.raises(type(stop) if isinstance(stop, Exception) else stop):
         build_pack(spec, pack.folder, data_folder=data)
-    assert [path.name for path in pack.folder.parent.iterdir()] == ["own"]
+    assert [path.name for path in pack.folder.parent.glob("[!.]*")] == ["own"]
+    assert [path.name for path in pack.folder.parent.glob(".*")] == [".own.lock"]
     assert Pack(pack.folder).digest == pack.digest
     Pack(pack.folder).verify()
 
@@ -163,7 +164,7 @@ def test_a_new_build_replaces_the_old_pack(pack, data, spec):
     new = build_pack(spec, pack.folder, data_folder=data)
     assert new.digest != pack.digest
     new.verify()
-    assert len(list(pack.folder.parent.iterdir())) == 1 and len(list(pack.folder.iterdir())) == 4
+    assert len(list(pack.folder.parent.iterdir())) == 2 and len(list(pack.folder.iterdir())) == 4
 
 
 def test_a_folder_with_something_else_is_left_alone(data, spec, tmp_path):
@@ -181,7 +182,7 @@ def test_a_full_disk_and_an_impossible_folder_are_named(data, spec, tmp_path, mo
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(MasksrError, match=r"the pack of own needs .* kB, but .* has only 1 kB free"):
         build_pack(spec, tmp_path / "sets/own", data_folder=data)
-    assert not list((tmp_path / "sets").iterdir())
+    assert not list((tmp_path / "sets").glob("[!.]*"))
     with pytest.raises(MasksrError, match=r"0\.png/own: the pack cannot be written"):
         build_pack(spec, data / "own/0.png/own", data_folder=data)
 
