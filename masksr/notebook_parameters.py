@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
+from masksr.documents import parse_yaml, read_json
 from masksr.errors import MasksrError
 
 TYPES = {
@@ -36,12 +34,7 @@ def declared(source: Path) -> dict[str, Parameter]:
 
     Raises MasksrError for a file that is no clean notebook, or a cell with more in it than ``name = literal`` lines.
     """
-    try:
-        cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
-    except OSError as error:
-        raise MasksrError(f"{source}: cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError):
-        raise MasksrError(f"{source}: not a notebook (nbformat 4)") from None
+    cells = _cells(source)
     if any(cell.get("outputs") or "injected-parameters" in _tags(cell) for cell in cells):
         raise MasksrError(f"{source}: the source holds saved outputs; clear them with: nbstripout --keep-id '{source}'")
     tagged = [cell for cell in cells if "parameters" in _tags(cell)]
@@ -49,7 +42,7 @@ def declared(source: Path) -> dict[str, Parameter]:
         raise MasksrError(f"{source}: {len(tagged)} cells are tagged 'parameters'; keep one")
     try:
         return dict(_declaration(line) for line in ast.parse("".join(tagged[0]["source"])).body) if tagged else {}
-    except (SyntaxError, ValueError, KeyError):
+    except (SyntaxError, ValueError, KeyError, TypeError, RecursionError, MemoryError):  # the last two: deep nesting
         raise MasksrError(f"{source}: the cell tagged 'parameters' may hold only lines like: name = 1") from None
 
 
@@ -66,9 +59,9 @@ def parsed(source: Path, assignments: Sequence[str]) -> dict[str, Any]:
             raise MasksrError(f"parameter {name!r} is given twice")
         types = known[name].types if name in known else frozenset()
         try:
-            values[name] = text if types == {str} else yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise MasksrError(f"{assignment!r}: the value is not valid YAML") from None
+            values[name] = text if types == {str} else parse_yaml(text, name)
+        except MasksrError as error:
+            raise MasksrError(f"{assignment!r}: {error}") from None
         if float in types and isinstance(values[name], str) and _EXPONENT.fullmatch(text):
             values[name] = float(text)  # 3e-06, as DVC writes a small number, is text to YAML
     return values
@@ -92,12 +85,37 @@ def checked(source: Path, values: Mapping[str, Any]) -> dict[str, Any]:
             wanted = " or ".join(words for kind, words in TYPES.items() if kind in types)
             found = f"{value!r} ({type(value).__name__})"
             raise MasksrError(f"{source}: parameter {name!r} must be {wanted}, but is {found}")
+        if not _is_literal(value):
+            raise MasksrError(f"{source}: parameter {name!r} holds more than text, numbers, true, false, null and such")
         typed[name] = value
     return typed
 
 
+def _cells(source: Path) -> list[dict[str, Any]]:
+    try:
+        cells = read_json(source)["cells"]
+        if not all(isinstance(_tags(cell), list) for cell in cells):
+            raise TypeError
+    except FileNotFoundError:
+        raise MasksrError(f"{source}: cannot be read (No such file)") from None
+    except MasksrError as error:
+        raise MasksrError(f"{error}; not a notebook (nbformat 4)") from None
+    except (LookupError, TypeError, AttributeError):
+        raise MasksrError(f"{source}: not a notebook (nbformat 4)") from None
+    return cells
+
+
 def _tags(cell: Mapping[str, Any]) -> list[str]:
     return cell.get("metadata", {}).get("tags", [])
+
+
+def _is_literal(value: Any) -> bool:
+    """Whether papermill writes the value into the notebook as itself: of other types it takes the text for code."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) for key in value) and all(map(_is_literal, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_literal, value))
+    return value is None or type(value) in (bool, int, float, str)
 
 
 def _declaration(line: ast.stmt) -> tuple[str, Parameter]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from masksr.errors import MasksrError
-from masksr.files import write_atomic
-from masksr.images import READABLE_MODES, _opened
+from masksr.files import user_path, write_atomic
+from masksr.images import READABLE_MODES, open_image
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -57,7 +57,7 @@ def read_photo(path: Path | str) -> Photo:
     where there is no such file, it is damaged or absurdly large, moves, has several pages, is a TIFF of more than 8
     bits, or is CMYK or of another colour mode.
     """
-    with _opened(path) as image:
+    with open_image(path) as image:
         deep = image.format == "PNG" and _png_header(path)[0] == 16
         if image.mode not in READABLE_MODES and not deep:
             raise MasksrError(f"{path}: pictures of mode {image.mode} are not read; save it as RGB PNG, 8 or 16 bits")
@@ -98,7 +98,7 @@ def write_photo(path: Path | str, photo: Photo) -> None:
 
 
 def _found(text: str) -> list[Path]:
-    path = Path(text).expanduser()
+    path = user_path(text)
     if path.is_dir():
         files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
         if photos := [file for file in files if file.is_file() and not file.name.startswith(".")]:
@@ -124,8 +124,10 @@ def _with_16_bits(path: Path | str, image: Image.Image) -> NDArray[np.uint16]:
     """(H, W, channels) of a PNG, which OpenCV decodes: Pillow would cut colours to 8 bits."""
     import cv2
 
-    decoded = np.atleast_3d(cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED))
-    pixels = decoded[..., _OPENCV_CHANNELS[_png_header(path)[1]]]
+    decoded = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.dtype != np.uint16 or decoded.shape[:2] != (image.height, image.width):
+        raise ValueError("OpenCV cannot decode it")
+    pixels = np.atleast_3d(decoded)[..., _OPENCV_CHANNELS[_png_header(path)[1]]]
     transparent = image.info.get("transparency")  # one colour, in place of a channel
     if transparent is None:
         return pixels

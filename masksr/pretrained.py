@@ -13,12 +13,12 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from masksr import devices, quality_table
-from masksr.build import GeneratorSize, build_generator, load_generator
+from masksr.build import GeneratorSize, generator_with, load_generator
 from masksr.errors import MasksrError
 from masksr.evaluation import evaluate, the_truth, with_bicubic, with_generator, write_quality
 from masksr.fetch import fetch_weights, find_pretrained
+from masksr.files import user_path
 from masksr.models import read_weights
-from masksr.models.weights import load_state
 from masksr.packs import Pack, build_pack
 from masksr.params import Params
 from masksr.paths import Paths, data_folder
@@ -48,9 +48,7 @@ def load_pretrained(path: Path, architecture: Architecture, *, res_scale: float 
     size, scale = infer_size(state, architecture, str(path), res_scale=res_scale)
     if scale not in ((2, 3, 4) if architecture == "edsr" else (4,)):
         raise MasksrError(f"{path} holds {NAMES[architecture]} that upscales by {scale}; use a checkpoint for x4")
-    generator = build_generator(size, scale, seed=0)
-    load_state(generator, state, str(path))
-    return generator.eval()
+    return generator_with(state, size, scale, str(path))
 
 
 def published_as(name: str, model: str) -> Weights | None:
@@ -75,13 +73,14 @@ def evaluate_pretrained(
     data_folder: Path | None,
     title: str,
     res_scale: float | None = None,
+    weights: QualityWeights | None = None,
 ) -> pd.DataFrame:
     """Score a checkpoint as ``masksr.evaluation`` scores the variants, with bicubic and HR as the ends of the scale.
 
     sets: names in data/registry.yaml. limit: at most the first so many images of each; None: as many as the profile
     takes of its test sets, all of any other set. Packs and quality weights of the profile are used where they are; else
     a set is packed for this run alone (``data_folder``: see ``packs.build_pack``), and the weights are the official
-    ones. title: what stands in the column model.
+    ones. title: what stands in the column model. weights: without them :func:`yardstick`.
 
     Returns a table with ``quality_table.COLUMNS``, a row per image and upscaler, with a problem where there is no PI.
     Raises MasksrError where the checkpoint, its scale (only x4), a set or the weights are not what is needed, before
@@ -93,7 +92,7 @@ def evaluate_pretrained(
     if generator.scale != 4:
         raise MasksrError(f"{checkpoint} upscales by {generator.scale}; the protocol is x4, so use a checkpoint for x4")
     print(f"{title}: {_described(generator)}", flush=True)
-    device, weights = devices.choose_device(params.train.device), yardstick(params, paths)
+    device, weights = devices.choose_device(params.train.device), weights or yardstick(params, paths)
     with tempfile.TemporaryDirectory(prefix="masksr-", ignore_cleanup_errors=True) as scratch:
         packs = {
             name: _pack(paths, name, limit or params.data.limit_of(name), data_folder, Path(scratch))
@@ -101,7 +100,7 @@ def evaluate_pretrained(
         }
         upscalers = {title: with_generator(generator, device)} | ENDS
         tables = [
-            evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights)
+            evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, device)
             for who, upscale in upscalers.items()
         ]
     return pd.concat(tables, ignore_index=True)
@@ -166,11 +165,11 @@ def run(
     for name in names:
         find_set(name)  # before a checkpoint is downloaded
     paths, folder = Paths.of(params), data_folder(params)
-    if not Path(checkpoint).expanduser().is_file() and (spec := published_as(checkpoint, model)):
+    if not user_path(checkpoint).is_file() and (spec := published_as(checkpoint, model)):
         res_scale = spec.res_scale if res_scale is None else res_scale
-    yardstick(params, paths)  # before a checkpoint is downloaded
+    weights = yardstick(params, paths)  # before a checkpoint is downloaded
     path = find_pretrained(checkpoint, folder)
-    settings = {"data_folder": folder, "title": path.name, "res_scale": res_scale}
+    settings = {"data_folder": folder, "title": path.name, "res_scale": res_scale, "weights": weights}
     table = evaluate_pretrained(params, paths, path, MODELS[model], names, limit, **settings)
     print(f"\n{summary(table)}")
     if output is not None:

@@ -10,16 +10,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError, model_validator
 
 from masksr import project
+from masksr.documents import read_yaml
 from masksr.errors import MasksrError
-from masksr.files import read_yaml
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$", max_length=100)]
 Offset = Annotated[int, Field(ge=0)]
 Side = Annotated[int, Field(gt=0, multiple_of=4)]  # whole LR pixels at x4
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Crop(Section):
@@ -35,7 +35,7 @@ class Photograph(Section):
     """One picture file inside an installed package."""
 
     name: Name
-    file: str  # below site-packages, with forward slashes
+    file: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+$")]  # in site-packages
     package: str  # as pip names it
     version: str  # whose file has this checksum
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -72,7 +72,8 @@ class PackageSet(Described):
 class File(Section):
     """One file that can be downloaded, and what is known to recognise it by."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]  # what it is called once it is here
+    # What it is called once it is here.
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=150)]
     urls: Annotated[list[Annotated[str, Field(pattern=r"^https?://[^\s]+$")]], Field(min_length=1)]  # best first
     bytes: PositiveInt | None = None
     about: PositiveInt | None = None  # bytes, roughly, where no source states the exact number
@@ -101,9 +102,14 @@ class Layout(Section):
     def _name_is_in_the_file(self) -> Layout:
         for path in filter(None, (self.hr, self.lr_x4, self.lr_x2)):
             file = PurePosixPath(path).name
-            if "{name}" not in file or "*" in file or path.startswith("/"):
+            if "{name}" not in file or "*" in file or not _is_below(path):
                 raise ValueError(f"{path}: must be relative, with {{name}} and no * in the name of the file")
         return self
+
+
+def _is_below(path: str) -> bool:
+    """Whether a path, of forward slashes, stays in the folder it is joined to, on every system."""
+    return not path.startswith("/") and ".." not in path.split("/") and not set(path) & set("\\:\0")
 
 
 class FolderSet(Described):
@@ -142,7 +148,8 @@ class Weights(Section):
     scale: Literal[2, 4] | None = None
     res_scale: float | None = None  # what the weights do not tell
     archive: bool = False  # the download holds several checkpoints
-    also_named: list[str] = []  # files of yours that are taken for it, besides those of ``downloads``
+    # Files of yours that are taken for it, besides those of ``downloads``.
+    also_named: list[Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]] = []
     downloads: Annotated[list[File], Field(min_length=1)]  # ways to get it, best first
 
 
@@ -169,6 +176,8 @@ def load_registry(path: Path | str | None = None) -> Registry:
         raise MasksrError(f"{path.name}: has no mapping named sets")
     if unknown := sorted(content.keys() - {"files", "sets", "weights"}):
         raise MasksrError(f"{path.name}: unknown key {unknown[0]}")
+    if wrong := next((key for key in content if not isinstance(content[key], dict | None)), None):
+        raise MasksrError(f"{path.name}: {wrong} must be a mapping")
 
     def section(name: str, adapter: TypeAdapter) -> dict[str, Any]:
         found = {}
@@ -181,7 +190,7 @@ def load_registry(path: Path | str | None = None) -> Registry:
                 # A union names its branch first, the registry does not.
                 where = ".".join(map(str, [name, key, *first["loc"][adapter is _SET :]]))
                 raise MasksrError(f"{path.name}: {where}: {first['msg']}") from None
-            except LookupError as error:
+            except (LookupError, TypeError) as error:  # no such file; a map in place of its name
                 raise MasksrError(f"{path.name}: {name}.{key}.downloads: files has no {error}") from None
         return found
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from math import inf, isqrt, prod
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
+from pydantic import ValidationError
 from torch import Tensor
 
 from masksr.errors import MasksrError
@@ -18,6 +19,7 @@ from masksr.params import RRDB, EDSRSize, PESRSize
 
 Architecture = Literal["rrdb", "edsr", "pesr"]
 Shapes = Mapping[str, tuple[int, ...]]
+Size = TypeVar("Size", RRDB, EDSRSize, PESRSize)
 
 NAMES: dict[Architecture, str] = {"rrdb": "an ESRGAN (RRDBNet)", "edsr": "an EDSR", "pesr": "a PESR"}
 MODELS: dict[str, Architecture] = {"esrgan": "rrdb", "pesr": "pesr", "edsr": "edsr"}  # as --model calls them
@@ -65,14 +67,15 @@ def infer_size(
         if planes not in _SCALE_OF_PLANES:
             raise MasksrError(f"{origin}: conv_first takes {planes} channels; only networks for RGB images are read")
         blocks, growth = _count(r"body\.\d+\.rdb1\.conv1", shapes), shapes["body.0.rdb1.conv1.weight"][0]
-        size = RRDB(architecture="rrdb", num_feat=channels, num_block=blocks, num_grow_ch=growth)
+        size = _size(RRDB, origin, architecture="rrdb", num_feat=channels, num_block=blocks, num_grow_ch=growth)
         return size, _SCALE_OF_PLANES[planes]
     blocks = _count(r"body\.\d+\.body\.0", shapes)
     if architecture == "pesr":
         channels = shapes["embed.weight"][0]
         factor = _PESR_RES_SCALE if res_scale is None else float(res_scale)
         *steps, _ = _numbered("upsample", shapes)  # the last one leads to RGB
-        return PESRSize(architecture="pesr", depth=blocks, num_channels=channels, res_scale=factor), _scale(steps)
+        size = _size(PESRSize, origin, architecture="pesr", depth=blocks, num_channels=channels, res_scale=factor)
+        return size, _scale(steps)
     channels = shapes["head.0.weight"][0]
     factor = _EDSR_RES_SCALE.get(channels) if res_scale is None else float(res_scale)
     if factor is None:
@@ -80,8 +83,16 @@ def infer_size(
             f"{origin}: an EDSR of {channels} channels; the factor of its residual blocks (res_scale) is not in the "
             "file, and known only for the published 256 (0.1) and 64 channels (1.0). Give it with --res-scale"
         )
-    size = EDSRSize(architecture="edsr", n_resblocks=blocks, n_feats=channels, res_scale=factor)
+    size = _size(EDSRSize, origin, architecture="edsr", n_resblocks=blocks, n_feats=channels, res_scale=factor)
     return size, _scale(_numbered(r"tail\.0", shapes))
+
+
+def _size(kind: type[Size], origin: str, **values: Any) -> Size:
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        what = error.errors()[0]
+        raise MasksrError(f"{origin}: no network here has {what['loc'][0]} {what['input']} ({what['msg']})") from None
 
 
 def _count(pattern: str, shapes: Shapes) -> int:
@@ -91,7 +102,8 @@ def _count(pattern: str, shapes: Shapes) -> int:
 
 def _numbered(name: str, shapes: Shapes) -> list[tuple[int, ...]]:
     """The shapes of ``name.0.weight``, ``name.2.weight``, ... in the order of their numbers."""
-    numbers = {m[1]: shape for key, shape in shapes.items() if (m := re.fullmatch(rf"{name}\.(\d+)\.weight", key))}
+    pattern = re.compile(rf"{name}\.([0-9]{{1,3}})\.weight")
+    numbers = {match[1]: shape for key, shape in shapes.items() if (match := pattern.fullmatch(key))}
     return [numbers[number] for number in sorted(numbers, key=int)]
 
 

@@ -64,7 +64,7 @@ def _package_file(photograph: Photograph) -> Path:
     """A file inside an installed package, found without importing it: importing skimage or sklearn takes seconds."""
     expected = f"{photograph.package} {photograph.version}"
     module, *rest = PurePosixPath(photograph.file).parts
-    found = importlib.util.find_spec(module)
+    found = importlib.util.find_spec(module)  # of a top-level name, so nothing is run
     if found is None or not found.submodule_search_locations:
         raise MasksrError(f"{photograph.name}: the package {photograph.package} is missing; install {expected}")
     path = Path(found.submodule_search_locations[0], *rest)
@@ -73,9 +73,16 @@ def _package_file(photograph: Photograph) -> Path:
     if hashlib.sha256(path.read_bytes()).hexdigest() != photograph.sha256:
         raise MasksrError(
             f"{photograph.name}: {path} is not the file of {expected} (sha256 {photograph.sha256[:12]}...); installed "
-            f"is {photograph.package} {importlib.metadata.version(photograph.package)}, so install {expected} again"
+            f"is {photograph.package} {_version(photograph.package)}, so install {expected} again"
         )
     return path
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return "of another name"
 
 
 def _find_folder(spec: FolderSet, data_folder: Path | str | None) -> Path:
@@ -131,6 +138,8 @@ def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[S
             f"{spec.name}: {len(chosen)} pictures in {folder / layout.hr}, {number} expected{gap}; {remedy}"
         )
     chosen = chosen[:limit]
+    if bad := next((name for name in chosen if not name.isprintable()), None):  # it would stand in tables and pages
+        raise MasksrError(f"{spec.name}: the name of a picture, {bad!a}, holds what cannot be printed; rename it")
     lr: dict[str, dict[int, Path]] = {name: {} for name in chosen}
     for scale, template in {4: layout.lr_x4, 2: layout.lr_x2}.items():
         for name, path in _official_lr(folder, template, chosen).items():
@@ -187,4 +196,4 @@ def _checked_sides(path: Path, spec: FolderSet) -> tuple[int, int]:
 
 def _natural(name: str) -> list[int | str]:
     """Sort key under which 2 comes before 10."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+    return [int(part) if odd % 2 else part for odd, part in enumerate(re.split(r"([0-9]{1,18})", name))]

@@ -1,11 +1,22 @@
-"""A notebook's printed text, shown while it runs."""
+"""What a terminal is given: a notebook's printed text while it runs, and names that nobody vouches for."""
 
 from __future__ import annotations
 
 import time
+import unicodedata
 from typing import TextIO
 
 SECONDS_BETWEEN_BARS = 30.0
+
+
+def shown(name: object, keep: str = "") -> str:
+    """``str(name)`` with escapes in place of what a terminal would obey (ESC, line breaks, a change of direction) or
+    could not print (half a character, as in a file name that is no UTF-8). keep: what may stay.
+    """
+    return "".join(
+        ascii(c)[1:-1] if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in keep else c
+        for c in str(name)
+    )
 
 
 class Terminal:

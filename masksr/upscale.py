@@ -17,9 +17,11 @@ from masksr import devices, params
 from masksr.bicubic import imresize
 from masksr.build import load_generator
 from masksr.errors import MasksrError
+from masksr.files import user_path
 from masksr.paths import Paths, data_folder
 from masksr.photo import Photo, Pixels, find_photos, read_photo, write_photo
 from masksr.sizes import MODELS
+from masksr.terminal import shown
 from masksr.tiles import OVERLAP, TILE, check_tiles, upscale_tiled
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -89,20 +91,21 @@ def upscale_files(
     for number, (picture, target) in enumerate(targets.items(), start=1):
         count = f"[{number}/{len(targets)}]"
         if target.exists() and not overwrite:
-            print(f"{count} {picture}: {target} is there already, and stays (--overwrite makes it again)", flush=True)
+            there = f"{shown(target)} is there already, and stays (--overwrite makes it again)"
+            print(f"{count} {shown(picture)}: {there}", flush=True)
             continue
         begun = time.monotonic()
         try:
             photo = read_photo(picture)
             with devices.autocast(device, precision)():
-                sr = upscale_photo(photo, generator, tile=tile, overlap=overlap, title=f"{count} {picture.name}")
+                sr = upscale_photo(photo, generator, tile=tile, overlap=overlap, title=f"{count} {shown(picture.name)}")
             write_photo(target, sr)
         except MasksrError as problem:
-            print(f"{count} {picture}: failed", flush=True)
+            print(f"{count} {shown(picture)}: failed", flush=True)
             problems.append(str(problem) if str(picture) in str(problem) else f"{picture}: {problem}")
             continue
         written.append(target)
-        print(f"{count} {target}: {_sides(photo)} to {_sides(sr)}, {time.monotonic() - begun:.1f} s", flush=True)
+        print(f"{count} {shown(target)}: {_sides(photo)} to {_sides(sr)}, {time.monotonic() - begun:.1f} s", flush=True)
     if problems:
         raise MasksrError("\n  ".join([f"{len(problems)} of {len(targets)} pictures failed:", *problems]))
     return written
@@ -137,7 +140,7 @@ def run(
         raise MasksrError(f"--device {device}: not available on this machine; use auto or cpu") from None
     devices.make_deterministic(where)
     path, generator = _generator(model, checkpoint, res_scale)
-    print(f"{path}: x{generator.scale}, {precision} on {devices.describe(where)}", flush=True)
+    print(f"{shown(path)}: x{generator.scale}, {precision} on {devices.describe(where)}", flush=True)
     settings = {"device": where, "precision": precision, "tile": tile, "overlap": overlap, "overwrite": overwrite}
     return upscale_files(inputs, out, generator, **settings)
 
@@ -157,7 +160,7 @@ def _generator(model: str, checkpoint: str | None, res_scale: float | None) -> t
     from masksr.fetch import find_pretrained  # here, because these import what downloads and evaluations need
     from masksr.pretrained import load_pretrained, published_as
 
-    path, folder = Path(checkpoint).expanduser(), None
+    path, folder = user_path(checkpoint), None
     if not path.is_file():  # a name: of the project's registry, perhaps in its data folder
         spec = published_as(checkpoint, model)
         res_scale = spec.res_scale if spec and res_scale is None else res_scale

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from masksr import devices, fetch
 from masksr.bicubic import imresize
+from masksr.documents import read_json
 from masksr.errors import MasksrError
-from masksr.files import weight_places
+from masksr.files import user_path, weight_places
 from masksr.labels import half_label
 from masksr.models import OXFORD_SCALE, load_vgg19, random_vgg19, rescale_features, save_weights
 from masksr.packs import Pack
@@ -29,7 +29,7 @@ def find_vgg19(params: Params) -> Path:
     Raises MasksrError that says where to get it.
     """
     if params.weights.vgg_file:
-        path = Path(params.weights.vgg_file).expanduser()
+        path = user_path(params.weights.vgg_file)
         if not path.is_file():
             raise MasksrError(f"weights.vgg_file: there is no file {path}; name one, or null to look for it")
         return path
@@ -73,7 +73,7 @@ def prepare_quality(params: Params, paths: Paths) -> pd.DataFrame:
     resolve_weights(
         params.weights.quality, folder, photographs, data_folder=data_folder(params), workers=devices.cores()
     )
-    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    record = read_json(folder / RECORD)
     rows = [
         {"half": {"niqe": "NIQE", "ma": "Ma"}[half], "weights": entry["source"], "sha256": entry["sha256"][:12]}
         for half, entry in record.items()
@@ -83,7 +83,7 @@ def prepare_quality(params: Params, paths: Paths) -> pd.DataFrame:
 
 def stand_in_fits(paths: Paths) -> pd.DataFrame:
     """How each stand-in was fitted and what it scored on photographs it had not seen; empty for official weights."""
-    record = json.loads((paths.weights / "quality" / RECORD).read_text(encoding="utf-8"))
+    record = read_json(paths.weights / "quality" / RECORD)
     rows = [
         {"of": name, "what": key.replace("_", " "), "value": _short(value)}
         for name, entry in record.items()

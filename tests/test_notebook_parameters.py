@@ -1,7 +1,10 @@
+import ast
+
 import nbformat
+import papermill
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from masksr.errors import MasksrError
@@ -75,7 +78,12 @@ def test_a_wrong_parameter_is_one_line(source, words, says):
     assert "\n" not in str(caught.value)
 
 
-@given(st.integers(), st.floats(allow_nan=False), st.text(st.characters(codec="utf-8")), st.booleans())
+@given(
+    st.integers(-(2**63) + 1, 2**63 - 1),
+    st.floats(allow_nan=False),
+    st.text(st.characters(codec="utf-8")),
+    st.booleans(),
+)
 def test_whatever_yaml_writes_is_read_back(tmp_path_factory, whole, number, text, truth):
     source = notebook(tmp_path_factory.mktemp("n") / "n.ipynb", 'i = 0\nf = 0.0\ns = ""\nb = False')
     as_yaml = {
@@ -83,6 +91,56 @@ def test_whatever_yaml_writes_is_read_back(tmp_path_factory, whole, number, text
     }
     words = [f"{name}={value}" for name, value in as_yaml.items()] + [f"s={text}"]
     assert checked(source, parsed(source, words)) == {"i": whole, "f": number, "s": text, "b": truth}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+@example('"; import os; os.system("x") #')
+@example({'"}; import os #': ["\\", '\\"\n', "\udc80\u2028\0"]})
+def test_papermill_writes_a_value_as_a_literal_whatever_is_in_it(tmp_path_factory, value):
+    source = notebook(tmp_path_factory.mktemp("n") / "n.ipynb", "anything = None")
+    typed = checked(source, {"anything": value})
+    (line,) = ast.parse(papermill.translators.PythonTranslator.codify(typed)).body
+    assert line.targets[0].id == "anything" and ast.literal_eval(line.value) == value
+
+
+@pytest.mark.parametrize("value", [b'"; import os #', {b'"': 1}, {1: 1}, [{2}], [b""], (1,), {"a": [object()]}])
+def test_what_papermill_would_write_as_code_is_refused(tmp_path, value):
+    with pytest.raises(MasksrError, match="'anything' holds more than text"):
+        checked(notebook(tmp_path / "n.ipynb", "anything = None"), {"anything": value})
+
+
+def test_yaml_on_the_command_line_makes_no_other_types(tmp_path):
+    source = notebook(tmp_path / "n.ipynb", "anything = None")
+    for text in ["!!binary aGk=", "2024-01-01", "!!set {a}", "{1: 2}", "9" * 5000, "[" * 5000, "!!python/name:os.sep"]:
+        with pytest.raises(MasksrError, match="anything"):
+            parsed(source, [f"anything={text}"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("[" * 100_000, "9" * 5000, "[]", "null", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{"metadata": []}]}'),
+        '{"cells": [{"metadata": {"tags": 7}}]}',
+        '{"cells": [{"metadata": {"tags": ["parameters"]}, "source": [7]}]}',
+    ],
+)
+def test_other_json_is_no_notebook(tmp_path, content):
+    (tmp_path / "n.ipynb").write_text(content)
+    with pytest.raises(MasksrError, match=r"not a notebook|only lines like"):
+        declared(tmp_path / "n.ipynb")
+
+
+@pytest.mark.parametrize("cell", ["a = " + "(" * 5000, "a = " + "-" * 100_000 + "1", "a = {[]: 1}", "a = b'x' 'y'"])
+def test_an_absurd_literal_is_refused(tmp_path, cell):
+    with pytest.raises(MasksrError, match="only lines like: name = 1"):
+        declared(notebook(tmp_path / "n.ipynb", cell))
 
 
 def test_values_from_python_are_checked_too(source):

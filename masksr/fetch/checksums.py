@@ -17,6 +17,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from masksr.documents import read_json
 from masksr.errors import MasksrError
 from masksr.files import write_atomic
 from masksr.registry import File
@@ -106,15 +107,21 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
     """What ``checksums.json`` says; empty without one. Raises MasksrError when it is damaged."""
     path = folder / RECORD
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
     except FileNotFoundError:
         return {}
-    except ValueError:
+    except MasksrError:
         record = None
-    needed = {"sha256", "bytes", "date"}
-    if not isinstance(record, dict) or not all(isinstance(e, dict) and needed <= e.keys() for e in record.values()):
+    if not isinstance(record, dict) or not all(map(_is_entry, record.values())):
         raise MasksrError(f"{path}: is damaged; remove it, then the files beside it are verified anew")
     return record
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not {"sha256", "date"} <= entry.keys():
+        return False
+    texts = all(isinstance(entry.get(key, ""), str) for key in ("sha256", "md5", "date"))
+    return texts and isinstance(entry.get("bytes"), int)
 
 
 def _digest(path: Path, kind: str) -> str:

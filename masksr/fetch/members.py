@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import lzma
 import stat
-import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,9 +15,8 @@ from typing import IO, Any, Literal, NamedTuple
 from masksr.errors import MasksrError
 
 BLOCK = 1 << 20  # bytes
-
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, struct.error)
-_DAMAGE += (EOFError, ValueError, KeyError, IndexError, OverflowError, NotImplementedError)  # headers without sense
+DIRECTORY = 1 << 25  # bytes of a zip's directory, which is read at once; 100 000 members take 10 MB
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others take memory by the word of a header
 
 
 class Member(NamedTuple):
@@ -28,7 +24,7 @@ class Member(NamedTuple):
 
     name: str
     size: int  # bytes
-    kind: Literal["file", "encrypted file", "folder", "link or device"]
+    kind: Literal["file", "encrypted file", "file of a rare compression", "folder", "link or device"]
     open: Callable[[], IO[bytes] | None]
 
 
@@ -41,7 +37,7 @@ def members(archive: Path, file: IO[bytes]) -> Iterator[Member]:
         start = file.read(2)
         file.seek(0)
         if start == b"PK":
-            yield from _in_zip(zipfile.ZipFile(file))
+            yield from _in_zip(zipfile.ZipFile(_Frugal(file, DIRECTORY)))  # type: ignore[arg-type]
         elif start == b"\x1f\x8b":
             yield from _in_tar(_Frugal(gzip.GzipFile(fileobj=file)))
         else:
@@ -54,8 +50,10 @@ def _in_zip(zip_file: zipfile.ZipFile) -> Iterator[Member]:
             kind = "folder"
         elif stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
             kind = "link or device"
+        elif info.flag_bits & 0x41:
+            kind = "encrypted file"
         else:
-            kind = "encrypted file" if info.flag_bits & 0x41 else "file"
+            kind = "file" if info.compress_type in METHODS else "file of a rare compression"
         yield Member(info.orig_filename, info.file_size, kind, partial(zip_file.open, info))
 
 
@@ -74,15 +72,21 @@ def _in_tar(file: _Frugal) -> Iterator[Member]:
 
 
 class _Frugal:
-    """A file that is never read in large pieces: tarfile takes the size of a header from the header."""
+    """A file that is never read in large pieces: tarfile takes the size of a header from the header, and zipfile reads
+    the directory at once.
+    """
 
-    def __init__(self, file: Any) -> None:
-        self.file, self.seek, self.tell = file, file.seek, file.tell
+    def __init__(self, file: Any, limit: int = BLOCK) -> None:
+        self.file, self.seek, self.tell, self.limit = file, file.seek, file.tell, limit
+        self.seekable = file.seekable
 
-    def read(self, size: int) -> bytes:
-        if not 0 <= size <= BLOCK:
+    def read(self, size: int = -1) -> bytes:
+        if not -1 <= size <= self.limit:
             raise tarfile.ReadError(f"a header of {size} bytes")
-        return self.file.read(size)
+        content = self.file.read(self.limit + 1 if size < 0 else size)  # -1: all that is left, for zipfile its end
+        if len(content) > self.limit:
+            raise tarfile.ReadError(f"a header of more than {self.limit} bytes")
+        return content
 
 
 def content(archive: Path, member: Member) -> Iterator[bytes]:
@@ -99,7 +103,12 @@ def content(archive: Path, member: Member) -> Iterator[bytes]:
 def _damage(archive: Path) -> Iterator[None]:
     try:
         yield
-    except _DAMAGE as error:
+    except MasksrError:
+        raise
+    except Exception as error:  # headers without sense: zipfile and tarfile raise a dozen kinds
+        if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
+            raise  # the disk
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise MasksrError(
-            f"{archive}: is damaged, incomplete or no .zip, .tar or .tar.gz ({error}); remove it and fetch it again"
+            f"{archive}: is damaged, incomplete or no .zip, .tar or .tar.gz ({reason}); remove it and fetch it again"
         ) from None

@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from masksr.documents import read_json
 from masksr.errors import MasksrError
 from masksr.fetch import archives
 from masksr.files import file_digest, write_atomic
@@ -76,8 +77,10 @@ def verify_folder(folder: Path, name: str) -> str:
     """Compare every file with the record; returns in words what was found. Raises MasksrError for the first fault."""
     remedy = f"remove {folder}, then: python -m masksr fetch {name}"
     try:
-        files = json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, LookupError, TypeError):
+        files = read_json(folder / RECORD)["files"]
+        if not all(isinstance(sha256, str) for sha256 in files.values()):
+            raise TypeError
+    except (FileNotFoundError, MasksrError, LookupError, TypeError, AttributeError):
         raise MasksrError(f"{folder / RECORD}: is damaged; {remedy}") from None
     for path, sha256 in files.items():
         if not (folder / path).is_file() or file_digest(folder / path) != sha256:

@@ -17,6 +17,8 @@ from typing import Any
 import requests
 from tqdm import tqdm
 
+from masksr.documents import read_json
+from masksr.errors import MasksrError
 from masksr.fetch.web import Failure, body, open_url, refusal
 from masksr.files import check_space, write_atomic
 from masksr.registry import File
@@ -34,10 +36,12 @@ class Partial:
 
     def origin(self) -> dict[str, Any]:
         try:
-            note = json.loads(self.note.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            note = read_json(self.note)
+        except (FileNotFoundError, MasksrError):
             return {}
-        return note if isinstance(note, dict) else {}
+        kinds = {"url": str, "validator": str | None, "total": int | None}
+        sound = isinstance(note, dict) and all(isinstance(note.get(key), kind) for key, kind in kinds.items())
+        return note if sound else {}
 
     def discard(self) -> None:
         self.data.unlink(missing_ok=True)  # first: data beside another file's note would pass for a part of that
@@ -81,20 +85,23 @@ def transfer(url: str, file: File, partial: Partial, progress: bool) -> bool:
             partial.discard()
         check_space(partial.data.parent, (total or file.size or 0) - begin, f"what is missing of {file.name}")
         write_atomic(partial.note, json.dumps({"url": url, "validator": validator, "total": total}).encode())
-        _receive(blocks, file.name, partial, total, progress)
+        most = total or (2 * file.size if file.size else None)  # a body of unknown length might never end
+        _receive(blocks, file.name, partial, total, most, progress)
     return begin > 0
 
 
-def _receive(blocks: Iterator[bytes], name: str, partial: Partial, total: int | None, progress: bool) -> None:
+def _receive(
+    blocks: Iterator[bytes], name: str, partial: Partial, total: int | None, most: int | None, progress: bool
+) -> None:
     size = partial.size()
     bar = tqdm(desc=name, initial=size, total=total, unit="B", unit_scale=True, leave=False, disable=not progress)
     with bar, partial.data.open("ab") as out:
         for block in blocks:
             size += out.write(block)
             bar.update(len(block))
-            if size > (total or math.inf):
+            if size > (most or math.inf):
                 out.truncate(0)
-                raise Failure(f"more than the {total} bytes of the file came", again=False)
+                raise Failure(f"more than the {most} bytes of the file came", again=False)
         out.flush()
         os.fsync(out.fileno())
     if size < (total or 1):
@@ -104,7 +111,7 @@ def _receive(blocks: Iterator[bytes], name: str, partial: Partial, total: int | 
 def _length(response: requests.Response, file: File, checkable: bool) -> int | None:
     """How long the body of a 200 will be, as far as anybody says."""
     length = response.headers.get("Content-Length", "")
-    if length.isdecimal():
+    if re.fullmatch(r"[0-9]{1,15}", length):
         return int(length)
     if not (file.bytes or checkable or response.raw.chunked):  # only those tell the whole from its beginning
         raise Failure("neither the server nor the registry says how long the file is", again=False)
@@ -113,7 +120,7 @@ def _length(response: requests.Response, file: File, checkable: bool) -> int | N
 
 def _total_of_range(response: requests.Response, begin: int) -> int | None:
     """The length of the whole file that a 206 names, if it begins where it was asked to."""
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+    match = re.fullmatch(r"bytes ([0-9]{1,15})-[0-9]{1,15}/([0-9]{1,15})", response.headers.get("Content-Range", ""))
     return int(match[2]) if match and int(match[1]) == begin else None
 
 

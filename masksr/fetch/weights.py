@@ -7,7 +7,7 @@ from pathlib import Path
 from masksr.errors import MasksrError
 from masksr.fetch import download
 from masksr.fetch.staging import first_that_works, is_whole, locked, made, staged, unpack
-from masksr.files import cache_folder, weight_places
+from masksr.files import cache_folder, user_path, weight_places
 from masksr.registry import File, Weights, load_registry
 
 CHECKPOINTS = (".pth", ".pt", ".safetensors")
@@ -67,7 +67,7 @@ def find_pretrained(name: str, data_folder: Path | None = None) -> Path:
 
     Raises MasksrError when there is neither, and when the name stands for several checkpoints.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_file():
         return path
     known = {key: spec for key, spec in load_registry().weights.items() if spec.architecture}

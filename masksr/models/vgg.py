@@ -69,7 +69,8 @@ def load_vgg19(path: str | Path) -> VGG19Features:
         if not key.startswith(("classifier.", "pre_logits.", "head."))  # torchvision's and timm's names
     }
     conv5_4 = weights.get("features.34.weight")
-    network = _vgg19(1.0 if conv5_4 is None else conv5_4.shape[0] / 512)
+    width = conv5_4.shape[0] / 512 if conv5_4 is not None and conv5_4.ndim == 4 else 1.0
+    network = _vgg19(width if 0 < width <= 1 else 1.0)  # load_state says what does not fit
     load_state(network, weights, str(path))
     return network
 

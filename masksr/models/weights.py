@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from masksr.errors import MasksrError
 from masksr.files import write_atomic
 
+LARGEST = 1 << 31  # bytes of a file; the largest public checkpoint here, VGG19 with its classifier, has 0.6 GB
+MOST = 10_000  # tensors; an RRDBNet of 23 blocks has 702
 CONTAINERS = ("params_ema", "params", "state_dict", "model")  # BasicSR's two, and what others wrap a state dict in
 ESRGAN_NAMES = {  # of RRDBNet in the two releases of ESRGAN's own repository -> BasicSR's
     r"RRDB_trunk\.(\d+)\.RDB(\d)\.": r"body.\1.rdb\2.",
@@ -44,6 +47,12 @@ def load_state(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -
 
     origin: what the weights are or where they came from, as the message begins.
     """
+    check_fit(network, weights, origin)
+    network.load_state_dict(weights)
+
+
+def check_fit(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
+    """Raises MasksrError as ``load_state`` would. The network may be on the device ``meta``, which takes no memory."""
     own = network.state_dict()
     shapes = [
         f"{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}"
@@ -64,36 +73,69 @@ def load_state(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -
             f"{origin} does not fit {type(network).__name__}: {'; '.join(problems)}. "
             "Check that it holds this network, made with the same sizes"
         )
-    network.load_state_dict(weights)
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The state dict in a ``.safetensors``, ``.pth`` or ``.pt`` file, on the CPU.
 
     Takes it out of the usual containers (``params_ema`` before ``params``, ``state_dict``, ``model``) and gives the
-    RRDBNet of ESRGAN's own repository BasicSR's key names. Never unpickles code. Raises MasksrError where the file is
-    missing, cannot be read or holds something else.
+    RRDBNet of ESRGAN's own repository BasicSR's key names. Never unpickles code; what is read takes no more memory than
+    the file has bytes. Raises MasksrError where the file is missing, cannot be read or holds something else.
     """
     path = Path(path)
     if not path.is_file():
         raise MasksrError(f"there are no weights at {path}: no such file")
+    if (size := path.stat().st_size) > LARGEST:
+        raise MasksrError(f"{path} has {size / 1e9:.1f} GB; checkpoints of up to {LARGEST / 1e9:.1f} GB are read")
     try:
         if path.suffix == ".safetensors":
             content = safetensors.torch.load_file(path)
         else:
+            _check_archive(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and safetensors each fail in their own way
         raise MasksrError(
             f"{path} cannot be read as weights ({type(error).__name__}); it may be cut short or hold more than "
             "tensors. Get it again, or save its state dict alone"
         ) from error
-    while isinstance(content, Mapping) and (inner := [content[c] for c in CONTAINERS if c in content]):
-        content = inner[0]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    for _ in CONTAINERS:  # no deeper: a pickle may hold itself
+        if isinstance(content, Mapping) and (inner := [content[c] for c in CONTAINERS if c in content]):
+            content = inner[0]
+    if not isinstance(content, Mapping) or not all(isinstance(k, str) and _is_plain(v) for k, v in content.items()):
         raise MasksrError(f"{path} holds no state dict (names and tensors); save network.state_dict()")
+    if len(content) > MOST or sum(map(_nbytes, content.values())) > 2 * size:  # views of one storage could be many
+        raise MasksrError(f"{path} holds more than a network: {len(content)} tensors; save network.state_dict()")
     if any(key.startswith(("RRDB_trunk.", "model.1.sub.")) for key in content):
         return {_basicsr_name(key): value for key, value in content.items()}
     return dict(content)
+
+
+def _check_archive(path: Path) -> None:
+    """Raises ValueError for a zip that is larger inside than outside: torch's writer does not compress."""
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":  # torch's format before 1.6
+            return
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+    inside = sum(member.file_size for member in members)
+    if inside > path.stat().st_size or any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("compressed")
+
+
+def _is_plain(value: object) -> bool:
+    """Whether this is a dense tensor of real numbers that has all its elements in memory."""
+    return (
+        type(value) in (Tensor, nn.Parameter)
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+        and not value.is_complex()
+        and _nbytes(value) <= value.untyped_storage().nbytes()
+    )
+
+
+def _nbytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 def save_weights(

@@ -4,45 +4,48 @@ from __future__ import annotations
 
 import re
 
-from bs4 import BeautifulSoup, Comment, Tag
+from bs4 import BeautifulSoup, Tag
+from bs4.element import PreformattedString
 
+from masksr.report.harmless import ATTRIBUTES, ELEMENTS, GONE
 from masksr.report.images import embed
 
-_REMOVED = (
-    *("script", "iframe", "frame", "object", "embed", "link", "meta", "base", "form", "button", "textarea", "select"),
-    *("video", "audio", "source", "track", "noscript", "template", "title"),
-)
-_LOADING = ("srcset", "poster", "background", "data", "action", "formaction", "ping", "manifest")
 _NUMBER = re.compile(
     r"[(\[]?[-+−±]?(\d[\d,_ ]*\.?\d*|\.\d+)([eE][-+]?\d+)?"  # noqa: RUF001
     r"\s*(%|ms|s|dB|kB|MB|GB|×|x)?[)\]]?(\s*[±(].*)?"  # noqa: RUF001
 )
 _EMPTY = {"", "-", "–", "—", "nan", "NaN", "None", "<NA>", "inf", "-inf"}  # noqa: RUF001
-_LOADS = re.compile(r"url\s*\(|@import|expression\s*\(|image-set", re.IGNORECASE)
+# A style that would load something, hide it behind an escape, leave its place on the page, or end its element.
+_BAD_STYLE = re.compile(r"url\s*\(|@|expression\s*\(|image-set|[\\<]|/\*|position\s*:|\bsrc\s*\(", re.IGNORECASE)
 
 
 def fragment(html: str, prefix: str) -> BeautifulSoup:
-    """Parse HTML and drop scripts, handlers and whatever would be loaded; ids get ``prefix`` in front."""
+    """Parse HTML and drop scripts, handlers and whatever would be loaded; ids get ``prefix`` in front.
+
+    Of what is not known to be harmless only the text stays, if that.
+    """
     soup = BeautifulSoup(html, "html.parser")
-    for comment in soup.find_all(string=lambda text: isinstance(text, Comment)):
-        comment.extract()
-    for element in soup.find_all(_REMOVED):
+    for text in soup.find_all(string=lambda text: isinstance(text, PreformattedString)):
+        text.extract()  # comments, CDATA, declarations: to a browser some of them end earlier than here
+    for element in soup.find_all(GONE):
         element.decompose()
     for style in soup.find_all("style"):
         _keep_style_of_one_table(style, prefix)
     for element in soup.find_all(True):
+        if element.name not in ELEMENTS:
+            element.unwrap()
+            continue
         for name in list(element.attrs):
             value = str(element.attrs[name])
-            if name.startswith("on") or name in _LOADING or (name == "style" and _LOADS.search(value)):
-                del element[name]
-            elif name in ("id", "for", "headers", "aria-labelledby", "aria-describedby"):
+            if name in ("id", "headers", "aria-labelledby", "aria-describedby"):
                 element[name] = " ".join(f"{prefix}-{part}" for part in value.split())
-            elif name in ("href", "xlink:href") and element.name != "a" and not value.startswith("#"):
+            elif not _is_harmless(element, name, value):
                 del element[name]
-            elif name == "src" and not value.startswith("data:image/"):
-                del element[name]
-                if element.name == "img":
+                if (element.name, name) == ("img", "src"):
                     _replace_image(soup, element, value)
+                elif (element.name, name) == ("a", "href"):
+                    element.unwrap()
+                    break
     for image in soup.find_all("img", src=True):
         _shrink(image)
     for table in soup.find_all("table"):
@@ -50,12 +53,30 @@ def fragment(html: str, prefix: str) -> BeautifulSoup:
     return soup
 
 
+def _is_harmless(element: Tag, name: str, value: str) -> bool:
+    if name == "style":
+        return not _BAD_STYLE.search(value)
+    if name == "href":
+        return element.name == "a" and _leads_somewhere(value)
+    if name == "src":
+        return element.name == "img" and value.startswith("data:image/")
+    return name in ATTRIBUTES or bool(re.fullmatch("aria-[a-z]+", name))
+
+
+def _leads_somewhere(address: str) -> bool:
+    """Whether it is a place on the page, another notebook, the web or a mailbox; never a script."""
+    address = re.sub(r"[\x00-\x20]+", "", address)
+    scheme = re.match(r"([^/?#]*?):", address)
+    return scheme is None or scheme[1].lower() in ("http", "https", "mailto")
+
+
 def _keep_style_of_one_table(style: Tag, prefix: str) -> None:
     """Styles of a pandas Styler name their table's id; any other style would leak into the page."""
     text = style.string or ""
-    rules = re.findall(r"([^{}]+)\{([^{}]*)\}", text)
-    selectors = [part.strip() for selector, _ in rules for part in selector.split(",")]
-    if not selectors or _LOADS.search(text) or "@" in text or not all(name.startswith("#") for name in selectors):
+    *rules, rest = (rule.partition("{") for rule in text.split("}"))
+    selectors = [part.strip() for selector, _, _ in rules for part in selector.split(",")]
+    sound = all(brace and "{" not in body for _, brace, body in rules) and not "".join(rest).strip()
+    if not selectors or not sound or _BAD_STYLE.search(text) or not all(name.startswith("#") for name in selectors):
         style.decompose()
         return
     style.string = re.sub(r"#(?=[A-Za-z_][\w-]*(?:[\s,.:{>]))(?=[^{}]*\{)", f"#{prefix}-", text)
@@ -86,7 +107,7 @@ def _shrink(image: Tag) -> None:
 
 
 def is_number(text: str) -> bool:
-    return bool(_NUMBER.fullmatch(text.strip()))
+    return len(text) < 100 and bool(_NUMBER.fullmatch(text.strip()))  # its time grows with the square of the length
 
 
 def _table(soup: BeautifulSoup, table: Tag) -> None:
@@ -114,7 +135,7 @@ def _table(soup: BeautifulSoup, table: Tag) -> None:
     for cells in head:
         column = 0
         for cell in reversed(cells):
-            width = int(cell.get("colspan", 1)) if str(cell.get("colspan", 1)).isdigit() else 1
+            width = int(found) if re.fullmatch("[0-9]{1,3}", found := str(cell.get("colspan", ""))) else 1
             if width > 1:
                 _add_class(cell, "span")
             elif column in numeric:
