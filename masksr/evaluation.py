@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from masksr import devices
+from masksr import devices, records
 from masksr.bicubic import imresize
 from masksr.build import load_generator
 from masksr.files import write_atomic
@@ -50,20 +50,27 @@ def the_truth(pack: Pack, number: int) -> np.ndarray:
 
 
 def evaluate(
-    who: dict[str, str | int], upscale: Upscale, packs: dict[str, Pack], weights: QualityWeights
+    who: dict[str, str | int],
+    upscale: Upscale,
+    packs: dict[str, Pack],
+    weights: QualityWeights,
+    device: torch.device | None = None,
 ) -> pd.DataFrame:
     """Score one upscaler on every image of every set: a table with ``COLUMNS``.
 
-    who: what stands in the columns model, mask and seed.
+    who: what stands in the columns model, mask and seed. device: on cuda images are scored there, in batches; else on
+    all cores, which is faster than torch on a CPU.
     """
     rows = []
-    workers = devices.cores()
+    workers, on_gpu = devices.cores(), device is not None and device.type == "cuda"
+    at_once = 64 if on_gpu else 8 * workers  # bounded: images of 2K are 10 MB each
     for name, pack in packs.items():
         numbers = range(len(pack))
-        for first in tqdm(range(0, len(numbers), 8 * workers), desc=f"{who['model']}, {name}", leave=False):
-            chunk = numbers[first : first + 8 * workers]  # bounded: images of 2K are 10 MB each
+        for first in tqdm(range(0, len(numbers), at_once), desc=f"{who['model']}, {name}", leave=False):
+            chunk = numbers[first : first + at_once]
             images = [upscale(pack, number) for number in chunk]
-            scores = score_many(images, [pack.hr(number) for number in chunk], weights, workers=workers)
+            references = [pack.hr(number) for number in chunk]
+            scores = score_many(images, references, weights, workers, device if on_gpu else None)
             rows += [
                 who | {"set": name, "image": pack.names[number]} | asdict(score)
                 for number, score in zip(chunk, scores, strict=True)
@@ -73,14 +80,17 @@ def evaluate(
 
 def evaluate_generator(params: Params, paths: Paths, folder: Path, model: str, mask: str, seed: int) -> pd.DataFrame:
     """Score the generator in ``folder`` and write quality.csv beside it."""
+    inputs = _inputs(params, paths, [folder])
     device = devices.choose_device(params.train.device)
     upscale = with_generator(load_generator(folder / "generator.safetensors"), device)
-    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths))
-    return write_quality(table, folder / "quality.csv")
+    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths), device)
+    return _write(table, folder, inputs, paths)
 
 
 def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
     """Score what the variants are compared with: HR, bicubic, and each model before its GAN training."""
+    starts = [paths.start(model, seed) for model in params.table1.models for seed in params.table1.seeds]
+    inputs = _inputs(params, paths, starts)
     device = devices.choose_device(params.train.device)
 
     def upscalers() -> Iterator[tuple[str, str, int, Upscale]]:
@@ -93,10 +103,10 @@ def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
 
     protocol = _protocol(params, paths)
     tables = [
-        evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *protocol)
+        evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *protocol, device)
         for model, mask, seed, upscale in upscalers()
     ]
-    return write_quality(pd.concat(tables, ignore_index=True), paths.ends / "quality.csv")
+    return _write(pd.concat(tables, ignore_index=True), paths.ends, inputs, paths)
 
 
 def write_quality(table: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -126,3 +136,18 @@ def describe_test_sets(params: Params, paths: Paths) -> pd.DataFrame:
 def _protocol(params: Params, paths: Paths) -> tuple[dict[str, Pack], QualityWeights]:
     packs = {name: Pack(paths.set(name)) for name in params.data.test}
     return packs, load_weights(paths.weights / "quality")
+
+
+def _inputs(params: Params, paths: Paths, folders: Iterable[Path]) -> dict[str, str]:
+    """What the scores of the generators in ``folders`` rest on, for the record."""
+    generators = [folder / "generator.safetensors" for folder in folders]
+    yardsticks = [paths.weights / "quality" / name for name in ("niqe.mat", "ma.mat")]
+    return records.digests(paths, [*generators, *map(paths.set, params.data.test), *yardsticks])
+
+
+def _write(table: pd.DataFrame, folder: Path, inputs: dict[str, str], paths: Paths) -> pd.DataFrame:
+    write_quality(table, folder / "quality.csv")
+    outputs = records.digests(paths, [folder / "quality.csv"])
+    code = records.code_digest("evaluation.py", "bicubic.py", "images.py", "models/*.py", "quality/**/*.py")
+    records.write(folder / "evaluation.json", inputs, outputs, code=code, torch=torch.__version__)
+    return table

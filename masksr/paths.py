@@ -57,6 +57,11 @@ class Paths:
         return self.runs / "ends"
 
     @property
+    def records(self) -> Path:
+        """What tables and figures were made from."""
+        return self.runs / "records"
+
+    @property
     def results(self) -> Path:
         return self.root / "results" / self.profile
 

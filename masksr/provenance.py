@@ -1,4 +1,4 @@
-"""What a result was made from: versions, hardware, and the hash of every input.
+"""With what a page was made: the code's commit, the versions of packages, the hardware.
 
 No import of torch or pyiqa: versions come from the installed packages' metadata. A process that has torch loaded
 already also names its GPU.
@@ -6,33 +6,23 @@ already also names its GPU.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from masksr import __version__, project
 from masksr.errors import MasksrError
-from masksr.files import file_digest, write_atomic
 
 PACKAGES = ("torch", "torchvision", "numpy", "pyiqa")
 _SOURCE = ("masksr", "notebooks", "params.yaml", "dvc.yaml", "data/registry.yaml")  # what makes a result, beside data
-_IGNORED = {".gitignore", ".DS_Store", "__pycache__", ".ipynb_checkpoints"}
 
 
-def record(inputs: Mapping[str, Path], params_used: Mapping[str, Any]) -> dict[str, Any]:
-    """What the result at hand is made from, ready for ``write_json``.
-
-    inputs: name -> file or folder; recorded as SHA-256, without the path, which differs between machines.
-    params_used: the part of ``params.yaml`` that mattered (a pydantic model is taken apart).
-    Raises MasksrError for an input that does not exist. Works without git.
-    """
+def made_with() -> dict[str, Any]:
+    """What differs between machines and commits, ready for JSON. Works without git."""
     return {
         "masksr": __version__,
         "commit": commit(),
@@ -40,45 +30,18 @@ def record(inputs: Mapping[str, Path], params_used: Mapping[str, Any]) -> dict[s
         "packages": {name: _version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "hardware": hardware(),
-        "inputs": {name: sha256(path) for name, path in sorted(inputs.items())},
-        "params": _plain(params_used),
     }
 
 
-def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a record, the same record always as the same bytes; a reader never sees half of it."""
-    text = json.dumps(_plain(record), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomic(path, text.encode())
-
-
-def footer_facts(record: Mapping[str, Any]) -> dict[str, str]:
-    """A record in words, for the footer of the report."""
-    facts = {
-        "masksr": record["masksr"],
-        "Commit": record["commit"] or "not under version control",
-        "Python": record["python"],
-        "Packages": ", ".join(f"{name} {number}" for name, number in record["packages"].items() if number),
-        "Hardware": f"{record['hardware']} ({record['system']})",
+def in_words(made: dict[str, Any]) -> dict[str, str]:
+    """The same for readers, such as the footer of the report."""
+    return {
+        "masksr": made["masksr"],
+        "Commit": made["commit"] or "not under version control",
+        "Python": made["python"],
+        "Packages": ", ".join(f"{name} {number}" for name, number in made["packages"].items() if number),
+        "Hardware": f"{made['hardware']} ({made['system']})",
     }
-    return facts | {f"{name}, SHA-256": digest for name, digest in record["inputs"].items()}
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, or of a folder: of the relative names and contents of all files below it.
-
-    Raises MasksrError when there is nothing at ``path``.
-    """
-    path = Path(path)
-    if path.is_file():
-        return file_digest(path)
-    if not path.is_dir():
-        raise MasksrError(f"{path}: this input does not exist; run `dvc repro` to make what it depends on")
-    files = {file.relative_to(path): file for file in path.rglob("*") if file.is_file()}
-    digest = hashlib.sha256()
-    for name in sorted(files, key=lambda name: name.as_posix()):
-        if not _IGNORED & set(name.parts):
-            digest.update(f"{sha256(files[name])}  {name.as_posix()}\n".encode())
-    return digest.hexdigest()
 
 
 def commit() -> str | None:
@@ -135,14 +98,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _plain(value: Any) -> Any:
-    """As JSON takes it: pydantic models, paths and tuples as dictionaries, text and lists."""
-    if hasattr(value, "model_dump"):
-        return _plain(value.model_dump(mode="json"))
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(entry) for entry in (sorted(value) if isinstance(value, set | frozenset) else value)]
-    return value.as_posix() if isinstance(value, Path) else value

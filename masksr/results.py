@@ -136,7 +136,7 @@ def write_evidence(effects: pd.DataFrame, verdicts: pd.DataFrame, params: Params
     """Write evidence.csv (every cell of Table 1, mask minus plain) and claims.csv, and say where."""
     text = effects.to_csv(index=False, float_format="%.6g")
     _write(paths, {"evidence.csv": text, "claims.csv": verdicts.to_csv(index=False)})
-    read = [paths.results / "quality.csv", *_of_figure5(params, paths)]
+    read = [paths.results / "quality.csv", paths.results / "argument.json", *_of_figure5(params, paths)]
     records.write_result("evidence", paths, read, ["evidence.csv", "claims.csv"])
 
 

@@ -87,12 +87,13 @@ def evaluated(checkpoint: Path, paths: Paths, limit: int | None = None, architec
     return evaluate_pretrained(only_cat(), paths, checkpoint, architecture, ["cat"], limit, **settings)
 
 
-def test_the_rows_are_those_of_the_evaluation_of_the_variants(checkpoint, project, tmp_path):
+def test_the_rows_are_those_of_the_evaluation_of_the_variants(checkpoint, project):
     """The same weights once as a variant of ours, through the notebook's function, and once as a public file."""
     paths, params = Paths(project, "mini"), only_cat()
     size = RRDB(architecture="rrdb", num_feat=8, num_block=1, num_grow_ch=4)
-    build.save_generator(load_pretrained(checkpoint, "rrdb"), size, tmp_path / "run/generator.safetensors")
-    ours = evaluation.evaluate_generator(params, paths, tmp_path / "run", "esrgan", "none", 0)
+    folder = paths.variant("esrgan", "none", 0)
+    build.save_generator(load_pretrained(checkpoint, "rrdb"), size, folder / "generator.safetensors")
+    ours = evaluation.evaluate_generator(params, paths, folder, "esrgan", "none", 0)
 
     table = evaluated(checkpoint, paths)
     assert list(table.columns) == COLUMNS
