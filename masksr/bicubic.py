@@ -34,7 +34,7 @@ def imresize(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
 
 def _resize_rows(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     """Resize the first axis: (N, ...) uint8 to (ceil(scale * N), ...) uint8."""
-    source, weight = _taps(len(image), scale)
+    source, weight = taps(len(image), scale)
     # At x1/4, x1/2, x2 and x4 the weights are multiples of 2^-12: float32 adds them up without any rounding,
     # in half the time. The sums of other scales are rounded, so they get MATLAB's float64.
     exact = np.array_equal(weight * 4096, np.rint(weight * 4096))
@@ -48,7 +48,7 @@ def _resize_rows(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     return rounded.reshape(len(source), *image.shape[1:])
 
 
-def _taps(length: int, scale: float) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def taps(length: int, scale: float) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """The source pixels of each output pixel and their weights: two arrays (ceil(scale * length), taps)."""
     stretch = min(scale, 1.0)
     support = 4 / stretch

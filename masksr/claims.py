@@ -16,12 +16,18 @@ COLUMNS = ["claim", "source", "what we ran", "what came out", "verdict", "notebo
 
 
 def claims(
-    effects: pd.DataFrame, points: pd.DataFrame, plain: pd.DataFrame, params: Params, quality: pd.DataFrame
+    effects: pd.DataFrame,
+    points: pd.DataFrame,
+    plain: pd.DataFrame,
+    params: Params,
+    quality: pd.DataFrame,
+    argument: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Every claim of ``data/paper.yaml`` with what this profile has to say of it: a table with ``COLUMNS``.
 
-    effects: of ``evidence.compare``. points, plain: of ``results.collect_sweep``. verdict: supported, contradicted,
-    undecided or not run; ``here`` is added where the profile is not the paper's setting or the metric not PI.
+    effects: of ``evidence.compare``. points, plain: of ``results.collect_sweep``. argument: of
+    ``argument.errors.read``. verdict: supported, contradicted, undecided or not run; ``here`` is added where the
+    profile is not the paper's setting or the metric not PI.
     """
     elsewhere = pi_label(quality) != "PI" or set(questions.cuts(params)["note"]) != {"same"}
     rows = []
@@ -30,6 +36,8 @@ def claims(
             ran, out, verdict = _mask_improves(effects, claim["model"], params)
         elif claim["test"] == "every_pair_improves":
             ran, out, verdict = _every_pair_improves(points, plain, params)
+        elif claim["test"] == "error_reaches_variance":
+            ran, out, verdict = _error_reaches_variance(argument, claim["tolerance"])
         else:
             ran, out, verdict = "—", claim["why"], "not run"
         if elsewhere and verdict in ("supported", "contradicted"):
@@ -69,6 +77,20 @@ def _every_pair_improves(points: pd.DataFrame, plain: pd.DataFrame, params: Para
     if "worse" in words:
         return ran, f"{out}; {words.count('worse')} surely not", "contradicted"
     return ran, out, "supported" if words.count("better") == len(pairs) else "undecided"
+
+
+def _error_reaches_variance(found: Mapping[str, Any] | None, tolerance: float) -> tuple[str, str, str]:
+    if found is None:
+        return "—", "the notebook was not run", "not run"
+    ran = f"a network of {found['weights']} weights on {found['classes']} classes of {found['members']} images in all"
+    out = (
+        f"its expected error ends {found['excess']:.1%} above the variance (before: {found['excess_before']:.0%}), its "
+        f"answer {found['distance']:.1f} levels from the class mean (before: {found['distance_before']:.1f})"
+    )
+    if found["identity"] > 1e-9 or found["excess"] < 0:  # no answer can have a smaller error than the mean
+        return ran, out, "contradicted"
+    closer = found["distance"] < found["distance_before"]
+    return ran, out, "supported" if closer and found["excess"] <= tolerance else "undecided"
 
 
 def seeds_table(effects: pd.DataFrame, targets: Sequence[float] = (0.02, 0.1, 0.5)) -> pd.DataFrame:

@@ -3,25 +3,41 @@
 None of them reads a file or prints a title; the notebook that calls one says in its caption what there is to see.
 """
 
+from masksr.figures.argument import answers_over_training, class_members, error_and_variance
 from masksr.figures.comparison import CropRow, crops, figure4, table1_dots
 from masksr.figures.data import contact_sheet, degradation, equivalence_class, patch_pairs
 from masksr.figures.evidence import effects, perception_distortion
+from masksr.figures.gradient import discriminator_inputs, gradient_maps, gradient_shares
+from masksr.figures.inspection import mask_histograms, mask_over_range, mask_over_training, mask_readings
 from masksr.figures.mask import mask_over_photograph, mask_response
+from masksr.figures.schematic import framework, mask_module
 from masksr.figures.style import colours, use_style
 from masksr.figures.sweep import figure5
 from masksr.figures.training import training_curves
 
 __all__ = [
     "CropRow",
+    "answers_over_training",
+    "class_members",
     "colours",
     "contact_sheet",
     "crops",
     "degradation",
+    "discriminator_inputs",
     "effects",
     "equivalence_class",
+    "error_and_variance",
     "figure4",
     "figure5",
+    "framework",
+    "gradient_maps",
+    "gradient_shares",
+    "mask_histograms",
+    "mask_module",
     "mask_over_photograph",
+    "mask_over_range",
+    "mask_over_training",
+    "mask_readings",
     "mask_response",
     "patch_pairs",
     "perception_distortion",

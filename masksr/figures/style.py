@@ -69,7 +69,7 @@ def mask_style(mask: str) -> dict[str, Any]:
     """How a variant is drawn: plain dashed and hollow, the paper's mask solid and filled, controls in between."""
     if mask == "none":
         return {"linestyle": "--", "marker": "o", "fillstyle": "none"}
-    markers = {"paper": "o", "constant": "s", "shuffled": "X"}
+    markers = {"paper": "o", "expected": "^", "constant": "s", "shuffled": "X", "random": "P"}
     linestyle = "-" if mask == "paper" else {"constant": "-.", "shuffled": ":"}.get(mask, "-")
     return {"linestyle": linestyle, "marker": markers.get(mask, "D"), "fillstyle": "full"}
 
