@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-SECTIONS = ("steps", "patches", "quality", "pipeline", "upscale", "mask", "scaling")
+SECTIONS = ("steps", "patches", "quality", "pipeline", "upscale", "mask", "scaling", "cluster")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,13 +15,17 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from masksr import project
+from masksr.documents import read_yaml
 from masksr.errors import MasksrError
-from masksr.files import read_yaml
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")]  # a folder name; "-" separates names in stages
+# A folder name; "-" separates names in stages. They stand in commands of dvc.yaml: no sign here may mean a thing to a
+# shell.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$", max_length=100)]
+Channels = Annotated[int, Field(gt=0, le=4096)]  # what no network here comes near: absurd sizes would fill memory
+Blocks = Annotated[int, Field(gt=0, le=1000)]
 
 
 class Section(BaseModel):
@@ -57,28 +61,28 @@ class Weights(Section):
 
 class RRDB(Section):
     architecture: Literal["rrdb"]
-    num_feat: PositiveInt
-    num_block: PositiveInt
-    num_grow_ch: PositiveInt
+    num_feat: Channels
+    num_block: Blocks
+    num_grow_ch: Channels
 
 
 class EDSRSize(Section):
     architecture: Literal["edsr"]
-    n_resblocks: PositiveInt
-    n_feats: PositiveInt
+    n_resblocks: Blocks
+    n_feats: Channels
     res_scale: Positive
 
 
 class PESRSize(Section):
     architecture: Literal["pesr"]
-    depth: PositiveInt
-    num_channels: PositiveInt
+    depth: Blocks
+    num_channels: Channels
     res_scale: Positive
 
 
 class Discriminator(Section):
     architecture: Literal["vggstyle", "srgan"]
-    num_feat: PositiveInt
+    num_feat: Channels
 
 
 class Loss(Section):
@@ -119,7 +123,7 @@ class Start(Section):
 
 
 class Model(Section):
-    title: str
+    title: Annotated[str, Field(pattern=r"^[^\p{C}\p{Zl}\p{Zp}]+$", max_length=60)]  # one line
     generator: RRDB | EDSRSize | PESRSize = Field(discriminator="architecture")
     discriminator: Discriminator
     loss: Loss
@@ -149,7 +153,7 @@ class Model(Section):
 class Mask(Section):
     """One entry of ``masks``: equation 8 and every question the paper leaves open about it."""
 
-    kind: Literal["none", "error", "constant", "shuffled"]
+    kind: Literal["none", "error", "expected", "constant", "shuffled", "random"]
     k: NonNegative = 0.0
     b: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     error_range: Literal["native", "1", "255", "relative"] = "native"
@@ -167,6 +171,8 @@ class Mask(Section):
             raise ValueError(f"kind: {self.kind} also needs {', '.join(missing)}")
         if self.window % 2 == 0:
             raise ValueError(f"window must be odd, got {self.window}")
+        if self.kind == "expected" and not self.detach:
+            raise ValueError("kind: expected takes its error from LR alone, without gradient; it needs detach: true")
         if self.apply == "gradient" and not self.detach:
             raise ValueError("apply: gradient scales a gradient that the mask has no part in; it needs detach: true")
         return self
@@ -174,6 +180,8 @@ class Mask(Section):
 
 class Train(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
+    gpus: PositiveInt  # that share every batch of one training; with device: cpu so many processes, to try it out
+    sync_batchnorm: bool  # with gpus: statistics of the whole batch, as one GPU has them; else each of its own share
     precision: Literal["fp32", "bf16"]
     steps_per_epoch: PositiveInt
     compile: bool | Literal["reduce-overhead"]  # torch.compile: minutes at the start, then faster on most GPUs; the
@@ -215,6 +223,20 @@ class Figure4(Section):
     crops: list[Crop] = Field(min_length=1)
 
 
+class Resources(Section):
+    """What ``masksr cluster`` sets aside for one stage."""
+
+    cpus: PositiveInt  # also the threads it computes with
+    gpus: NonNegative  # whole ones, or a part of one for stages that share it
+    memory_gb: Positive  # 10^9 bytes
+
+    @model_validator(mode="after")
+    def _whole_or_a_part(self) -> Resources:
+        if self.gpus > 1 and self.gpus % 1:
+            raise ValueError(f"gpus must be a whole number or a part of one GPU, got {self.gpus:g}")
+        return self
+
+
 class Params(Section):
     profile: Name
     data: Data
@@ -225,6 +247,7 @@ class Params(Section):
     table1: Table1
     sweep: Sweep
     figure4: Figure4
+    cluster: dict[str, Resources]  # by the name of a stage in dvc.yaml; "others" for those without an entry
 
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
@@ -251,11 +274,22 @@ class Params(Section):
         if len(set(sets)) != len(sets):
             raise ValueError(f"data: train, validation and test must be different sets, got {', '.join(sets)}")
         for model in self.table1.models:
-            if self.models[model].batch % self.train.accumulate or self.models[model].batch < 2 * self.train.accumulate:
+            batch, parts, gpus = self.models[model].batch, self.train.accumulate, self.train.gpus
+            if batch % parts or batch < 2 * parts:
                 raise ValueError(
-                    f"train.accumulate: must divide models.{model}.batch ({self.models[model].batch}) into parts of at "
-                    f"least 2 patches, got {self.train.accumulate}"
+                    f"train.accumulate: must divide models.{model}.batch ({batch}) into parts of at least 2 patches, "
+                    f"got {parts}"
                 )
+            if batch % (parts * gpus):
+                whole = f"models.{model}.batch ({batch}" + (f" in {parts} parts)" if parts > 1 else ")")
+                raise ValueError(f"train.gpus: must share {whole} evenly, got {gpus}")
+            if batch < 2 * parts * gpus and not self.train.sync_batchnorm:
+                raise ValueError(
+                    f"train.gpus: {gpus} leaves each GPU one patch of models.{model}.batch ({batch}), too few for "
+                    "statistics of its own; set train.sync_batchnorm to true"
+                )
+        if "others" not in self.cluster:
+            raise ValueError("cluster.others: this key is missing (what stages without an entry of their own get)")
         for crop in self.figure4.crops:
             check("figure4.crops", crop.set, self.data.test)
         for key, values in {
@@ -269,6 +303,12 @@ class Params(Section):
             if len(set(values)) != len(values):
                 raise ValueError(f"{key}: {values} names something twice")
         return self
+
+    def check_stages(self, stages: Collection[str]) -> None:
+        """Raises MasksrError where ``cluster`` names a stage that is not one of ``stages``, those of dvc.yaml."""
+        for name in self.cluster:
+            if name not in (known := [*stages, "others"]):
+                raise MasksrError(f"params.yaml: cluster: dvc.yaml has no stage {name!r}{_suggest(name, known)}")
 
     def mask(self, name: str, k: float | None = None, b: float | None = None) -> Mask:
         """The entry ``name`` of ``masks``; with k and b, the point of Figure 5 that has these in place of its own."""
@@ -304,7 +344,7 @@ def _one_line(error: ValidationError, path: Path) -> str:
     elif first["type"] == "missing":
         message = "this key is missing"
     elif not isinstance(first["input"], dict | BaseModel):
-        message += f", got {first['input']!r}"
+        message += f", got {first['input']!r:.200}"
         if isinstance(first["input"], str) and _looks_like_number(first["input"]):
             message += " (text: write numbers without quotes, and 1e-4 as 1.0e-4, which YAML reads as a number)"
     where = ".".join(location) + ": " if location else ""
