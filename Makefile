@@ -17,16 +17,18 @@ export PIP_USE_PEP517 := 1
 export PIP_CONSTRAINT := requirements.lock
 export PIP_BUILD_CONSTRAINT := requirements.lock
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
-.PHONY: help repro report lab test lint lock clean setup
+.PHONY: help repro report lab test faults fuzz lint lock clean setup
 
 help:
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{ sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 repro: setup  ## run what is out of date of the whole pipeline; print Table 1 and where the report lies
+	@.venv/bin/python -m masksr check
 	@.venv/bin/python -m dvc repro
 	@.venv/bin/python -m masksr summary
 
 report: setup  ## the report alone, with what it needs
+	@.venv/bin/python -m masksr check
 	@.venv/bin/python -m dvc repro report
 	@.venv/bin/python -m masksr summary
 
@@ -35,6 +37,12 @@ lab: setup  ## open the notebooks in JupyterLab
 
 test: setup  ## all tests
 	@.venv/bin/python -m pytest
+
+faults: setup  ## kill, fill, cut and flip on purpose; prints what is left (about ten minutes)
+	@.venv/bin/python -m tests.faults
+
+fuzz: setup  ## damaged files for every loader, for four minutes (MINUTES=..., SEED=...)
+	@.venv/bin/python -m tests.fuzz --minutes $(or $(MINUTES),4) --seed $(or $(SEED),0)
 
 lint: setup  ## ruff, and no outputs in notebooks/
 	@.venv/bin/python -m ruff check
@@ -54,8 +62,8 @@ lock:  ## resolve requirements.lock again from pyproject.toml (needs uv); pins s
 	  --no-emit-index-url --no-annotate --custom-compile-command 'make lock' --output-file requirements.lock
 
 clean:  ## remove what runs made: data, weights, trainings, caches; not the environment, not results in git
-	@for made in runs data/sets data/weights results/*/report.html .cache .dvc/cache .dvc/tmp .pytest_cache \
-	    .hypothesis .ruff_cache; do \
+	@for made in runs data/sets data/weights results/*/report.html results/*/report.json .cache .dvc/cache .dvc/tmp \
+	    .pytest_cache .hypothesis .ruff_cache; do \
 	  if [ -e "$$made" ]; then echo "removing $$made"; rm -rf "$$made"; fi; \
 	done
 

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from masksr.errors import MasksrError
+from masksr.stage import as_stage
+from masksr.terminal import shown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0, 1 after an error the user can mend, 130 when interrupted."""
     parser = _parser()
     options, more = parser.parse_known_args(arguments)
-    rest = {_run: "parameters", _upscale: "inputs"}.get(options.command)
+    rest = {_run: "parameters", _upscale: "inputs", _cluster: "targets"}.get(options.command)
     if any(word.startswith("-") for word in more) or (more and not rest):
         parser.error(f"unrecognized arguments: {' '.join(more)}")
     if more:  # argparse of Python 3.11 leaves out what follows an option
         getattr(options, rest).extend(more)
     try:
-        options.command(options)
+        with as_stage():
+            options.command(options)
     except MasksrError as error:
-        print(f"masksr: error: {error}", file=sys.stderr)
+        print(f"masksr: error: {shown(error, keep=chr(10))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("masksr: interrupted", file=sys.stderr)
@@ -89,11 +89,24 @@ def _parser() -> argparse.ArgumentParser:
     cost.add_argument("--tflops", type=float, help="TFLOP/s that the machine sustains (default: a guess)")
     cost.set_defaults(command=_cost)
 
+    cluster = commands.add_parser("cluster", help="bring the pipeline up to date, independent stages side by side")
+    cluster.add_argument("targets", nargs="*", metavar="STAGE", help="with what it needs; none: the whole pipeline")
+    cluster.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster; none: a Ray of its own, here")
+    cluster.add_argument("--jobs", type=_positive, metavar="N", help="CPUs to share out here (default: all)")
+    only = cluster.add_mutually_exclusive_group()
+    only.add_argument("--dry", action="store_true", help="only print what would run, with what, and the longest chain")
+    only.add_argument("--simulate", type=_numbers, metavar="N,N", help="only print how long it would take on N GPUs")
+    cluster.set_defaults(command=_cluster)
+
     report = commands.add_parser("report", help="join the executed notebooks of the current profile to one HTML page")
     report.set_defaults(command=_report)
 
+    verify = commands.add_parser("verify", help="whether the page, the tables and the weights belong together")
+    verify.add_argument("profile", nargs="?", metavar="PROFILE", help="default: that of params.yaml")
+    verify.set_defaults(command=_verify)
+
     check = commands.add_parser("check", help="validate params.yaml")
-    check.add_argument("-o", "--output", type=Path, help="also write that it is valid to this file")
+    check.add_argument("--record", action="store_true", help="also write that it is valid to runs/PROFILE/params.txt")
     check.set_defaults(command=_check)
     return parser
 
@@ -106,8 +119,6 @@ def _run(options: argparse.Namespace) -> None:
     from masksr.notebook_parameters import parsed
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    if "DVC_STAGE" in os.environ:
-        _end_with_parent()
     parameters = parsed(options.notebook, options.parameters)
     run_notebook(options.notebook, options.output, parameters, root=project.root())
 
@@ -116,6 +127,17 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)
+
+
+def _numbers(text: str) -> list[int]:
+    return [_positive(number) for number in text.split(",")]
+
+
+def _cluster(options: argparse.Namespace) -> None:
+    from masksr.cluster import command
+
+    settings = {name: value for name, value in vars(options).items() if name not in ("command", "targets")}
+    command.run(options.targets, **settings)
 
 
 def _fetch(options: argparse.Namespace) -> None:
@@ -169,19 +191,6 @@ def _cost(options: argparse.Namespace) -> None:
     print(costs.describe(params.load(), options.tflops))
 
 
-def _end_with_parent() -> None:
-    """Terminate when the parent ends: DVC, when killed, does not take its running stage along."""
-    parent, main_thread = os.getppid(), threading.main_thread().ident
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        signal.pthread_kill(main_thread, signal.SIGTERM)
-
-    if hasattr(signal, "pthread_kill"):
-        threading.Thread(target=watch, daemon=True).start()
-
-
 def _summary(_: argparse.Namespace) -> None:
     from masksr import params, project
 
@@ -202,14 +211,25 @@ def _report(_: argparse.Namespace) -> None:
     print(write_report(settings, Paths.of(settings)))
 
 
-def _check(options: argparse.Namespace) -> None:
-    from masksr import params
+def _verify(options: argparse.Namespace) -> None:
+    from masksr import verify
 
-    params.load()
+    verify.run(options.profile)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from masksr import params, project
+    from masksr.documents import check_dvc_reads_the_same, read_yaml
+    from masksr.files import write_atomic
+    from masksr.paths import Paths
+
+    settings = params.load()
+    check_dvc_reads_the_same(project.root() / "params.yaml")
+    if pipeline := read_yaml(project.root() / "dvc.yaml"):
+        settings.check_stages(pipeline["stages"])
     print("params.yaml is valid")
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text("params.yaml is valid\n", encoding="utf-8")
+    if options.record:
+        write_atomic(Paths.of(settings).runs / "params.txt", b"params.yaml is valid\n")
 
 
 if __name__ == "__main__":

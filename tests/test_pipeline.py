@@ -131,6 +131,24 @@ def test_again_nothing_runs_and_no_tracked_file_is_touched(reproduced: Path) -> 
     assert not list(reproduced.glob("**/.gitignore"))
 
 
+def test_a_copy_pulls_everything_runs_nothing_and_verifies(reproduced: Path, tmp_path: Path) -> None:
+    """What git has, and the rest by way of a remote; then every result is what its records say."""
+    dvc(reproduced, "remote", "add", "--default", "storage", str(tmp_path / "a remote"))
+    dvc(reproduced, "push")
+    not_in_git = ["runs", ".cache", "sets", "weights", "cache", "tmp", "report.html", "report.json", "__pycache__"]
+    copy = tmp_path / "a copy"
+    shutil.copytree(reproduced, copy, ignore=shutil.ignore_patterns(*not_in_git))
+    assert " verified     report" not in verify(copy)
+    dvc(copy, "pull")
+    assert ran(dvc(copy, "repro")) == set()
+    assert re.search(r"^mini: \d+ verified$", verify(copy), re.MULTILINE)
+
+
+def verify(project: Path) -> str:
+    command = [sys.executable, "-m", "masksr", "verify"]
+    return subprocess.run(command, cwd=project, text=True, capture_output=True, check=True).stdout
+
+
 def test_one_stage_brings_what_it_needs(tmp_path: Path) -> None:
     project = copy_of_the_project(tmp_path, tiny(ROOT / "profiles/mini.yaml"))
     assert ran(dvc(project, "repro", "weights")) == {"params", "data@photographs", "data@rocket", "weights"}

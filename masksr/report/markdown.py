@@ -81,6 +81,14 @@ class _Renderer(IPythonRenderer):
     def heading(self, text: str, level: int, **attrs: Any) -> str:
         return f"<h{level}>{text}</h{level}>\n"
 
+    def _src_to_base64(self, src: str) -> str | None:
+        folder = Path(self.path).resolve()
+        try:
+            below = (folder / src).resolve().is_relative_to(folder)
+        except (OSError, ValueError):  # too long, a NUL
+            return None
+        return super()._src_to_base64(src) if below else None  # the page must not take along what lies elsewhere
+
     def block_mermaidjs(self, code: str) -> str:  # a diagram would need a script
         return f"<pre><code>{html.escape(code)}</code></pre>\n"
 

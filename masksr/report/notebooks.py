@@ -47,6 +47,7 @@ def load(section: Section) -> NotebookNode:
         raise MasksrError(f"{path}: this notebook of the report does not exist yet; {again} to make it")
     try:
         notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)  # read() only logs what does not fit
     except Exception as error:  # nbformat raises its own, json's and unicode's errors
         first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise MasksrError(f"{path}: not a readable notebook ({first_line}); {again} to make it anew") from None

@@ -6,6 +6,7 @@ import json
 import re
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from bs4 import BeautifulSoup
 from nbconvert.filters.ansi import ansi2html, strip_ansi
@@ -73,12 +74,18 @@ def _figure(output: NotebookNode, alt: str, caption: str) -> str:
     else:
         mime = next(mime for mime in _RASTER if mime in data)
         address, width, height = images.embed(data[mime], mime)
-        asked = output.metadata.get(mime, {})  # of high-resolution figures: the size on the page
+        asked = _numbers(output.metadata.get(mime))  # of high-resolution figures: the size on the page
         if width and height and asked.get("width"):
             width, height = asked["width"], asked.get("height") or round(height * asked["width"] / width)
     size = f' width="{int(width)}" height="{int(height)}"' if width and height else ""
     below = f"<figcaption>{caption}</figcaption>" if caption else ""
-    return f'<figure><img src="{address}" alt="{escape(alt)}"{size}>{below}</figure>'
+    return f'<figure><img src="{escape(address)}" alt="{escape(alt)}"{size}>{below}</figure>'
+
+
+def _numbers(metadata: Any) -> dict[str, float]:
+    """The numbers in metadata, which a notebook may fill with anything."""
+    items = metadata.items() if isinstance(metadata, dict) else ()
+    return {name: value for name, value in items if isinstance(value, int | float) and 0 < value < 1e5}
 
 
 def _data(data: NotebookNode, *, prefix: str, folder: Path) -> str:

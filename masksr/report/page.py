@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from masksr.errors import MasksrError
 from masksr.files import write_atomic
 from masksr.report import markdown, notebooks
 from masksr.report.cells import Rendered, render
@@ -42,7 +43,7 @@ def build_report(
 
     subtitle, notice, abstract: markdown. The notice stands above everything else, such as what a small profile cannot
     show; without an abstract, the first markdown cell of the first section serves as one.
-    facts: the footer, such as ``provenance.footer_facts`` gives.
+    facts: the footer, such as ``provenance.in_words`` gives.
     The same inputs give the same bytes. Raises MasksrError for a notebook that is missing, was not executed or holds
     an error; nothing is written then.
     """
@@ -55,7 +56,11 @@ def build_report(
         anchor = unique(anchor_of(section.anchor or section.notebook.stem), anchors)
         level = 3 if section.group else 2
         take_lead = number == 0 and abstract is None
-        entries.append(_Entry(section, anchor, level, render(section, notebook, anchor, level, take_lead=take_lead)))
+        try:
+            content = render(section, notebook, anchor, level, take_lead=take_lead)
+        except Exception as error:  # a notebook may hold anything that JSON can
+            raise MasksrError(f"{section.notebook}: cannot be shown ({type(error).__name__}: {error})") from error
+        entries.append(_Entry(section, anchor, level, content))
     links = Links()
     for entry in entries:
         links.add_section(entry.anchor, entry.section.notebook.stem, (h.id for h in entry.content.headings))
@@ -76,7 +81,7 @@ def build_report(
         facts=facts,
         style=Markup(_resource("style.css")),
     )
-    write_atomic(output, page.encode())
+    write_atomic(output, page.encode(errors="replace"))  # JSON knows halves of characters, UTF-8 does not
 
 
 def _for_template(entry: _Entry, links: Links) -> dict[str, Any]:

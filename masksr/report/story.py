@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import product
 from pathlib import Path
 
-from masksr import provenance, questions, tables
+from masksr import provenance, questions, records, tables
+from masksr.files import write_atomic
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.report.notebooks import Section
@@ -21,27 +23,37 @@ ABSTRACT = """
 The paper multiplies what the discriminator of a super-resolution GAN sees by a mask that is high where the generator
 is wrong, and reports better perceptual indices for three models on four test sets. Here those trainings are run
 again, each with and without the mask, from the same start and on the same patches. [Table 1](10_table1.ipynb) stands
-beside the paper's; [Figure 4](14_figure4.ipynb) shows what the variants make of the same details; [Figure
-5](15_figure5.ipynb) varies the mask's two numbers. [What the paper leaves open](20_questions.ipynb) is listed with
-the value used, and every training and evaluation behind the numbers is part of this page.
+beside the paper's; [how sure that is](11_evidence.ipynb) has an interval and a verdict for each of its cells, and one
+for each of the paper's claims; [Figure 4](14_figure4.ipynb) shows what the variants make of the same details; [Figure
+5](15_figure5.ipynb) varies the mask's two numbers; [the mask at work](31_mask.ipynb) shows what it does to images and
+gradients. [What the paper leaves open](20_questions.ipynb) is listed with the value used, and every training and
+evaluation behind the numbers is part of this page.
 """
 
 
 def write_report(params: Params, paths: Paths) -> Path:
-    """Write ``results/<profile>/report.html`` from the executed notebooks; returns its path."""
-    output = paths.results / "report.html"
-    used = {"profile": params.profile, "train": params.train, "weights": params.weights}
-    inputs = {"params.yaml": paths.root / "params.yaml", "quality.csv": paths.results / "quality.csv"}
-    record = provenance.record(inputs, used)
+    """Write ``results/<profile>/report.html`` from the executed notebooks; returns its path.
+
+    Beside it: provenance.json, what everything was made from, and report.json, what this very page was made from.
+    Raises MasksrError where a notebook or a record is missing.
+    """
+    output, joined = paths.results / "report.html", paths.results / "provenance.json"
+    sections, made = _sections(params, paths), provenance.made_with()
+    content = records.join(params, paths)
     build_report(
-        _sections(params, paths),
+        sections,
         output,
         title=TITLE,
         subtitle=SUBTITLE,
-        facts={"Profile": params.profile} | provenance.footer_facts(record),
+        facts={"Profile": params.profile}
+        | provenance.in_words(made)
+        | {"provenance.json, SHA-256": hashlib.sha256(content).hexdigest()},
         abstract=ABSTRACT,
         notice=_notice(params, paths),
     )
+    write_atomic(joined, content)
+    inputs = records.digests(paths, [joined, *(section.notebook for section in sections)])
+    records.write(paths.results / "report.json", inputs, records.digests(paths, [output]), made_with=made)
     return output
 
 
@@ -66,9 +78,12 @@ def _sections(params: Params, paths: Paths) -> list[Section]:
     runs, results, table1 = paths.runs, paths.results, params.table1
     main = [
         Section(results / "idea.ipynb", anchor="00_idea", stage="idea"),
+        Section(results / "argument.ipynb", anchor="30_argument", stage="argument"),
         Section(results / "table1.ipynb", anchor="10_table1", stage="table1"),
+        Section(results / "evidence.ipynb", anchor="11_evidence", stage="evidence"),
         Section(results / "figure4.ipynb", anchor="14_figure4", stage="figure4"),
         Section(results / "figure5.ipynb", anchor="15_figure5", stage="figure5"),
+        Section(results / "mask.ipynb", anchor="31_mask", stage="mask"),
         Section(results / "questions.ipynb", anchor="20_questions", stage="questions"),
         Section(runs / "05_test_sets.ipynb", anchor="05_test_sets", stage="test_sets"),
         Section(runs / "02_weights.ipynb", anchor="02_weights", stage="weights"),
