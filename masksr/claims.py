@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from masksr import evidence, paper, questions
@@ -17,66 +16,85 @@ COLUMNS = ["claim", "source", "what we ran", "what came out", "verdict", "notebo
 
 def claims(
     effects: pd.DataFrame,
-    points: pd.DataFrame,
-    plain: pd.DataFrame,
+    points: Mapping[tuple[float, float], pd.DataFrame],
     params: Params,
     quality: pd.DataFrame,
     argument: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Every claim of ``data/paper.yaml`` with what this profile has to say of it: a table with ``COLUMNS``.
 
-    effects: of ``evidence.compare``. points, plain: of ``results.collect_sweep``. argument: of
-    ``argument.errors.read``. verdict: supported, contradicted, undecided or not run; ``here`` is added where the
-    profile is not the paper's setting or the metric not PI.
+    effects: of ``evidence.compare``. points: of ``results.sweep_differences``. argument: of ``argument.errors.read``.
+    verdict: supported, contradicted, undecided or not run; ``here`` is added where that model, or its mask, is not at
+    the paper's setting, or the metric is not PI.
     """
-    elsewhere = pi_label(quality) != "PI" or set(questions.cuts(params)["note"]) != {"same"}
     rows = []
     for claim in paper.claims():
-        if claim["test"] == "mask_improves":
-            ran, out, verdict = _mask_improves(effects, claim["model"], params)
-        elif claim["test"] == "every_pair_improves":
-            ran, out, verdict = _every_pair_improves(points, plain, params)
+        here = ""
+        if claim["test"] in ("mask_improves", "every_pair_improves"):
+            if claim["test"] == "mask_improves":
+                ran, out, verdict = _mask_improves(effects, claim["model"], params)
+            else:
+                ran, out, verdict = _every_pair_improves(points, claim["model"], params)
+            if pi_label(quality) != "PI" or _departs(claim["model"], params):
+                here = " here"
         elif claim["test"] == "error_reaches_variance":
             ran, out, verdict = _error_reaches_variance(argument, claim["tolerance"])
+            here = " in a toy world"
         else:
             ran, out, verdict = "—", claim["why"], "not run"
-        if elsewhere and verdict in ("supported", "contradicted"):
-            verdict += " here"
+        verdict += here if verdict in ("supported", "contradicted") else ""
         rows.append([claim["claim"], claim["source"], ran, out, verdict, claim.get("notebook", "—")])
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _departs(model: str, params: Params) -> bool:
+    """Whether what decides this model's results is another setting than the paper's, or another reading than ours."""
+    cuts, title = questions.cuts(params), params.models[model].title if model in params.models else model
+    of_model = cuts["model"].map(lambda named: named == "all" or title in named.split(", "))
+    answers = questions.answers(params)
+    of_mask = answers[answers["parameter"].str.startswith("masks.")]
+    return bool((cuts[of_model]["note"] != "same").any() or (of_mask["status"] != "default").any())
 
 
 def _mask_improves(effects: pd.DataFrame, model: str, params: Params) -> tuple[str, str, str]:
     if effects.empty or (rows := effects.query("model == @model and mask == 'paper'")).empty:
         return "—", "this model is not in Table 1 of the profile, with the mask and without", "not run"
-    seeds = len(params.table1.seeds)
-    images = _count(int(rows["images"].sum()), "image")
+    if params.masks["paper"].kind != "error":
+        return "—", f"masks.paper is of kind {params.masks['paper'].kind}, not the paper's", "not run"
+    seeds, left_out = len(params.table1.seeds), int(rows["without"].sum())
+    images = _count(int(rows["images"].sum()), "image") + (f" ({left_out} more left out)" if left_out else "")
     ran = f"{_count(seeds, 'pair')} of trainings, {images} of {_count(len(rows), 'set')}"
     gone = ", ".join(f"{row.set} {row.difference:+.2f}" for row in rows.dropna(subset="difference").itertuples())
-    counted = {word: int((rows["trainings"] == word).sum()) for word in ("better", "worse", "undecided")}
-    out = f"{gone}; " + ", ".join(f"{word} on {number}" for word, number in counted.items() if number)
+    counted = rows["verdict" if seeds > 1 else "trainings"].value_counts()
+    out = f"{gone or 'nothing'}; " + ", ".join(f"{word} on {number}" for word, number in counted.items())
     if seeds < 2:
         return ran, f"{out} (these two trainings alone)", "undecided (one seed)"
-    if counted["worse"]:
+    if "worse" in counted:
         return ran, out, "contradicted"
-    return ran, out, "supported" if counted["better"] == len(rows) else "undecided"
+    return ran, out, "supported" if counted.get("better", 0) == len(rows) else "undecided"
 
 
-def _every_pair_improves(points: pd.DataFrame, plain: pd.DataFrame, params: Params) -> tuple[str, str, str]:
-    reference = plain.pivot(index="seed", columns="set", values="pi")
-    pairs = {pair: rows.pivot(index="seed", columns="set", values="pi") for pair, rows in points.groupby(["k", "b"])}
-    differences = {pair: (table - reference).dropna(axis="columns") for pair, table in pairs.items()}
-    seeds = len(params.sweep.seeds)
-    ran = f"{_count(len(pairs), 'pair')} of k and b, {_count(seeds, 'seed')}, {_count(reference.shape[1], 'set')}"
-    below = sum(bool(len(d.columns)) and d.to_numpy().mean() < 0 for d in differences.values())
-    out = f"{below} of {len(pairs)} have a lower mean than the plain model"
+def _every_pair_improves(
+    points: Mapping[tuple[float, float], pd.DataFrame], model: str, params: Params
+) -> tuple[str, str, str]:
+    """points: (k, b) -> mask minus plain, (seeds, images of all sets)."""
+    sweep = params.sweep
+    if sweep.model != model or params.masks[sweep.mask].kind != "error":
+        return "—", f"the sweep of this profile is of {sweep.model} with masks.{sweep.mask}", "not run"
+    whole = {pair: table.dropna(axis="columns") for pair, table in points.items()}
+    measured = {pair: table.to_numpy() for pair, table in whole.items() if table.size}
+    seeds = len(sweep.seeds)
+    ran = f"{_count(len(points), 'pair')} of k and b, {_count(seeds, 'seed')}, {len(params.data.test)} sets"
+    out = f"{sum(d.mean() < 0 for d in measured.values())} of {len(points)} have a lower mean than the plain model"
     if seeds < 2:
         return ran, out, "undecided (one seed)"
-    level = 1 - (1 - evidence.LEVEL) / len(pairs)
-    words = [evidence.direction(evidence.effect(d.to_numpy(), level)) for d in differences.values() if d.size]
+    level = evidence.together(evidence.LEVEL, len(points))
+    words = [evidence.verdict(evidence.effect(d, level)) for d in measured.values()]
     if "worse" in words:
         return ran, f"{out}; {words.count('worse')} surely not", "contradicted"
-    return ran, out, "supported" if words.count("better") == len(pairs) else "undecided"
+    if left_out := sum(points[pair].shape[1] - whole[pair].shape[1] for pair in points):
+        return ran, f"{out}; {left_out} differences left out, where an image has no PI", "undecided"
+    return ran, out, "supported" if words.count("better") == len(points) else "undecided"
 
 
 def _error_reaches_variance(found: Mapping[str, Any] | None, tolerance: float) -> tuple[str, str, str]:
@@ -93,35 +111,6 @@ def _error_reaches_variance(found: Mapping[str, Any] | None, tolerance: float) -
     return ran, out, "supported" if closer and found["excess"] <= tolerance else "undecided"
 
 
-def seeds_table(effects: pd.DataFrame, targets: Sequence[float] = (0.02, 0.1, 0.5)) -> pd.DataFrame:
-    """How many seeds would find a true difference of this size, in one comparison, with a probability of 80 %.
-
-    A row per cell of ``effects`` that has a spread over seeds; ``more images`` where no number of seeds is enough.
-    """
-    rows = []
-    for _, cell in effects.dropna(subset=["sd_seeds"]).iterrows() if "sd_seeds" in effects else ():
-        row: dict[str, Any] = {"variant": cell["variant"], "set": cell["set"]}
-        row |= {"sd of seeds": cell["sd_seeds"], "sd of images": cell["sd_images"], "sd of rest": cell["sd_rest"]}
-        for target in [*targets, *_papers(cell)]:
-            name = f"seeds for {target:.2f}" if target in targets else "seeds for the paper's"
-            row[name] = _needed(cell, target)
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _papers(cell: Mapping[str, Any]) -> list[float]:
-    """What the paper's mask changed there, where it has that cell and anything changed."""
-    name, table = paper.match_set(cell["set"]), paper.mask_effect().set_index("model")
-    if cell["mask"] != "paper" or name is None or cell["model"] not in table.index:
-        return []
-    return [difference] if (difference := abs(float(table.loc[cell["model"], name]))) else []
-
-
-def _needed(cell: pd.Series, target: float) -> str:
-    found = evidence.seeds_needed(cell, target)
-    return "more images" if found is None else str(found)
-
-
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
@@ -132,11 +121,9 @@ def summary(effects: pd.DataFrame) -> str:
         return "No mask was compared with a plain model."
     of_paper = effects[effects["mask"] == "paper"]
     cells = of_paper if len(of_paper) else effects
-    counted = cells["verdict"].value_counts()
-    words = ", ".join(f"{word} in {number}" for word, number in counted.items())
-    mean = cells["difference"].mean() if "difference" in cells else np.nan
-    seeds = int(cells["seeds"].max())
+    who = "the mask" if len(of_paper) else " or ".join(f"the mask {name}" for name in cells["mask"].unique())
+    words = ", ".join(f"{word} in {number}" for word, number in cells["verdict"].value_counts().items())
     return (
-        f"With the mask {cells['metric'].iloc[0]} changes by {mean:+.2f} on average over {_count(len(cells), 'cell')} "
-        f"of Table 1 ({_count(seeds, 'seed')}): {words}."
+        f"With {who} {cells['metric'].iloc[0]} changes by {cells['difference'].mean():+.2f} on average over "
+        f"{_count(len(cells), 'cell')} of Table 1 ({_count(int(cells['seeds'].max()), 'seed')}): {words}."
     )

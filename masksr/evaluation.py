@@ -20,7 +20,7 @@ from masksr.images import to_image, to_tensor
 from masksr.packs import Pack
 from masksr.params import Params
 from masksr.paths import Paths
-from masksr.quality import score_many
+from masksr.quality import Score, score_many
 from masksr.quality.weights import QualityWeights, load_weights
 from masksr.quality_table import COLUMNS
 
@@ -70,12 +70,31 @@ def evaluate(
             chunk = numbers[first : first + at_once]
             images = [upscale(pack, number) for number in chunk]
             references = [pack.hr(number) for number in chunk]
-            scores = score_many(images, references, weights, workers, device if on_gpu else None)
+            scores = _scores(images, references, weights, workers, device if on_gpu else None)
             rows += [
                 who | {"set": name, "image": pack.names[number]} | asdict(score)
                 for number, score in zip(chunk, scores, strict=True)
             ]
     return pd.DataFrame(rows)[COLUMNS]
+
+
+def _scores(
+    images: list[np.ndarray],
+    references: list[np.ndarray],
+    weights: QualityWeights,
+    workers: int,
+    device: torch.device | None,
+) -> list[Score]:
+    """On the GPU ``device``, or where its memory does not hold that, or there is none, on all cores."""
+    if device is not None:
+        torch.cuda.empty_cache()  # what the generator had counts as taken otherwise
+        try:
+            return score_many(images, references, weights, workers, device)
+        except Exception as error:
+            if not devices.is_out_of_memory(error):
+                raise
+            print(f"{device} is too small to score these images; they are scored on the CPU", flush=True)
+    return score_many(images, references, weights, workers)
 
 
 def evaluate_generator(params: Params, paths: Paths, folder: Path, model: str, mask: str, seed: int) -> pd.DataFrame:

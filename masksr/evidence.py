@@ -13,7 +13,7 @@ tests/test_evidence.py measures how often either holds the truth.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class Effect:
     bootstrap_low: float
     bootstrap_high: float
     sd_seeds: float  # standard deviation of the seeds' own part; NaN with a single seed
+    sd_seeds_high: float  # its upper bound at 80 %: a few seeds tell little of how far seeds lie apart
     sd_images: float  # of the images' own part; with a single seed it holds the rest too
     sd_rest: float
     seeds: int
@@ -58,22 +59,23 @@ def effect(differences: Array, level: float = LEVEL) -> Effect:
     if d.ndim != 2 or not d.size or not np.isfinite(d).all():
         raise ValueError("differences must be finite numbers of shape (seeds, images), at least one")
     seeds, images = d.shape
-    mean, half, sds = d.mean(), float("nan"), (float("nan"),) * 3
+    nan = float("nan")
+    mean, half, sds = d.mean(), nan, (nan,) * 4
     if seeds > 1 and images > 1:
         half, sds = _crossed(d, level)
     elif d.size > 1:  # one seed, or one image
         sd = float(d.std(ddof=1))
         half = stats.t.ppf((1 + level) / 2, d.size - 1) * sd / np.sqrt(d.size)
-        sds = (sd, float("nan"), float("nan")) if images == 1 else (float("nan"), sd, float("nan"))
+        sds = (sd, sd, nan, nan) if images == 1 else (nan, nan, sd, nan)
     low, high = _bootstrap(d, level)
     return Effect(float(mean), float(mean - half), float(mean + half), low, high, *sds, seeds, images)
 
 
 def verdict(found: Effect, lower_is_better: bool = True) -> str:
-    """``better``, ``worse`` or ``undecided``; with a single seed nothing is decided about the mask."""
+    """``better``, ``worse`` or ``undecided``; with a single seed, or a single image, nothing is decided of the mask."""
     if found.seeds < 2:
         return "undecided (one seed)"
-    return direction(found, lower_is_better)
+    return "undecided (one image)" if found.images < 2 else direction(found, lower_is_better)
 
 
 def direction(found: Effect, lower_is_better: bool = True) -> str:
@@ -87,57 +89,41 @@ def compare(quality: pd.DataFrame, params: Params, measure: str = "pi", level: f
     """Every mask of Table 1 against the plain model of the same seed, on every test set.
 
     The intervals of all rows hold together with ``level`` (Bonferroni). Columns: model, mask, variant, set, metric,
-    difference (negative: the mask's is lower), low, high, bootstrap_low, bootstrap_high, sd_seeds, sd_images, sd_rest,
-    seeds, images, without (images left out because the measure failed in some training), verdict, trainings (where the
-    interval lies for these very trainings, images alone being random; with several seeds the verdict itself).
+    the fields of Effect (``mean`` as difference; negative: the mask's is lower), without (images left out because the
+    measure failed in some training), verdict, and trainings: where the interval lies for these very trainings, images
+    alone being left to chance (with several seeds as for the verdict).
+
+    Images are left out where a generator fails, and not by chance: a cell without some of them is undecided.
     """
     pairs = _pairs(quality, params, measure)
     rows: list[dict[str, Any]] = []
     for (model, mask, name), table in pairs.items():
-        whole = table.dropna(axis="columns")
+        whole = table.replace([np.inf, -np.inf], np.nan).dropna(axis="columns")
+        without = table.shape[1] - whole.shape[1]
         row: dict[str, Any] = {"model": model, "mask": mask, "variant": variant_title(params, model, mask), "set": name}
-        row["metric"] = measure_titles(quality)[measure]
+        row |= {"metric": measure_titles(quality)[measure]} | dict.fromkeys(_FIELDS, float("nan"))
         if whole.empty:
             row |= {"seeds": len(table), "images": 0, "verdict": "not measured", "trainings": "not measured"}
         else:
-            found = effect(whole.to_numpy(), 1 - (1 - level) / len(pairs))
-            lower = measure not in HIGHER_IS_BETTER
+            found, lower = effect(whole.to_numpy(), together(level, len(pairs))), measure not in HIGHER_IS_BETTER
             row |= {"difference" if key == "mean" else key: value for key, value in vars(found).items()}
             row |= {"verdict": verdict(found, lower), "trainings": direction(found, lower)}
-        rows.append(row | {"without": table.shape[1] - whole.shape[1]})
+            if without:
+                row["verdict"] = f"undecided ({without} left out)"
+        rows.append(row | {"without": without})
     return pd.DataFrame(rows)
 
 
-def seeds_needed(
-    found: Effect | pd.Series, difference: float, *, power: float = 0.8, level: float = LEVEL
-) -> int | None:
-    """How many seeds find a true ``difference`` with probability ``power``, on as many images, in one comparison.
-
-    A two-sided t-test of the mean with the standard deviations of ``found``. None where a thousand would not do: then
-    it is the images that are too few, or ``found`` has a single seed and nothing is known about the trainings' spread.
-    """
-    if not difference:
-        raise ValueError("a difference of zero cannot be found")
-    if not np.isfinite(found.sd_seeds):
-        return None
-    sd_images, sd_rest = (0.0 if not np.isfinite(sd) else sd for sd in (found.sd_images, found.sd_rest))
-    for seeds in range(2, 1001):
-        variance = found.sd_seeds**2 / seeds + sd_images**2 / found.images + sd_rest**2 / (seeds * found.images)
-        if power_of(difference, np.sqrt(variance), seeds - 1, level) >= power:
-            return seeds
-    return None
+_FIELDS = ["difference" if field.name == "mean" else field.name for field in fields(Effect)]
 
 
-def power_of(difference: float, standard_error: float, degrees: int, level: float = LEVEL) -> float:
-    """The probability that a two-sided t-test at ``level`` finds a true ``difference``."""
-    if standard_error == 0:
-        return 1.0
-    bound, shift = stats.t.ppf((1 + level) / 2, degrees), abs(difference) / standard_error
-    return float(stats.nct.sf(bound, degrees, shift) + stats.nct.cdf(-bound, degrees, shift))
+def together(level: float, comparisons: int) -> float:
+    """The level of each of ``comparisons`` intervals that hold together with ``level`` (Bonferroni)."""
+    return 1 - (1 - level) / comparisons
 
 
-def _crossed(d: Array, level: float) -> tuple[float, tuple[float, float, float]]:
-    """Half the interval's length, and the standard deviations of seeds, images and rest."""
+def _crossed(d: Array, level: float) -> tuple[float, tuple[float, float, float, float]]:
+    """Half the interval's length, and the standard deviations of seeds, their bound, of images and rest."""
     (seeds, images), mean = d.shape, d.mean()
     by_seed, by_image = d.mean(axis=1) - mean, d.mean(axis=0) - mean
     rest = d - mean - by_seed[:, None] - by_image
@@ -146,7 +132,9 @@ def _crossed(d: Array, level: float) -> tuple[float, tuple[float, float, float]]
     of_rest = (rest**2).sum() / ((seeds - 1) * (images - 1))
     # Never below what one part alone would give: by chance the sum can be, even negative.
     variance = max(of_seeds + of_images - of_rest, of_seeds, of_images, of_rest) / d.size
-    sds = [np.sqrt(max(part, 0.0)) for part in ((of_seeds - of_rest) / images, (of_images - of_rest) / seeds, of_rest)]
+    bound = of_seeds * (seeds - 1) / stats.chi2.ppf(0.2, seeds - 1)
+    parts = (of_seeds - of_rest) / images, (bound - of_rest) / images, (of_images - of_rest) / seeds, of_rest
+    sds = [np.sqrt(max(part, 0.0)) for part in parts]
     half = stats.t.ppf((1 + level) / 2, min(d.shape) - 1) * np.sqrt(variance)
     return half, tuple(map(float, sds))  # type: ignore[return-value]
 

@@ -62,7 +62,10 @@ def write(file: Path, inputs: dict[str, str], outputs: dict[str, str], **facts: 
 
 
 def write_result(name: str, paths: Paths, inputs: Iterable[Path], made: Iterable[str]) -> None:
-    """The record of files of ``results/<profile>``, as ``runs/<profile>/records/<name>.json``."""
+    """The record of files of ``results/<profile>``, as ``runs/<profile>/records/<name>.json``.
+
+    Digests are taken here, after seconds of work: what a notebook of results reads, other stages have finished.
+    """
     outputs = digests(paths, (paths.results / file for file in made))
     write(paths.records / f"{name}.json", digests(paths, inputs), outputs)
 

@@ -40,6 +40,26 @@ def collect_sweep(params: Params, paths: Paths) -> tuple[pd.DataFrame, pd.DataFr
     return pd.concat(points, ignore_index=True), _by_set(plain), tables.pi_label(plain)
 
 
+def sweep_differences(params: Params, paths: Paths) -> dict[tuple[float, float], pd.DataFrame]:
+    """(k, b) -> PI of that point minus PI of the plain model, image by image: (seeds, images of all test sets).
+
+    NaN where an image has no PI on either side.
+    """
+    sweep = params.sweep
+
+    def grid(files: list[Path]) -> pd.DataFrame:
+        quality = tables.read_quality(files)
+        quality = quality[quality["set"].isin(params.data.test)]
+        return quality.pivot(index="seed", columns=["set", "image"], values="pi").loc[sweep.seeds]
+
+    plain = grid([paths.variant(sweep.model, "none", seed) / "quality.csv" for seed in sweep.seeds])
+    return {
+        (float(k), float(b)): grid([paths.sweep_point(k, b, seed) / "quality.csv" for seed in sweep.seeds]) - plain
+        for k in sweep.k
+        for b in sweep.b
+    }
+
+
 def sweep_table(points: pd.DataFrame, plain: pd.DataFrame) -> pd.DataFrame:
     """Figure 5 as a table: the mean PI over sets and seeds of every pair of k and b, and how far it is from plain."""
     by_pair = points.groupby(["k", "b"])
@@ -64,7 +84,7 @@ def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
 
     columns = {"variant": effects["variant"], "set": effects["set"], "mask minus plain": effects["difference"]}
     columns |= {"interval": between("low", "high"), "bootstrap": between("bootstrap_low", "bootstrap_high")}
-    columns |= {"seeds": effects["seeds"], "images": effects["images"]}
+    columns |= {"seeds": effects["seeds"], "images": effects["images"], "left out": effects["without"]}
     return pd.DataFrame(columns | {"these trainings": effects["trainings"], "verdict": effects["verdict"]})
 
 

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,14 @@ def _parents() -> tuple[int, ...]:
 
 
 def _content(root: Path) -> dict[Path, bytes]:
-    paths = (path for pattern in SOURCES for path in root.glob(pattern))
-    return {path: path.read_bytes() for path in paths if path.is_file() and path.suffix != ".pyc"}
+    found = {}
+    for path in (path for pattern in SOURCES for path in root.glob(pattern)):
+        parts = path.relative_to(root).parts
+        if "__pycache__" in parts or any(part.startswith(".") for part in parts):  # as in .dvcignore
+            continue
+        with suppress(FileNotFoundError, IsADirectoryError):  # an editor replaces files: for a moment there is none
+            found[path] = path.read_bytes()
+    return found
 
 
 def _edited(name: str, root: Path, before: dict[Path, bytes], after: dict[Path, bytes]) -> list[str]:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from test_evidence import quality, settings
 
-from masksr import claims, evidence, figures, paper, questions
+from masksr import claims, evidence, figures, paper, power, questions
 from masksr.params import Params
 
 SETS = ("cat", "temple")
@@ -22,21 +22,29 @@ def found(change: dict[str, float], seeds: int, noise: float = 0.05) -> tuple[pd
     return evidence.compare(table, params), params, table
 
 
-def sweep(params: Params, changes: dict[float, float]) -> tuple[pd.DataFrame, pd.DataFrame, Params]:
+def sweep(params: Params, changes: dict[float, float]) -> tuple[dict[tuple[float, float], pd.DataFrame], Params]:
+    """Mask minus plain by (k, b): the same for all images but for a little noise."""
     rng = np.random.default_rng(1)
-    base = [(seed, name, 5 + rng.standard_normal()) for seed in params.table1.seeds for name in SETS]
-    plain = pd.DataFrame(base, columns=["seed", "set", "pi"])
-    points = [plain.assign(pi=plain["pi"] + by + 0.001 * seed, k=k, b=0.5) for k, by in changes.items() for seed in [1]]
-    sections = params.sweep.model_copy(update={"seeds": params.table1.seeds, "k": list(changes), "b": [0.5]})
-    return pd.concat(points), plain, params.model_copy(update={"sweep": sections})
+    images = pd.MultiIndex.from_product([SETS, [f"{n}" for n in range(8)]], names=["set", "image"])
+    seeds = params.table1.seeds
+    points = {
+        (k, 0.5): pd.DataFrame(by + 0.01 * rng.standard_normal((len(seeds), 16)), index=seeds, columns=images)
+        for k, by in changes.items()
+    }
+    sections = params.sweep.model_copy(update={"seeds": seeds, "k": list(changes), "b": [0.5]})
+    return points, params.model_copy(update={"sweep": sections})
+
+
+def rows(effects: pd.DataFrame, points: dict, params: Params, table: pd.DataFrame) -> pd.DataFrame:
+    found = claims.claims(effects, points, params, table)
+    assert list(found.columns) == claims.COLUMNS and len(found) == len(paper.claims())
+    return found.set_index("claim")
 
 
 def verdicts(change: dict[str, float], seeds: int, by_k: dict[float, float]) -> dict[str, str]:
     effects, params, table = found(change, seeds)
-    points, plain, params = sweep(params, by_k)
-    rows = claims.claims(effects, points, plain, params, table)
-    assert list(rows.columns) == claims.COLUMNS and len(rows) == len(paper.claims())
-    return dict(zip(rows["claim"], rows["verdict"], strict=True))
+    points, params = sweep(params, by_k)
+    return rows(effects, points, params, table)["verdict"].to_dict()
 
 
 ESRGAN, PAIRS = "The mask improves the PI of ESRGAN", "Every k and b that was tried beats ESRGAN without a mask"
@@ -44,7 +52,7 @@ ESRGAN, PAIRS = "The mask improves the PI of ESRGAN", "Every k and b that was tr
 
 @pytest.fixture
 def at_the_papers_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(questions, "cuts", lambda _: pd.DataFrame({"note": ["same"]}))
+    monkeypatch.setattr(questions, "cuts", lambda _: pd.DataFrame({"model": ["all"], "note": ["same"]}))
 
 
 @pytest.mark.parametrize(
@@ -84,18 +92,50 @@ def test_what_was_not_run_has_no_verdict() -> None:
     assert found["Textures are more realistic and less distorted"] == "not run"
 
 
+@pytest.mark.usefixtures("at_the_papers_setting")
+def test_an_image_without_pi_decides_nothing() -> None:
+    """The mask fails on the hard images, of which PI is worst: their loss must not count as a gain."""
+    effects, params, table = found(dict.fromkeys(SETS, 0.0), 4)
+    points, params = sweep(params, {0.2: -1.0})
+    points[0.2, 0.5].iloc[1, 3] = np.nan
+    claim = rows(effects, points, params, table).loc[PAIRS]
+    assert claim["verdict"] == "undecided" and "1 differences left out" in claim["what came out"]
+    lost = table.copy()
+    lost.loc[(lost["mask"] == "paper") & (lost["image"] == "3"), "pi"] = np.nan
+    claim = rows(evidence.compare(lost, params), points, params, lost).loc[ESRGAN]
+    assert claim["verdict"] == "undecided" and "14 images (2 more left out)" in claim["what we ran"]
+
+
+@pytest.mark.usefixtures("at_the_papers_setting")
+def test_a_control_or_another_model_does_not_stand_for_the_paper() -> None:
+    effects, params, table = found(dict.fromkeys(SETS, -1.0), 4)
+    points, params = sweep(params, {0.2: -1.0})
+    other = params.model_copy(update={"sweep": params.sweep.model_copy(update={"model": "pesr"})})
+    assert rows(effects, points, other, table).loc[PAIRS, "verdict"] == "not run"
+    constant = params.masks["paper"].model_copy(update={"kind": "constant"})
+    other = params.model_copy(update={"masks": params.masks | {"paper": constant}})
+    assert list(rows(effects, points, other, table).loc[[ESRGAN, PAIRS], "verdict"]) == ["not run", "not run"]
+    windowed = params.masks["paper"].model_copy(update={"window": 5})
+    other = params.model_copy(update={"masks": params.masks | {"paper": windowed}})
+    assert rows(effects, points, other, table).loc[ESRGAN, "verdict"] == "supported here"
+    assert rows(effects, points, params, table).loc[ESRGAN, "verdict"] == "supported"
+
+
 def test_seeds_are_counted_where_a_spread_is_known() -> None:
     effects, *_ = found(dict.fromkeys(SETS, -1.0), 4)
-    table = claims.seeds_table(effects.assign(sd_seeds=0.2, sd_images=0.0, sd_rest=0.0))
-    numbers = [int(table[f"seeds for {target}"].iloc[0]) for target in ("0.02", "0.10", "0.50")]
-    assert numbers == sorted(numbers, reverse=True) and numbers[0] > 100
-    assert claims.seeds_table(found(dict.fromkeys(SETS, -1.0), 1)[0]).empty
+    known = {"sd_seeds": 0.2, "sd_seeds_high": 0.4, "sd_images": 0.0, "sd_rest": 0.0, "images": 500}
+    table = power.seeds_table(effects.assign(**known))
+    few, many = zip(
+        *(map(int, table[f"seeds for {size}"].iloc[0].split(" … ")) for size in ("0.10", "0.50")), strict=True
+    )
+    assert few[0] > few[1] and many[0] > few[0] and many[1] > few[1]
+    assert power.seeds_table(found(dict.fromkeys(SETS, -1.0), 1)[0]).empty
 
 
 def test_the_papers_own_difference_is_a_target_where_the_set_is_the_same() -> None:
     cell = {"mask": "paper", "model": "pesr", "set": "Urban100"}
-    assert claims._papers(cell) == [pytest.approx(0.23)]
-    assert claims._papers(cell | {"set": "cat"}) == claims._papers(cell | {"mask": "constant"}) == []
+    assert power._papers(cell) == pytest.approx(0.23)
+    assert power._papers(cell | {"set": "cat"}) is power._papers(cell | {"mask": "constant"}) is None
 
 
 @pytest.mark.parametrize("seeds", [1, 4])

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from masksr import evidence, params
+from masksr import evidence, figures, params, results
 from masksr.errors import MasksrError
-from masksr.evidence import Effect, compare, direction, effect, power_of, seeds_needed, verdict
+from masksr.evidence import Effect, compare, direction, effect, verdict
 from masksr.params import Params
+from masksr.power import power_of, seeds_needed
 from masksr.quality_table import COLUMNS
 
 PROFILE = Path(__file__).parents[1] / "profiles/mini.yaml"
@@ -111,13 +112,15 @@ def test_shifting_all_differences_shifts_the_interval(seeds: int, images: int, s
     assert (turned.low, turned.high) == pytest.approx((-here.high, -here.low))
 
 
-def test_verdicts() -> None:
-    def at(low: float, high: float, seeds: int = 3) -> Effect:
-        return Effect((low + high) / 2, low, high, low, high, 1.0, 1.0, 1.0, seeds, 10)
+def at(low: float, high: float, seeds: int = 3, images: int = 10) -> Effect:
+    return Effect((low + high) / 2, low, high, low, high, 1.0, 1.0, 1.0, 1.0, seeds, images)
 
+
+def test_verdicts() -> None:
     assert [verdict(at(*ends)) for ends in ((-2, -1), (1, 2), (-1, 1))] == ["better", "worse", "undecided"]
     assert verdict(at(1, 2), lower_is_better=False) == "better"
     assert verdict(at(-2, -1, seeds=1)) == "undecided (one seed)" and direction(at(-2, -1, seeds=1)) == "better"
+    assert verdict(at(-2, -1, images=1)) == "undecided (one image)"
 
 
 def test_compare_pairs_by_image_and_seed_and_corrects_for_all_cells() -> None:
@@ -135,14 +138,23 @@ def test_compare_pairs_by_image_and_seed_and_corrects_for_all_cells() -> None:
     assert (found.loc["cat", "low"], found.loc["cat", "high"]) == pytest.approx((alone.low, alone.high))
 
 
-def test_an_image_without_the_measure_is_left_out_of_all_seeds() -> None:
+def test_an_image_without_the_measure_is_left_out_of_all_seeds_and_leaves_the_cell_open() -> None:
     plain, masked = np.full((2, 4), 5.0), np.full((2, 4), 4.0)
     masked[1, 2] = np.nan
     cells = {(mask, name): pi for mask, pi in (("none", plain), ("paper", masked)) for name in ("cat", "temple")}
     found = compare(quality(cells), settings([0, 1]))
     assert set(found["images"]) == {3} and set(found["without"]) == {1}
-    nothing = compare(quality(cells | {("paper", "cat"): np.full((2, 4), np.nan)}), settings([0, 1]))
-    assert list(nothing["verdict"]) == ["not measured", "better"]
+    assert set(found["verdict"]) == {"undecided (1 left out)"} and set(found["trainings"]) == {"better"}
+
+
+@pytest.mark.parametrize("nothing", [np.nan, np.inf])
+def test_a_cell_without_any_measure_has_its_row(nothing: float) -> None:
+    cells = {(mask, name): np.full((2, 4), 5.0) for mask in ("none", "paper") for name in ("cat", "temple")}
+    found = compare(quality(cells | {("paper", "cat"): np.full((2, 4), nothing)}), settings([0, 1]))
+    assert list(found["verdict"]) == ["not measured", "undecided"] and list(found["without"]) == [4, 0]
+    nowhere = compare(quality(cells).assign(pi=np.nan), settings([0, 1]))
+    assert nowhere["difference"].isna().all() and len(results.effects_table(nowhere)) == 2
+    figures.effects(nowhere)
 
 
 def test_a_missing_training_is_named() -> None:
@@ -164,13 +176,30 @@ def test_power_is_that_of_simulated_trainings() -> None:
 
 
 def test_seeds_needed() -> None:
-    found = Effect(0.0, -1, 1, -1, 1, sd_seeds=0.1, sd_images=0.0, sd_rest=0.0, seeds=3, images=10)
-    needed = seeds_needed(found, 0.1)
+    found = Effect(0.0, -1, 1, -1, 1, 0.1, 0.1, 0.0, 0.0, seeds=3, images=100)
+    needed = seeds_needed(found, 0.1, sd_seeds=0.1)
     assert power_of(0.1, 0.1 / np.sqrt(needed), needed - 1) >= 0.8
     assert power_of(0.1, 0.1 / np.sqrt(needed - 1), needed - 2) < 0.8
-    few_images = Effect(0.0, -1, 1, -1, 1, sd_seeds=0.1, sd_images=1.0, sd_rest=0.0, seeds=3, images=10)
-    assert seeds_needed(few_images, 0.1) is None
-    one_seed = Effect(0.0, -1, 1, -1, 1, float("nan"), 1.0, float("nan"), seeds=1, images=10)
-    assert seeds_needed(one_seed, 0.1) is None
+    assert seeds_needed(found, 0.1, sd_seeds=0.1, level=0.99) > needed
+    few_images = Effect(0.0, -1, 1, -1, 1, 0.1, 0.1, 1.0, 0.0, seeds=3, images=10)
+    assert seeds_needed(few_images, 0.1, sd_seeds=0.1) is None
+    assert seeds_needed(Effect(0.0, -1, 1, -1, 1, 0.1, 0.1, 0.0, 0.0, 3, images=1), 0.1, sd_seeds=0.1) is None
     with pytest.raises(ValueError, match="difference of zero"):
-        seeds_needed(found, 0.0)
+        seeds_needed(found, 0.0, sd_seeds=0.1)
+
+
+def test_the_number_of_seeds_decides_as_often_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the very test that gives the verdicts, for as many cells as there are."""
+    monkeypatch.setattr(evidence, "RESAMPLES", 2)
+    level, rng = evidence.together(0.95, 12), np.random.default_rng(7)
+    known = Effect(0.0, -1, 1, -1, 1, 0.1, 0.1, 0.05, 0.1, seeds=3, images=30)
+    needed = seeds_needed(known, 0.2, sd_seeds=0.1, level=level)
+    found = [effect(0.2 + crossed(rng, needed, 30, (0.1, 0.05, 0.1)), level) for _ in range(300)]
+    assert np.mean([direction(e, lower_is_better=False) == "better" for e in found]) == pytest.approx(0.8, abs=0.12)
+
+
+def test_the_upper_bound_of_the_seeds_spread_is_one() -> None:
+    rng = np.random.default_rng(8)
+    found = [effect(crossed(rng, 3, 20, (0.5, 0.3, 0.3))) for _ in range(400)]
+    assert np.mean([e.sd_seeds_high >= 0.5 for e in found]) == pytest.approx(0.8, abs=0.06)
+    assert all(e.sd_seeds_high >= e.sd_seeds for e in found)

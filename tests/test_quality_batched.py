@@ -309,7 +309,7 @@ def test_an_evaluation_scores_on_a_gpu_where_there_is_one(device, passed, weight
 
     asked = []
 
-    def many(images, references, weights, workers, device):
+    def many(images, references, weights, workers, device=None):
         asked.append((device, len(images)))
         return [Score(float(n), 5.0, 5.0, 30.0, 0.9, 1.0, "official", "official") for n in range(len(images))]
 
@@ -328,3 +328,19 @@ def test_a_gpu_gives_the_same_scores(weights):
     references = [np.roll(image, 1, axis=1) for image in images]
     found = score_many(images, references, weights, device="cuda")
     assert_same(found, [score(i, r, weights) for i, r in zip(images, references, strict=True)], tolerance=1e-6)
+
+
+def test_a_gpu_that_is_too_small_leaves_the_scores_to_the_cpu(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    asked = []
+
+    def many(images, references, weights, workers, device=None):
+        asked.append(device)
+        if device is not None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return ["a score"]
+
+    monkeypatch.setattr(evaluation, "score_many", many)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    gpu = torch.device("cuda")
+    assert evaluation._scores([], [], None, 2, gpu) == ["a score"] and asked == [gpu, None]
+    assert "too small" in capsys.readouterr().out

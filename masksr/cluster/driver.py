@@ -36,9 +36,7 @@ class Attempt:
 class Driver:
     """One run of a plan on a Ray that is there. What comes of each stage, the board is told."""
 
-    def __init__(
-        self, plan: Plan, root: Path, ray: ModuleType, board: Board, mark: str, *, queue: int = QUEUE
-    ) -> None:
+    def __init__(self, plan: Plan, root: Path, ray: ModuleType, board: Board, mark: str, *, queue: int = QUEUE) -> None:
         self.queue = queue
         self.plan, self.root, self.ray, self.board, self.mark = plan, root, ray, board, mark
         self.remote = ray.remote(task.run_stage)
