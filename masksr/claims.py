@@ -24,8 +24,8 @@ def claims(
     """Every claim of ``data/paper.yaml`` with what this profile has to say of it: a table with ``COLUMNS``.
 
     effects: of ``evidence.compare``. points: of ``results.sweep_differences``. argument: of ``argument.errors.read``.
-    verdict: supported, contradicted, undecided or not run; ``here`` is added where that model, or its mask, is not at
-    the paper's setting, or the metric is not PI.
+    verdict: supported, contradicted, mixed, undecided or not run; ``here`` is added where that model, or its mask, is
+    not at the paper's setting, or the metric is not PI.
     """
     rows = []
     for claim in paper.claims():
@@ -42,7 +42,7 @@ def claims(
             here = " in a toy world"
         else:
             ran, out, verdict = "—", claim["why"], "not run"
-        verdict += here if verdict in ("supported", "contradicted") else ""
+        verdict += here if verdict in ("supported", "contradicted", "mixed") else ""
         rows.append([claim["claim"], claim["source"], ran, out, verdict, claim.get("notebook", "—")])
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -69,9 +69,8 @@ def _mask_improves(effects: pd.DataFrame, model: str, params: Params) -> tuple[s
     out = f"{gone or 'nothing'}; " + ", ".join(f"{word} on {number}" for word, number in counted.items())
     if seeds < 2:
         return ran, f"{out} (these two trainings alone)", "undecided (one seed)"
-    if "worse" in counted:
-        return ran, out, "contradicted"
-    return ran, out, "supported" if counted.get("better", 0) == len(rows) else "undecided"
+    words = {("better",): "supported", ("worse",): "contradicted", ("better", "worse"): "mixed"}
+    return ran, out, words.get(tuple(word for word in ("better", "worse") if word in counted), "undecided")
 
 
 def _every_pair_improves(

@@ -310,6 +310,12 @@ class Params(Section):
             if name not in (known := [*stages, "others"]):
                 raise MasksrError(f"params.yaml: cluster: dvc.yaml has no stage {name!r}{_suggest(name, known)}")
 
+    def model(self, name: str) -> Model:
+        """The entry ``name`` of ``models``. Raises MasksrError where there is none."""
+        if name not in self.models:
+            raise MasksrError(f"params.yaml: models: there is no {name!r}{_suggest(name, self.models)}")
+        return self.models[name]
+
     def mask(self, name: str, k: float | None = None, b: float | None = None) -> Mask:
         """The entry ``name`` of ``masks``; with k and b, the point of Figure 5 that has these in place of its own."""
         if name not in self.masks:
@@ -334,8 +340,11 @@ def _every_key() -> set[str]:
 
 def _one_line(error: ValidationError, path: Path) -> str:
     """The first thing wrong, as ``file: the.key: what``; pydantic would print a page."""
-    first = error.errors()[0]
+    # An unknown key first: it is the one that can say what was meant.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     location = list(map(str, first["loc"]))
+    if location[:2] == ["train", "compile"]:
+        return f"{path.name}: train.compile: must be true, false or reduce-overhead, got {first['input']!r:.200}"
     if "generator" in location:  # pydantic names the branch of the union here; params.yaml does not
         del location[location.index("generator") + 1 : location.index("generator") + 2]
     message = first["msg"].removeprefix("Value error, ")

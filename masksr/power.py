@@ -12,8 +12,12 @@ from scipy import stats
 from masksr import paper
 from masksr.evidence import LEVEL, Effect, together
 
+NOTE = (
+    "Without rows where there is a single seed: how much trainings differ is then unknown, and a second one is needed."
+)
 
-def seeds_table(effects: pd.DataFrame, targets: Sequence[float] = (0.02, 0.1, 0.5)) -> pd.DataFrame:
+
+def seeds_table(effects: pd.DataFrame, targets: Sequence[float] = (0.03, 0.1, 0.5)) -> pd.DataFrame:
     """How many seeds would decide a true difference of each size, and of the paper's, with a probability of 80 %.
 
     A row per cell of ``effects`` that has a spread over seeds. Two numbers: with that spread as it was estimated, and

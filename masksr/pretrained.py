@@ -16,7 +16,7 @@ from masksr import devices, quality_table
 from masksr.build import GeneratorSize, generator_with, load_generator
 from masksr.errors import MasksrError
 from masksr.evaluation import evaluate, the_truth, with_bicubic, with_generator, write_quality
-from masksr.fetch import fetch_weights, find_pretrained
+from masksr.fetch import check_name, fetch_weights, find_pretrained
 from masksr.files import user_path
 from masksr.models import read_weights
 from masksr.packs import Pack, build_pack
@@ -167,6 +167,7 @@ def run(
     paths, folder = Paths.of(params), data_folder(params)
     if not user_path(checkpoint).is_file() and (spec := published_as(checkpoint, model)):
         res_scale = spec.res_scale if res_scale is None else res_scale
+    check_name(checkpoint)
     weights = yardstick(params, paths)  # before a checkpoint is downloaded
     path = find_pretrained(checkpoint, folder)
     settings = {"data_folder": folder, "title": path.name, "res_scale": res_scale, "weights": weights}

@@ -52,7 +52,10 @@ def verify(profile: str, root: Path) -> list[Result]:
     """
     paths = Paths(root, profile)
     if not paths.results.is_dir():
-        raise MasksrError(f"results/{profile} does not exist: there is nothing to verify; `dvc repro` makes results")
+        there = ", ".join(sorted(path.parent.name for path in (root / "results").glob("*/quality.csv"))) or "none yet"
+        raise MasksrError(
+            f"results/{profile} does not exist (there are results of: {there}); `dvc repro` makes results"
+        )
     settings = _settings(profile, root)
     if not (paths.results / "provenance.json").is_file():
         return _without_records(paths, settings)

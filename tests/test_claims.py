@@ -59,8 +59,10 @@ def at_the_papers_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     ("change", "seeds", "expected"),
     [
         ((-1.0, -1.0), 4, "supported"),
-        ((-1.0, 0.0), 4, "undecided"),
-        ((-1.0, 1.0), 4, "contradicted"),
+        ((-1.0, 0.0), 4, "supported"),
+        ((0.0, 0.0), 4, "undecided"),
+        ((1.0, 0.0), 4, "contradicted"),
+        ((-1.0, 1.0), 4, "mixed"),
         ((-1.0, -1.0), 1, "undecided (one seed)"),
     ],
 )

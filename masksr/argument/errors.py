@@ -53,10 +53,13 @@ def summary(classes: Sequence[EquivalenceClass], mse: pd.DataFrame, l1: pd.DataF
     """
     first, last = (over_time(mse).iloc[at] for at in (0, -1))
     last_l1 = over_time(l1).iloc[-1]
+    by_class = mse[mse["step"] == mse["step"].max()].eval("error / variance - 1")
     numbers = {
         "identity": float(((mse["error"] - mse["variance"] - mse["to_mean"]).abs() / mse["error"]).max()),
         "excess_before": first["error"] / first["variance"] - 1,
         "excess": last["error"] / last["variance"] - 1,
+        "excess_least": by_class.min(),
+        "excess_most": by_class.max(),
         "distance_before": np.sqrt(first["to_mean"]),
         "distance": np.sqrt(last["to_mean"]),
         "l1_to_median": np.sqrt(last_l1["to_median"]),
@@ -71,7 +74,8 @@ def in_words(found: dict[str, Any]) -> str:
     """``summary`` of the training with squared error, in sentences."""
     f = found
     return f"""{f["classes"]} classes, {f["members"]} members, a network of {f["weights"]} weights, {f["steps"]} steps.
-Expected error above the variance: {f["excess_before"]:.1%} before training, {f["excess"]:.1%} after.
+Expected error above the variance: {f["excess_before"]:.1%} before training, {f["excess"]:.1%} after,
+of single classes {f["excess_least"]:.0%} to {f["excess_most"]:.0%}.
 From the answer to the class mean: {f["distance_before"]:.1f} grey levels before, {f["distance"]:.1f} after.
 Error - variance - squared distance: at most {f["identity"]:.0e} of the error, in any class, at any step."""
 

@@ -27,6 +27,12 @@ class Training(NamedTuple):
     weights: int  # numbers that were trained
 
 
+def shown(training: Training) -> dict[int, NDArray[np.float64]]:
+    """The answers worth a picture: the first, two on the way, the last."""
+    steps = [step for step in training.answers if step in (0, 10, 100)] + [max(training.answers)]
+    return {step: training.answers[step] for step in dict.fromkeys(steps)}
+
+
 class _Network(nn.Module):
     """LR (B, 3, h, w) to SR (B, 3, 4h, 4w), both in [0, 1]: three convolutions on top of the enlarged pixels."""
 

@@ -26,7 +26,7 @@ FOLDER = ".cache/cluster/ray"  # holds the path of a local Ray's own folder, for
 def check_ray() -> None:
     """Raises MasksrError where Ray, an optional dependency, is not installed."""
     if importlib.util.find_spec("ray") is None:
-        raise MasksrError("masksr cluster needs Ray, which is not installed: pip install 'masksr[cluster]'")
+        raise MasksrError("masksr cluster needs Ray, which is not installed: python -m pip install -e '.[cluster]'")
 
 
 def _import_ray(**settings: str) -> ModuleType:

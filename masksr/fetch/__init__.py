@@ -6,6 +6,6 @@ checked, or not at all.
 """
 
 from masksr.fetch.sets import fetch_set, set_folder
-from masksr.fetch.weights import fetch_weights, find_pretrained, weights_folder
+from masksr.fetch.weights import check_name, fetch_weights, find_pretrained, weights_folder
 
-__all__ = ["fetch_set", "fetch_weights", "find_pretrained", "set_folder", "weights_folder"]
+__all__ = ["check_name", "fetch_set", "fetch_weights", "find_pretrained", "set_folder", "weights_folder"]

@@ -67,17 +67,23 @@ def find_pretrained(name: str, data_folder: Path | None = None) -> Path:
 
     Raises MasksrError when there is neither, and when the name stands for several checkpoints.
     """
-    path = user_path(name)
-    if path.is_file():
+    check_name(name)
+    if (path := user_path(name)).is_file():
         return path
-    known = {key: spec for key, spec in load_registry().weights.items() if spec.architecture}
-    if name not in known:
-        raise MasksrError(f"there is no file {name}, and no checkpoint of that name (there are: {', '.join(known)})")
-    found = fetch_weights(known[name], data_folder)
+    found = fetch_weights(load_registry().weights[name], data_folder)
     if found.is_dir():
         inside = ", ".join(map(str, _checkpoints(found)))
         raise MasksrError(f"{name} is an archive of several checkpoints; name one of its files: {inside}")
     return found
+
+
+def check_name(checkpoint: str) -> None:
+    """Raises MasksrError where ``checkpoint`` is neither a file nor the name of a checkpoint of the registry."""
+    known = [key for key, spec in load_registry().weights.items() if spec.architecture]
+    if not user_path(checkpoint).is_file() and checkpoint not in known:
+        raise MasksrError(
+            f"there is no file {checkpoint}, and no checkpoint of that name (there are: {', '.join(known)})"
+        )
 
 
 def _read(spec: Weights, path: Path) -> None:

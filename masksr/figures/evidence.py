@@ -14,11 +14,13 @@ from masksr.quality_table import pi_label
 NOTE = {"textcoords": "offset points", "color": GREY, "fontsize": 9.5}
 
 
-def effects(table: pd.DataFrame) -> Figure:
+def effects(table: pd.DataFrame) -> Figure | None:
     """Mask minus plain of every cell of ``evidence.compare`` with its interval, a panel per test set; 0 is no change.
 
     A filled mark is a decided cell; a hollow one with a pale interval is undecided, or rests on a single seed.
     """
+    if table.empty:
+        return None
     sets, variants = list(dict.fromkeys(table["set"])), list(dict.fromkeys(table["variant"]))
     figure = new_figure(1.3 + 0.34 * len(variants))
     axes = figure.subplots(1, len(sets), squeeze=False, sharey=True, sharex=True)[0]
@@ -44,7 +46,7 @@ def effects(table: pd.DataFrame) -> Figure:
 def perception_distortion(quality: pd.DataFrame, params: Params) -> Figure:
     """The plane of Blau and Michaeli (CVPR 2018): distortion (RMSE) to the right, perceptual index upwards.
 
-    A panel per test set, a mark per variant, joined from a model's start over the plain variant to the masked ones;
+    A panel per test set, a mark per variant, each joined to the start of its model;
     the lower left is better in both, and no method can have all of it.
     """
     means = quality.groupby(["set", "model", "mask"])[["rmse", "pi"]].mean()
@@ -65,7 +67,8 @@ def perception_distortion(quality: pd.DataFrame, params: Params) -> Figure:
             colour = colours(params.table1.models)[model]
             masks = [mask for mask in ("start", *params.table1.masks) if (model, mask) in here.index]
             marks = [here.loc[(model, mask)] for mask in masks]
-            ax.plot([m.rmse for m in marks], [m.pi for m in marks], color=colour, linewidth=1.0, alpha=0.5)
+            for mark in marks[1:] if masks[:1] == ["start"] else ():  # every variant begins at the start
+                ax.plot([marks[0].rmse, mark.rmse], [marks[0].pi, mark.pi], color=colour, linewidth=1.0, alpha=0.5)
             for mask, mark in zip(masks, marks, strict=True):
                 style = {"marker": "|", "markersize": 13} if mask == "start" else mask_style(mask) | {"markersize": 7.5}
                 ax.plot(*mark, color=colour, markeredgewidth=1.6, **style | {"linestyle": "none"})

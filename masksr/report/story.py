@@ -22,7 +22,8 @@ Chongqing University 46(5), 2023,
 ABSTRACT = """
 The paper multiplies what the discriminator of a super-resolution GAN sees by a mask that is high where the generator
 is wrong, and reports better perceptual indices for three models on four test sets. Here those trainings are run
-again, each with and without the mask, from the same start and on the same patches. [Table 1](10_table1.ipynb) stands
+again, each with and without the mask, from the same start and on the same patches. [The idea](00_idea.ipynb) and [its
+argument](30_argument.ipynb), checked on real patches, come first. [Table 1](10_table1.ipynb) stands
 beside the paper's; [how sure that is](11_evidence.ipynb) has an interval and a verdict for each of its cells, and one
 for each of the paper's claims; [Figure 4](14_figure4.ipynb) shows what the variants make of the same details; [Figure
 5](15_figure5.ipynb) varies the mask's two numbers; [the mask at work](31_mask.ipynb) shows what it does to images and
