@@ -124,5 +124,5 @@ def summary(effects: pd.DataFrame) -> str:
     words = ", ".join(f"{word} in {number}" for word, number in cells["verdict"].value_counts().items())
     return (
         f"With {who} {cells['metric'].iloc[0]} changes by {cells['difference'].mean():+.2f} on average over "
-        f"{_count(len(cells), 'cell')} of Table 1 ({_count(int(cells['seeds'].max()), 'seed')}): {words}."
+        f"{_count(len(cells), 'cell')} of Table 1 ({_count(int(cells['seeds'].max()), 'seed')}):\n{words}."
     )

@@ -79,13 +79,17 @@ def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
         return effects
 
     def between(low: str, high: str) -> list[str]:
-        pairs = zip(effects.get(low, []), effects.get(high, []), strict=True)
-        return ["—" if math.isnan(a) else f"{a:+.2f} … {b:+.2f}".replace("-", "−") for a, b in pairs]  # noqa: RUF001
+        pairs = zip(effects[low], effects[high], strict=True)  # with spaces that do not break
+        return ["—" if math.isnan(a) else f"{a:+.2f}\u00a0…\u00a0{b:+.2f}".replace("-", "−") for a, b in pairs]  # noqa: RUF001
 
-    columns = {"variant": effects["variant"], "set": effects["set"], "mask minus plain": effects["difference"]}
+    columns = {"variant": effects["variant"], "set": effects["set"], effects["metric"].iloc[0]: effects["difference"]}
     columns |= {"interval": between("low", "high"), "bootstrap": between("bootstrap_low", "bootstrap_high")}
-    columns |= {"seeds": effects["seeds"], "images": effects["images"], "left out": effects["without"]}
-    return pd.DataFrame(columns | {"these trainings": effects["trainings"], "verdict": effects["verdict"]})
+    columns |= {"seeds": effects["seeds"], "images": effects["images"]}
+    if effects["without"].any():
+        columns |= {"left out": effects["without"]}
+    if (effects["trainings"] != effects["verdict"]).any():
+        columns |= {"these trainings": effects["trainings"]}
+    return pd.DataFrame(columns | {"verdict": effects["verdict"]})
 
 
 def shown(table: pd.DataFrame, note: str = "") -> Markdown:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import json
 import os
 import sys
@@ -26,6 +27,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="only what takes a few seconds each, with few kills")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table there")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also behind an &, where children would ignore it
     seed = SystemRandom().randrange(10**6) if options.seed is None else options.seed
 
     import torch
