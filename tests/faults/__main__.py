@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
