@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DEPENDENCIES = [Requirement(text) for text in PROJECT["dependencies"]]
+CLUSTER = [Requirement(text) for text in PROJECT["optional-dependencies"]["cluster"]]  # of masksr cluster alone
 DEV = [Requirement(text) for text in PROJECT["optional-dependencies"]["dev"]]
 LOCK = (ROOT / "requirements.lock").read_text()
 PINS = [Requirement(line) for line in LOCK.splitlines() if not line.lstrip().startswith("#")]
@@ -78,7 +79,7 @@ def test_every_import_is_a_declared_dependency():
     for notebook in (ROOT / "notebooks").glob("*.ipynb"):
         cells = json.loads(notebook.read_text())["cells"]
         sources += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    declared = {canonicalize_name(requirement.name) for requirement in DEPENDENCIES}
+    declared = {canonicalize_name(requirement.name) for requirement in [*DEPENDENCIES, *CLUSTER]}
     distributions = packages_distributions()
     for name in set().union(*map(imported, sources)):
         providers = {canonicalize_name(provider) for provider in distributions.get(name, [name])}
