@@ -13,6 +13,8 @@ import yaml
 from cluster_projects import processes_of, project, stage, until
 from test_pipeline import dvc, ran
 
+if "MASKSR_RAY_TESTS" not in os.environ:
+    pytest.skip("minutes of Ray: set MASKSR_RAY_TESTS=1 to run them", allow_module_level=True)
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "masksr/cluster/slurm.sh"
 # Passes on what it is told to run, in a process group that ends as a whole, as Slurm ends a step.
