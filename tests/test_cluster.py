@@ -27,8 +27,6 @@ from masksr.params import Resources
 
 if importlib.util.find_spec("ray") is None:
     pytest.skip("Ray is not installed: pip install -e '.[cluster]'", allow_module_level=True)
-if "MASKSR_RAY_TESTS" not in os.environ:
-    pytest.skip("minutes of Ray: set MASKSR_RAY_TESTS=1 to run them", allow_module_level=True)
 ROOT = Path(__file__).parents[1]
 SIZES = {"others": Resources(cpus=1, gpus=0, memory_gb=0.1), "gpu": Resources(cpus=1, gpus=1, memory_gb=0.1)}
 SIZES |= {"threads": Resources(cpus=2, gpus=0, memory_gb=0.1), "elsewhere": Resources(cpus=1, gpus=4, memory_gb=0.1)}

@@ -13,8 +13,6 @@ import yaml
 from cluster_projects import processes_of, project, stage, until
 from test_pipeline import dvc, ran
 
-if "MASKSR_RAY_TESTS" not in os.environ:
-    pytest.skip("minutes of Ray: set MASKSR_RAY_TESTS=1 to run them", allow_module_level=True)
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "masksr/cluster/slurm.sh"
 # Passes on what it is told to run, in a process group that ends as a whole, as Slurm ends a step.
@@ -29,6 +27,18 @@ wait $!
 
 def test_the_script_is_valid_shell() -> None:
     subprocess.run(["bash", "-n", SCRIPT], check=True)
+
+
+def test_a_path_of_python_that_ray_does_not_take_is_named(tmp_path: Path) -> None:
+    place = tmp_path / "with space/bin"
+    place.mkdir(parents=True)
+    (place / "python").symlink_to(sys.executable)
+    path = f"{place}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", SCRIPT], cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert f"where the path of Python has a space ({place / 'python'})" in done.stderr
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
@@ -49,7 +59,8 @@ def test_two_nodes_share_the_stages_and_end_with_the_job(tmp_path: Path) -> None
     for name, text in {"srun": SRUN, "scontrol": "#!/bin/sh\necho one; echo two\n"}.items():
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
-    path = f"{programs}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    (tmp_path / "environment").symlink_to(sys.prefix)  # under a path without a space, wherever this project lies
+    path = os.pathsep.join([str(programs), str(tmp_path / "environment/bin"), os.environ["PATH"]])
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     job = str(os.getpid())
     environment |= {"PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "ASKED": str(tmp_path / "asked")}

@@ -14,6 +14,12 @@ set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-.}"
 if [ -f .venv/bin/activate ]; then . .venv/bin/activate; fi
 
+python=$(command -v python)
+if [[ $python == *" "* ]]; then # a server of Ray's head is started by an unquoted command line, and takes the head along
+  echo "Ray does not start where the path of Python has a space ($python): make the environment under another path" >&2
+  exit 1
+fi
+
 export RAY_USAGE_STATS_ENABLED=0
 # Who else uses these nodes must not be able to give this Ray orders: a password for this job, which srun passes on.
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
@@ -48,14 +54,18 @@ ray_start() { # NODE OPTIONS...
   shift
   srun --nodes=1 --ntasks=1 --nodelist="$node" --cpus-per-task="$cpus" \
     bash -c 'umask 077; trap "rm -rf $0" EXIT; mkdir -p "$0"; "$@"' "$folder" \
-    ray start --block --num-cpus="$cpus" --num-gpus="$gpus" --disable-usage-stats "$@" &
+    python -m ray.scripts.scripts start --block --num-cpus="$cpus" --num-gpus="$gpus" --disable-usage-stats "$@" &
   started+=($!)
 }
 
 address=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | awk '{print $1}')
 ray_start "$head" --head --node-ip-address="$address" --port="$port" --include-dashboard=false --temp-dir="$folder"
 for _ in $(seq 60); do
-  if ray status --address "$address:$port" >/dev/null 2>&1; then break; fi
+  if python -m ray.scripts.scripts status --address "$address:$port" >/dev/null 2>&1; then break; fi
+  if ! kill -0 "${started[0]}" 2>/dev/null; then
+    echo "Ray ended on $head before it had begun; what it said stands above" >&2
+    exit 1
+  fi
   sleep 2
 done
 for node in "${nodes[@]:1}"; do
