@@ -95,6 +95,8 @@ class Chain:
             if record.get("key") != hashlib.sha256(content).hexdigest()[:20]:
                 line.add(DIFFERS, "training.json was changed: its inputs are not those of its key")
             same = record.get("key") == step.get("key") and record.get("weights") in step["outputs"].values()
+            if history := record.get("history"):  # not in provenance.json, because it holds speeds
+                self._check_file((Path(name).parent / "history.csv").as_posix(), history, line)
         if not same:
             line.add(DIFFERS, f"{path.name} is of another run")
 

@@ -144,7 +144,10 @@ def _evaluations(params: Params, paths: Paths) -> Iterator[Path]:
 
 
 def _training(params: Params, paths: Paths, folder: Path, model: str, seed: int) -> Record:
-    """training.json as a record: it names no files, because trainings with equal inputs share it."""
+    """training.json as a record: it names no files, because trainings with equal inputs share it.
+
+    Without history.csv: it holds speeds, which no two runs share, and what git has should be the same for equal runs.
+    """
     record = read(folder / "training.json")
     try:
         used = record["inputs"]
@@ -157,10 +160,9 @@ def _training(params: Params, paths: Paths, folder: Path, model: str, seed: int)
         facts = {name: used[name] for name in ("code", "torch", "device")} | {"key": record["key"]}
         if init := used.get("init"):
             facts["init"] = init  # a public checkpoint, wherever it was
-        made = {folder / "generator.safetensors": record["weights"], folder / "history.csv": record.get("history")}
         return {
             "inputs": {_name(paths, file): sha256 for file, sha256 in files.items() if sha256},
-            "outputs": {_name(paths, file): sha256 for file, sha256 in made.items() if sha256},
+            "outputs": {_name(paths, folder / "generator.safetensors"): record["weights"]},
         } | facts
     except (KeyError, TypeError):
         raise MasksrError(f"{folder / 'training.json'}: not the record of a training; `dvc repro`") from None

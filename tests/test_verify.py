@@ -135,6 +135,17 @@ def as_git_has_it(project: Path) -> None:
         (project / "results/mini" / gone).unlink()
 
 
+def test_equal_runs_of_another_speed_have_the_same_provenance(project: Path) -> None:
+    settings, paths = params.load(), Paths(project, "mini")
+    before = records.join(settings, paths)
+    folder = paths.start("esrgan", 0)
+    history = write(folder / "history.csv", "phase,step,images_per_s\n")
+    record = json.loads((folder / "training.json").read_text())
+    (folder / "training.json").write_text(json.dumps(record | {"history": records.digest(history), "seconds": 9}))
+    assert records.join(settings, paths) == before
+    assert set(states(project).values()) == {"verified"}
+
+
 def test_what_was_made_together_is_verified(project: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["verify"]) == 0
     *lines, summary = capsys.readouterr().out.splitlines()
