@@ -236,3 +236,14 @@ def test_markdown_and_latex():
     latex = tables.to_latex(table, caption="50 % & more", label="tab:t")
     assert r"\caption{50 \% \& more}" in latex and r"A\_1 & 1.23 $\pm$ 0.10 & 0.7123 \\" in latex
     assert latex.count(r"\midrule") == 2 and latex.count("{") == latex.count("}")
+
+
+def test_figure_5_compares_a_pair_with_the_plain_model_image_by_image():
+    """The mask has no PI on the hard image of a set: what is left there is 0.5 worse, and must not look better."""
+    points = pd.DataFrame(
+        {"k": 0.2, "b": 0.5, "seed": 0, "set": ["cat", "temple"], "pi": [3.5, 4.5], "without_pi": [1, 0]}
+    )
+    images = pd.MultiIndex.from_tuples([("cat", "easy"), ("cat", "hard"), ("temple", "a")], names=["set", "image"])
+    differences = {(0.2, 0.5): pd.DataFrame([[0.5, np.nan, -0.25]], index=[0], columns=images)}
+    (row,) = results.sweep_table(points, differences).to_dict("records")
+    assert row == {"k": 0.2, "b": 0.5, "mean over sets": 4.0, "minus plain": pytest.approx(0.125), "without_pi": 1}

@@ -106,6 +106,10 @@ class Neighbours:
         self._pool = _without_mean(pool)
         self._contrast = np.linalg.norm(self._pool, axis=1).clip(min=1e-3)
 
+    def world(self, pack: Pack, classes: int = 12, members: int = 9) -> list[EquivalenceClass]:
+        """A toy world: patches of ``pack`` from smooth to textured, each with the most probable ``members``."""
+        return [self.probable(patch, members) for patch in by_detail(pack, np.linspace(0.05, 0.95, classes))]
+
     def probable(self, patch: Patch, count: int) -> EquivalenceClass:
         """The class of a patch with itself and the ``count - 1`` nearest others, moved into it.
 

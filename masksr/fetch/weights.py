@@ -79,8 +79,10 @@ def find_pretrained(name: str, data_folder: Path | None = None) -> Path:
 
 def check_name(checkpoint: str) -> None:
     """Raises MasksrError where ``checkpoint`` is neither a file nor the name of a checkpoint of the registry."""
+    if user_path(checkpoint).is_file():  # which needs no project, and so no registry
+        return
     known = [key for key, spec in load_registry().weights.items() if spec.architecture]
-    if not user_path(checkpoint).is_file() and checkpoint not in known:
+    if checkpoint not in known:
         raise MasksrError(
             f"there is no file {checkpoint}, and no checkpoint of that name (there are: {', '.join(known)})"
         )

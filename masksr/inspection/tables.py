@@ -56,7 +56,7 @@ def k_needed(table: pd.DataFrame, params: Params) -> pd.DataFrame:
         k = in_255["k"].iloc[0]
         if k > 0:  # k on [0, R] acts as k (R / 255)^2 on [0, 255]
             ends = in_255.assign(R=255 * (in_255["k_halfway"] / k) ** 0.5)
-            row[f"R, if k = {k:g} on [0, R] did it"] = _change(ends, "R")
+            row[f"R for which k = {k:g} is half way"] = _change(ends, "R")
         rows.append(row)
     return pd.DataFrame(rows)
 
