@@ -152,8 +152,8 @@ def test_a_training_goes_on_with_another_number_of_processes(paths: Paths, monke
 
     for other in (fewer, more):
         way = undisturbed - weights(paths.start("pesr", 0))
-        # Adam's first steps go as far for a gradient that is only rounding, and two processes round otherwise: a 100th of
-        # the way here, a 70th on another machine. The gradients themselves are held to 1e-9 above.
+        # Adam's first steps go as far for a gradient that is only rounding, and two processes round otherwise: a 100th
+        # of the way here, a 70th on another machine. The gradients themselves are held to 1e-9 above.
         assert (weights(other.root / "out") - undisturbed).norm() < 0.05 * way.norm()
         monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("the number of processes is not in the key"))
         for params in (whole, gpus):
