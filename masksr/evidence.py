@@ -13,7 +13,9 @@ tests/test_evidence.py measures how often either holds the truth.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -85,8 +87,15 @@ def direction(found: Effect, lower_is_better: bool = True) -> str:
     return "better" if (found.high < 0) == lower_is_better else "worse"
 
 
-def compare(quality: pd.DataFrame, params: Params, measure: str = "pi", level: float = LEVEL) -> pd.DataFrame:
-    """Every mask of Table 1 against the plain model of the same seed, on every test set.
+def compare(
+    quality: pd.DataFrame,
+    params: Params,
+    measure: str = "pi",
+    level: float = LEVEL,
+    pairs: Sequence[tuple[str, str]] | None = None,
+) -> pd.DataFrame:
+    """Every mask of Table 1 against the plain model of the same seed, on every test set; or the first of each of
+    ``pairs`` of masks against the second.
 
     The intervals of all rows hold together with ``level`` (Bonferroni). Columns: model, mask, variant, set, metric,
     the fields of Effect (``mean`` as difference; negative: the mask's is lower), without (images left out because the
@@ -95,26 +104,30 @@ def compare(quality: pd.DataFrame, params: Params, measure: str = "pi", level: f
 
     Images are left out where a generator fails, and not by chance: a cell without some of them is undecided.
     """
-    pairs = _pairs(quality, params, measure)
+    if pairs is None:
+        pairs = [(mask, "none") for mask in params.table1.masks if mask != "none"]
+    cells = _differences(quality, params, measure, pairs)
     rows: list[dict[str, Any]] = []
-    for (model, mask, name), table in pairs.items():
+    for (model, mask, against, name), table in cells.items():
         whole = table.replace([np.inf, -np.inf], np.nan).dropna(axis="columns")
         without = table.shape[1] - whole.shape[1]
-        row: dict[str, Any] = {"model": model, "mask": mask, "variant": variant_title(params, model, mask), "set": name}
+        title = variant_title(params, model, mask) + (f" − {against}" if against != "none" else "")  # noqa: RUF001
+        row: dict[str, Any] = {"model": model, "mask": mask, "variant": title, "set": name}
         row |= {"metric": measure_titles(quality)[measure]} | dict.fromkeys(_FIELDS, float("nan"))
         if whole.empty:
             row |= {"seeds": len(table), "images": 0, "verdict": "not measured", "trainings": "not measured"}
         else:
-            found, lower = effect(whole.to_numpy(), together(level, len(pairs))), measure not in HIGHER_IS_BETTER
+            found, lower = effect(whole.to_numpy(), together(level, len(cells))), measure not in HIGHER_IS_BETTER
             row |= {"difference" if key == "mean" else key: value for key, value in vars(found).items()}
             row |= {"verdict": verdict(found, lower), "trainings": direction(found, lower)}
             if without:
                 row["verdict"] = f"undecided ({without} left out)"
         rows.append(row | {"without": without})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 _FIELDS = ["difference" if field.name == "mean" else field.name for field in fields(Effect)]
+COLUMNS = ["model", "mask", "variant", "set", "metric", *_FIELDS, "verdict", "trainings", "without"]
 
 
 def together(level: float, comparisons: int) -> float:
@@ -150,15 +163,15 @@ def _bootstrap(d: Array, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _pairs(quality: pd.DataFrame, params: Params, measure: str) -> dict[tuple[str, str, str], pd.DataFrame]:
-    """(model, mask, set) -> mask minus plain, (seeds, images)."""
+def _differences(
+    quality: pd.DataFrame, params: Params, measure: str, pairs: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str, str, str], pd.DataFrame]:
+    """(model, mask, against, set) -> mask minus the other, (seeds, images)."""
     found = {}
-    for model in params.table1.models:
-        plain = _grid(quality, params, model, "none", measure)
-        for mask in params.table1.masks:
-            if mask != "none" and plain:
-                masked = _grid(quality, params, model, mask, measure)
-                found |= {(model, mask, name): masked[name] - plain[name] for name in params.data.test}
+    for model, (mask, against) in product(params.table1.models, pairs):
+        other, one = (_grid(quality, params, model, name, measure) for name in (against, mask))
+        if one and other:
+            found |= {(model, mask, against, name): one[name] - other[name] for name in params.data.test}
     return found
 
 

@@ -87,7 +87,8 @@ def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
         pairs = zip(effects[low], effects[high], strict=True)  # with spaces that do not break
         return ["—" if math.isnan(a) else f"{a:+.2f}\u00a0…\u00a0{b:+.2f}".replace("-", "−") for a, b in pairs]  # noqa: RUF001
 
-    columns = {"variant": effects["variant"], "set": effects["set"], effects["metric"].iloc[0]: effects["difference"]}
+    columns = {key: effects[key] for key in ("variant", "other is", "set") if key in effects}
+    columns |= {effects["metric"].iloc[0]: effects["difference"]}
     columns |= {"interval": between("low", "high"), "bootstrap": between("bootstrap_low", "bootstrap_high")}
     columns |= {"seeds": effects["seeds"], "images": effects["images"]}
     if effects["without"].any():
@@ -161,12 +162,15 @@ def write_figure4(figure: Figure, params: Params, paths: Paths) -> None:
     records.write_result("figure4", paths, generators + packs, ["figure4.png"])
 
 
-def write_evidence(effects: pd.DataFrame, verdicts: pd.DataFrame, params: Params, paths: Paths) -> None:
-    """Write evidence.csv (every cell of Table 1, mask minus plain) and claims.csv, and say where."""
-    text = effects.to_csv(index=False, float_format="%.6g")
-    _write(paths, {"evidence.csv": text, "claims.csv": verdicts.to_csv(index=False)})
+def write_evidence(
+    effects: pd.DataFrame, changes: pd.DataFrame, verdicts: pd.DataFrame, params: Params, paths: Paths
+) -> None:
+    """Write evidence.csv (every cell of Table 1, mask minus plain), controls.csv and claims.csv, and say where."""
+    text, controls = (table.to_csv(index=False, float_format="%.6g") for table in (effects, changes))
+    made = {"evidence.csv": text, "controls.csv": controls, "claims.csv": verdicts.to_csv(index=False)}
+    _write(paths, made)
     read = [paths.results / "quality.csv", paths.results / "argument.json", *_of_figure5(params, paths)]
-    records.write_result("evidence", paths, read, ["evidence.csv", "claims.csv"])
+    records.write_result("evidence", paths, read, made)
 
 
 def write_figure5(

@@ -39,7 +39,8 @@ def effects(table: pd.DataFrame) -> Figure | None:
     ends = table[["difference", "low", "high"]].abs().max()
     if 0 < 4 * ends["difference"] < ends.max():  # intervals of two images run off the page; the points are worth seeing
         axes[0].set_xlim(-4 * ends["difference"], 4 * ends["difference"])
-    figure.supxlabel(f"{table['metric'].iloc[0]}, mask minus plain: left of 0 the mask is better", fontsize=11)
+    than = "other mask" if "other is" in table else "plain"
+    figure.supxlabel(f"{table['metric'].iloc[0]}, mask minus {than}: left of 0 the mask is better", fontsize=11)
     return figure
 
 
