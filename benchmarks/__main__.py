@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -13,12 +14,24 @@ SECTIONS = ("steps", "patches", "quality", "pipeline", "upscale", "mask", "scali
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", type=_sections, default=SECTIONS, metavar="A,B", help=", ".join(SECTIONS))
+    parser.add_argument("--only", type=_sections, default=SECTIONS, metavar="A,B", help=f"{', '.join(SECTIONS)}; "
+                        "results that are there keep their other sections")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="tiny networks and images: shows that everything runs")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where networks compute")
     parser.add_argument("-o", "--output", type=Path, metavar="NAME", help="for NAME.json and NAME.md")
     options = parser.parse_args(arguments)
 
+    from masksr.errors import MasksrError
+
+    try:
+        _measure(options)
+    except MasksrError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _measure(options: argparse.Namespace) -> None:
     from benchmarks import report, run  # they import torch, which reads the number of threads then
 
     name = options.output or Path(__file__).parent / "results" / (options.device + "-quick" * options.quick)
@@ -28,11 +41,14 @@ def main(arguments: list[str] | None = None) -> int:
     machine, tables = run.run(options.only, options.device, quick=options.quick)
     machine["minutes"] = round((time.perf_counter() - begin) / 60, 1)
     found = report.document(f"python -m benchmarks {' '.join(words)}", machine, tables)
+    shown = report.as_markdown(found)
+    there = name.with_name(f"{name.name}.json")
+    if options.only != SECTIONS and there.is_file():
+        found = report.merged(json.loads(there.read_text(encoding="utf-8")), found)
     name.parent.mkdir(parents=True, exist_ok=True)
     for suffix, text in ((".json", report.as_json(found)), (".md", report.as_markdown(found))):
         name.with_name(name.name + suffix).write_text(text, encoding="utf-8")
-    print(report.as_markdown(found))
-    return 0
+    print(shown)
 
 
 def _sections(text: str) -> tuple[str, ...]:

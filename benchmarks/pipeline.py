@@ -49,10 +49,10 @@ def _why_not_done(root: Path) -> str | None:
     dry = subprocess.run(
         [sys.executable, "-m", "dvc", "repro", "--dry"], cwd=root, env=_environment(), capture_output=True, text=True
     )
+    if "Running stage" in dry.stdout:  # in a fresh clone it fails after that
+        return "the pipeline is not up to date (run `dvc repro` first)"
     if dry.returncode:
         return (dry.stderr.strip().splitlines() or ["dvc failed"])[0].removeprefix("ERROR: ")
-    if "Running stage" in dry.stdout:
-        return "the pipeline is not up to date (run `dvc repro` first)"
     return None
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.timing import Spread
+from masksr.errors import MasksrError
 
 FORMAT = 1  # of the JSON file; raise it when a reader of older files would misread newer ones
 Cell = str | int | float | bool | Spread | None
@@ -57,6 +58,20 @@ def document(command: str, machine: dict[str, Any], tables: Sequence[Table]) -> 
             for table in tables
         ],
     }
+
+
+def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """``old`` with those tables of ``new`` in the place of its own, and with those it had not.
+
+    Raises MasksrError where they come from different machines, or packages: their numbers belong to different tables.
+    """
+    measured = ("peak GFLOP/s", "minutes")
+    here, there = ({k: v for k, v in found["machine"].items() if k not in measured} for found in (new, old))
+    if here != there or old["format"] != FORMAT:
+        other = next((name for name in here if here[name] != there.get(name)), "format")
+        raise MasksrError(f"the results that are there were measured with another {other}; name other ones with -o")
+    tables = {table["title"]: table for table in old["tables"]} | {table["title"]: table for table in new["tables"]}
+    return old | {"tables": list(tables.values())}
 
 
 def as_json(found: dict[str, Any]) -> str:

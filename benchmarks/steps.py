@@ -112,6 +112,7 @@ def _timed(case: Case, device: str, rounds: int, calls: int) -> tuple[Timing, di
 def peak_memory(case: Case, device: str, variant: str) -> int:
     """Bytes that two steps took at most; from the second on, Adam's moments are there. For a process of its own."""
     switches(device, variant)()
+    ours.sampler(case)  # pictures are packed here, which is no part of a training
     before = memory(peak=False)
     run = make(case, device, variant)
     run()

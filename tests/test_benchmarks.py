@@ -304,6 +304,24 @@ def test_the_command_writes_both_files_and_prints_the_table(tmp_path, capsys, mo
     assert json.loads((tmp_path / "new" / "abacus.json").read_text(encoding="utf-8"))["machine"]["cpu"] == "abacus"
 
 
+def test_one_section_measured_anew_replaces_itself_alone(tmp_path, capsys, monkeypatch) -> None:
+    def command_finds(machine: str, **seconds: float) -> int:
+        tables = [Table(title, "", [Row({"s": value})]) for title, value in seconds.items()]
+        monkeypatch.setattr(run, "run", lambda *_, quick: ({"cpu": machine, "minutes": 1.0}, tables))
+        return command.main(["--only", "patches", "-o", str(tmp_path / "here")])
+
+    def found() -> dict[str, float]:
+        tables = json.loads((tmp_path / "here.json").read_text(encoding="utf-8"))["tables"]
+        return {table["title"]: table["rows"][0]["cells"]["s"] for table in tables}
+
+    assert command_finds("abacus", Patches=1.0, Quality=2.0) == 0
+    assert command_finds("abacus", Quality=3.0, Pipeline=4.0) == 0
+    assert found() == {"Patches": 1.0, "Quality": 3.0, "Pipeline": 4.0}
+    capsys.readouterr()
+    assert command_finds("slide rule", Patches=5.0) == 1
+    assert "another cpu; name other ones with -o" in capsys.readouterr().err and found()["Patches"] == 1.0
+
+
 def test_a_section_that_is_none(capsys) -> None:
     with pytest.raises(SystemExit):
         command.main(["--only", "step"])
