@@ -17,7 +17,7 @@ export PIP_USE_PEP517 := 1
 export PIP_CONSTRAINT := requirements.lock
 export PIP_BUILD_CONSTRAINT := requirements.lock
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
-.PHONY: help repro report lab test faults fuzz lint lock clean setup
+.PHONY: help repro report pdf lab test faults fuzz lint lock clean setup
 
 help:
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{ sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ report: setup  ## the report alone, with what it needs
 	@.venv/bin/python -m masksr check
 	@.venv/bin/python -m dvc repro report
 	@.venv/bin/python -m masksr summary
+
+pdf: report  ## the report as results/NAME/report.pdf, printed by Chromium (another one: CHROMIUM=...)
+	@.venv/bin/python -m masksr pdf
 
 lab: setup  ## open the notebooks in JupyterLab
 	@.venv/bin/python -m jupyterlab $$([ "$$(id -u)" != 0 ] || echo --allow-root)
@@ -62,8 +65,8 @@ lock:  ## resolve requirements.lock again from pyproject.toml (needs uv); pins s
 	  --no-emit-index-url --no-annotate --custom-compile-command 'make lock' --output-file requirements.lock
 
 clean:  ## remove what runs made: data, weights, trainings, caches; not the environment, not results in git
-	@for made in runs data/sets data/weights results/*/report.html results/*/report.json .cache .dvc/cache .dvc/tmp \
-	    .pytest_cache .hypothesis .ruff_cache; do \
+	@for made in runs data/sets data/weights results/*/report.html results/*/report.json results/*/report.pdf \
+	    .cache .dvc/cache .dvc/tmp .pytest_cache .hypothesis .ruff_cache; do \
 	  if [ -e "$$made" ]; then echo "removing $$made"; rm -rf "$$made"; fi; \
 	done
 

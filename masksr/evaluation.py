@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,7 @@ from masksr.images import to_image, to_tensor
 from masksr.packs import Pack
 from masksr.params import Params
 from masksr.paths import Paths
-from masksr.quality import Score, score_many
+from masksr.quality import Score, further, score_many
 from masksr.quality.weights import QualityWeights, load_weights
 from masksr.quality_table import COLUMNS
 
@@ -55,8 +57,9 @@ def evaluate(
     packs: dict[str, Pack],
     weights: QualityWeights,
     device: torch.device | None = None,
+    also: Sequence[further.Measure] = (),
 ) -> pd.DataFrame:
-    """Score one upscaler on every image of every set: a table with ``COLUMNS``.
+    """Score one upscaler on every image of every set: a table with ``COLUMNS``, and one more for each of ``also``.
 
     who: what stands in the columns model, mask and seed. device: on cuda images are scored there, in batches; else on
     all cores, which is faster than torch on a CPU.
@@ -70,22 +73,40 @@ def evaluate(
             chunk = numbers[first : first + at_once]
             images = [upscale(pack, number) for number in chunk]
             references = [pack.hr(number) for number in chunk]
-            scores = _scores(images, references, weights, workers, device if on_gpu else None)
+            found = measured(images, references, weights, workers, device if on_gpu else None, also)
             rows += [
-                who | {"set": name, "image": pack.names[number]} | asdict(score)
-                for number, score in zip(chunk, scores, strict=True)
+                who | {"set": name, "image": pack.names[number]} | values
+                for number, values in zip(chunk, found, strict=True)
             ]
-    return pd.DataFrame(rows)[COLUMNS]
+    return pd.DataFrame(rows)[[*COLUMNS, *(measure.name for measure in also)]]
 
 
-def _scores(
+def measured(
     images: list[np.ndarray],
-    references: list[np.ndarray],
+    references: list[np.ndarray] | None,
+    weights: QualityWeights,
+    workers: int,
+    device: torch.device | None,
+    also: Sequence[further.Measure] = (),
+) -> list[dict[str, Any]]:
+    """``scores`` and ``also`` of each image, by column; without references the measures that compare are NaN."""
+    rows = [asdict(score) for score in scores(images, references, weights, workers, device)]
+    for measure in also:
+        for row, image, reference in zip(rows, images, references or repeat(None), strict=False):
+            possible = reference is not None or not measure.compares
+            row[measure.name], problem = measure(image, reference) if possible else (float("nan"), None)
+            row["problem"] = "; ".join(filter(None, [row["problem"], problem])) or None
+    return rows
+
+
+def scores(
+    images: list[np.ndarray],
+    references: list[np.ndarray] | None,
     weights: QualityWeights,
     workers: int,
     device: torch.device | None,
 ) -> list[Score]:
-    """On the GPU ``device``, or where its memory does not hold that, or there is none, on all cores."""
+    """``score_many`` on the GPU ``device``, or where its memory does not hold that, or there is none, on all cores."""
     if device is not None:
         torch.cuda.empty_cache()  # what the generator had counts as taken otherwise
         try:
@@ -102,8 +123,9 @@ def evaluate_generator(params: Params, paths: Paths, folder: Path, model: str, m
     inputs = _inputs(params, paths, [folder])
     device = devices.choose_device(params.train.device)
     upscale = with_generator(load_generator(folder / "generator.safetensors"), device)
-    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths), device)
-    return _write(table, folder, inputs, paths)
+    also = further.load(params.measures.also, device)
+    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths), device, also)
+    return _write(table, folder, inputs, paths, also)
 
 
 def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
@@ -120,12 +142,12 @@ def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
                 start = load_generator(paths.start(model, seed) / "generator.safetensors")
                 yield model, "start", seed, with_generator(start, device)
 
-    protocol = _protocol(params, paths)
+    protocol, also = _protocol(params, paths), further.load(params.measures.also, device)
     tables = [
-        evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *protocol, device)
+        evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *protocol, device, also)
         for model, mask, seed, upscale in upscalers()
     ]
-    return _write(pd.concat(tables, ignore_index=True), paths.ends, inputs, paths)
+    return _write(pd.concat(tables, ignore_index=True), paths.ends, inputs, paths, also)
 
 
 def write_quality(table: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -164,9 +186,14 @@ def _inputs(params: Params, paths: Paths, folders: Iterable[Path]) -> dict[str, 
     return records.digests(paths, [*generators, *map(paths.set, params.data.test), *yardsticks])
 
 
-def _write(table: pd.DataFrame, folder: Path, inputs: dict[str, str], paths: Paths) -> pd.DataFrame:
+def _write(
+    table: pd.DataFrame, folder: Path, inputs: dict[str, str], paths: Paths, also: Sequence[further.Measure]
+) -> pd.DataFrame:
     write_quality(table, folder / "quality.csv")
     outputs = records.digests(paths, [folder / "quality.csv"])
     code = records.code_digest("evaluation.py", "bicubic.py", "images.py", "models/*.py", "quality/**/*.py")
-    records.write(folder / "evaluation.json", inputs, outputs, code=code, torch=torch.__version__)
+    facts: dict[str, Any] = {"code": code, "torch": torch.__version__}
+    if also:
+        facts["measures"] = {measure.name: measure.digest for measure in also}
+    records.write(folder / "evaluation.json", inputs, outputs, **facts)
     return table

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from masksr.errors import MasksrError
+from masksr.measures import lower_is_better
 from masksr.params import Params
 from masksr.quality_table import measure_titles
 from masksr.tables import variant_title
@@ -31,7 +32,6 @@ from masksr.tables import variant_title
 Array = NDArray[np.float64]
 LEVEL = 0.95  # of all intervals of a table together
 RESAMPLES = 10_000
-HIGHER_IS_BETTER = {"ma", "psnr", "ssim"}
 
 
 @dataclass(frozen=True)
@@ -109,21 +109,28 @@ def compare(
     cells = _differences(quality, params, measure, pairs)
     rows: list[dict[str, Any]] = []
     for (model, mask, against, name), table in cells.items():
-        whole = table.replace([np.inf, -np.inf], np.nan).dropna(axis="columns")
-        without = table.shape[1] - whole.shape[1]
         title = variant_title(params, model, mask) + (f" − {against}" if against != "none" else "")  # noqa: RUF001
         row: dict[str, Any] = {"model": model, "mask": mask, "variant": title, "set": name}
-        row |= {"metric": measure_titles(quality)[measure]} | dict.fromkeys(_FIELDS, float("nan"))
-        if whole.empty:
-            row |= {"seeds": len(table), "images": 0, "verdict": "not measured", "trainings": "not measured"}
-        else:
-            found, lower = effect(whole.to_numpy(), together(level, len(cells))), measure not in HIGHER_IS_BETTER
-            row |= {"difference" if key == "mean" else key: value for key, value in vars(found).items()}
-            row |= {"verdict": verdict(found, lower), "trainings": direction(found, lower)}
-            if without:
-                row["verdict"] = f"undecided ({without} left out)"
-        rows.append(row | {"without": without})
+        row |= {"metric": measure_titles(quality)[measure]}
+        rows.append(row | judged(table, measure, together(level, len(cells))))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def judged(differences: pd.DataFrame, measure: str, level: float) -> dict[str, Any]:
+    """The columns of one cell of ``compare``, from ``difference`` on.
+
+    differences: (seeds, images). level: of this cell alone, see ``together``.
+    """
+    whole = differences.replace([np.inf, -np.inf], np.nan).dropna(axis="columns")
+    without = differences.shape[1] - whole.shape[1]
+    row: dict[str, Any] = dict.fromkeys(_FIELDS, float("nan")) | {"without": without}
+    if whole.empty:
+        nothing = {"seeds": len(differences), "images": 0, "verdict": "not measured", "trainings": "not measured"}
+        return row | nothing
+    found, lower = effect(whole.to_numpy(), level), lower_is_better(measure)
+    row |= {"difference" if key == "mean" else key: value for key, value in vars(found).items()}
+    row |= {"verdict": verdict(found, lower), "trainings": direction(found, lower)}
+    return row | ({"verdict": f"undecided ({without} left out)"} if without else {})
 
 
 _FIELDS = ["difference" if field.name == "mean" else field.name for field in fields(Effect)]

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from masksr import project
 from masksr.errors import MasksrError
 from masksr.locks import claim, remove_unclaimed
 
@@ -37,13 +38,27 @@ def user_path(text: Path | str) -> Path:
     return path
 
 
+def here_or_in_project(text: Path | str) -> Path:
+    """A path as people write it: from the working directory or, where nothing lies there, from the project's folder.
+
+    What params.yaml names is read by stages, which run in the project's folder, and by notebooks that an editor runs in
+    theirs. Raises MasksrError as ``user_path`` does.
+    """
+    path = user_path(text)
+    if not path.is_absolute() and not path.exists():
+        with suppress(MasksrError):  # outside of a project
+            if (inside := project.root() / path).exists():
+                return inside
+    return path
+
+
 def data_folder(named: Path | str | None = None) -> Path | None:
     """The user's folder of data and weights: the one named, else that of the variable MASKSR_DATA, else None.
 
     Raises MasksrError where it does not exist.
     """
     named = named or os.environ.get("MASKSR_DATA")
-    folder = user_path(named) if named else None
+    folder = here_or_in_project(named) if named else None
     if folder and not folder.is_dir():
         raise MasksrError(f"the data folder {folder} does not exist; correct data.local in params.yaml or MASKSR_DATA")
     return folder

@@ -19,6 +19,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
+from masksr import durations
 from masksr.errors import MasksrError
 from masksr.files import write_atomic
 from masksr.locks import alone, private_folder
@@ -47,7 +48,7 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, r
         raise MasksrError(f"{_short(source, root)}: the output would overwrite the source; choose another output")
     partial = output.with_suffix(".partial.ipynb")
     lock = root / ".cache/locks" / (_short(output, root).replace(os.sep, "-")[-200:] + ".lock")
-    with alone(lock, f"{_short(output, root)}, which this was to make"):
+    with alone(lock, f"{_short(output, root)}, which this was to make"), durations.timed(output, root):
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             with _kernel(root) as kernel:

@@ -30,10 +30,15 @@ def _paper() -> dict[str, Any]:
 
 def citation() -> str:
     """The paper in one line."""
-    c = _paper()["citation"]
+    c = citation_fields()
     authors = ", ".join(c["authors"]) + (" et al." if c["and_others"] else "")
     where = f"{c['journal']} {c['volume']}({c['issue']}), {c['year']}, doi {c['doi']}"
     return f"{authors}, “{c['title']}” ({c['title_original']}), {where}"
+
+
+def citation_fields() -> dict[str, Any]:
+    """The parts of ``citation``: authors, and_others, title, journal, volume, issue, year, doi."""
+    return dict(_paper()["citation"])
 
 
 def mask() -> dict[str, float]:

@@ -3,6 +3,8 @@
 A sweep costs hours, so a typo must stop it before it starts: an unknown key, a string where a number belongs or a name
 that stands nowhere is one line that says which key is wrong. Nothing here has a default that ``params.yaml`` could
 leave out: what a training did is readable in the file that started it.
+
+The text under a key says what it means, its unit last, in brackets: ``masksr.reference`` makes docs/params.md of it.
 """
 
 from __future__ import annotations
@@ -29,15 +31,25 @@ Blocks = Annotated[int, Field(gt=0, le=1000)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Data(Section):
-    local: str | None  # a folder with data sets and weights you already have; None: what MASKSR_DATA names
+    """What is trained and tested on: names of data/registry.yaml."""
+
+    local: str | None
+    """A folder with data sets and weights you already have, which is only read; null: the one that the variable
+    MASKSR_DATA names, if any."""
     train: Name
+    """The set that every training draws its patches from."""
     validation: Name
+    """The set of the PSNR-Y that the history of a training shows; never a reason to choose a network."""
     test: list[Name] = Field(min_length=1)
-    limit: PositiveInt | None  # at most this many images of each test set; None: all
+    """The sets that every variant is scored on, in the order of Table 1's columns."""
+    limit: PositiveInt | None
+    """At most this many images of each test set, the first ones; null: all. [images]"""
 
     def limit_of(self, name: str) -> int | None:
         """How many images of a set are wanted; training and validation sets are taken whole."""
@@ -45,10 +57,19 @@ class Data(Section):
 
 
 class Weights(Section):
+    """What judges images and is not trained here: VGG19 in the loss, NIQE and Ma in the perceptual index."""
+
     vgg: Literal["imagenet", "oxford", "random"]
-    vgg_file: str | None  # a file of your own with torchvision's keys, .pth or .safetensors; None: looked for
-    vgg_width: Annotated[float, Field(gt=0, le=1)]  # of the random one; ImageNet's has width 1
+    """VGG19 behind the VGG54 term: `imagenet` torchvision's weights; `oxford` the first published ones, features
+    rescaled; `random` a stand-in, its layers and not its weights."""
+    vgg_file: str | None
+    """A file of your own with torchvision's keys, .pth or .safetensors; null: the data folder, the caches, then the
+    network."""
+    vgg_width: Annotated[float, Field(gt=0, le=1)]
+    """Which part of VGG19's channels the random one has; trained weights have them all, 1.0."""
     quality: Literal["official", "standin", "auto"]
+    """Weights of NIQE and Ma: `official` the published files; `standin` fitted on the training photographs, and named
+    so in every table; `auto` the official ones where they are within reach, else the stand-ins."""
 
     @model_validator(mode="after")
     def _what_belongs_to_random(self) -> Weights:
@@ -59,48 +80,91 @@ class Weights(Section):
         return self
 
 
+class Measures(Section):
+    """What every evaluated picture is measured by beside PI, its halves, PSNR-Y, SSIM-Y and RMSE."""
+
+    also: list[str]
+    """Further measures by their names in pyiqa, such as `[lpips, dists]`, each a column of quality.csv; pyiqa downloads
+    the weights they need. `[]`: none."""
+
+
 class RRDB(Section):
+    """ESRGAN's generator; works in [0, 1]. The keys are BasicSR's."""
+
     architecture: Literal["rrdb"]
+    """RRDBNet: residual in residual dense blocks."""
     num_feat: Channels
+    """Width of the trunk. [channels]"""
     num_block: Blocks
+    """How many RRDBs, of three dense blocks each. [blocks]"""
     num_grow_ch: Channels
+    """What each convolution of a dense block adds. [channels]"""
 
 
 class EDSRSize(Section):
+    """EDSR's generator; works in [0, 255]. The keys are EDSR-PyTorch's."""
+
     architecture: Literal["edsr"]
+    """EDSR: residual blocks without batch normalisation; the one network that can change its scale."""
     n_resblocks: Blocks
+    """How many residual blocks. [blocks]"""
     n_feats: Channels
+    """Width of the trunk. [channels]"""
     res_scale: Positive
+    """What a block's output is multiplied by before it is added."""
 
 
 class PESRSize(Section):
+    """PESR's generator; works in [0, 255]. The keys are those of its public code."""
+
     architecture: Literal["pesr"]
+    """PESR: EDSR's trunk under PESR's key names."""
     depth: Blocks
+    """How many residual blocks. [blocks]"""
     num_channels: Channels
+    """Width of the trunk. [channels]"""
     res_scale: Positive
+    """What a block's output is multiplied by before it is added."""
 
 
 class Discriminator(Section):
+    """The network that tells SR from HR; made for one size of HR patch."""
+
     architecture: Literal["vggstyle", "srgan"]
+    """`vggstyle`: ESRGAN's; `srgan`: that of SRGAN, EDSR and PESR."""
     num_feat: Channels
+    """Width of the first layer; deeper ones are up to eight times as wide. [channels]"""
 
 
 class Loss(Section):
     """Equations 10-12: the weight of each term, in the generator's own pixel range."""
 
     vgg54: NonNegative
+    """Weight of the distance between VGG19's features conv5_4, before their ReLU."""
     vgg54_distance: Literal["l1", "mse"]
+    """Which distance that is."""
     gan: NonNegative
+    """Weight of the generator's adversarial term, the one that the mask acts on."""
     gan_type: Literal["relativistic_average", "relativistic_pairwise", "standard"]
-    focal_gamma: NonNegative  # of the pairwise type (PESR), in the generator's term only
+    """The adversarial loss: `relativistic_average` (ESRGAN), `relativistic_pairwise` (PESR), `standard` (binary cross
+    entropy)."""
+    focal_gamma: NonNegative
+    """Exponent of the focal weight in the generator's term of `relativistic_pairwise`; 0: none."""
     l1: NonNegative
+    """Weight of the mean absolute difference of pixels."""
     tv: NonNegative
+    """Weight of the total variation, a sum over batch, channels and pixels."""
 
 
 class Schedule(Section):
-    epochs: PositiveInt  # of train.steps_per_epoch steps each
+    """How long, and with which learning rate (Adam, beta 0.9 and 0.999)."""
+
+    epochs: PositiveInt
+    """How long, in epochs of train.steps_per_epoch steps. [epochs]"""
     learning_rate: Positive
-    halve_at: list[PositiveInt]  # epochs of this phase after which the learning rate is halved
+    """Adam's, at the beginning."""
+    halve_at: list[PositiveInt]
+    """After how many epochs of this phase the learning rate is halved: rising, below epochs. [epochs]"""
 
     @model_validator(mode="after")
     def _halvings_in_order(self) -> Schedule:
@@ -113,24 +177,42 @@ class Phase(Schedule):
     """A phase before the GAN: one distance, no mask, no discriminator."""
 
     scale: Literal[2, 4]
+    """What this phase enlarges by; where it rises, EDSR gets a fresh tail."""
     loss: Literal["l1", "mse"]
+    """The distance between SR and HR."""
 
 
 class Start(Section):
-    init: str | None  # a public checkpoint to begin from; None: random weights
-    init_scale: Literal[2, 4]  # of that checkpoint
+    """What comes before the GAN and knows nothing of masks: once for each model and seed."""
+
+    init: str | None
+    """A checkpoint to begin from, a file or a name of data/registry.yaml; null: random weights."""
+    init_scale: Literal[2, 4]
+    """What that checkpoint enlarges by."""
     phases: list[Phase]
+    """Trained one after the other; empty where the checkpoint is enough."""
 
 
 class Model(Section):
-    title: Annotated[str, Field(pattern=r"^[^\p{C}\p{Zl}\p{Zp}]+$", max_length=60)]  # one line
+    """A recipe: the networks, the losses and the schedule of one model."""
+
+    title: Annotated[str, Field(pattern=r"^[^\p{C}\p{Zl}\p{Zp}]+$", max_length=60)]
+    """What tables and figures call it, on one line."""
     generator: RRDB | EDSRSize | PESRSize = Field(discriminator="architecture")
+    """The network that enlarges; `architecture` says which, and so which other keys there are."""
     discriminator: Discriminator
+    """The network that it is trained against."""
     loss: Loss
-    lr_patch: PositiveInt  # pixels on a side of the LR patch
+    """Equations 10 to 12."""
+    lr_patch: PositiveInt
+    """Side of an LR patch: a multiple of 8 and at least 16 with `vggstyle`, of 4 and at least 8 with `srgan`.
+    [LR pixels]"""
     batch: Annotated[int, Field(ge=2)]
+    """Patches in a step. [patches]"""
     start: Start
+    """What comes before the GAN."""
     gan: Schedule
+    """The adversarial training, which every mask has its own of."""
 
     @model_validator(mode="after")
     def _what_fits_together(self) -> Model:
@@ -151,16 +233,29 @@ class Model(Section):
 
 
 class Mask(Section):
-    """One entry of ``masks``: equation 8 and every question the paper leaves open about it."""
+    """One entry of ``masks``: equation 8 and every question the paper leaves open about it. Of kind ``none``, it has no
+    other key; of any other kind, it has them all."""
 
     kind: Literal["none", "error", "expected", "constant", "shuffled", "random"]
+    """`none`: no mask. `error`: equation 8. `expected`: its error expected from LR by a small network. The others are
+    controls with the mean of `error`'s mask: `constant` without structure, `shuffled` its values at random places,
+    `random` noise."""
     k: NonNegative = 0.0
+    """Slope of equation 8. [1 / squared pixel value in error_range]"""
     b: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    """The mask where the error is 0, and so its least value."""
     error_range: Literal["native", "1", "255", "relative"] = "native"
+    """In which range the error counts pixel values: `native` the generator's own, `1` is [0, 1], `255` is [0, 255];
+    `relative` divides by the batch's mean error."""
     window: PositiveInt = 1
+    """Side of the box that the error is averaged over, odd; 1: each pixel alone. [HR pixels]"""
     per_channel: bool = False
+    """A mask for each colour, in place of one of their mean error."""
     apply: Literal["both", "sr", "gradient"] = "both"
+    """What is multiplied: `both` SR and HR before the discriminator, `sr` SR alone, `gradient` only the gradient on its
+    way back to the generator."""
     detach: bool = True
+    """The mask is a constant for the gradient."""
 
     @model_validator(mode="after")
     def _complete(self) -> Mask:
@@ -179,56 +274,113 @@ class Mask(Section):
 
 
 class Train(Section):
+    """How trainings are computed, the same for all of them."""
+
     device: Literal["auto", "cpu", "cuda", "mps"]
-    gpus: PositiveInt  # that share every batch of one training; with device: cpu so many processes, to try it out
-    sync_batchnorm: bool  # with gpus: statistics of the whole batch, as one GPU has them; else each of its own share
+    """Where; `auto`: cuda, else mps, else cpu."""
+    gpus: PositiveInt
+    """How many share every batch of one training; with device: cpu as many processes, to try it out. [GPUs]"""
+    sync_batchnorm: bool
+    """With gpus: the discriminator's statistics are those of the whole batch; false: of each GPU's share."""
     precision: Literal["fp32", "bf16"]
+    """Of the networks (bf16: autocast); losses and weights stay in fp32."""
     steps_per_epoch: PositiveInt
-    compile: bool | Literal["reduce-overhead"]  # torch.compile: minutes at the start, then faster on most GPUs; the
-    # latter replays CUDA graphs, for small patches, where starting kernels takes longer than running them
-    gradient_checkpointing: bool  # the generator's blocks are computed twice and not kept: for small cards
-    accumulate: PositiveInt  # parts a batch is computed in, one after the other; 1: at once
-    ema: Annotated[float, Field(gt=0, lt=1)] | None  # decay of the generator's moving average; None: off
-    log_every: PositiveInt  # steps between two rows of the history
-    validate_every: PositiveInt  # steps
+    """How long an epoch is. [steps]"""
+    compile: bool | Literal["reduce-overhead"]
+    """torch.compile: minutes at the start, then faster on most GPUs; `reduce-overhead` replays CUDA graphs too, for
+    small patches, where starting kernels takes longer than running them."""
+    gradient_checkpointing: bool
+    """The generator's blocks are computed twice and not kept: for small cards."""
+    accumulate: PositiveInt
+    """Parts that a batch is computed in, one after the other, for small cards; batch statistics are those of a part.
+    [parts]"""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None
+    """Decay of a moving average of the generator, which is then the result, such as 0.999; null: off."""
+    log_every: PositiveInt
+    """From one row of the history to the next. [steps]"""
+    validate_every: PositiveInt
+    """From one validation to the next. [steps]"""
     validation_patches: PositiveInt
-    checkpoint_every: PositiveInt  # steps
+    """How many the validation has, the same each time. [patches]"""
+    checkpoint_every: PositiveInt
+    """From one checkpoint to the next, from which a killed training goes on. [steps]"""
 
 
 class Table1(Section):
+    """Table 1: every model with every mask and seed is one adversarial training."""
+
     models: list[Name] = Field(min_length=1)
+    """Entries of models."""
     masks: list[Name] = Field(min_length=1)
+    """Entries of masks; `none`, which the others are compared with, must be one of them."""
     seeds: list[Seed] = Field(min_length=1)
+    """Of starts and trainings; several give Table 1 a spread."""
 
 
 class Sweep(Section):
     """Figure 5: ``mask`` of ``masks`` with every pair of these k and b in place of its own."""
 
     model: Name
+    """One of table1.models, whose start every point begins from."""
     mask: Name
-    k: list[Annotated[int | float, Field(ge=0)]] = Field(min_length=1)  # as written: they name folders
+    """An entry of masks, not of kind none."""
+    k: list[Annotated[int | float, Field(ge=0)]] = Field(min_length=1)
+    """The values in place of the mask's own k; folders are named as they are written. [as masks.MASK.k]"""
     b: list[int | float] = Field(min_length=1)
+    """The values of b, likewise."""
     seeds: list[Seed] = Field(min_length=1)
+    """Of table1.seeds, which train the starts."""
 
 
 class Crop(Section):
+    """A detail that Figure 4 shows of every variant: whole LR pixels, so all numbers are multiples of 4."""
+
     set: Name
-    image: Annotated[int, Field(ge=0)]  # position in the set
-    top: Annotated[int, Field(ge=0, multiple_of=4)]  # HR pixels, whole LR pixels
+    """One of data.test."""
+    image: Annotated[int, Field(ge=0)]
+    """Which image of the set, counted from 0."""
+    top: Annotated[int, Field(ge=0, multiple_of=4)]
+    """From the upper edge. [HR pixels]"""
     left: Annotated[int, Field(ge=0, multiple_of=4)]
+    """From the left edge. [HR pixels]"""
     size: Annotated[int, Field(ge=16, multiple_of=4)]
+    """Side of the square. [HR pixels]"""
 
 
 class Figure4(Section):
-    crops: list[Crop] = Field(min_length=1)
+    """Figure 4: details before and after, one row each: by two rules, so that nothing is cherry-picked, and by hand."""
+
+    size: Annotated[int, Field(ge=16, le=512, multiple_of=4)]
+    """Side of the squares that the rules choose. [HR pixels]"""
+    largest_difference: Annotated[int, Field(ge=0, le=20)]
+    """How many details where the masked and the plain outputs differ most: the mean absolute difference of luma over
+    the square, mean over the models; at most one of an image. [details]"""
+    search: PositiveInt | None
+    """How many images of each test set are searched for them, the first ones; null: all. [images]"""
+    random: Annotated[int, Field(ge=0, le=20)]
+    """How many details by chance: each image of the test sets, and each place in it, is as likely as any other.
+    [details]"""
+    seed: Seed
+    """Which ones chance chooses."""
+    crops: list[Crop]
+    """Details chosen by hand, as the paper's are; may be empty."""
+
+    @model_validator(mode="after")
+    def _something_to_show(self) -> Figure4:
+        if not self.largest_difference + self.random + len(self.crops):
+            raise ValueError("shows nothing; set largest_difference or random to 1, or name crops")
+        return self
 
 
 class Resources(Section):
-    """What ``masksr cluster`` sets aside for one stage."""
+    """What `python -m masksr cluster` sets aside for one stage."""
 
-    cpus: PositiveInt  # also the threads it computes with
-    gpus: NonNegative  # whole ones, or a part of one for stages that share it
-    memory_gb: Positive  # 10^9 bytes
+    cpus: PositiveInt
+    """Cores, and the threads it computes with. [cores]"""
+    gpus: NonNegative
+    """Whole ones, or a part of one for stages that share it. [GPUs]"""
+    memory_gb: Positive
+    """Main memory. [10^9 bytes]"""
 
     @model_validator(mode="after")
     def _whole_or_a_part(self) -> Resources:
@@ -238,16 +390,30 @@ class Resources(Section):
 
 
 class Params(Section):
+    """The whole file."""
+
     profile: Name
+    """Names the folders of every result, so that profiles live side by side."""
     data: Data
+    """What is trained and tested on."""
     weights: Weights
+    """What judges images."""
+    measures: Measures
+    """What else pictures are measured by."""
     train: Train
+    """How trainings are computed."""
     models: dict[Name, Model]
+    """Recipes by their names, of which table1.models and sweep.model choose."""
     masks: dict[Name, Mask]
+    """Masks by their names, of which table1.masks and sweep.mask choose; one entry is named none."""
     table1: Table1
+    """Which trainings Table 1 has."""
     sweep: Sweep
+    """Which trainings Figure 5 has."""
     figure4: Figure4
-    cluster: dict[str, Resources]  # by the name of a stage in dvc.yaml; "others" for those without an entry
+    """Which details Figure 4 has."""
+    cluster: dict[str, Resources]
+    """By the name of a stage in dvc.yaml; `others` for those without an entry."""
 
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
@@ -290,9 +456,12 @@ class Params(Section):
                 )
         if "others" not in self.cluster:
             raise ValueError("cluster.others: this key is missing (what stages without an entry of their own get)")
+        if self.figure4.largest_difference and self.table1.masks == ["none"]:
+            raise ValueError("figure4.largest_difference: no mask in table1.masks differs from none; set it to 0")
         for crop in self.figure4.crops:
             check("figure4.crops", crop.set, self.data.test)
         for key, values in {
+            "measures.also": self.measures.also,
             "table1.models": self.table1.models,
             "table1.masks": self.table1.masks,
             "table1.seeds": self.table1.seeds,

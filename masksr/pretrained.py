@@ -12,22 +12,27 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from masksr import devices, quality_table
+from masksr import devices, measures
 from masksr.build import GeneratorSize, generator_with, load_generator
 from masksr.errors import MasksrError
 from masksr.evaluation import evaluate, the_truth, with_bicubic, with_generator, write_quality
-from masksr.fetch import check_name, fetch_weights, find_pretrained
+from masksr.fetch import check_name, find_pretrained
 from masksr.files import user_path
 from masksr.models import read_weights
 from masksr.packs import Pack, build_pack
 from masksr.params import Params
 from masksr.paths import Paths, data_folder
-from masksr.quality.weights import RECORD, QualityWeights, default_weights, find_official, load_weights
-from masksr.registry import PackageSet, SetSpec, Weights, find_set, find_weights, load_registry
+from masksr.quality import further
+from masksr.quality.weights import QualityWeights
+from masksr.quality_table import check_output
+from masksr.registry import PackageSet, SetSpec, Weights, find_set, load_registry
 from masksr.sizes import MODELS, NAMES, Architecture, infer_size
-from masksr.typeset import to_markdown
+from masksr.summaries import summary
+from masksr.yardstick import yardstick
 
 ENDS = {"bicubic": with_bicubic, "HR": the_truth}
+
+__all__ = ["evaluate_pretrained", "load_pretrained", "published_as", "run", "summary", "yardstick"]
 
 
 def load_pretrained(path: Path, architecture: Architecture, *, res_scale: float | None = None) -> nn.Module:
@@ -74,17 +79,18 @@ def evaluate_pretrained(
     title: str,
     res_scale: float | None = None,
     weights: QualityWeights | None = None,
+    also: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Score a checkpoint as ``masksr.evaluation`` scores the variants, with bicubic and HR as the ends of the scale.
 
     sets: names in data/registry.yaml. limit: at most the first so many images of each; None: as many as the profile
     takes of its test sets, all of any other set. Packs and quality weights of the profile are used where they are; else
     a set is packed for this run alone (``data_folder``: see ``packs.build_pack``), and the weights are the official
-    ones. title: what stands in the column model. weights: without them :func:`yardstick`.
+    ones. title: what stands in the column model. weights: without them :func:`yardstick`. also: see ``further.load``.
 
-    Returns a table with ``quality_table.COLUMNS``, a row per image and upscaler, with a problem where there is no PI.
-    Raises MasksrError where the checkpoint, its scale (only x4), a set or the weights are not what is needed, before
-    anything is scored.
+    Returns a table with ``quality_table.COLUMNS`` and those of ``also``, a row per image and upscaler, with a problem
+    where there is no PI. Raises MasksrError where the checkpoint, its scale (only x4), a set or the weights are not
+    what is needed, before anything is scored.
     """
     if title in ENDS:
         raise MasksrError(f"a checkpoint cannot be called {title}, as an end of the scale is; rename its file")
@@ -93,6 +99,7 @@ def evaluate_pretrained(
         raise MasksrError(f"{checkpoint} upscales by {generator.scale}; the protocol is x4, so use a checkpoint for x4")
     print(f"{title}: {_described(generator)}", flush=True)
     device, weights = devices.choose_device(params.train.device), weights or yardstick(params, paths)
+    taken = further.load(also, device)
     with tempfile.TemporaryDirectory(prefix="masksr-", ignore_cleanup_errors=True) as scratch:
         packs = {
             name: _pack(paths, name, limit or params.data.limit_of(name), data_folder, Path(scratch))
@@ -100,44 +107,10 @@ def evaluate_pretrained(
         }
         upscalers = {title: with_generator(generator, device)} | ENDS
         tables = [
-            evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, device)
+            evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, device, taken)
             for who, upscale in upscalers.items()
         ]
     return pd.concat(tables, ignore_index=True)
-
-
-def yardstick(params: Params, paths: Paths) -> QualityWeights:
-    """NIQE's and Ma's parameters: those of the profile, with which its variants are scored, else the official ones.
-
-    Raises MasksrError where the profile has none yet and the official ones cannot be had.
-    """
-    folder = paths.weights / "quality"
-    if (folder / RECORD).is_file():
-        return load_weights(folder)
-    for name in ("niqe", "ma"):
-        if find_official(name, data_folder(params)) is None:
-            try:
-                fetch_weights(find_weights(name))
-            except MasksrError as error:
-                raise MasksrError(f"{error}. Or make stand-ins for the profile: dvc repro weights") from None
-    return default_weights(data_folder(params))
-
-
-def summary(table: pd.DataFrame) -> str:
-    """Means over each set, and over the sets where there are several, as a Markdown table with a note on its PI."""
-    measures = ["pi", "niqe", "ma", "psnr", "ssim"]
-    groups = table.groupby(["model", "set"], sort=False)
-    means = groups[measures].mean().assign(images=groups.size(), without_pi=groups.size() - groups["pi"].count())
-    rows = []
-    for model, of_model in means.groupby("model", sort=False):
-        name = model if model in ENDS else f"`{model}`"  # file names have underscores
-        rows += of_model.reset_index().assign(model=name).to_dict("records")
-        if len(of_model) > 1:  # every set counts alike; a set without any PI leaves no mean
-            mean, total = of_model[measures].mean(skipna=False), of_model[["images", "without_pi"]].sum()
-            rows.append({"model": name, "set": "mean of sets", **mean, **total})
-    titles = quality_table.measure_titles(table)
-    shown = pd.DataFrame(rows)[["model", "set", "images", *measures, "without_pi"]].rename(columns=titles)
-    return f"{to_markdown(shown)}\n{quality_table.label_note(table)}"
 
 
 def run(
@@ -149,18 +122,21 @@ def run(
     limit: int | None = None,
     res_scale: float | None = None,
     output: Path | None = None,
+    also: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """``masksr evaluate``: score a checkpoint, print the summary, and write the table to ``output`` where it is named.
 
     checkpoint: a file, or the name of one in data/registry.yaml. model: ``esrgan``, ``pesr`` or ``edsr``. sets: without
-    any, the test sets of the profile. limit, res_scale and errors: as of evaluate_pretrained.
+    any, the test sets of the profile. also: further measures; None: those of the profile. limit, res_scale and errors:
+    as of evaluate_pretrained.
     """
     if model not in MODELS:
         raise MasksrError(f"--model {model}: there are {', '.join(MODELS)}")
     if limit is not None and limit < 1:
         raise MasksrError(f"--limit must be at least 1, not {limit}")
-    if output is not None and output.is_dir():
-        raise MasksrError(f"{output} is a folder; name a file for the table, such as {output / 'quality.csv'}")
+    check_output(output)
+    also = params.measures.also if also is None else also
+    measures.check(also)
     names = list(sets or params.data.test)
     for name in names:
         find_set(name)  # before a checkpoint is downloaded
@@ -170,7 +146,7 @@ def run(
     check_name(checkpoint)
     weights = yardstick(params, paths)  # before a checkpoint is downloaded
     path = find_pretrained(checkpoint, folder)
-    settings = {"data_folder": folder, "title": path.name, "res_scale": res_scale, "weights": weights}
+    settings = {"data_folder": folder, "title": path.name, "res_scale": res_scale, "weights": weights, "also": also}
     table = evaluate_pretrained(params, paths, path, MODELS[model], names, limit, **settings)
     print(f"\n{summary(table)}")
     if output is not None:

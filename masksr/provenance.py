@@ -80,8 +80,12 @@ def hardware() -> str:
         return ", ".join(
             f"{names.count(name)}x {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)
         )
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{_processor()}, {threads} threads"
+    return f"{_processor()}, {threads()} threads"
+
+
+def threads() -> int:
+    """How many threads the processor offers to this process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -13,11 +13,12 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 from pydantic import BaseModel
 
-from masksr import records, tables
+from masksr import evidence, records, tables
 from masksr.files import write_atomic
+from masksr.measures import known, lower_is_better
 from masksr.params import Params, Section
 from masksr.paths import Paths
-from masksr.quality_table import measure_titles, weights_used
+from masksr.quality_table import further_measures, measure_titles, weights_used
 
 _SECTION_NAMES = {"RRDB": "generator", "EDSRSize": "generator", "PESRSize": "generator", "Schedule": "gan"}
 
@@ -83,9 +84,13 @@ def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
     if effects.empty:
         return effects
 
+    bounds = effects[["low", "high", "bootstrap_low", "bootstrap_high"]].abs().max(axis=None)
+    digits = 4 if bounds < 0.1 else 2  # of LPIPS a hundredth is much
+
     def between(low: str, high: str) -> list[str]:
         pairs = zip(effects[low], effects[high], strict=True)  # with spaces that do not break
-        return ["—" if math.isnan(a) else f"{a:+.2f}\u00a0…\u00a0{b:+.2f}".replace("-", "−") for a, b in pairs]  # noqa: RUF001
+        texts = (f"{a:+.{digits}f}\u00a0…\u00a0{b:+.{digits}f}".replace("-", "−") for a, b in pairs)  # noqa: RUF001
+        return ["—" if math.isnan(a) else text for a, text in zip(effects[low], texts, strict=True)]
 
     columns = {key: effects[key] for key in ("variant", "other is", "set") if key in effects}
     columns |= {effects["metric"].iloc[0]: effects["difference"]}
@@ -98,9 +103,23 @@ def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns | {"verdict": effects["verdict"]})
 
 
+def further_effects(quality: pd.DataFrame, params: Params) -> Markdown:
+    """Mask minus plain by each further measure: a table for each, or a sentence where none was taken."""
+    parts = []
+    for name in further_measures(quality):
+        title, sign = measure_titles(quality)[name], "negative" if lower_is_better(name) else "positive"
+        how = "compared with HR" if known()[name].compares else "without a look at HR"
+        note = f"{title} ({how}): {sign} is better. A family of intervals of its own."
+        parts.append(shown(effects_table(evidence.compare(quality, params, name)), note).data)
+    return Markdown("\n".join(parts) or "No further measures were taken: `measures.also` in params.yaml is empty.")
+
+
 def shown(table: pd.DataFrame, note: str = "") -> Markdown:
-    """A table for a notebook: Markdown, which reads well in Jupyter, on a code host and in the report."""
-    return Markdown(tables.to_markdown(table) + (f"\n*{note}*\n" if note else ""))
+    """A table for a notebook: Markdown, which reads well in Jupyter, on a code host and in the report.
+
+    Of a table without rows only the note is shown, which says why there are none.
+    """
+    return Markdown((tables.to_markdown(table) if len(table) or not note else "") + (f"\n*{note}*\n" if note else ""))
 
 
 def official_half(quality: pd.DataFrame, params: Params) -> Markdown:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from masksr import devices
+from masksr import devices, places
 from masksr.build import load_generator
 from masksr.errors import MasksrError
 from masksr.evaluation import Upscale, with_bicubic, with_generator
 from masksr.figures import CropRow
 from masksr.figures.style import cut
-from masksr.images import to_tensor
+from masksr.images import luma, to_tensor
+from masksr.inspection.networks import inspected_mask
 from masksr.mask import mask_of
 from masksr.packs import Pack
-from masksr.params import Crop, Mask, Params
+from masksr.params import Mask, Params
 from masksr.paths import Paths
+from masksr.places import Place
 from masksr.tables import variant_title
 
 Image = np.ndarray  # (H, W, 3) uint8
@@ -73,31 +76,55 @@ def first_test_image(params: Params, paths: Paths, folder: Path) -> list[tuple[s
 
 
 def figure4_rows(params: Params, paths: Paths) -> tuple[list[CropRow], list[str]]:
-    """What ``figures.figure4`` draws: a row for each crop of ``figure4.crops``, and the titles of its images.
+    """What ``figures.figure4`` and ``figures.figure4_maps`` draw: a row for each detail of ``params.figure4``, and the
+    titles of its images.
 
-    The images: LR, every variant of the first seed of ``table1``, HR. Raises MasksrError where a crop leaves
-    its image.
+    The images: LR, every variant of the first seed of ``table1``, HR. The masks: of each model without a mask and with
+    the first one. Raises MasksrError where the test sets have no such details.
     """
-    device = devices.choose_device(params.train.device)
-    upscalers: dict[str, Upscale] = {}
-    for model in params.table1.models:
-        for mask in params.table1.masks:
-            folder = paths.variant(model, mask, params.table1.seeds[0])
-            generator = load_generator(folder / "generator.safetensors")
-            upscalers[variant_title(params, model, mask)] = with_generator(generator, device)
-    rows = [_crop_row(crop, Pack(paths.set(crop.set)), upscalers.values()) for crop in params.figure4.crops]
-    return rows, ["LR", *upscalers, "HR"]
+    variants, packs = _variants(params, paths), {name: Pack(paths.set(name)) for name in params.data.test}
+    name, mask = inspected_mask(params)
+    mask = mask.model_copy(update={"kind": "error"})  # also where the mask is learnt: trainings keep the generator alone
+    by_model = [(variants[model, "none"], variants[model, name]) for model in params.table1.models]
+
+    def difference(pack: Pack, image: int) -> NDArray[np.float64]:
+        pairs = ((luma(variant.upscale(pack, image)) for variant in pair) for pair in by_model)
+        return np.mean([np.abs(masked - plain) for plain, masked in pairs], axis=0)
+
+    shown = {variant.title: variant for pair in by_model for variant in pair}
+    rows = [
+        _crop_row(place, packs[place.set], list(variants.values()), list(shown), mask)
+        for place in places.chosen(params.figure4, packs, difference)
+    ]
+    return rows, ["LR", *(variant.title for variant in variants.values()), "HR"]
 
 
-def _crop_row(crop: Crop, pack: Pack, upscalers: Iterable[Upscale]) -> CropRow:
-    if crop.image >= len(pack):
-        raise MasksrError(
-            f"figure4.crops: {crop.set} has {len(pack)} images, so image {crop.image} (from 0) is not there"
-        )
-    hr, box = pack.hr(crop.image), (crop.top, crop.left, crop.size)
-    if crop.top + crop.size > hr.shape[0] or crop.left + crop.size > hr.shape[1]:
-        raise MasksrError(
-            f"figure4.crops: {box} leaves image {crop.image} of {crop.set}, {hr.shape[1]} x {hr.shape[0]}"
-        )
-    lr = cut(pack.lr(crop.image, 4), [value // 4 for value in box])
-    return CropRow(hr, box, [lr, *(cut(upscale(pack, crop.image), box) for upscale in upscalers), cut(hr, box)])
+class _Variant(NamedTuple):
+    title: str
+    upscale: Upscale
+    pixel_range: float
+
+
+def _variants(params: Params, paths: Paths) -> dict[tuple[str, str], _Variant]:
+    """The generators of the first seed of ``table1`` by model and mask."""
+    device, found = devices.choose_device(params.train.device), {}
+    for model, mask in product(params.table1.models, params.table1.masks):
+        folder = paths.variant(model, mask, params.table1.seeds[0])
+        generator = load_generator(folder / "generator.safetensors")
+        title = variant_title(params, model, mask)
+        found[model, mask] = _Variant(title, with_generator(generator, device), generator.pixel_range)
+    return found
+
+
+def _crop_row(place: Place, pack: Pack, variants: list[_Variant], with_mask: list[str], mask: Mask) -> CropRow:
+    hr, box = pack.hr(place.image), (place.top, place.left, place.size)
+    outputs = {variant.title: variant.upscale(pack, place.image) for variant in variants}
+    masks = {}
+    for variant in variants:
+        if variant.title in with_mask:  # of the whole image: a relative error and a window reach beyond the detail
+            pair = (to_tensor(image, variant.pixel_range) for image in (outputs[variant.title], hr))
+            m = mask_of(mask, *pair, pixel_range=variant.pixel_range)
+            masks[variant.title] = cut(m[0].mean(dim=0).numpy(), box)
+    lr = cut(pack.lr(place.image, 4), [value // 4 for value in box])
+    images = [lr, *(cut(output, box) for output in outputs.values()), cut(hr, box)]
+    return CropRow(hr, box, images, place.how, f"{place.set}: {pack.names[place.image]}", masks)

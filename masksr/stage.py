@@ -81,7 +81,6 @@ def _edited(name: str, root: Path, before: dict[Path, bytes], after: dict[Path, 
     differ = [path for path in before.keys() | after.keys() if before.get(path) != after.get(path)]
     if not differ:
         return []
-    import yaml
     from dvc.dependency import ParamsDependency  # slow, and nearly never wanted
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -96,10 +95,20 @@ def _edited(name: str, root: Path, before: dict[Path, bytes], after: dict[Path, 
         if not isinstance(dependency, ParamsDependency):
             edited += [str(p.relative_to(root)) for p in differ if p == path or path in p.parents]
         elif path in differ:
-            old, new = (yaml.safe_load(content.get(path, b"")) for content in (before, after))
+            try:
+                old, new = (_parsed(content, path) for content in (before, after))
+            except MasksrError:  # no longer YAML that anybody would read
+                edited.append(path.name)
+                continue
             names = dependency.params
             edited += [f"{key} in {path.name}" for key in names if _value(old, key) != _value(new, key)]
     return sorted(set(edited))
+
+
+def _parsed(content: dict[Path, bytes], path: Path) -> Any:
+    from masksr.documents import parse_yaml  # here, because every command imports this module, and few need YAML
+
+    return parse_yaml(content.get(path, b"").decode("utf-8", "replace"), path.name)
 
 
 def _value(content: Any, dotted: str) -> Any:

@@ -1,4 +1,4 @@
-"""From one row per image to the tables of the report: Table 1, the effect of the mask, fidelity, metrics.json.
+"""From one row per image to the tables of the report: Table 1, fidelity, metrics.json.
 
 A PI whose halves were not computed with the official weights is never called PI here, and an image whose PI could not
 be computed is counted in every table that averages over the others.
@@ -21,7 +21,6 @@ __all__ = [
     "beside_paper_note",
     "fidelity_table",
     "label_note",
-    "mask_effect",
     "metrics",
     "pi_label",
     "read_quality",
@@ -100,25 +99,6 @@ def beside_paper_note(quality: pd.DataFrame, params: Params) -> str:
     if params.data.limit:
         return note + f"; of its sets {', '.join(shared)} we measure {params.data.limit} images each."
     return note + f"; comparable set by set: {', '.join(shared)}."
-
-
-def mask_effect(quality: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """What each mask changes: PI with it minus PI of the plain model, a row per masked variant; negative is better.
-
-    Paired by image and seed, over the pairs that have a PI on both sides. Columns: variant, metric, a column per test
-    set, with several seeds ``<set> sd``, better (pairs in which the mask has the lower PI), pairs, without_pi.
-    """
-    rows, keys = [], ["set", "seed", "image"]
-    variants = {(row.model, row.mask): row for row in _rows(quality, params) if row.block == "variants"}
-    for (model, mask), row in variants.items():
-        if mask == "none" or (model, "none") not in variants:
-            continue
-        plain = variants[model, "none"].measured.set_index(keys)["pi"]
-        pairs = (row.measured.set_index(keys)["pi"] - plain).droplevel("image")
-        counts = {"better": int((pairs < 0).sum()), "pairs": len(pairs), "without_pi": int(pairs.isna().sum())}
-        names = {"variant": row.title, "metric": f"difference of {pi_label(quality)}"}
-        rows.append(names | _by_set(pairs, params) | counts)
-    return pd.DataFrame(rows)
 
 
 def fidelity_table(quality: pd.DataFrame, params: Params) -> pd.DataFrame:

@@ -9,7 +9,6 @@ import pandas as pd
 
 DIGITS = {"SSIM-Y": 4}  # of a column; 2 where it is not named
 TITLES = {f"without_{half.lower()}": f"images without {half}" for half in ("PI", "NIQE", "Ma")}
-TITLES["better"] = "pairs better"
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -63,9 +62,10 @@ def _as_text(table: pd.DataFrame) -> tuple[pd.DataFrame, list[bool], list[bool]]
             continue
         if name.startswith("without_") and not table[name].any():
             continue
-        column = [_number(value, DIGITS.get(name, 2)) for value in table[name]]
+        digits = DIGITS.get(name, 4 if name.endswith(("↓", "↑")) else 2)  # further measures, such as LPIPS: about 0.1
+        column = [_number(value, digits) for value in table[name]]
         if name + " sd" in table:
-            spread = [_number(value, DIGITS.get(name, 2)) for value in table[name + " sd"]]
+            spread = [_number(value, digits) for value in table[name + " sd"]]
             column = [m if s == "—" else f"{m} ± {s}" for m, s in zip(column, spread, strict=True)]
         title = TITLES.get(name, name)
         if name == "variant" and "metric" in table:

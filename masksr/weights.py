@@ -10,13 +10,14 @@ from masksr import devices, fetch
 from masksr.bicubic import imresize
 from masksr.documents import read_json
 from masksr.errors import MasksrError
-from masksr.files import user_path, weight_places
+from masksr.files import here_or_in_project, weight_places
 from masksr.labels import half_label
+from masksr.measures import lower_is_better
 from masksr.models import OXFORD_SCALE, load_vgg19, random_vgg19, rescale_features, save_weights
 from masksr.packs import Pack
 from masksr.params import Params
 from masksr.paths import Paths, data_folder
-from masksr.quality import score
+from masksr.quality import further, score
 from masksr.quality.weights import RECORD, load_weights, resolve_weights
 from masksr.registry import find_weights
 
@@ -29,7 +30,7 @@ def find_vgg19(params: Params) -> Path:
     Raises MasksrError that says where to get it.
     """
     if params.weights.vgg_file:
-        path = user_path(params.weights.vgg_file)
+        path = here_or_in_project(params.weights.vgg_file)
         if not path.is_file():
             raise MasksrError(f"weights.vgg_file: there is no file {path}; name one, or null to look for it")
         return path
@@ -77,6 +78,23 @@ def prepare_quality(params: Params, paths: Paths) -> pd.DataFrame:
     rows = [
         {"half": {"niqe": "NIQE", "ma": "Ma"}[half], "weights": entry["source"], "sha256": entry["sha256"][:12]}
         for half, entry in record.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def further_measures(params: Params) -> pd.DataFrame:
+    """The measures of ``measures.also``, all of them loaded: what they look at, which way is better, their weights.
+
+    Raises MasksrError where weights cannot be had.
+    """
+    rows = [
+        {
+            "measure": measure.name,
+            "looks at": "SR and HR" if measure.compares else "SR",
+            "better": "lower" if lower_is_better(measure.name) else "higher",
+            "sha256 of its weights": measure.digest[:12] if measure.digest else "it has none",
+        }
+        for measure in further.load(params.measures.also)
     ]
     return pd.DataFrame(rows)
 

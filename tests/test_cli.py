@@ -1,4 +1,6 @@
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -6,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from masksr import project
+from masksr import __main__ as cli
+from masksr import command_line, project
 from masksr.__main__ import main
 from masksr.errors import MasksrError
 
@@ -40,9 +43,46 @@ def test_help_starts_at_once():
     count, *modules = run.stdout.split()
     assert not {"torch", "numpy", "pandas", "yaml", "pydantic", "jupyter_client"} & set(modules)
     assert int(count) < 150
-    listed = [sys.executable, "-m", "masksr", "--help"]
-    run = subprocess.run(listed, capture_output=True, text=True, check=True, env=environment)
-    assert {"run", "summary", "check"} <= {line.split()[0] for line in run.stdout.splitlines() if line.strip()}
+
+
+# In the order in which people meet them.
+COMMANDS = ["check", "params", "cost", "fetch", "run", "cluster", "summary", "report", "pdf", "verify", "compare"]
+COMMANDS += ["evaluate", "upscale", "score"]
+
+
+def helped(capsys, *words: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--help"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_lists_every_command_on_a_line_of_its_own(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    said = helped(capsys)
+    listed = re.findall(r"^    (\S+) +(\S.*)$", said, flags=re.M)
+    assert [name for name, _ in listed] == COMMANDS == list(cli.COMMANDS)
+    assert all(what[0].islower() for _, what in listed)
+    assert "python -m masksr COMMAND --help" in said and "exit status:" in said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_has_an_example_that_is_a_right_command_line(command, capsys):
+    said = helped(capsys, command)
+    examples = re.findall(r"^  python -m masksr (.*)$", said, flags=re.M)
+    assert examples and all(shlex.split(example)[0] == command for example in examples)
+    for example in examples:
+        assert command_line.parse(shlex.split(example)).command == command
+    for status in ("0    done", "1    an error", "2    a wrong command line", "130  interrupted"):
+        assert f"  {status}" in said
+
+
+@pytest.mark.parametrize("command", ["run", "upscale", "score", "cluster"])
+def test_what_may_be_repeated_may_also_follow_options(command):
+    needed = {"run": ["n.ipynb", "-o", "x"], "upscale": ["a", "--model", "edsr", "-o", "x"], "score": ["a", "-o", "x"]}
+    words = needed.get(command, ["a", "--dry"])
+    options = command_line.parse([command, *words, "b", "c"])
+    assert getattr(options, command_line.REST[command])[-2:] == ["b", "c"]
 
 
 def test_the_project_is_found_from_below(clone):
@@ -89,7 +129,20 @@ def test_run_reports_a_wrong_parameter_in_one_line(clone, capsys, words):
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["run", "n.ipynb"], ["run", "n.ipynb", "-o", "x", "--p"], ["summary", "x"], ["no"]]
+    "words",
+    [
+        [],
+        ["no"],
+        ["run", "n.ipynb"],
+        ["run", "n.ipynb", "-o", "x", "--p"],
+        ["summary", "x"],
+        ["compare", "mini"],
+        ["compare", "mini", "study", "paper"],
+        ["compare", "mini", "study", "--measure", "lpips"],
+        ["score"],
+        ["score", "a.png", "--border", "-1"],
+        ["score", "a.png", "--scale", "0"],
+    ],
 )
 def test_a_wrong_command_line_is_refused(words, capsys):
     with pytest.raises(SystemExit) as caught:

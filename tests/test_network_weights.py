@@ -13,27 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from test_models import SMALL
 from torch import nn
 
 from masksr.errors import MasksrError
 from masksr.models import (
     EDSR,
-    PESR,
-    RRDBNet,
-    SRGANDiscriminator,
-    VGGStyleDiscriminator,
     load_weights,
     read_weights,
     save_weights,
 )
-
-SMALL = {
-    "rrdb": lambda: RRDBNet(num_feat=8, num_block=1, num_grow_ch=4),
-    "edsr": lambda: EDSR(n_resblocks=2, n_feats=8),
-    "pesr": lambda: PESR(depth=2, num_channels=8),
-    "vggstyle": lambda: VGGStyleDiscriminator(num_feat=4, input_size=64),
-    "srgan": lambda: SRGANDiscriminator(num_feat=4, input_size=64),
-}
 
 
 def equal(a: nn.Module, b: nn.Module) -> bool:

@@ -20,6 +20,7 @@ from masksr.paths import Paths
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ["masksr", "notebooks", "data/registry.yaml", "data/paper.yaml", "dvc.yaml", ".dvc/config", ".dvcignore"]
+SOURCES += ["CITATION.cff"]
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 
 
@@ -38,14 +39,19 @@ def ran(output: str) -> set[str]:
     return set(re.findall(r"Running stage '([^']+)'", output))
 
 
-def copy_of_the_project(folder: Path, params: dict) -> Path:
-    for source in SOURCES:
+def copy_sources(names: list[str], folder: Path) -> None:
+    """Files and folders of this project, as a clone has them."""
+    for source in names:
         target = folder / source
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / source).is_dir():
             shutil.copytree(ROOT / source, target, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
         else:
             shutil.copy(ROOT / source, target)
+
+
+def copy_of_the_project(folder: Path, params: dict) -> Path:
+    copy_sources(SOURCES, folder)
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     dvc(folder, "config", "--local", "core.no_scm", "true")
     return folder
@@ -85,8 +91,8 @@ def test_every_profile_is_a_whole_pipeline(profile: Path, tmp_path: Path) -> Non
         paths.set(params.data.train),
         paths.set(params.data.test[0]),
         paths.start(params.table1.models[0], 0) / "generator.safetensors",
-        paths.trained("edsr", "paper", 0) / "generator.safetensors",
-        paths.trained("esrgan", "paper", 0, k, b) / "quality.csv",
+        paths.trained(params.table1.models[-1], "paper", 0) / "generator.safetensors",
+        paths.trained(params.sweep.model, params.sweep.mask, 0, k, b) / "quality.csv",
         paths.ends / "quality.csv",
         *(paths.results / name for name in ("table1.csv", "quality.csv", "figure5.csv", "figure5.png", "report.html")),
     ]

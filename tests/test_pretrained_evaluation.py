@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from random_quality import write_quality_weights
 
 from masksr import build, evaluation, pretrained
 from masksr.errors import MasksrError
@@ -19,10 +18,6 @@ from masksr.packs import build_pack
 from masksr.params import RRDB, Params, load
 from masksr.paths import Paths
 from masksr.pretrained import evaluate_pretrained, load_pretrained, run, summary
-from masksr.quality.forest import Forest
-from masksr.quality.ma import FEATURES, MaModel
-from masksr.quality.matfiles import write_ma, write_niqe
-from masksr.quality.niqe import NiqeModel
 from masksr.quality_table import COLUMNS, read_quality
 from masksr.registry import find_set
 
@@ -41,28 +36,6 @@ def project(tmp_path_factory) -> Path:
     build_pack("cat", paths.set("cat"))
     write_quality_weights(paths.weights / "quality")
     return root
-
-
-def write_quality_weights(folder: Path) -> None:
-    """A forest at random, and a NIQE that no photograph was asked for."""
-    folder.mkdir(parents=True)
-    rng, nodes, trees = np.random.default_rng(0), 63, 5
-    first = np.where(np.arange(nodes) < 31, np.arange(nodes) * 2 + 1, 0)[:, None].repeat(trees, 1).astype(np.int32)
-    forests = tuple(
-        Forest(
-            first,
-            np.where(first, first + 1, 0).astype(np.int32),
-            rng.integers(0, features, (nodes, trees), dtype=np.int32),
-            rng.uniform(0, 2, (nodes, trees)),
-            rng.uniform(0, 10, (nodes, trees)),
-        )
-        for features in FEATURES
-    )
-    write_ma(folder / "ma.mat", MaModel(forests, np.array([-0.3, 0.2, 0.5, 0.4])))
-    write_niqe(folder / "niqe.mat", NiqeModel(np.linspace(0, 1, 36), np.eye(36)))
-    sums = {half: hashlib.sha256((folder / f"{half}.mat").read_bytes()).hexdigest() for half in ("niqe", "ma")}
-    record = {half: {"file": f"{half}.mat", "sha256": sha256, "source": "stand-in"} for half, sha256 in sums.items()}
-    (folder / "quality_weights.json").write_text(json.dumps(record))
 
 
 def only_cat() -> Params:
@@ -172,8 +145,8 @@ def quality(pi: dict[str, list[float]], weights: str = "official") -> pd.DataFra
 
 def test_the_summary_has_the_mean_of_each_set_and_of_the_sets():
     text = summary(quality({"Set5": [2.0, 4.0], "BSD100": [6.0, float("nan"), float("nan")]}))
-    assert "| model | set | images | PI | NIQE | Ma | PSNR-Y | SSIM-Y | images without PI |" in text
-    assert "| `a_b.pth` | Set5 | 2 | 3.00 | 4.00 | 6.00 | 25.00 | 0.7000 | 0 |" in text
+    assert "| model | set | images | PI | NIQE | Ma | PSNR-Y | SSIM-Y | RMSE | images without PI |" in text
+    assert "| `a_b.pth` | Set5 | 2 | 3.00 | 4.00 | 6.00 | 25.00 | 0.7000 | 9.00 | 0 |" in text
     assert "| `a_b.pth` | BSD100 | 3 | 6.00 |" in text
     assert "| `a_b.pth` | mean of sets | 5 | 4.50 |" in text
     assert "without PI |" not in summary(quality({"Set5": [2.0]}))

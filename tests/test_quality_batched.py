@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_quality import niqe_of, random_ma
 from skimage import data
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -20,13 +21,12 @@ from masksr import evaluation
 from masksr.quality import Score, batched, fidelity, score, score_many
 from masksr.quality.batched import ma, niqe, planes, score_batches, scores
 from masksr.quality.batched.ma_gsm import ScaleMixture
-from masksr.quality.forest import Forest
 from masksr.quality.gamma import Moments, ggd_shape
 from masksr.quality.gaussian import gaussian_mean
 from masksr.quality.luma import luma_plane
-from masksr.quality.ma import FEATURES, MaModel, ma_features, singular_values
+from masksr.quality.ma import ma_features, singular_values
 from masksr.quality.ma_gsm import whitening
-from masksr.quality.niqe import NiqeModel, niqe_features, patch_features
+from masksr.quality.niqe import niqe_features, patch_features
 from masksr.quality.resize import resize
 from masksr.quality.weights import QualityWeights
 
@@ -36,22 +36,9 @@ FLAT = np.full((108, 120, 3), 128, np.uint8)
 PERIODIC = (np.indices((108, 120)).sum(0) % 2 * 200).astype(np.uint8)[..., None].repeat(3, 2)
 
 
-def random_forest(rng: np.random.Generator, features: int, highest: float) -> Forest:
-    """Full trees of eight levels whose thresholds lie where the features do."""
-    nodes, trees = 511, 40
-    first = np.where(np.arange(nodes) < 255, np.arange(nodes) * 2 + 1, 0)[:, None].repeat(trees, 1).astype(np.int32)
-    feature = rng.integers(0, features, (nodes, trees), dtype=np.int32)
-    threshold, value = rng.uniform(0, highest, (nodes, trees)), rng.uniform(0, 10, (nodes, trees))
-    return Forest(first, np.where(first, first + 1, 0).astype(np.int32), feature, threshold, value)
-
-
 @pytest.fixture(scope="module")
 def weights() -> QualityWeights:
-    rng = np.random.default_rng(0)
-    forests = tuple(random_forest(rng, n, highest) for n, highest in zip(FEATURES, (2, 2, 40), strict=True))
-    features = niqe_features(luma_plane(ASTRONAUT))
-    model = NiqeModel(features.mean(axis=0), np.cov(features, rowvar=False) + 0.01 * np.eye(36))
-    return QualityWeights(model, MaModel(forests, np.array([-0.3, 0.2, 0.5, 0.4])), "official", "stand-in", "-", "-")
+    return QualityWeights(niqe_of(ASTRONAUT), random_ma(), "official", "stand-in", "-", "-")
 
 
 def cut(photograph: np.ndarray, height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -342,5 +329,5 @@ def test_a_gpu_that_is_too_small_leaves_the_scores_to_the_cpu(monkeypatch: pytes
     monkeypatch.setattr(evaluation, "score_many", many)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     gpu = torch.device("cuda")
-    assert evaluation._scores([], [], None, 2, gpu) == ["a score"] and asked == [gpu, None]
+    assert evaluation.scores([], [], None, 2, gpu) == ["a score"] and asked == [gpu, None]
     assert "too small" in capsys.readouterr().out

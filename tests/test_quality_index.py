@@ -14,16 +14,15 @@ import torch
 from pyiqa.archs.niqe_arch import NIQE
 from pyiqa.archs.nrqm_arch import NRQM
 from pyiqa.utils.color_util import to_y_channel
+from random_quality import niqe_of, random_ma
 from skimage import data
 
 from masksr.bicubic import imresize
 from masksr.images import luma, read_image
 from masksr.quality import Score, fidelity, score, score_many
-from masksr.quality.forest import Forest
 from masksr.quality.luma import luma_plane
-from masksr.quality.ma import FEATURES, MaModel
 from masksr.quality.matfiles import read_ma, read_niqe, write_ma, write_niqe
-from masksr.quality.niqe import NiqeModel, niqe, niqe_features
+from masksr.quality.niqe import niqe
 from masksr.quality.weights import QualityWeights, find_official
 
 DATA = os.environ.get("MASKSR_DATA")
@@ -38,24 +37,12 @@ SMALL = {
 }
 
 
-def random_forest(rng: np.random.Generator, features: int, highest: float) -> Forest:
-    """Full trees of eight levels whose thresholds lie where the features do."""
-    nodes, trees = 511, 40
-    first = np.where(np.arange(nodes) < 255, np.arange(nodes) * 2 + 1, 0)[:, None].repeat(trees, 1).astype(np.int32)
-    feature = rng.integers(0, features, (nodes, trees), dtype=np.int32)
-    threshold, value = rng.uniform(0, highest, (nodes, trees)), rng.uniform(0, 10, (nodes, trees))
-    return Forest(first, np.where(first, first + 1, 0).astype(np.int32), feature, threshold, value)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Parameters in the authors' formats: a forest at random, NIQE fitted on one photograph."""
-    folder, rng = tmp_path_factory.mktemp("weights"), np.random.default_rng(0)
-    forests = tuple(random_forest(rng, n, highest) for n, highest in zip(FEATURES, (2, 2, 40), strict=True))
-    write_ma(folder / "ma.mat", MaModel(forests, np.array([-0.3, 0.2, 0.5, 0.4])))
-    features = niqe_features(luma_plane(ASTRONAUT))
-    covariance = np.cov(features, rowvar=False) + 0.01 * np.eye(36)
-    write_niqe(folder / "niqe.mat", NiqeModel(features.mean(axis=0), covariance))
+    folder = tmp_path_factory.mktemp("weights")
+    write_ma(folder / "ma.mat", random_ma())
+    write_niqe(folder / "niqe.mat", niqe_of(ASTRONAUT))
     return folder
 
 

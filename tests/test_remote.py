@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_pipeline import copy_sources
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ["masksr", "notebooks", "data/registry.yaml", "data/paper.yaml", "dvc.yaml"]
+SOURCES = ["masksr", "notebooks", "data/registry.yaml", "data/paper.yaml", "dvc.yaml", "CITATION.cff"]
 SOURCES += [".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", ".gitattributes"]
 STAGES = ["params", "data@rocket", "idea"]  # the last makes something for git, the others for the remote
 
@@ -38,13 +39,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not shutil.which("git"):
         pytest.skip("git is not installed")
     project = tmp_path_factory.mktemp("two clones") / "the first"
-    for source in SOURCES:
-        target = project / source
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / source).is_dir():
-            shutil.copytree(ROOT / source, target, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
-        else:
-            shutil.copy(ROOT / source, target)
+    copy_sources(SOURCES, project)
     shutil.copy(ROOT / "profiles/mini.yaml", project / "params.yaml")
     run(project, "git", "init", "--quiet")
     dvc(project, "remote", "add", "--default", "storage", str(project.parent / "a remote"))

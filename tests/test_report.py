@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import re
 from itertools import pairwise
@@ -105,7 +106,9 @@ def test_the_page_runs_and_loads_nothing(build):
         if ("http" in str(value) or "javascript:" in str(value)) and element.name != "a"
     ]
     assert not loading
-    assert not page.find_all(["script", "iframe", "object", "embed"])
+    assert not page.find_all(["iframe", "object", "embed"])
+    (script,) = page.find_all("script")
+    own = base64.b64encode(hashlib.sha256(script.string.encode()).digest()).decode()
     assert not [name for element in page.find_all(True) for name in element.attrs if name.startswith("on")]
     assert not re.search(r"url\(|@import", str(page))
     assert {link["href"] for link in page.find_all("a") if "//" in link["href"]} == {
@@ -114,6 +117,7 @@ def test_the_page_runs_and_loads_nothing(build):
     }
     policy = page.find("meta", attrs={"http-equiv": "Content-Security-Policy"})["content"]
     assert "default-src 'none'" in policy and "http" not in policy
+    assert f"script-src 'sha256-{own}'" in policy and "alert" not in script.string
 
 
 def test_ids_are_unique_and_every_link_arrives(build):
@@ -155,6 +159,55 @@ def test_images_keep_every_pixel_in_fewer_bytes(build):
     assert (figure.img["width"], figure.img["height"]) == ("160", "160")
     assert figure.img["alt"] == figure.figcaption.get_text() == "Figure 1. What to see."
     assert "More." in page.main.get_text() and page.main.get_text().count("Figure 1.") == 1
+
+
+def drawing(length: int = 0) -> str:
+    return f'<svg width="720pt" height="36pt" viewBox="0 0 720 36"><script>x()</script><!--{" " * length}--></svg>'
+
+
+def test_a_drawing_is_preferred_to_its_pixels_while_it_is_small(build):
+    pixels, name = png(16), "image/svg+xml"
+    page = build(
+        "# T",
+        code("a", shown(image_png=pixels, **{name: drawing()})),
+        code("b", shown(image_png=pixels, **{name: drawing(400_000)})),
+        code("c", shown(**{name: drawing(400_000)})),
+    )
+    images = page.main.find_all("img")
+    assert [re.match("data:([^;]+)", image["src"])[1] for image in images] == [name, "image/png", name]
+    assert (images[0]["width"], images[0]["height"]) == ("16", "16"), "as its pixels would be"
+    assert (images[2]["width"], images[2]["height"]) == ("960", "48")
+    assert not page.main.find(["svg", "script"])
+
+
+def noise(size: int) -> str:
+    """A picture with as many details as a photograph."""
+    smooth = np.random.default_rng(0).integers(0, 256, (size // 8, size // 8, 1), dtype=np.uint8).repeat(3, axis=2)
+    buffer = io.BytesIO()
+    Image.fromarray(smooth).resize((size, size), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def test_photographs_lose_bytes_and_hardly_anything_else_where_a_section_is_folded(build):
+    cell, title = code("x", shown(image_png=noise(256))), "# T"
+    folded = Section(build.save("data", title, cell), open=False)
+    page = build(title, cell, more=(folded,))
+    exact, small = (image["src"].partition(",")[2] for image in page.main.find_all("img"))
+    assert len(small) < len(exact) / 2
+    read = [np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB")) for text in (exact, small)]
+    assert np.abs(read[0].astype(int) - read[1]).mean() < 3
+
+
+def test_a_section_of_text_and_the_place_of_a_notebook(build, tmp_path):
+    more = (Section(Path("method"), text="# Method\n\n$k$ & [first](first.ipynb) <script>x()</script>", html="<hr>"),)
+    page = build("# First", more=more)
+    method = page.main.find(id="method").parent
+    assert method.find("math") and method.find("hr") and method.find("a")["href"] == "#first"
+    assert not method.find("script")
+    (place,) = page.select(".source a")
+    assert (
+        place.get_text() == "first.ipynb" and (tmp_path / "out" / place["href"]).resolve() == tmp_path / "first.ipynb"
+    )
 
 
 def test_every_image_is_described(build):

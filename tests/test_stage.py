@@ -45,6 +45,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("params.yaml", "k: 0.2", "k: 0.3", "masks.paper.k in params.yaml changed"),
         ("params.yaml", "k: 0.2", "kk: 0.2", "masks.paper.k in params.yaml changed"),
         ("params.yaml", "b: 0.5", "b: 0.6", ""),
+        ("params.yaml", "steps: 1", "steps: [", "params.yaml.* changed while a ran"),
+        ("params.yaml", "b: 0.5", "b: &b [1]\n    c: *b", "params.yaml changed while a ran"),
         ("data/registry.yaml", "own: 1", "own: 2", "sets.own in registry.yaml changed"),
         ("data/registry.yaml", "other: 1", "other: 2", ""),
         ("notebooks/a.ipynb", "{}", "{ }", "notebooks/a.ipynb changed"),

@@ -144,9 +144,6 @@ def test_an_image_without_pi_is_counted_and_left_out_of_the_mean():
     assert row["cat"] == pytest.approx(3.0) and row["temple"] == pytest.approx(3.5)
     assert row["without_pi"] == 1
     assert "images without PI" in tables.to_markdown(tables.table1(table, p))
-    effect = tables.mask_effect(table, p).set_index("variant").loc["ESRGAN+Mask"]
-    assert effect["cat"] == pytest.approx(-0.5)  # paired: not moved by the missing image
-    assert (effect["better"], effect["pairs"], effect["without_pi"]) == (5, 6, 1)
 
 
 def test_a_variant_whose_every_image_failed_stays_in_the_tables():
@@ -187,17 +184,6 @@ def test_beside_the_paper():
     limited = profile(test=("BSD100",), limit=5)
     assert "5 images" in tables.beside_paper_note(quality(limited), limited)
     assert "none of its test sets" in tables.beside_paper_note(quality(profile()), profile())
-
-
-def test_mask_effect_is_paired():
-    p = profile(seeds=(0, 1), masks=("none", "paper", "constant"))
-    effect = tables.mask_effect(quality(p), p)
-    assert list(effect["variant"]) == ["ESRGAN+Mask", "ESRGAN+Mask (constant)", "PESR+Mask", "PESR+Mask (constant)"]
-    assert effect[["cat", "temple"]].to_numpy() == pytest.approx(-0.5)
-    assert effect["cat sd"].to_numpy() == pytest.approx(0)
-    assert (effect["better"] == 12).all()
-    alone = profile(masks=("paper",))
-    assert tables.mask_effect(quality(alone), alone).empty
 
 
 def test_metrics_are_json_and_hold_table1():

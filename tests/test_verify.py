@@ -107,7 +107,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     notebooks(settings, paths)
     results.write_table1(results.collect_quality(settings, paths), settings, paths)
     errors.write({"classes": 1}, paths, [paths.set("photographs"), paths.set("rocket")])
-    results.write_evidence(pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [1]}), settings, paths)
+    cell = {"model": "esrgan", "mask": "paper", "difference": 0.1, "low": 0.0, "high": 0.2, "seeds": 1}
+    verdicts = pd.DataFrame({"claim": ["It helps"], "verdict": ["not run"]})
+    cells = pd.DataFrame([cell | {"verdict": "undecided (one seed)"}])
+    results.write_evidence(cells, cells, verdicts, settings, paths)
     results.write_figure4(Figure(), settings, paths)
     results.write_figure5(*results.collect_sweep(settings, paths), Figure(), settings, paths)
     inspection.write(pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [1]}), settings, paths)

@@ -7,7 +7,7 @@ from pathlib import Path
 from masksr.errors import MasksrError
 from masksr.fetch import download
 from masksr.fetch.staging import first_that_works, is_whole, locked, made, staged, unpack
-from masksr.files import cache_folder, user_path, weight_places
+from masksr.files import cache_folder, here_or_in_project, weight_places
 from masksr.registry import File, Weights, load_registry
 
 CHECKPOINTS = (".pth", ".pt", ".safetensors")
@@ -68,7 +68,7 @@ def find_pretrained(name: str, data_folder: Path | None = None) -> Path:
     Raises MasksrError when there is neither, and when the name stands for several checkpoints.
     """
     check_name(name)
-    if (path := user_path(name)).is_file():
+    if (path := here_or_in_project(name)).is_file():
         return path
     found = fetch_weights(load_registry().weights[name], data_folder)
     if found.is_dir():
@@ -79,7 +79,7 @@ def find_pretrained(name: str, data_folder: Path | None = None) -> Path:
 
 def check_name(checkpoint: str) -> None:
     """Raises MasksrError where ``checkpoint`` is neither a file nor the name of a checkpoint of the registry."""
-    if user_path(checkpoint).is_file():  # which needs no project, and so no registry
+    if here_or_in_project(checkpoint).is_file():  # which needs no project, and so no registry
         return
     known = [key for key, spec in load_registry().weights.items() if spec.architecture]
     if checkpoint not in known:

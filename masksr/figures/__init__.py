@@ -4,6 +4,7 @@ None of them reads a file or prints a title; the notebook that calls one says in
 """
 
 from masksr.figures.argument import answers_over_training, class_members, error_and_variance
+from masksr.figures.compare import paired_differences
 from masksr.figures.comparison import CropRow, crops, figure4, table1_dots
 from masksr.figures.data import contact_sheet, degradation, equivalence_class, patch_pairs
 from masksr.figures.evidence import effects, perception_distortion
@@ -39,6 +40,7 @@ __all__ = [
     "mask_over_training",
     "mask_readings",
     "mask_response",
+    "paired_differences",
     "patch_pairs",
     "perception_distortion",
     "table1_dots",

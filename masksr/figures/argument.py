@@ -8,19 +8,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from masksr.argument.classes import EquivalenceClass
+from masksr.figures.picture import Picture
 from masksr.figures.style import FIXED, GREY, WIDTH, new_figure, no_axes, show, size_text
 
 COLUMNS = 5  # of members, in two lines
 TRAINED = ("#E69F00", "#56B4E9", FIXED["esrgan"])  # untrained, half trained, trained
 
 
-def class_members(classes: Mapping[str, EquivalenceClass], *, named: bool = False) -> Figure:
+def class_members(classes: Mapping[str, EquivalenceClass], *, named: bool = False) -> Picture:
     """LR patches, images that shrink to exactly that patch, and below their mean the spread from pixel to pixel.
 
     classes: by what is written above the LR patch. Ten members of each are shown; mean and spread are of all. One scale
@@ -42,6 +42,13 @@ def class_members(classes: Mapping[str, EquivalenceClass], *, named: bool = Fals
         ax = part.add_subplot(grid[1, -1])
         drawn = ax.imshow(spreads[title], cmap="magma", norm=norm)
         _spread(ax, drawn, f"spread {np.sqrt(patch.variance.mean()):.1f}")
+    of_each = [
+        f"{title}: {len(p.members)} images, spread {np.sqrt(p.variance.mean()):.1f}" for title, p in classes.items()
+    ]
+    figure.alt = (
+        "LR patches, different images that all shrink to exactly that patch, their mean, which looks blurred, and "
+        f"how far they are spread around it in grey levels. {'; '.join(of_each)}."
+    )
     return figure
 
 
@@ -54,7 +61,7 @@ def _spread(ax: Axes, drawn: AxesImage, title: str) -> None:
 
 def answers_over_training(
     classes: Sequence[EquivalenceClass], outputs: Mapping[int, NDArray[np.float64]], which: Sequence[int]
-) -> Figure:
+) -> Picture:
     """A row for each class of ``which``: its LR patch, three members, the network's answer over the steps, the mean.
 
     outputs: by step, (C, H, W, 3) in grey levels.
@@ -71,6 +78,12 @@ def answers_over_training(
             show(ax, image, "" if line else title)
         for ax in (row[4], row[-2]):
             ax.set_axis_off()
+    far = [np.sqrt(np.mean([(outputs[step][n] - classes[n].mean) ** 2 for n in which])) for step in outputs]
+    figure.alt = (
+        f"For {len(which)} classes: the LR patch, three members, the network's answer at the steps "
+        f"{', '.join(map(str, outputs))}, and the mean of the class. The answers' distance to it: "
+        f"{', '.join(f'{distance:.1f}' for distance in far)} grey levels."
+    )
     return figure
 
 
@@ -82,7 +95,7 @@ def _some(images: NDArray[np.uint8], count: int) -> list[NDArray[np.uint8]]:
     return [*images[:count], *[np.full_like(images[0], 255)] * max(0, count - len(images))]
 
 
-def error_and_variance(over_time: pd.DataFrame, errors: pd.DataFrame) -> Figure:
+def error_and_variance(over_time: pd.DataFrame, errors: pd.DataFrame) -> Picture:
     """Equation 7 twice: the expected error over the steps and what it is made of; that of each class at three steps.
 
     over_time: step, error, variance, to_mean. errors: the same for each class and step. All in squared grey levels.
@@ -115,6 +128,11 @@ def error_and_variance(over_time: pd.DataFrame, errors: pd.DataFrame) -> Figure:
     right.text(0.97, 0.05, "on the line:\nerror = variance", **corner)
     for axis in (left.xaxis, right.xaxis, right.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    figure.alt = (
+        f"Left: over the training the expected error goes from {error.iloc[0]:.0f} to {error.iloc[-1]:.0f} squared "
+        f"grey levels; the variance of the classes, which it cannot fall below, is {variance.iloc[-1]:.0f}. Right: "
+        "the error of each class over its variance, before, during and after training; on the diagonal they are equal."
+    )
     return figure
 
 

@@ -1,91 +1,22 @@
-"""Variant beside variant: Table 1 as a picture and figure 4's crops."""
+"""Variant beside variant: Table 1 as a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
-from masksr.figures.style import GREY, WIDTH, box_on, colours, cut, mask_style, new_figure, show, thumbnail
-from masksr.images import luma
+from masksr.figures.picture import Picture
+from masksr.figures.style import GREY, colours, mask_style, new_figure
 from masksr.params import Params
 from masksr.quality_table import pi_label
+from masksr.tables import variant_title
 
-Pixels = NDArray[np.uint8]
-
-
-class CropRow(NamedTuple):
-    """One crop of figure 4: the HR photograph, where in it (top, left, size), and the crop of every column."""
-
-    photograph: Pixels  # (H, W, 3)
-    box: tuple[int, int, int]
-    images: Sequence[Pixels]  # LR first (size/4 or enlarged), then each variant, HR last
-
-
-def crops(columns: Sequence[tuple[str, Pixels]], box: tuple[int, int, int]) -> Figure:
-    """The same square of several pictures of one photograph, beside the photograph that shows where it lies.
-
-    columns: (title, (H, W, 3) uint8), HR last; a smaller one, such as LR, is cut in proportion. box: (top, left, size)
-    in pixels of the last.
-    """
-    whole = columns[-1][1]
-    parts = []
-    for _, image in columns:
-        scale = whole.shape[0] / image.shape[0]
-        parts.append(cut(image, [round(value / scale) for value in box]))
-    return figure4([CropRow(whole, box, parts)], [title for title, _ in columns], lines=1)
-
-
-def figure4(rows: Sequence[CropRow], titles: Sequence[str], lines: int | None = None) -> Figure:
-    """Crops of every variant beside LR and HR, a row per crop; left of them where in the photograph they lie.
-
-    titles: of ``images`` of every row. lines: over how many lines a row is spread; the variants then run downwards, so
-    that with as many lines as masks each model is a column. One line for up to five images, else two, when not given.
-    The PSNR-Y of the crop against HR stands below it.
-    """
-    count = len(titles)
-    lines = lines or (1 if count <= 5 else 2)
-    columns = count if lines == 1 else 1 + -(-(count - 2) // lines)
-    overview = 1.35 if lines == 1 else min(lines, 2)
-    cell = WIDTH / (columns + overview)
-    figure = new_figure(len(rows) * lines * (cell + 0.5))
-    parts = np.atleast_1d(figure.subfigures(max(len(rows), 1), 1))
-    for part, row in zip(parts, rows, strict=False):
-        grid = part.add_gridspec(lines, columns + 1, width_ratios=[overview] + [1] * columns)
-        _where(part.add_subplot(grid[:, 0]), row)
-        for place, title, image in zip(_places(count, lines), titles, row.images, strict=True):
-            _crop(part.add_subplot(grid[place[0], place[1] + 1]), title, image, row.images[-1])
-    return figure
-
-
-def _places(count: int, lines: int) -> list[tuple[int, int]]:
-    """Line and column of each image; with several lines HR stands below LR, and the variants run downwards."""
-    if lines == 1:
-        return [(0, i) for i in range(count)]
-    return [(0, 0), *((i % lines, 1 + i // lines) for i in range(count - 2)), (1, 0)]
-
-
-def _where(ax: Axes, row: CropRow) -> None:
-    small = thumbnail(row.photograph, 800)
-    show(ax, small, smooth=True)
-    box_on(ax, row.box, small.shape[0] / row.photograph.shape[0])
-
-
-def _crop(ax: Axes, title: str, image: Pixels, hr: Pixels) -> None:
-    below = " "  # keeps the height of those with a number
-    if image is not hr and image.shape == hr.shape:
-        error = np.mean((luma(image) - luma(hr)) ** 2)
-        below = f"{10 * np.log10(255**2 / error):.2f} dB" if error else "identical"
-    show(ax, image, title, below)
-
-
-def table1_dots(quality: pd.DataFrame, params: Params) -> Figure:
+def table1_dots(quality: pd.DataFrame, params: Params) -> Picture:
     """Table 1 as a picture: PI of every variant on every test set, between HR and bicubic, the ends of the scale.
 
     quality: as for ``tables.table1``. Small dots are seeds, large ones their mean; a dashed line carries the plain
@@ -111,6 +42,17 @@ def table1_dots(quality: pd.DataFrame, params: Params) -> Figure:
         ax.margins(x=0.12)
     figure.supxlabel(f"{pi_label(quality)}: lower is better", fontsize=11)
     _mask_legend(figure, masks)
+    names = {(model, mask): variant_title(params, model, mask) for model in models for mask in masks}
+    variants = means[[pair in names for pair in means.index.droplevel(["set", "seed"])]].dropna()
+    best = variants.groupby(["set", "model", "mask"]).mean().groupby("set", sort=False).agg(["idxmin", "min"])
+    lowest = [
+        f"{name}: {names[best.loc[name, 'idxmin'][1:]]}, {best.loc[name, 'min']:.2f}"
+        for name in sets
+        if name in best.index
+    ]
+    figure.alt = (
+        f"{pi_label(quality)} of every variant, a panel per test set. The lowest: {'; '.join(lowest) or 'none'}."
+    )
     return figure
 
 

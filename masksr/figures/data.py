@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from masksr.bicubic import imresize
-from masksr.figures.style import GREY, WIDTH, cut, new_figure, show, size_text, thumbnail
+from masksr.figures.picture import Picture
+from masksr.figures.style import GREY, TIMES, WIDTH, cut, new_figure, show, size_text, thumbnail
 
 LEVELS = (48, 208)  # grey levels of the textures of figure 2
 
 
-def contact_sheet(images: Sequence[tuple[str, NDArray[np.uint8]]], columns: int = 5) -> Figure:
+def contact_sheet(images: Sequence[tuple[str, NDArray[np.uint8]]], columns: int = 5) -> Picture:
     """All images of a set as thumbnails in rows, each with its name and its size in pixels.
 
     images: (name, (H, W, 3) uint8).
@@ -37,6 +37,7 @@ def contact_sheet(images: Sequence[tuple[str, NDArray[np.uint8]]], columns: int 
             ax.set_axis_on()
             ax.set_anchor("S")  # the names of a row on one line
             show(ax, thumbnail(image, 480), below=f"{_short(name)}\n{size_text(image)}", smooth=True)
+    figure.alt = f"Thumbnails of {len(images)} pictures: {', '.join(name for name, _ in images)}."
     return figure
 
 
@@ -46,7 +47,7 @@ def _short(name: str, length: int = 22) -> str:
 
 def degradation(
     hr: NDArray[np.uint8], lr: NDArray[np.uint8], bicubic: NDArray[np.uint8], box: Sequence[int] | None = None
-) -> Figure:
+) -> Picture:
     """One crop at three stages: HR, its LR image with every pixel drawn as a square, and LR enlarged bicubically.
 
     hr, bicubic: (H, W, 3) uint8, lr: (H/4, W/4, 3). box: (top, left, size) of the crop in HR pixels, multiples of 4;
@@ -61,10 +62,14 @@ def degradation(
     parts = [("HR", hr, box), (f"LR: 1/{scale} of each side", lr, small), (f"LR, bicubic x{scale}", bicubic, box)]
     for ax, (title, image, where) in zip(figure.subplots(1, 3), parts, strict=True):
         show(ax, cut(image, where), title, f"{size_text(cut(image, where))} pixels")
+    figure.alt = (
+        f"One detail three times: HR, its LR image with 1/{scale} of the pixels on each side, and that enlarged again "
+        "bicubically, in which fine detail is lost."
+    )
     return figure
 
 
-def patch_pairs(lr: ArrayLike, hr: ArrayLike, at_most: int = 8) -> Figure:
+def patch_pairs(lr: ArrayLike, hr: ArrayLike, at_most: int = 8) -> Picture:
     """A batch as the networks get it: each LR patch above the HR patch it was made from.
 
     lr: (B, 3, h, w), hr: (B, 3, H, W), uint8.
@@ -78,10 +83,13 @@ def patch_pairs(lr: ArrayLike, hr: ArrayLike, at_most: int = 8) -> Figure:
         for ax, patch in zip(row, patches, strict=True):
             show(ax, patch)
         row[0].set_ylabel(f"{name}\n{size_text(patches[0])}", fontsize=10)
+    figure.alt = (
+        f"{count} LR patches of {size_text(pairs[0][0])} pixels, each above its HR patch of {size_text(pairs[1][0])}."
+    )
     return figure
 
 
-def equivalence_class() -> Figure:
+def equivalence_class() -> Picture:
     """Figure 2's idea, drawn anew: one LR pixel, four 4x4 textures that all shrink to it, and their mean.
 
     The mean is what training with MSE answers (equations 4-7); it looks like none of the four.
@@ -102,6 +110,10 @@ def equivalence_class() -> Figure:
         for at in np.arange(pixels + 1) - 0.5:  # the grid of figure 2: the size of a pixel
             ax.axhline(at, color=GREY, linewidth=0.8, clip_on=False)
             ax.axvline(at, color=GREY, linewidth=0.8, clip_on=False)
+    figure.alt = (
+        f"One LR pixel; four HR textures of 4 {TIMES} 4 pixels that all shrink to it: {', '.join(textures)}; and their "
+        f"mean, which looks like none of them and is off by {error:.0f} grey levels."
+    )
     return figure
 
 

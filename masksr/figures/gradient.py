@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from masksr.figures.maps import ERROR, MASK, SIZE, error_norm, plane
+from masksr.figures.picture import Picture
 from masksr.figures.style import GREY, TIMES, WIDTH, colours, new_figure, show
 from masksr.params import Params
 
@@ -38,17 +38,21 @@ class GradientMaps(NamedTuple):
     both: Plane  # apply: both
 
 
-def discriminator_inputs(shown: Mapping[str, Inputs]) -> Figure:
+def discriminator_inputs(shown: Mapping[str, Inputs]) -> Picture:
     """For each ``apply`` what the discriminator is given as fake and as real; below it the mean grey level."""
     figure = new_figure(WIDTH / 6.4 + 0.75)
     for part, (apply, pair) in zip(figure.subfigures(1, len(shown)), shown.items(), strict=True):
         part.suptitle(f"apply: {apply}", fontsize=11)
         for ax, name, image in zip(part.subplots(1, 2), ("fake", "real"), pair, strict=True):
             show(ax, image, name, f"mean {image.mean():.0f}")
+    means = [f"{apply}: {pair.fake.mean():.0f} and {pair.real.mean():.0f}" for apply, pair in shown.items()]
+    figure.alt = (
+        f"A fake and a real patch as the discriminator sees them, with their mean grey levels. {'; '.join(means)}."
+    )
     return figure
 
 
-def gradient_maps(maps: GradientMaps) -> Figure:
+def gradient_maps(maps: GradientMaps) -> Picture:
     """Error, mask and the gradient that reaches SR: without the mask, with it, and the ratio of the two."""
     figure = new_figure(WIDTH / 2 + 0.25)
     axes = figure.subplots(2, 4)
@@ -65,10 +69,15 @@ def gradient_maps(maps: GradientMaps) -> Figure:
     around = [uniform_filter(sizes, 9, mode="nearest") for sizes in (maps.both, maps.plain)]
     drawn = plane(axes[1, 3], around[0] / np.maximum(around[1], tiny), f"its ratio, means of 9 {TIMES} 9", **MASK)
     figure.colorbar(drawn, ax=axes, label="mask, ratio", shrink=0.5, pad=0.01)
+    ratio = np.abs(maps.gradient).mean() / max(np.abs(maps.plain).mean(), tiny)
+    figure.alt = (
+        "Maps of one patch: SR, its squared error, the mask, and the size of the GAN's gradient at each pixel without "
+        f"the mask, with apply: gradient ({ratio:.2f} times the mean size) and with apply: both, and their ratios."
+    )
     return figure
 
 
-def gradient_shares(table: pd.DataFrame, params: Params, *, b: float, largest: float) -> Figure:
+def gradient_shares(table: pd.DataFrame, params: Params, *, b: float, largest: float) -> Picture:
     """The share of the gradient that falls on the quarter of the pixels with the largest error, a line per mask.
 
     table: of ``inspection.gradient.gradient_table``. largest: the share that a mask with this b can
@@ -90,4 +99,10 @@ def gradient_shares(table: pd.DataFrame, params: Params, *, b: float, largest: f
     ax.xaxis.set_major_locator(MultipleLocator(5))
     ax.set_xlabel("% of the gradient on the quarter of the pixels with the largest error")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    shares = 100 * table.groupby("mask", sort=False)["share"].mean()
+    figure.alt = (
+        "Percent of the gradient that falls on the quarter of the pixels with the largest error, mean over the models: "
+        f"{', '.join(f'{mask} {share:.0f}' for mask, share in shares.items())}. Evenly spread it would be 25, and a "
+        f"mask with b = {b:g} can bring that to {100 * largest:.0f}."
+    )
     return figure

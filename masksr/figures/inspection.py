@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from masksr.figures.maps import ERROR, MASK, bar_below, error_norm, plane
+from masksr.figures.picture import Picture
 from masksr.figures.style import ACCENT, FIXED, GREY, WIDTH, colours, new_figure, show
 from masksr.params import Params
 
@@ -41,7 +41,7 @@ class Readings(NamedTuple):
     native: str
 
 
-def mask_over_training(rows: Sequence[OverTraining]) -> Figure:
+def mask_over_training(rows: Sequence[OverTraining]) -> Picture:
     """SR and mask of a photograph before and after the adversarial training, and the mask's statistics in between."""
     height, width = rows[0].mask_before.shape
     cell = WIDTH / 5.6
@@ -59,6 +59,11 @@ def mask_over_training(rows: Sequence[OverTraining]) -> Figure:
         _history(cells[4], row.history, last=number == len(rows) - 1)
     axes[0, 4].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=9, handlelength=1.4)
     bar_below(figure, list(axes[:, :4].flat), "mask", MASK)
+    means = [f"{r.title}: from {r.mask_before.mean():.2f} to {r.mask_after.mean():.2f}" for r in rows]
+    figure.alt = (
+        "SR and mask of a photograph before and after the adversarial training, and the mask's mean and share of "
+        f"clipped pixels over its steps. Mean on this photograph, {'; '.join(means)}.".replace("\n", " ")
+    )
     return figure
 
 
@@ -74,7 +79,7 @@ def _history(ax: Axes, history: pd.DataFrame, *, last: bool) -> None:
         ax.set_xlabel("step", fontsize=10)
 
 
-def mask_readings(rows: Sequence[Readings]) -> Figure:
+def mask_readings(rows: Sequence[Readings]) -> Picture:
     """The error of each model and the masks that equation 8 makes of it, the error counted in different ranges."""
     height, width = rows[0].error.shape
     columns = 1 + len(rows[0].masks)
@@ -96,10 +101,15 @@ def mask_readings(rows: Sequence[Readings]) -> Figure:
     bar.set_ticks([level**2 for level in levels], labels=[str(level) for level in levels])
     bar.ax.xaxis.set_minor_locator(NullLocator())
     bar_below(figure, list(axes[:, 1:].flat), "mask", MASK, shrink=0.4)
+    means = [f"{r.title}: " + ", ".join(f"{name} {mask.mean():.2f}" for name, mask in r.masks.items()) for r in rows]
+    figure.alt = (
+        "A map of each model's error and of the masks that equation 8 makes of it when the error is counted in "
+        f"different ranges. Their means, {'; '.join(means)}."
+    )
     return figure
 
 
-def mask_histograms(histograms: pd.DataFrame, params: Params, readings: Mapping[str, str]) -> Figure:
+def mask_histograms(histograms: pd.DataFrame, params: Params, readings: Mapping[str, str]) -> Picture:
     """How the mask's values are spread, a panel per model: thin before the adversarial training, filled after it.
 
     histograms: of ``inspection.masks.histograms``. readings: the titles of the ranges.
@@ -124,10 +134,16 @@ def mask_histograms(histograms: pd.DataFrame, params: Params, readings: Mapping[
     axes[0].set_ylabel("% of the pixels")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), title="error counted in")
+    top = histograms[histograms["when"] == "end"].sort_values("share").groupby(["model", "error_range"]).last()
+    peaks = [
+        f"{params.models[m].title}, {readings[r]}: {row.share:.0%} near {row['mask']:.2f}"
+        for (m, r), row in top.iterrows()
+    ]
+    figure.alt = f"Histograms of the mask's values by model. The fullest bin after the training, {'; '.join(peaks)}."
     return figure
 
 
-def mask_over_range(table: pd.DataFrame, params: Params, *, k: float, b: float) -> Figure:
+def mask_over_range(table: pd.DataFrame, params: Params, *, k: float, b: float) -> Picture:
     """The mask's mean and its spread, had the pixel values been counted in [0, R] with this k and b, over R.
 
     table: of ``inspection.masks.over_range``. Dotted before the adversarial training, solid after it; a dot where the
@@ -157,6 +173,12 @@ def mask_over_range(table: pd.DataFrame, params: Params, *, k: float, b: float) 
     axes[1].set_ylabel("standard deviation of the mask")
     axes[1].set_ylim(bottom=0)
     axes[1].legend(loc="upper left")
+    after = table[table["when"] == "end"].groupby("model", sort=False)
+    widest = [f"{params.models[m].title} at R = {line.loc[line['sd'].idxmax(), 'R']:.3g}" for m, line in after]
+    figure.alt = (
+        f"The mask's mean and standard deviation with k = {k:g}, b = {b:g}, over the range R in which the error is "
+        f"counted: the mean rises from b to 1, and the spread has its peak for {', '.join(widest)}."
+    )
     return figure
 
 

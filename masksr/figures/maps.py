@@ -23,7 +23,7 @@ SIZE = colormaps["cividis"].resampled(16)
 
 def plane(ax: Axes, values: NDArray, title: str = "", **style: Any) -> ScalarMappable:
     """An array (H, W) as colours, each pixel a square, without axes."""
-    drawn = ax.imshow(values, interpolation="nearest", **style)
+    drawn = ax.imshow(values, interpolation="none", **style)  # an SVG then holds these very pixels
     no_axes(ax, title)
     return drawn
 

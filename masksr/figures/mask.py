@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike, NDArray
 
+from masksr.figures.picture import Picture
 from masksr.figures.style import ACCENT, FIXED, GREY, TIMES, WIDTH, new_figure, no_axes, show
 
 
-def mask_over_photograph(hr: NDArray[np.uint8], sr: NDArray[np.uint8], mask: ArrayLike, error: ArrayLike) -> Figure:
+def mask_over_photograph(hr: NDArray[np.uint8], sr: NDArray[np.uint8], mask: ArrayLike, error: ArrayLike) -> Picture:
     """Where the mask is high: HR, SR, squared error (log colours), mask, HR dimmed by the mask, the mask's values.
 
     hr, sr: (H, W, 3) uint8. mask: in [0, 1], error: >= 0; each (H, W), or (C, H, W), of which the mean is shown.
@@ -39,6 +39,11 @@ def mask_over_photograph(hr: NDArray[np.uint8], sr: NDArray[np.uint8], mask: Arr
     values = mask[np.isfinite(mask)].clip(0, 1)
     axes[1, 2].hist(values, bins=np.linspace(0, 1, 41), weights=np.full(values.size, 100 / max(values.size, 1)))
     axes[1, 2].set(xlim=(0, 1), xlabel="mask", ylabel="% of the pixels", box_aspect=min(ratio, 1.0))
+    spread = f"from {values.min():.2f} to {values.max():.2f}, mean {values.mean():.2f}" if values.size else "undefined"
+    figure.alt = (
+        "A photograph as HR and SR, maps of its squared error and of the mask, the photograph dimmed by the mask, and "
+        f"a histogram of the mask: {spread}."
+    )
     return figure
 
 
@@ -56,7 +61,7 @@ def _plane(values: ArrayLike) -> NDArray[np.float64]:
     return array.mean(axis=0) if array.ndim == 3 else array
 
 
-def mask_response(k: float, b: float, ranges: Sequence[float] = (1, 255)) -> Figure:
+def mask_response(k: float, b: float, ranges: Sequence[float] = (1, 255)) -> Picture:
     """Equation 8 as a curve: the mask over the error of a pixel, when the error is counted in each of ``ranges``.
 
     The horizontal axis is the root of the squared error in 8-bit grey levels, with the PSNR of a picture that is wrong
@@ -83,4 +88,9 @@ def mask_response(k: float, b: float, ranges: Sequence[float] = (1, 255)) -> Fig
     top.xaxis.minorticks_off()
     top.set_xlabel("PSNR where every pixel is off by that much (dB)")
     ax.legend(loc="lower right", bbox_to_anchor=(1, 0.08))
+    curves = [str(line.get_label()) for line in ax.lines if not str(line.get_label()).startswith("_")]
+    figure.alt = (
+        f"The mask over the error of a pixel in grey levels, with k = {k:g} and b = {b:g}: it begins at b and rises "
+        f"with the square of the error. {'; '.join(curves)}."
+    )
     return figure

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
 
 from masksr.figures.maps import ERROR, MASK, error_norm
-from masksr.figures.style import ACCENT, FIXED, GREY, TIMES, WIDTH
+from masksr.figures.picture import Picture
+from masksr.figures.style import ACCENT, FIXED, GREY, TIMES, WIDTH, new_figure
 from masksr.figures.training import PARTS
 from masksr.params import Loss
 
@@ -31,7 +31,7 @@ class Flow(NamedTuple):
     b: float
 
 
-def framework(flow: Flow, network: str, loss: Loss) -> Figure:
+def framework(flow: Flow, network: str, loss: Loss) -> Picture:
     """Figure 1: where the mask stands in a GAN for super-resolution. Dashed: the gradient on its way to the generator.
 
     network: the generator's name. loss: which terms it has beside that of the GAN.
@@ -78,10 +78,15 @@ def framework(flow: Flow, network: str, loss: Loss) -> Figure:
         _arrow(ax, start, end, ACCENT, "--", head=end == (1.95, 3.9))
     _note(ax, (5.35, back + 0.2), "gradient to G, through D and the mask", ACCENT)
     _arrow(ax, (1.95, bottom + 0.42), (1.95, top - 0.42), ACCENT, "--")
+    ax.figure.alt = (
+        f"A diagram: LR goes through the generator {network} to SR; SR and HR go to the mask module, whose mask "
+        "multiplies both on their way into the discriminator and the GAN loss. The gradient comes back through the "
+        f"discriminator and the mask. {terms or 'No other term'}: without the mask."
+    )
     return ax.figure
 
 
-def mask_module(flow: Flow) -> Figure:
+def mask_module(flow: Flow) -> Picture:
     """Figure 3: inside the mask module. In the middle equation 8 as a curve, over how many pixels have which error."""
     height = 3.3
     ax = _canvas(height)
@@ -106,6 +111,11 @@ def mask_module(flow: Flow) -> Figure:
         ((7.87, middle - 0.3), (8.64, bottom + 0.2)),
     ]:
         _arrow(ax, start, end)
+    ax.figure.alt = (
+        "A diagram of the mask module: the squared difference of SR and HR, equation 8 as a curve from b = "
+        f"{flow.b:g} to 1, and the mask it gives, which multiplies SR and HR. Its mean here is {flow.mask.mean():.2f}, "
+        f"and {(flow.mask >= 1).mean():.0%} of the pixels are at 1."
+    )
     return ax.figure
 
 
@@ -129,7 +139,7 @@ def _response(canvas: Axes, flow: Flow, height: float) -> None:
 
 def _canvas(height: float) -> Axes:
     """One axes over a whole figure, in inches from the lower left."""
-    figure = Figure(figsize=(WIDTH, height))
+    figure = new_figure(height, layout=None)
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, WIDTH), ylim=(0, height))
     ax.set_axis_off()

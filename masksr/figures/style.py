@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
+
+from masksr.figures.picture import Picture
 
 WIDTH = 10.0  # inches; the report shows them 1000 pixels wide
 GREY = "0.45"
@@ -49,13 +51,11 @@ def use_style() -> None:
             "image.interpolation": "nearest",
         },
     )
-    if "inline" in plt.get_backend():  # without this Jupyter shows a Figure that pyplot did not make as text
-        plt.switch_backend(plt.get_backend())
 
 
-def new_figure(height: float, width: float = WIDTH) -> Figure:
+def new_figure(height: float, width: float = WIDTH, layout: Literal["constrained"] | None = "constrained") -> Picture:
     """An empty figure that pyplot knows nothing of: a notebook shows it once, and nothing has to be closed."""
-    return Figure(figsize=(width, height), layout="constrained")
+    return Picture(figsize=(width, height), layout=layout)
 
 
 def colours(models: Iterable[str]) -> dict[str, str]:
@@ -79,7 +79,8 @@ def show(ax: Axes, image: NDArray[np.uint8], title: str = "", below: str = "", *
     if smooth:
         image = thumbnail(image, 1200)
     grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if image.ndim == 2 else {}
-    ax.imshow(image, interpolation="antialiased" if smooth else "nearest", **grey)
+    # "none" draws like "nearest", but an SVG then holds these pixels and not those of the screen.
+    ax.imshow(image, interpolation="antialiased" if smooth else "none", **grey)
     no_axes(ax, title, below)
 
 
@@ -108,6 +109,12 @@ def cut(image: NDArray[np.uint8], box: Sequence[int]) -> NDArray[np.uint8]:
     if min(top, left) < 0 or size < 1 or top + size > image.shape[0] or left + size > image.shape[1]:
         raise ValueError(f"the crop top {top}, left {left}, size {size} leaves the image {image.shape[:2]}")
     return image[top : top + size, left : left + size]
+
+
+def verdicts(column: Iterable[str]) -> str:
+    """How often each verdict was passed, for a description in words."""
+    counts = Counter(column)
+    return ", ".join(f"{word} {count} of {counts.total()}" for word, count in counts.most_common())
 
 
 def size_text(image: NDArray[np.uint8]) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from masksr.figures.picture import Picture
 from masksr.figures.style import ACCENT, FIXED, FURTHER, GREY, new_figure
 from masksr.params import Loss, Mask
 
@@ -21,7 +21,7 @@ def training_curves(
     mask: Mask | None = None,
     *,
     loss: Loss | None = None,
-) -> Figure:
+) -> Picture:
     """Losses, discriminator, mask, learning rate and validation PSNR over the steps, as far as ``history`` has them.
 
     history: rows of ``history.csv``; several phases follow each other on the axis, with a line between them.
@@ -50,7 +50,21 @@ def training_curves(
         ax.set_axis_off()
     names = " | ".join(name for name, _ in phases)
     figure.supxlabel(f"step of the generator ({names})" if names else "step", fontsize=10.5)
+    figure.alt = f"Curves over {history['step'].max() if len(history) else 0} steps: {_in_words(history)}."
     return figure
+
+
+def _in_words(history: pd.DataFrame) -> str:
+    """First and last value of what a reader looks at."""
+    titles = {
+        "loss_g": "loss of G",
+        "loss_d": "loss of D",
+        "mask_mean": "mean of the mask",
+        "psnr": "validation PSNR-Y",
+    }
+    there = {title: history[name].dropna() for name, title in titles.items() if name in history}
+    ends = [f"{title} from {v.iloc[0]:.4g} to {v.iloc[-1]:.4g}" for title, v in there.items() if len(v)]
+    return ", ".join(ends) or "nothing was recorded"
 
 
 def _phases(history: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

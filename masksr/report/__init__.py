@@ -1,4 +1,4 @@
-"""The report: executed notebooks as one HTML page that needs no network, no script and no other file.
+"""The report: executed notebooks as one HTML page that needs no network and no other file, and no script to be read.
 
 ``build_report(sections, output, title=..., subtitle=..., facts=...)`` is all there is to call.
 """

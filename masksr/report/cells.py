@@ -127,6 +127,7 @@ class _Writer:
             caption=caption,
             alt=cell.metadata.get("alt", ""),
             default_alt=place,
+            exact=self.section.open,
         )
         if html:
             self.add(html)

@@ -9,6 +9,7 @@ from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell, new_notebook
 
 from masksr.errors import MasksrError
 
@@ -22,6 +23,8 @@ class Section:
     anchor: its id in the page; empty: made from the file's name. Links to ``NAME.ipynb`` lead to it.
     summary: one line shown beside the title while the section is collapsed.
     stage: the stage that makes the notebook, for the error when it is missing.
+    text: markdown in place of a notebook, whose name then only serves for the anchor.
+    html: what follows the section; ours, and not looked through as the contents of notebooks are.
     """
 
     notebook: Path
@@ -31,6 +34,8 @@ class Section:
     summary: str = ""
     open: bool = True
     stage: str = ""
+    text: str = ""
+    html: str = ""
 
 
 def tags(cell: NotebookNode) -> set[str]:
@@ -38,10 +43,12 @@ def tags(cell: NotebookNode) -> set[str]:
 
 
 def load(section: Section) -> NotebookNode:
-    """Read a notebook that was executed to its end without an error.
+    """Read a notebook that was executed to its end without an error, or make one of ``section.text``.
 
     Raises MasksrError when it is missing, unreadable, not executed, stopped half-way, or holds an error.
     """
+    if section.text:
+        return new_notebook(cells=[new_markdown_cell(section.text)])
     path, again = section.notebook, f"run `dvc repro{' ' + section.stage if section.stage else ''}`"
     if not path.is_file():
         raise MasksrError(f"{path}: this notebook of the report does not exist yet; {again} to make it")

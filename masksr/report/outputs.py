@@ -20,6 +20,7 @@ _PROGRESS = re.compile(r"\d+%\|.*\||\d+(\.\d+)?\s*(it/s|s/it|[kMG]?B/s)\b")
 _REPR = re.compile(  # of what a plotting call returns
     r"\s*(\[?<(matplotlib|seaborn|Axes|Figure|IPython|pandas\.io)[^\n]*|Text\(.*\)|\[?<[^\n]* at 0x\w+>\]?)\s*"
 )
+_LONGEST_SVG = 300_000  # characters; a drawing of more is shown as pixels, if it has them
 _LONG = 30  # lines of text after which an output scrolls in a box
 # A paragraph that begins with "Figure", or one that is in italics as a whole.
 FIGURE_CAPTION = re.compile(r"^\s*([*_]{0,3}(Figure|Fig\.)\s|\*(?![*\s])[^*]+\*\s*(\n\s*\n|\Z))")
@@ -29,8 +30,10 @@ def holds_image(cell: NotebookNode) -> bool:
     return any(set(output.get("data", {})) & {*_RASTER, "image/svg+xml"} for output in cell.outputs)
 
 
-def render(cell: NotebookNode, *, prefix: str, folder: Path, caption: str, alt: str, default_alt: str) -> str:
-    """The outputs of one cell. ``caption`` (markdown) goes below the last image.
+def render(
+    cell: NotebookNode, *, prefix: str, folder: Path, caption: str, alt: str, default_alt: str, exact: bool = True
+) -> str:
+    """The outputs of one cell. ``caption`` (markdown) goes below the last image. exact: keep every pixel of images.
 
     What describes an image to who cannot see it: its own alt, the cell's, the caption, ``default_alt``.
     """
@@ -51,7 +54,7 @@ def render(cell: NotebookNode, *, prefix: str, folder: Path, caption: str, alt: 
             blocks.append(_stream(output))
         elif _is_image(output):
             description = _own_alt(output) or alt or caption_text or default_alt
-            blocks.append(_figure(output, description, caption_html if number == last_image else ""))
+            blocks.append(_figure(output, description, caption_html if number == last_image else "", exact))
         elif output.output_type in ("display_data", "execute_result"):
             blocks.append(_data(output.data, prefix=f"{prefix}-{number + 1}", folder=folder))
     return "\n".join(block for block in blocks if block)
@@ -67,13 +70,16 @@ def _own_alt(output: NotebookNode) -> str:
     return next((str(value["alt"]) for value in values if value.get("alt")), "")
 
 
-def _figure(output: NotebookNode, alt: str, caption: str) -> str:
+def _figure(output: NotebookNode, alt: str, caption: str, exact: bool) -> str:
     data = output.data
-    if "image/svg+xml" in data:
-        address, width, height = images.embed_svg(data["image/svg+xml"]), None, None
+    mime = next((mime for mime in _RASTER if mime in data), None)
+    drawing = str(data.get("image/svg+xml", ""))
+    if drawing and (not mime or len(drawing) <= _LONGEST_SVG):
+        address, width, height = images.embed_svg(drawing)
+        if mime and (size := images.size_of(data[mime])):  # so that letters are as large as in figures of pixels
+            width, height = size
     else:
-        mime = next(mime for mime in _RASTER if mime in data)
-        address, width, height = images.embed(data[mime], mime)
+        address, width, height = images.embed(data[mime], mime, exact)
         asked = _numbers(output.metadata.get(mime))  # of high-resolution figures: the size on the page
         if width and height and asked.get("width"):
             width, height = asked["width"], asked.get("height") or round(height * asked["width"] / width)

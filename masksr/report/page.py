@@ -1,13 +1,17 @@
-"""Sections to one page."""
+"""Sections to one page: everything in one file, with one small script of ours that it can do without."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
@@ -39,7 +43,7 @@ def build_report(
     abstract: str | None = None,
     notice: str = "",
 ) -> None:
-    """Join executed notebooks to one HTML page at ``output`` that loads nothing and runs nothing.
+    """Join executed notebooks to one HTML page at ``output`` that loads nothing and runs nothing but page.js.
 
     subtitle, notice, abstract: markdown. The notice stands above everything else, such as what a small profile cannot
     show; without an abstract, the first markdown cell of the first section serves as one.
@@ -50,7 +54,7 @@ def build_report(
     if not sections:
         raise ValueError("a report needs at least one section")
     loaded = [(section, notebooks.load(section)) for section in sections]  # every error before the work
-    anchors = {"abstract", "notice", "subtitle", "contents", "facts"}
+    anchors = {"abstract", "notice", "subtitle", "contents", "contents-title", "facts", "main"}
     entries = []
     for number, (section, notebook) in enumerate(loaded):
         anchor = unique(anchor_of(section.anchor or section.notebook.stem), anchors)
@@ -74,18 +78,21 @@ def build_report(
             {
                 "title": group,
                 "anchor": unique(anchor_of(group), anchors) if group else "",
-                "sections": [_for_template(entry, links) for entry in members],
+                "sections": [_for_template(entry, links, output.parent) for entry in members],
             }
             for group, members in _grouped(entries)
         ],
         facts=facts,
-        style=Markup(_resource("style.css")),
+        style=Markup("\n".join(map(_resource, ("style.css", "moving.css", "print.css")))),
+        script=Markup(script := _resource("page.js")),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
     write_atomic(output, page.encode(errors="replace"))  # JSON knows halves of characters, UTF-8 does not
 
 
-def _for_template(entry: _Entry, links: Links) -> dict[str, Any]:
-    content = entry.content
+def _for_template(entry: _Entry, links: Links, folder: Path) -> dict[str, Any]:
+    content, notebook = entry.content, entry.section.notebook
+    place = "" if entry.section.text else Path(os.path.relpath(notebook, folder)).as_posix()
     return {
         "title": Markup(content.title),
         "plain_title": content.plain_title,
@@ -95,7 +102,9 @@ def _for_template(entry: _Entry, links: Links) -> dict[str, Any]:
         "summary": entry.section.summary,
         "parameters": {k: v if isinstance(v, str) else repr(v) for k, v in content.parameters.items()},
         "headings": [heading for heading in content.headings if heading.level == entry.level + 1],
-        "body": Markup(links.rewrite(content.body, entry.anchor)),
+        "body": Markup(links.rewrite(content.body, entry.anchor) + entry.section.html),
+        "notebook": notebook.name,
+        "place": quote(place),
     }
 
 

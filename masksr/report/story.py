@@ -6,10 +6,11 @@ import hashlib
 from itertools import product
 from pathlib import Path
 
-from masksr import provenance, questions, records, tables
+from masksr import crops, provenance, questions, records, tables
 from masksr.files import write_atomic
 from masksr.params import Params
 from masksr.paths import Paths
+from masksr.report import compare, effort, origins, prose, summary
 from masksr.report.notebooks import Section
 from masksr.report.page import build_report
 
@@ -19,17 +20,6 @@ A reproduction of Jiang et al., *Optimising GAN-based image super-resolution mod
 Chongqing University 46(5), 2023,
 [doi 10.11835/j.issn.1000-582X.2023.05.010](https://doi.org/10.11835/j.issn.1000-582X.2023.05.010)
 """.strip()
-ABSTRACT = """
-The paper multiplies what the discriminator of a super-resolution GAN sees by a mask that is high where the generator
-is wrong, and reports better perceptual indices for three models on four test sets. Here those trainings are run
-again, each with and without the mask, from the same start and on the same patches. [The idea](00_idea.ipynb) and [its
-argument](30_argument.ipynb), checked on real patches, come first. [Table 1](10_table1.ipynb) stands
-beside the paper's; [how sure that is](11_evidence.ipynb) has an interval and a verdict for each of its cells, and one
-for each of the paper's claims; [Figure 4](14_figure4.ipynb) shows what the variants make of the same details; [Figure
-5](15_figure5.ipynb) varies the mask's two numbers; [the mask at work](31_mask.ipynb) shows what it does to images and
-gradients. [What the paper leaves open](20_questions.ipynb) is listed with the value used, and every training and
-evaluation behind the numbers is part of this page.
-"""
 
 
 def write_report(params: Params, paths: Paths) -> Path:
@@ -39,22 +29,24 @@ def write_report(params: Params, paths: Paths) -> Path:
     Raises MasksrError where a notebook or a record is missing.
     """
     output, joined = paths.results / "report.html", paths.results / "provenance.json"
-    sections, made = _sections(params, paths), provenance.made_with()
+    notebooks, made = _sections(params, paths), provenance.made_with()
     content = records.join(params, paths)
+    digest = hashlib.sha256(content).hexdigest()
+    found, efforts = summary.Findings.read(params, paths), effort.efforts(params, paths, notebooks)
+    provenance_text = origins.section(paths, content, digest, made, efforts)
     build_report(
-        sections,
+        _with_prose(notebooks, found, paths, provenance_text),
         output,
         title=TITLE,
         subtitle=SUBTITLE,
-        facts={"Profile": params.profile}
-        | provenance.in_words(made)
-        | {"provenance.json, SHA-256": hashlib.sha256(content).hexdigest()},
-        abstract=ABSTRACT,
+        facts={"Profile": params.profile, "masksr": made["masksr"], "Commit": provenance.in_words(made)["Commit"]},
+        abstract=summary.abstract(found),
         notice=_notice(params, paths),
     )
     write_atomic(joined, content)
-    inputs = records.digests(paths, [joined, *(section.notebook for section in sections)])
-    records.write(paths.results / "report.json", inputs, records.digests(paths, [output]), made_with=made)
+    inputs = records.digests(paths, [joined, *(section.notebook for section in notebooks)])
+    times = effort.as_json(efforts)
+    records.write(paths.results / "report.json", inputs, records.digests(paths, [output]), made_with=made, times=times)
     return output
 
 
@@ -73,6 +65,27 @@ def _notice(params: Params, paths: Paths) -> str:
     if label != "PI" or params.weights.vgg == "random":
         lines.append("It shows that everything runs and how; it is **no evidence for or against the paper**.")
     return " ".join(lines)
+
+
+def _with_prose(notebooks: list[Section], found: summary.Findings, paths: Paths, provenance_text: str) -> list[Section]:
+    """``notebooks`` with what no notebook says, each where a paper would have it."""
+    sections = {section.anchor: section for section in notebooks}
+    details = crops.load(paths.runs / "figure4")
+    after = {
+        "30_argument": [_text("method", prose.method(found.params))],
+        "14_figure4": [_text("before_and_after", compare.text(details), compare.html(details))] if details else [],
+        "20_questions": [
+            _text("limits", prose.limits(found)),
+            _text("how_to_run", prose.how_to_run(found.params, paths)),
+            _text("how_to_cite", prose.how_to_cite(paths)),
+            _text("provenance", provenance_text),
+        ],
+    }
+    return [part for name, section in sections.items() for part in (section, *after.get(name, ()))]
+
+
+def _text(name: str, text: str, html: str = "") -> Section:
+    return Section(Path(name), anchor=name, text=text, html=html)
 
 
 def _sections(params: Params, paths: Paths) -> list[Section]:

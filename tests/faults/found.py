@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,12 @@ Fault = Callable[[Path, Random], Found]
 
 class NotHere(Exception):
     """This machine or account cannot produce the fault; the text says why."""
+
+
+def many_kills(sent: Counter[str], how: str, seen: str, after: str) -> Found:
+    """The row of a series of kills: how often each signal ended something, and the rest in words."""
+    hits = ", ".join(f"{count} {name}" for name, count in sorted(sent.items()))
+    return Found(f"{sent.total()} kills ({hits}) {how}", seen, after, sent.total())
 
 
 def line(text: str, pattern: str) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from tests.faults.found import Found, copy, nothing_left_over, part_of, same
+from tests.faults.found import Found, copy, many_kills, nothing_left_over, part_of, same
 from tests.faults.processes import INTERRUPT, SIGNALS, Aim, Ended, count_operations, import_of, kill_after, run, succeed
 from tests.faults.works import Work
 
@@ -52,12 +52,11 @@ def kill_at_random(work: Work, kills: int, folder: Path, rng: Random, *, aimed: 
         succeed(lambda: work.do(place), log)  # noqa: B023
         same(work.results(place), expected)
         nothing_left_over(place)
-    hits = ", ".join(f"{count} {name}" for name, count in sorted(sent_how_often.items()))
-    return Found(
-        f"{done} kills ({hits}) in {series} series: at any moment of {seconds:.1f} s, at {operations} file operations",
+    return many_kills(
+        sent_how_often,
+        f"in {series} series: at any moment of {seconds:.1f} s, at {operations} file operations",
         "nothing; the next run goes on or begins again",
         "every file bit-equal, none half-made, none left over",
-        done,
     )
 
 

@@ -10,7 +10,7 @@ from random import Random
 
 import nbformat
 
-from tests.faults.found import Found, NotHere, copy, files_in, line, nothing_left_over, part_of, same
+from tests.faults.found import Found, NotHere, copy, files_in, line, many_kills, nothing_left_over, part_of, same
 from tests.faults.processes import INTERRUPT, SIGNALS, command, output_of, seconds_until_gone
 from tests.faults.trainings import until
 
@@ -84,13 +84,8 @@ def kill_run(folder: Path, rng: Random, kills: int) -> Found:
             nothing_left_over(place)
             assert not list((place / "tmp").iterdir()), f"left over: {list((place / 'tmp').iterdir())}"
             place = copy(base, "place")
-    hits = ", ".join(f"{count} {name}" for name, count in sorted(sent_how_often.items()))
-    return Found(
-        f"{done} kills ({hits}) at any moment of {seconds:.1f} s",
-        "masksr: interrupted, or nothing",
-        f"notebook and files bit-equal; no kernel lived longer than {longest:.1f} s",
-        done,
-    )
+    after = f"notebook and files bit-equal; no kernel lived longer than {longest:.1f} s"
+    return many_kills(sent_how_often, f"at any moment of {seconds:.1f} s", "masksr: interrupted, or nothing", after)
 
 
 def wrong_notebooks(folder: Path, _: Random) -> Found:

@@ -10,7 +10,7 @@ from random import Random
 
 import yaml
 
-from tests.faults.found import Found, copy, files_in, line, same
+from tests.faults.found import Found, copy, files_in, line, many_kills, same
 from tests.faults.notebooks import notebook
 from tests.faults.processes import INTERRUPT, KILL, SIGNALS, command, output_of, seconds_until_gone
 from tests.faults.trainings import until
@@ -79,13 +79,8 @@ def kill_dvc(folder: Path, rng: Random, kills: int) -> Found:
             same(files_in(place / "out"), expected)
             line(dvc(place, "repro"), "up to date")
             place = copy(base, "place")
-    hits = ", ".join(f"{count} {name}" for name, count in sorted(sent_how_often.items()))
-    return Found(
-        f"{done} kills ({hits}) of dvc repro at any moment of {seconds:.1f} s",
-        "DVC's own words",
-        f"dvc repro again: bit-equal, then up to date; nothing lived longer than {longest:.1f} s",
-        done,
-    )
+    after = f"dvc repro again: bit-equal, then up to date; nothing lived longer than {longest:.1f} s"
+    return many_kills(sent_how_often, f"of dvc repro at any moment of {seconds:.1f} s", "DVC's own words", after)
 
 
 def orphans(folder: Path, _: Random) -> Found:

@@ -1,0 +1,90 @@
+"""Figure 4: details of photographs as every variant shows them, and where each is wrong and masked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from numpy.typing import NDArray
+
+from masksr.figures.maps import ERROR, MASK, bar_below, plane
+from masksr.figures.picture import Picture
+from masksr.figures.style import WIDTH, box_on, cut, new_figure, show, thumbnail
+from masksr.images import luma
+
+Pixels = NDArray[np.uint8]
+Plane = NDArray[np.float32]
+
+
+class CropRow(NamedTuple):
+    """One crop of figure 4: the HR photograph, where in it (top, left, size), and the crop of every column."""
+
+    photograph: Pixels  # (H, W, 3)
+    box: tuple[int, int, int]
+    images: Sequence[Pixels]  # LR first (size/4 or enlarged), then each variant, HR last
+    how: str = ""  # it was chosen
+    name: str = ""  # of the photograph
+    masks: Mapping[str, Plane] = MappingProxyType({})  # by title of the variant, (size, size), what equation 8 makes of it
+
+
+def crops(columns: Sequence[tuple[str, Pixels]], box: tuple[int, int, int]) -> Picture:
+    """The same square of several pictures of one photograph, beside the photograph that shows where it lies.
+
+    columns: (title, (H, W, 3) uint8), HR last; a smaller one, such as LR, is cut in proportion. box: (top, left, size)
+    in pixels of the last.
+    """
+    whole = columns[-1][1]
+    parts = []
+    for _, image in columns:
+        scale = whole.shape[0] / image.shape[0]
+        parts.append(cut(image, [round(value / scale) for value in box]))
+    return figure4([CropRow(whole, box, parts)], [title for title, _ in columns], lines=1)
+
+
+def figure4(rows: Sequence[CropRow], titles: Sequence[str], lines: int | None = None) -> Picture:
+    """Crops of every variant beside LR and HR, a row per crop; left of them where in the photograph they lie.
+
+    titles: of ``images`` of every row. lines: over how many lines a row is spread; the variants then run downwards, so
+    that with as many lines as masks each model is a column. One line for up to five images, else two, when not given.
+    The PSNR-Y of the crop against HR stands below it.
+    """
+    count = len(titles)
+    lines = lines or (1 if count <= 5 else 2)
+    columns = count if lines == 1 else 1 + -(-(count - 2) // lines)
+    overview = 1.35 if lines == 1 else min(lines, 2)
+    cell = WIDTH / (columns + overview)
+    figure = new_figure(len(rows) * lines * (cell + 0.5))
+    parts = np.atleast_1d(figure.subfigures(max(len(rows), 1), 1))
+    for part, row in zip(parts, rows, strict=False):
+        grid = part.add_gridspec(lines, columns + 1, width_ratios=[overview] + [1] * columns)
+        _where(part.add_subplot(grid[:, 0]), row)
+        for place, title, image in zip(_places(count, lines), titles, row.images, strict=True):
+            _crop(part.add_subplot(grid[place[0], place[1] + 1]), title, image, row.images[-1])
+    return figure
+
+
+def _places(count: int, lines: int) -> list[tuple[int, int]]:
+    """Line and column of each image; with several lines HR stands below LR, and the variants run downwards."""
+    if lines == 1:
+        return [(0, i) for i in range(count)]
+    return [(0, 0), *((i % lines, 1 + i // lines) for i in range(count - 2)), (1, 0)]
+
+
+def _where(ax: Axes, row: CropRow) -> None:
+    small = thumbnail(row.photograph, 800)
+    show(ax, small, row.how, row.name, smooth=True)
+    box_on(ax, row.box, small.shape[0] / row.photograph.shape[0])
+
+
+def _crop(ax: Axes, title: str, image: Pixels, hr: Pixels) -> None:
+    below = " "  # keeps the height of those with a number
+    if image is not hr and image.shape == hr.shape:
+        error = np.mean((luma(image) - luma(hr)) ** 2)
+        below = f"{10 * np.log10(255**2 / error):.2f} dB" if error else "identical"
+    show(ax, image, title, below)
+
+

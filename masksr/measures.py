@@ -1,0 +1,60 @@
+"""What can be measured of a picture, and which way is better: the paper's measures, and further ones of pyiqa.
+
+Importing pyiqa takes seconds, and tables want no more than a name and a direction: its list alone is read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import runpy
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from masksr.errors import MasksrError
+
+MEASURES = ["niqe", "ma", "pi", "psnr", "ssim", "rmse"]  # of every picture, by the protocol of PIRM 2018
+HIGHER_IS_BETTER = {"ma", "psnr", "ssim"}
+NOT_OF_ONE_PICTURE = ("fid", "inception_score", "compare2score", "clipscore")  # of sets of pictures, or beside a text
+
+
+class Kind(NamedTuple):
+    compares: bool  # with the HR picture
+    lower_is_better: bool
+
+
+@cache
+def known() -> dict[str, Kind]:
+    """The measures of the pyiqa that is installed, by its names. Raises MasksrError where there is none."""
+    found = importlib.util.find_spec("pyiqa")
+    if found is None or found.origin is None:
+        raise MasksrError("further measures need pyiqa, which is not installed: pip install pyiqa")
+    listed = runpy.run_path(str(Path(found.origin).with_name("default_model_configs.py")))["DEFAULT_CONFIGS"]
+    return {name: Kind(e.get("metric_mode") == "FR", e.get("lower_better", False)) for name, e in listed.items()}
+
+
+def check(names: Sequence[str], where: str = "params.yaml: measures.also") -> None:
+    """Raises MasksrError for a name that pyiqa does not have, or that cannot be a column of a quality table."""
+    for name in names:
+        if name in MEASURES:
+            raise MasksrError(f"{where}: {name} is measured in any case, as the paper does; leave it out")
+        if name not in known():
+            close = difflib.get_close_matches(name, known(), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "pyiqa.list_models() names all"
+            raise MasksrError(f"{where}: pyiqa has no measure {name!r} ({hint})")
+        if any(word in name for word in NOT_OF_ONE_PICTURE):
+            raise MasksrError(f"{where}: {name} is not a measure of one picture; leave it out")
+    if len(set(names)) < len(names):
+        raise MasksrError(f"{where}: {', '.join(names)} names something twice")
+
+
+def lower_is_better(name: str) -> bool:
+    """Of one of ``MEASURES``, or of pyiqa's."""
+    return name not in HIGHER_IS_BETTER if name in MEASURES else known()[name].lower_is_better
+
+
+def further_title(name: str) -> str:
+    """What tables call one of pyiqa's, with an arrow to where better is: ``LPIPS ↓``."""
+    return f"{name.upper() if name.isalpha() else name} {'↓' if lower_is_better(name) else '↑'}"

@@ -1,0 +1,198 @@
+"""The abstract of the page: what was claimed, run and found, how sure it is, what stays unknown.
+
+Every number in these sentences is read from the results of the profile, from params.yaml or from data/paper.yaml.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from masksr import paper, questions, records, tables
+from masksr.errors import MasksrError
+from masksr.params import Params
+from masksr.paths import Paths
+
+MINUS, NBSP = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The small results of a profile, as its stages wrote them, and the keys of its trainings."""
+
+    params: Params
+    quality: pd.DataFrame
+    effects: pd.DataFrame  # evidence.csv
+    claims: pd.DataFrame
+    metrics: dict[str, Any]
+    argument: dict[str, Any]
+    keys: list[str]  # of every training; equal ones share one
+
+    @classmethod
+    def read(cls, params: Params, paths: Paths) -> Findings:
+        """Raises MasksrError where a result is missing or something else."""
+        at = paths.results
+        return cls(
+            params,
+            tables.read_quality([at / "quality.csv"]),
+            _table(at / "evidence.csv", ["model", "mask", "difference", "low", "high", "seeds", "verdict"], "evidence"),
+            _table(at / "claims.csv", ["claim", "verdict"], "evidence"),
+            _json(at / "metrics.json", "table1"),
+            _json(at / "argument.json", "argument"),
+            [records.read(folder / "training.json").get("key", "") for folder, *_ in records.trainings(params, paths)],
+        )
+
+
+def abstract(found: Findings) -> str:
+    """Five short paragraphs, as markdown."""
+    parts: dict[str, Callable[[Findings], str]] = {
+        "Claimed": _claimed,
+        "Run": _run,
+        "Found": _found,
+        "How sure": _how_sure,
+        "Unknown": _unknown,
+    }
+    return "\n\n".join(f"**{title}.** {part(found)}" for title, part in parts.items())
+
+
+def _claimed(found: Findings) -> str:
+    table = paper.mask_effect()
+    means = table[paper.sets()].mean(axis=1)
+    changes = [
+        f"{_signed(mean, 3)} for {name.removesuffix('+Mask')}" for name, mean in zip(table.variant, means, strict=True)
+    ]
+    return (
+        "Multiply what the discriminator of a super-resolution GAN sees by a mask that is high where the generator is "
+        "wrong ([the idea](00_idea.ipynb)), and the pictures look better: the paper reports a change of its perceptual "
+        f"index (PI, lower is better) of {listed(changes)}, in the mean over {counted(len(paper.sets()), 'test set')}."
+    )
+
+
+def _run(found: Findings) -> str:
+    params, quality = found.params, found.quality
+    table1, sweep = params.table1, params.sweep
+    seeds = len(table1.seeds)
+    variants = len(table1.models) * len(table1.masks) * seeds
+    points = len(sweep.k) * len(sweep.b) * len(sweep.seeds)
+    masks = [name for name in table1.masks if name != "none"]
+    which = "with and without the mask" if masks == ["paper"] else f"plain and with the masks {listed(masks)}"
+    distinct = len(set(found.keys))
+    images, sets = len(quality[["set", "image"]].drop_duplicates()), quality["set"].nunique()
+    shared = f" ({distinct} different ones: equal trainings are done once)" if distinct < len(found.keys) else ""
+    return (
+        f"In the profile **{params.profile}**: {counted(variants, 'training')} of [Table 1](10_table1.ipynb) "
+        f"({counted(len(table1.models), 'model')} {which}, {counted(seeds, 'seed')}) and {points} of "
+        f"[Figure 5](15_figure5.ipynb), from {counted(len(table1.models) * seeds, 'start')} "
+        f"without a mask, on the same patches; {len(found.keys)} trainings in all{shared}. Table 1 rests on "
+        f"{len(quality)} scores: each variant on {counted(images, 'image')} of {counted(sets, 'test set')}."
+    )
+
+
+def _found(found: Findings) -> str:
+    label = tables.pi_label(found.quality)
+    means = []
+    for model in found.params.table1.models:
+        plain, masked = (_mean(found.metrics, f"{model}-{mask}", label) for mask in ("none", "paper"))
+        if plain is None or masked is None:
+            means.append(f"could not be measured for {found.params.models[model].title}")
+        else:
+            change = _signed(round(masked, 2) - round(plain, 2))  # as a reader would subtract what is printed
+            means.append(f"{found.params.models[model].title} {plain:.2f}{NBSP}→{NBSP}{masked:.2f}{NBSP}({change})")
+    sentences = [f"Mean {label}, plain → mask: {listed(means)}."] if means else []
+    for mask, cells in found.effects.groupby("mask", sort=False):
+        name = "the mask" if mask == "paper" else f"the mask *{mask}*"
+        sentences.append(
+            f"Of {counted(len(cells), 'cell')} of Table 1, {name} minus plain: {_verdicts(cells.verdict)}."
+        )
+    if "excess" in found.argument:
+        sentences.append(
+            f"In [a world whose classes are known](30_argument.ipynb) the expected squared error ends "
+            f"{found.argument['excess']:.1%} above the variance it should estimate."
+        )
+    sentences.append(f"Of the paper's {counted(len(found.claims), 'claim')}: {_verdicts(found.claims.verdict)}.")
+    return " ".join(sentences)
+
+
+def _how_sure(found: Findings) -> str:
+    half = ((found.effects.high - found.effects.low) / 2).dropna()
+    largest = paper.mask_effect()[paper.sets()].abs().max().max()
+    sentences = []
+    if len(half):
+        sentences.append(
+            f"The [intervals](11_evidence.ipynb) of mask minus plain hold together with 95 %; half their length is "
+            f"{half.median():.2g} in the median, {half.min():.2g} at best, and the largest change that the paper "
+            f"reports is {largest:.2f}."
+        )
+    if len(found.params.table1.seeds) == 1:
+        sentences.append(
+            "They are over images alone: **one seed says nothing of another training**, so no cell has a verdict."
+        )
+    else:
+        sentences.append(
+            f"They allow for other images and for other seeds, of which {len(found.params.table1.seeds)} were run."
+        )
+    return " ".join(sentences)
+
+
+def _unknown(found: Findings) -> str:
+    cuts = questions.cuts(found.params)
+    other = int((cuts["note"] != "same").sum())
+    undecided = found.claims[found.claims.verdict.str.startswith("undecided")]
+    not_run = found.claims[found.claims.verdict == "not run"]
+    sentences = []
+    if len(undecided):
+        sentences.append(f"Undecided: {counted(len(undecided), 'claim')}.")
+    if len(not_run):
+        sentences.append(f"Not run: {'; '.join(f'“{claim}”' for claim in not_run.claim)}.")
+    sentences.append(
+        f"{other} of {len(cuts)} settings of the paper's section 3.1 have another value here, and it leaves "
+        f"{counted(len(paper.open_questions()), 'question')} [open](20_questions.ipynb), listed with the values used."
+    )
+    return " ".join(sentences)
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def listed(items: Iterable[str]) -> str:
+    *most, last = items
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _verdicts(verdicts: pd.Series) -> str:
+    return ", ".join(f"{n} {verdict}" for verdict, n in verdicts.value_counts().items())
+
+
+def _signed(value: float, digits: int = 2) -> str:
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def _mean(metrics: dict[str, Any], variant: str, label: str) -> float | None:
+    mean = metrics.get(variant, {}).get(label, {}).get("mean")
+    return float(mean) if isinstance(mean, int | float) else None
+
+
+def _table(file: Path, columns: list[str], stage: str) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(file)
+    except (OSError, ValueError) as error:
+        raise MasksrError(f"{file}: cannot be read ({error}); `dvc repro {stage}` makes it") from None
+    if missing := sorted(set(columns) - set(table)):
+        raise MasksrError(f"{file}: has no column {', '.join(missing)}; `dvc repro {stage}` makes it anew")
+    return table
+
+
+def _json(file: Path, stage: str) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MasksrError(f"{file}: cannot be read ({error}); `dvc repro {stage}` makes it") from None
+    if not isinstance(content, dict):
+        raise MasksrError(f"{file}: not what `dvc repro {stage}` writes; make it anew")
+    return content

@@ -1,0 +1,118 @@
+"""Notebooks as VS Code and JupyterLab run them: cell by cell, in the folder ``notebooks``, without the pipeline.
+
+The others find their files by the same functions, and the pipeline runs them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from random_quality import write_quality_weights
+from test_pipeline import copy_sources, tiny
+
+from masksr import files, packs, params, weights
+from masksr.errors import MasksrError
+from masksr.fetch import find_pretrained
+from masksr.files import file_digest
+from masksr.paths import Paths
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CELL_BY_CELL = """\
+import json, sys
+from pathlib import Path
+from IPython.core.interactiveshell import InteractiveShell
+
+shell = InteractiveShell.instance()
+for name in sys.argv[1:]:
+    shell.reset(new_session=False)
+    cells = json.loads(Path(name).read_text(encoding="utf-8"))["cells"]
+    for number, source in enumerate("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"):
+        if not shell.run_cell(source).success:
+            sys.exit(f"{name} failed in its code cell {number}")
+"""
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_editors_find_a_kernel_and_a_clean_source(notebook: Path) -> None:
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    assert content["metadata"]["kernelspec"] == {"display_name": "Python 3", "language": "python", "name": "python3"}
+    assert content["nbformat"] == 4 and len({cell["id"] for cell in content["cells"]}) == len(content["cells"])
+    code = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
+    tagged = [n for n, cell in enumerate(code) if "parameters" in cell["metadata"].get("tags", [])]
+    assert tagged in ([], [0]), "the parameters cell is the first that runs, so that a reader finds it"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny networks; data and weights are there, as the first stages leave them."""
+    project = tmp_path_factory.mktemp("a project")
+    copy_sources(["notebooks", "data/registry.yaml", "data/paper.yaml", "dvc.yaml"], project)
+    (project / "params.yaml").write_text(yaml.safe_dump(tiny(ROOT / "profiles/mini.yaml"), sort_keys=False))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        settings = params.load()
+        paths = Paths.of(settings)
+        for name in (settings.data.train, settings.data.validation, *settings.data.test):
+            packs.build_pack(name, paths.set(name))
+        weights.prepare_vgg19(settings, paths)
+        write_quality_weights(paths.weights / "quality")
+    return project
+
+
+def content(project: Path) -> dict[str, str]:
+    """Checksums of all files but those that no one calls a result."""
+    files = (path for path in project.rglob("*") if path.is_file() and not path.name.endswith(".lock"))
+    return {path.relative_to(project).as_posix(): file_digest(path) for path in files}
+
+
+def run(folder: Path, names: list[str], home: Path) -> None:
+    """Cell by cell, from the top, in one process (as if the kernel were restarted, but without waiting for it)."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "MASKSR_OFFLINE": "1", "IPYTHONDIR": str(home)}
+    paths = [os.path.relpath(folder / name, folder) for name in names]
+    command = [sys.executable, "-c", CELL_BY_CELL, *paths]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def test_they_run_where_editors_run_them_and_write_only_what_their_stages_write(project: Path, tmp_path: Path) -> None:
+    names = ["01_data", "03_start", "04_train", "06_evaluate", "20_questions"]
+    before = content(project)
+    run(project / "notebooks", [f"{name}.ipynb" for name in names], tmp_path)
+    made = content(project)
+    outputs = re.sub(r"\$\{.*?\}", "*", (project / "dvc.yaml").read_text())
+    written = {name for name in made if made[name] != before.get(name) and not name.startswith(".cache/")}
+    start, variant = "runs/mini/start/esrgan-s0", "runs/mini/variants/esrgan-paper-s0"
+    trained = {f"{folder}/{file}" for folder in (start, variant) for file in ("generator.safetensors", "history.csv")}
+    trained |= {f"{start}/training.json", f"{variant}/training.json"}
+    assert written == trained | {f"{variant}/quality.csv", f"{variant}/evaluation.json"}
+    for name in written:
+        pattern = re.sub(r"(?<=runs/)mini|esrgan(?=-)|paper(?=-)|(?<=-s)0", "*", name)
+        assert pattern in outputs, f"{name} is no output of a stage"
+
+    run(project, ["notebooks/03_start.ipynb"], tmp_path)
+    assert content(project) == made, "in the project's folder, and again, it writes the same"
+
+
+def test_what_params_yaml_names_is_found_from_the_folder_of_the_notebooks(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stage runs in the project's folder; an editor runs its notebook in another one."""
+    (project / "my_data").mkdir()
+    (project / "my_data/mine.pt").touch()
+    monkeypatch.chdir(project / "notebooks")
+    assert files.data_folder("my_data") == project / "my_data"
+    assert find_pretrained("my_data/mine.pt") == project / "my_data/mine.pt"
+    monkeypatch.chdir(project)
+    assert files.data_folder("my_data") == Path("my_data"), "as before, where it is"
+    monkeypatch.chdir(project.parent)
+    with pytest.raises(MasksrError, match="the data folder my_data does not exist"):
+        files.data_folder("my_data")
