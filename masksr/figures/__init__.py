@@ -1,16 +1,19 @@
-"""Every picture of the report: each function takes numbers or images and returns a matplotlib Figure.
+"""Every picture of the report: each function takes numbers or images and returns a matplotlib Figure
+that also says in words what it shows.
 
 None of them reads a file or prints a title; the notebook that calls one says in its caption what there is to see.
 """
 
 from masksr.figures.argument import answers_over_training, class_members, error_and_variance
 from masksr.figures.compare import paired_differences
-from masksr.figures.comparison import CropRow, crops, figure4, table1_dots
+from masksr.figures.comparison import table1_dots
 from masksr.figures.data import contact_sheet, degradation, equivalence_class, patch_pairs
+from masksr.figures.details import CropRow, crops, figure4, figure4_maps
 from masksr.figures.evidence import effects, perception_distortion
 from masksr.figures.gradient import discriminator_inputs, gradient_maps, gradient_shares
 from masksr.figures.inspection import mask_histograms, mask_over_range, mask_over_training, mask_readings
 from masksr.figures.mask import mask_over_photograph, mask_response
+from masksr.figures.picture import Picture
 from masksr.figures.schematic import framework, mask_module
 from masksr.figures.style import colours, use_style
 from masksr.figures.sweep import figure5
@@ -18,6 +21,7 @@ from masksr.figures.training import training_curves
 
 __all__ = [
     "CropRow",
+    "Picture",
     "answers_over_training",
     "class_members",
     "colours",
@@ -29,6 +33,7 @@ __all__ = [
     "equivalence_class",
     "error_and_variance",
     "figure4",
+    "figure4_maps",
     "figure5",
     "framework",
     "gradient_maps",

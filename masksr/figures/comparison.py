@@ -16,6 +16,7 @@ from masksr.params import Params
 from masksr.quality_table import pi_label
 from masksr.tables import variant_title
 
+
 def table1_dots(quality: pd.DataFrame, params: Params) -> Picture:
     """Table 1 as a picture: PI of every variant on every test set, between HR and bicubic, the ends of the scale.
 

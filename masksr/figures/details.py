@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from masksr.figures.maps import ERROR, MASK, bar_below, plane
 from masksr.figures.picture import Picture
-from masksr.figures.style import WIDTH, box_on, cut, new_figure, show, thumbnail
+from masksr.figures.style import GREY, WIDTH, box_on, cut, new_figure, show, thumbnail
 from masksr.images import luma
 
 Pixels = NDArray[np.uint8]
@@ -28,7 +28,7 @@ class CropRow(NamedTuple):
     images: Sequence[Pixels]  # LR first (size/4 or enlarged), then each variant, HR last
     how: str = ""  # it was chosen
     name: str = ""  # of the photograph
-    masks: Mapping[str, Plane] = MappingProxyType({})  # by title of the variant, (size, size), what equation 8 makes of it
+    masks: Mapping[str, Plane] = MappingProxyType({})  # by title of some variants: what equation 8 makes of their error
 
 
 def crops(columns: Sequence[tuple[str, Pixels]], box: tuple[int, int, int]) -> Picture:
@@ -64,7 +64,57 @@ def figure4(rows: Sequence[CropRow], titles: Sequence[str], lines: int | None = 
         _where(part.add_subplot(grid[:, 0]), row)
         for place, title, image in zip(_places(count, lines), titles, row.images, strict=True):
             _crop(part.add_subplot(grid[place[0], place[1] + 1]), title, image, row.images[-1])
+    figure.alt = f"The same detail as {', '.join(titles)}. " + " ".join(_in_words(row, titles) for row in rows)
     return figure
+
+
+def figure4_maps(rows: Sequence[CropRow], titles: Sequence[str]) -> Picture:
+    """Where each variant of ``masks`` is wrong in the details of figure 4, and below that what equation 8 makes of it.
+
+    The error is the absolute difference of luma from HR, in grey levels, on one scale for all.
+    """
+    shown = list(rows[0].masks)
+    errors = [{title: _error(row.images[titles.index(title)], row.images[-1]) for title in shown} for row in rows]
+    most = np.quantile(np.concatenate([e.ravel() for by_title in errors for e in by_title.values()]), 0.995)
+    scale = {"cmap": ERROR, "norm": Normalize(0, max(most, 1.0), clip=True)}  # without the extremes
+    columns = 1 + len(shown)
+    cell = WIDTH / max(columns, 5)
+    figure = new_figure(2 * len(rows) * (cell + 0.2) + 0.9, columns * cell)
+    axes = figure.subplots(2 * len(rows), columns, squeeze=False)
+    for number, (row, error) in enumerate(zip(rows, errors, strict=True)):
+        upper, lower = axes[2 * number : 2 * number + 2]
+        show(upper[0], row.images[-1], "" if number else "HR", f"{row.how}\n{row.name}")
+        lower[0].set_axis_off()
+        for ax, below, title in zip(upper[1:], lower[1:], shown, strict=True):
+            plane(ax, error[title], "" if number else title, **scale)
+            plane(below, row.masks[title], **MASK)
+            ax.set_xlabel(f"error {error[title].mean():.1f}", fontsize=9, color=GREY, labelpad=2)
+            below.set_xlabel(f"mask {row.masks[title].mean():.2f}", fontsize=9, color=GREY, labelpad=2)
+    half = 1 + len(shown) // 2  # one bar below the left of the columns, one below the right
+    bar_below(figure, list(axes[:, :half].flat), "absolute error of luma (grey levels)", scale, 0.8)
+    bar_below(figure, list(axes[:, half:].flat), "mask", MASK, 0.8)
+    figure.alt = (
+        f"Maps of the absolute error of luma, from 0 to {scale['norm'].vmax:.0f} grey levels, and of the mask, of "
+        f"{', '.join(shown)}. Their means: "
+        + " ".join(
+            f"{row.name} ({row.how}): "
+            + ", ".join(f"{title} {error[title].mean():.1f} and {row.masks[title].mean():.2f}" for title in shown)
+            + "."
+            for row, error in zip(rows, errors, strict=True)
+        )
+    )
+    return figure
+
+
+def _error(image: Pixels, hr: Pixels) -> NDArray[np.float64]:
+    return np.abs(luma(image) - luma(hr))
+
+
+def _in_words(row: CropRow, titles: Sequence[str]) -> str:
+    psnr = {title: _psnr(image, row.images[-1]) for title, image in zip(titles, row.images[:-1], strict=False)}
+    values = ", ".join(f"{title} {value}" for title, value in psnr.items() if value)
+    where = f"{row.name or 'Photograph'}{f' ({row.how})' if row.how else ''}"
+    return f"{where}, {row.box[2]} pixels a side{f', PSNR-Y: {values}' if values else ''}."
 
 
 def _places(count: int, lines: int) -> list[tuple[int, int]]:
@@ -81,10 +131,12 @@ def _where(ax: Axes, row: CropRow) -> None:
 
 
 def _crop(ax: Axes, title: str, image: Pixels, hr: Pixels) -> None:
-    below = " "  # keeps the height of those with a number
-    if image is not hr and image.shape == hr.shape:
-        error = np.mean((luma(image) - luma(hr)) ** 2)
-        below = f"{10 * np.log10(255**2 / error):.2f} dB" if error else "identical"
-    show(ax, image, title, below)
+    show(ax, image, title, (image is not hr and _psnr(image, hr)) or " ")  # keeps the height of those with a number
 
 
+def _psnr(image: Pixels, hr: Pixels) -> str:
+    """PSNR-Y in dB; nothing for LR."""
+    if image.shape != hr.shape:
+        return ""
+    error = np.mean((luma(image) - luma(hr)) ** 2)
+    return f"{10 * np.log10(255**2 / error):.2f} dB" if error else "identical"
