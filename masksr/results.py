@@ -7,13 +7,14 @@ import math
 from collections.abc import Iterator
 from itertools import product, zip_longest
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from IPython.display import Markdown
-from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from masksr import evidence, records, tables
+from masksr.figures.picture import Picture
 from masksr.files import write_atomic
 from masksr.measures import known, lower_is_better
 from masksr.params import Params, Section
@@ -172,13 +173,13 @@ def table1_files(quality: pd.DataFrame, params: Params) -> dict[str, str]:
     }
 
 
-def write_figure4(figure: Figure, params: Params, paths: Paths) -> None:
-    """Write figure4.png and say where."""
-    write_figure(figure, "figure4.png", paths)
+def write_figure4(figure: Picture, maps: Picture, params: Params, paths: Paths) -> None:
+    """Write figure4 and figure4_maps, each as PNG and SVG, and say where."""
+    files = [*write_figure(figure, "figure4", paths), *write_figure(maps, "figure4_maps", paths)]
     variants = product(params.table1.models, params.table1.masks, params.table1.seeds[:1])
     generators = [paths.variant(*names) / "generator.safetensors" for names in variants]
-    packs = [paths.set(crop.set) for crop in params.figure4.crops]
-    records.write_result("figure4", paths, generators + packs, ["figure4.png"])
+    packs = [paths.set(name) for name in params.data.test]  # all of them: the rules look at all
+    records.write_result("figure4", paths, generators + packs, files)
 
 
 def write_evidence(
@@ -193,21 +194,31 @@ def write_evidence(
 
 
 def write_figure5(
-    points: pd.DataFrame, plain: pd.DataFrame, label: str, figure: Figure, params: Params, paths: Paths
+    points: pd.DataFrame,
+    plain: pd.DataFrame,
+    label: str,
+    intervals: pd.DataFrame,
+    figure: Picture,
+    params: Params,
+    paths: Paths,
 ) -> None:
-    """Write figure5.csv (the plain model has no k and b) and figure5.png, and say where."""
+    """Write figure5.csv (the plain model has no k and b), its bands, figure5 as PNG and SVG, and say where."""
     table = pd.concat([plain.assign(k=None, b=None), points]).assign(metric=label)
-    _write(paths, {"figure5.csv": table[["k", "b", "seed", "set", "metric", "pi", "without_pi"]].to_csv(index=False)})
-    write_figure(figure, "figure5.png", paths)
-    records.write_result("figure5", paths, _of_figure5(params, paths), ["figure5.csv", "figure5.png"])
+    made = {
+        "figure5.csv": table[["k", "b", "seed", "set", "metric", "pi", "without_pi"]].to_csv(index=False),
+        "figure5_intervals.csv": intervals.assign(metric=label).to_csv(index=False, float_format="%.6g"),
+    }
+    _write(paths, made)
+    records.write_result("figure5", paths, _of_figure5(params, paths), [*made, *write_figure(figure, "figure5", paths)])
 
 
-def write_figure(figure: Figure, name: str, paths: Paths) -> None:
-    """Write a figure to the results and say where. The same figure gives the same bytes."""
-    path = paths.results / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Software": None})
-    print("wrote", path.relative_to(paths.root).as_posix())
+def write_figure(figure: Picture, name: str, paths: Paths) -> list[str]:
+    """Write a figure to the results as PNG and SVG, say where, and return the names of the files."""
+    kinds: tuple[Literal["png", "svg"], ...] = ("png", "svg")
+    for kind in kinds:
+        write_atomic(path := paths.results / f"{name}.{kind}", figure.encoded(kind))
+        print("wrote", path.relative_to(paths.root).as_posix())
+    return [f"{name}.{kind}" for kind in kinds]
 
 
 def _of_table1(params: Params, paths: Paths) -> list[Path]:

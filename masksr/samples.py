@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from masksr import devices, places
 from masksr.build import load_generator
-from masksr.errors import MasksrError
 from masksr.evaluation import Upscale, with_bicubic, with_generator
 from masksr.figures import CropRow
 from masksr.figures.style import cut

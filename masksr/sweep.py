@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from IPython.display import Markdown
@@ -17,17 +18,25 @@ ENOUGH = 3  # images; the interval of two is some ten times longer than they lie
 def intervals(differences: Differences) -> pd.DataFrame:
     """The mean difference from the plain model and its interval: a row per k, b and set, and per their ``mean``.
 
-    Columns: k, b, set and those of ``evidence.judged`` (difference, low, high, seeds, images, verdict, ...). For each
-    set, and for the mean over the sets, the intervals of all pairs hold together with ``evidence.LEVEL``.
+    Columns: k, b, set and those of ``evidence.judged`` (difference, low, high, seeds, images, verdict, ...). Each interval
+    alone holds with ``evidence.LEVEL``. The verdict rests on longer ones, together_low and together_high: those of all
+    pairs on one set, or on the mean of the sets, hold together with that level.
     """
-    level, rows = evidence.together(evidence.LEVEL, len(differences)), []
+    rows = []
     for (k, b), table in differences.items():
         sets = list(dict.fromkeys(table.columns.get_level_values("set")))
         parts = {name: table.xs(name, axis="columns", level="set") for name in sets}
         if len(sets) > 1:
             parts["mean"] = _weighted(parts)
-        rows += [{"k": k, "b": b, "set": name} | evidence.judged(d, "pi", level) for name, d in parts.items()]
+        rows += [{"k": k, "b": b, "set": name} | _judged(d, len(differences)) for name, d in parts.items()]
     return pd.DataFrame(rows)
+
+
+def _judged(differences: pd.DataFrame, pairs: int) -> dict[str, Any]:
+    alone = evidence.judged(differences, "pi", evidence.LEVEL)
+    together = evidence.judged(differences, "pi", evidence.together(evidence.LEVEL, pairs))
+    ends = {f"together_{end}": together[end] for end in ("low", "high")}
+    return alone | ends | {name: together[name] for name in ("verdict", "trainings")}
 
 
 def _weighted(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -50,10 +59,11 @@ def note(params: Params) -> Markdown:
         "Above: against $k$, a line for each $b$. Below that: against $b$, a line for each $k$. The dashed line is "
         f"{params.models[sweep.model].title} without a mask; points below it support the paper's claim. A band is the "
         "interval of the difference from the plain model, drawn from the dashed line: where it stays clear of it, "
-        f"the difference is more than chance over {over}. The bands of a panel hold together with "
-        f"{evidence.LEVEL:.0%}; panels of fewer than {ENOUGH} images have none."
+        f"that difference is more than chance over {over}. Each holds with {evidence.LEVEL:.0%} by itself, so of many one or "
+        f"the other misleads; panels of fewer than {ENOUGH} images have none."
     )
     if len(sweep.k) > 1 and len(sweep.b) > 1:
         text += " Last: that difference for every pair"
-        text += ", in bold where it is decided." if seeds > 1 else "; with one seed none of them is decided."
+        sure = f"in bold where it is decided for all pairs together with {evidence.LEVEL:.0%}"
+        text += f", {sure}." if seeds > 1 else "; with one seed none of them is decided."
     return Markdown(f"*{text}*")

@@ -70,7 +70,7 @@ def test_reading_gives_back_what_was_written(tmp_path):
     ("spoil", "message"),
     [
         (lambda t: t.drop(columns="psnr"), "psnr"),
-        (lambda t: t.assign(lpips=0.1), "lpips"),
+        (lambda t: t.assign(lpisp=0.1), "lpisp"),
         (lambda t: t.assign(pi="three"), "not a quality table"),
         (lambda t: pd.concat([t, t]), "twice"),
         (lambda t: t.assign(ma_weights=["stand-in"] + ["official"] * (len(t) - 1)), "mixed"),

@@ -55,9 +55,10 @@ def figure4(rows: Sequence[CropRow], titles: Sequence[str], lines: int | None = 
     count = len(titles)
     lines = lines or (1 if count <= 5 else 2)
     columns = count if lines == 1 else 1 + -(-(count - 2) // lines)
-    overview = 1.35 if lines == 1 else min(lines, 2)
-    cell = WIDTH / (columns + overview)
-    figure = new_figure(len(rows) * lines * (cell + 0.5))
+    overview = 1.35 if lines == 1 else 1.1  # small: it costs more bytes than all details together
+    width = WIDTH if lines == 1 else min(WIDTH, 1.7 * (columns + overview))
+    cell = width / (columns + overview)
+    figure = new_figure(len(rows) * lines * (cell + 0.45), width)
     parts = np.atleast_1d(figure.subfigures(max(len(rows), 1), 1))
     for part, row in zip(parts, rows, strict=False):
         grid = part.add_gridspec(lines, columns + 1, width_ratios=[overview] + [1] * columns)
@@ -83,8 +84,10 @@ def figure4_maps(rows: Sequence[CropRow], titles: Sequence[str]) -> Picture:
     axes = figure.subplots(2 * len(rows), columns, squeeze=False)
     for number, (row, error) in enumerate(zip(rows, errors, strict=True)):
         upper, lower = axes[2 * number : 2 * number + 2]
-        show(upper[0], row.images[-1], "" if number else "HR", f"{row.how}\n{row.name}")
+        show(upper[0], row.images[-1], "" if number else "HR")
         lower[0].set_axis_off()
+        why = f"{row.how}\n" + row.name.replace(": ", "\n")
+        lower[0].text(0.5, 1, why, ha="center", va="top", fontsize=9, color=GREY, transform=lower[0].transAxes)
         for ax, below, title in zip(upper[1:], lower[1:], shown, strict=True):
             plane(ax, error[title], "" if number else title, **scale)
             plane(below, row.masks[title], **MASK)

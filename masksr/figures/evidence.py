@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from masksr.figures.comparison import mask_handles
 from masksr.figures.picture import Picture
 from masksr.figures.style import GREY, colours, mask_style, new_figure, verdicts
-from masksr.measures import lower_is_better
+from masksr.measures import known, lower_is_better
 from masksr.params import Params
 from masksr.quality_table import further_measures, measure_titles, pi_label
 
@@ -95,7 +95,8 @@ def perception_distortion(quality: pd.DataFrame, params: Params) -> Picture:
 def _plane(ax: Axes, means: pd.DataFrame, measure: str, params: Params) -> None:
     """One panel. means: of a test set, by model and mask."""
     means = means[["rmse", measure]]
-    if ("HR", "none") in means.index:  # without error: far to the left of all that is worth telling apart
+    trivial = measure != "pi" and known()[measure].compares  # HR is its own best there, by definition
+    if ("HR", "none") in means.index and not trivial:  # its RMSE of 0 is far to the left of all worth telling apart
         level = means.loc[("HR", "none"), measure]
         ax.axhline(level, color=GREY, linewidth=1.2, zorder=0)
         ax.annotate("HR", (0, level), xycoords=("axes fraction", "data"), xytext=(3, 3), **NOTE)

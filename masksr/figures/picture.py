@@ -20,14 +20,20 @@ class Picture(Figure):
 
     def encoded(self, kind: Literal["png", "svg"]) -> bytes:
         """The file, with ``alt`` in it as its description. The same figure gives the same bytes."""
-        # None of these: they hold the version of matplotlib and the time.
-        metadata = {"png": {"Software": None}, "svg": {"Creator": None, "Date": None}}[kind]
+        self._settle()
+        metadata = {"png": {"Software": None}, "svg": {"Creator": None, "Date": None}}[kind]  # versions and times
         if self.alt:
             metadata["Description"] = self.alt
-        file = io.BytesIO()
+        file, smaller = io.BytesIO(), {"pil_kwargs": {"optimize": True}} if kind == "png" else {}
         with matplotlib.rc_context({"svg.hashsalt": "masksr"}):
-            self.savefig(file, format=kind, metadata=metadata)
+            self.savefig(file, format=kind, metadata=metadata, **smaller)
         return file.getvalue()
+
+    def _settle(self) -> None:
+        """Lay it out once: constrained layout moves things a little with every drawing, and no two files were alike."""
+        if self.get_layout_engine() is not None:
+            self.draw_without_rendering()
+            self.set_layout_engine("none")
 
     def is_drawing(self) -> bool:
         """Whether it is made of lines and text alone; photographs and maps are pixels, also in an SVG."""

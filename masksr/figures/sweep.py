@@ -89,13 +89,13 @@ def _lines(ax: Axes, points: pd.DataFrame, sure: pd.DataFrame, plain: float, x: 
         bands = sure[(sure[line] == value) & (sure["images"] >= ENOUGH)].set_index(x).sort_index()
         low, high = plain + bands["low"], plain + bands["high"]
         if len(bands) > 1:
-            ax.fill_between(bands.index, low, high, color=colour, alpha=0.15, linewidth=0)
+            ax.fill_between(bands.index, low, high, color=colour, alpha=0.3 / len(values), linewidth=0)
             ax.plot(bands.index, np.column_stack([low, high]), color=colour, linewidth=0.6, alpha=0.7)
         elif len(bands):  # beside each other
             aside = ScaledTranslation((number - (len(values) - 1) / 2) / 12, 0, ax.figure.dpi_scale_trans)
             ax.vlines(bands.index, low, high, color=colour, linewidth=1.4, transform=ax.transData + aside)
-    few = sure["images"].max()
-    if few < ENOUGH:
+    few = int(sure["images"].max())
+    if few < ENOUGH and x == "k":
         ax.text(0.03, 0.02, f"{few} image{'s' * (few != 1)}: no band", transform=ax.transAxes, fontsize=8, color=GREY)
     _scale(ax, sorted(points[x].unique()))
     ax.set_xlabel(x)
