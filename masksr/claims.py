@@ -83,7 +83,7 @@ def _every_pair_improves(
     whole = {pair: table.dropna(axis="columns") for pair, table in points.items()}
     measured = {pair: table.to_numpy() for pair, table in whole.items() if table.size}
     seeds = len(sweep.seeds)
-    ran = f"{_count(len(points), 'pair')} of k and b, {_count(seeds, 'seed')}, {len(params.data.test)} sets"
+    ran = f"{_count(len(points), 'pair')} of k and b, {_count(seeds, 'seed')}, {_count(len(params.data.test), 'set')}"
     out = f"{sum(d.mean() < 0 for d in measured.values())} of {len(points)} have a lower mean than the plain model"
     if seeds < 2:
         return ran, out, "undecided (one seed)"
@@ -93,6 +93,8 @@ def _every_pair_improves(
         return ran, f"{out}; {words.count('worse')} surely not", "contradicted"
     if left_out := sum(points[pair].shape[1] - whole[pair].shape[1] for pair in points):
         return ran, f"{out}; {left_out} differences left out, where an image has no PI", "undecided"
+    if len(points) < 2:  # that can fail the claim, and not bear it out
+        return ran, f"{out}; {words[0]}, but a single pair is not every pair", "undecided"
     return ran, out, "supported" if words.count("better") == len(points) else "undecided"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from masksr import paper
-from masksr.evidence import LEVEL, Effect, together
+from masksr.evidence import LEVEL, Array, Effect, together
 
 NOTE = (
     "Without rows where there is a single seed: how much trainings differ is then unknown, and a second one is needed."
@@ -58,8 +59,16 @@ def power_of(difference: float, standard_error: float, degrees: int, level: floa
     """The probability that a two-sided t-test at ``level`` finds a true ``difference``."""
     if standard_error == 0:
         return 1.0
-    bound, shift = stats.t.ppf((1 + level) / 2, degrees), abs(difference) / standard_error
-    return float(stats.nct.sf(bound, degrees, shift) + stats.nct.cdf(-bound, degrees, shift))
+    # scipy's noncentral t gives NaN, or nothing, where the shift is many standard errors: here the mean over the
+    # estimated standard errors that a sample may have.
+    bound, shift = stats.t.ppf((1 + level) / 2, degrees) * _estimated(degrees), abs(difference) / standard_error
+    return float((stats.norm.sf(bound - shift) + stats.norm.cdf(-bound - shift)).mean())
+
+
+@cache
+def _estimated(degrees: int) -> Array:
+    """A thousand equally likely estimates of a standard error of 1 with so many degrees of freedom."""
+    return np.sqrt(stats.chi2.ppf((np.arange(1000) + 0.5) / 1000, degrees) / degrees)
 
 
 def _papers(cell: Mapping[str, Any]) -> float | None:

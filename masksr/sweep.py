@@ -18,9 +18,9 @@ ENOUGH = 3  # images; the interval of two is some ten times longer than they lie
 def intervals(differences: Differences) -> pd.DataFrame:
     """The mean difference from the plain model and its interval: a row per k, b and set, and per their ``mean``.
 
-    Columns: k, b, set and those of ``evidence.judged`` (difference, low, high, seeds, images, verdict, ...). Each interval
-    alone holds with ``evidence.LEVEL``. The verdict rests on longer ones, together_low and together_high: those of all
-    pairs on one set, or on the mean of the sets, hold together with that level.
+    Columns: k, b, set and those of ``evidence.judged`` (difference, low, high, seeds, images, verdict, ...). Each
+    interval alone holds with ``evidence.LEVEL``. The verdict rests on longer ones, together_low and together_high:
+    those of all pairs on one set, or on the mean of the sets, hold together with that level.
     """
     rows = []
     for (k, b), table in differences.items():
@@ -59,8 +59,8 @@ def note(params: Params) -> Markdown:
         "Above: against $k$, a line for each $b$. Below that: against $b$, a line for each $k$. The dashed line is "
         f"{params.models[sweep.model].title} without a mask; points below it support the paper's claim. A band is the "
         "interval of the difference from the plain model, drawn from the dashed line: where it stays clear of it, "
-        f"that difference is more than chance over {over}. Each holds with {evidence.LEVEL:.0%} by itself, so of many one or "
-        f"the other misleads; panels of fewer than {ENOUGH} images have none."
+        f"that difference is more than chance over {over}. Each holds with {evidence.LEVEL:.0%} by itself, so of many "
+        f"one or the other misleads; panels of fewer than {ENOUGH} images have none."
     )
     if len(sweep.k) > 1 and len(sweep.b) > 1:
         text += " Last: that difference for every pair"

@@ -167,3 +167,8 @@ def test_the_plane_has_a_mark_for_every_variant(tmp_path) -> None:
     marks = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
     assert len(marks) == 3  # bicubic, plain, mask
     figure.savefig(tmp_path / "plane.png")
+
+
+def test_one_pair_of_k_and_b_says_nothing_of_every_pair(at_the_papers_setting: None) -> None:
+    assert verdicts(dict.fromkeys(SETS, 0.0), 5, {0.2: -1.0})[PAIRS] == "undecided"
+    assert verdicts(dict.fromkeys(SETS, 0.0), 5, {0.2: 1.0})[PAIRS] == "contradicted"

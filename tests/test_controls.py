@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from test_evidence import quality, settings
 
-from masksr import controls, figures, params, results
+from masksr import controls, figures, params, project, results
 from masksr.evidence import effect
+from masksr.figures.style import mask_style
 from masksr.params import Mask, Params
 
 
@@ -69,3 +70,25 @@ def test_the_profile_made_for_it_has_every_reading_and_control():
         "kind: expected",
     }
     assert pairs["paper", "relative"] == "error_range: relative"
+
+
+def test_no_two_masks_of_the_profile_of_masks_are_drawn_alike():
+    masks = params.load(project.root() / "profiles/masks_cpu.yaml").table1.masks
+    drawn = [(style["marker"], style["fillstyle"]) for style in map(mask_style, masks)]
+    assert len(set(drawn)) == len(masks)
+
+
+def test_the_figure_of_controls_speaks_of_first_and_other():
+    rng, of = np.random.default_rng(1), with_masks(flat={"kind": "constant"})
+    table = quality({(mask, name): rng.normal(5, 1, (3, 6)) for mask in of.table1.masks for name in of.data.test})
+    axis = figures.effects(controls.compare(table, of)).get_supxlabel()
+    assert "mask minus other mask: left of 0 the first is better" in axis
+
+
+def test_the_legend_of_many_masks_fits_the_figure():
+    of = params.load(project.root() / "profiles/masks_cpu.yaml")
+    table = quality({(mask, name): np.full((1, 1), 5.0) for mask in of.table1.masks for name in of.data.test})
+    figure = figures.perception_distortion(table, of)
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1

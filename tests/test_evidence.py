@@ -203,3 +203,9 @@ def test_the_upper_bound_of_the_seeds_spread_is_one() -> None:
     found = [effect(crossed(rng, 3, 20, (0.5, 0.3, 0.3))) for _ in range(400)]
     assert np.mean([e.sd_seeds_high >= 0.5 for e in found]) == pytest.approx(0.8, abs=0.06)
     assert all(e.sd_seeds_high >= e.sd_seeds for e in found)
+
+
+@pytest.mark.parametrize("degrees", [1, 4, 19])
+def test_power_rises_with_the_difference_however_large(degrees: int) -> None:
+    found = [power_of(size, 1.0, degrees, 0.993) for size in np.geomspace(0.1, 1e5, 60)]
+    assert np.diff(found).min() >= -1e-12 and found[-1] > 0.99

@@ -1,3 +1,4 @@
+import re
 import warnings
 from pathlib import Path
 
@@ -5,10 +6,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 from masksr import figures, params, quality_table
 from masksr.figures import data, style
+from masksr.sweep import intervals
 
 matplotlib.use("Agg")
 ROOT = Path(__file__).parents[1]
@@ -27,7 +28,8 @@ def report_style():
 
 def drawn(figure):
     """The figure, after it was drawn without a single warning."""
-    assert isinstance(figure, Figure)
+    assert isinstance(figure, figures.Picture)
+    assert figure.alt.endswith(".") and not re.search(r"\bnan\b", figure.alt), "what it shows, in words"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure.draw_without_rendering()
@@ -197,10 +199,11 @@ def test_a_crop_outside_its_image_is_refused():
 def test_figure4_has_a_column_per_model(variants, lines, rows):
     titles = ["LR", *(f"v{i}" for i in range(variants)), "HR"]
     crop = [picture(32, 32) for _ in titles]
-    row = figures.CropRow(picture(64, 96), (0, 0, 32), crop)
+    row = figures.CropRow(picture(64, 96), (0, 0, 32), crop, "random, seed 0", "set: photo")
     figure = drawn(figures.figure4([row] * rows, titles, lines))
     axes = figure.axes
-    assert [ax.get_title() for ax in axes] == ["", *titles] * rows
+    assert [ax.get_title() for ax in axes] == ["random, seed 0", *titles] * rows
+    assert axes[0].get_xlabel() == "set: photo" and "set: photo (random, seed 0), 32 pixels a side" in figure.alt
     assert axes[1 + 1].get_xlabel().endswith("dB") and axes[len(titles)].get_xlabel() == " "
     if lines == 3:  # three masks of a model below each other
         assert len({round(ax.get_position().x0, 3) for ax in axes[2:5]}) == 1
@@ -247,11 +250,19 @@ def test_table1_dots_without_any_pi():
     drawn(figures.table1_dots(measurements(p).assign(pi=np.nan), p))
 
 
-def sweep(ks, bs, sets, seeds):
-    points = [(k, b, s, x, 3 + RNG.random()) for k in ks for b in bs for s in seeds for x in sets]
-    plain = [(s, x, 3.5) for s in seeds for x in sets]
+def sweep(ks, bs, sets, seeds, images=4):
+    """Differences that rise with k; the plain model has 3.5 everywhere."""
+    columns = pd.MultiIndex.from_product([sets, map(str, range(images))], names=["set", "image"])
+    rest = RNG.normal(0, 0.01, (len(ks), len(bs), len(seeds), len(columns)))
+    differences = {
+        (float(k), float(b)): pd.DataFrame(0.1 * i + rest[i, j], index=seeds, columns=columns)
+        for i, k in enumerate(ks)
+        for j, b in enumerate(bs)
+    }
+    points = [(k, b, s, x, 3.5 + d.loc[s, x].mean()) for (k, b), d in differences.items() for s in seeds for x in sets]
     columns = ["k", "b", "seed", "set", "pi"]
-    return pd.DataFrame(points, columns=columns), pd.DataFrame(plain, columns=columns[2:])
+    plain = pd.DataFrame([(s, x, 3.5) for s in seeds for x in sets], columns=columns[2:])
+    return pd.DataFrame(points, columns=columns), plain, "PI (stand-in)", intervals(differences)
 
 
 @pytest.mark.parametrize(
@@ -263,32 +274,58 @@ def sweep(ks, bs, sets, seeds):
     ],
 )
 def test_figure5(ks, bs, scale, sets, seeds):
-    figure = drawn(figures.figure5(*sweep(ks, bs, sets, seeds), "PI (stand-in)"))
-    columns = len(sets) + (len(sets) > 1)
-    upper, lower = figure.axes[:columns], figure.axes[columns + 1 : -1]
+    figure = drawn(figures.figure5(*sweep(ks, bs, sets, seeds)))
+    upper, lower = ([ax for ax in figure.axes if ax.axison and ax.get_xlabel() == x and ax.lines] for x in "kb")
     assert [ax.get_title() for ax in upper] == [*sets, *(["mean"] if len(sets) > 1 else [])]
-    assert {ax.get_xlabel() for ax in upper} == {"k"} and {ax.get_xlabel() for ax in lower} == {"b"}
-    assert upper[0].get_xscale() == scale
+    assert upper[0].get_xscale() == scale and upper[0].get_ylim() == lower[0].get_ylim()
     assert upper[0].get_ylabel() == "PI (stand-in)\n(lower is better)"
-    assert texts(figure.axes[columns]) == ["plain", *(f"b = {b:g}" for b in bs)]
-    assert texts(figure.axes[-1]) == ["plain", *(f"k = {k:g}" for k in ks)]
-    assert upper[0].get_ylim() == lower[0].get_ylim()
+    legends = [texts(ax) for ax in figure.axes if ax.get_legend()]
+    assert legends == [["plain", *(f"b = {b:g}" for b in bs)], ["plain", *(f"k = {k:g}" for k in ks)]]
+    bands = [ax for ax in upper if ax.collections]
+    assert len(bands) == len(upper), "an interval for every set"
+    maps = [ax for ax in figure.axes if any(text.get_text().startswith(("+", style.MINUS)) for text in ax.texts)]
+    assert len(maps) == (len(upper) if len(ks) > 1 and len(bs) > 1 else 0)
+
+
+def test_the_map_of_figure5_has_every_difference_and_says_which_are_decided():
+    points, plain, label, sure = sweep([1, 2, 4], [0.25, 0.5], ["a", "b"], [0, 1, 2, 3], images=30)
+    figure = drawn(figures.figure5(points, plain, label, sure))
+    shown = next(ax for ax in reversed(figure.axes) if ax.texts)
+    cells = {text.get_position(): text for text in shown.texts}
+    assert len(cells) == 6
+    for column, mean in enumerate([0.0, 0.1, 0.2]):
+        for row in range(2):
+            text = cells[column + 0.5, row + 0.5]
+            assert float(text.get_text().replace(style.MINUS, "-")) == pytest.approx(mean, abs=0.02)
+            assert (text.get_weight() == "bold") == (column > 0)
+    norm = shown.collections[0].norm
+    assert norm.vmin == -norm.vmax, "centred at no difference"
+
+
+def test_sets_of_two_images_have_no_band_and_say_so():
+    figure = drawn(figures.figure5(*sweep([1, 2], [0.5], ["a", "b"], [0], images=2)))
+    upper = [ax for ax in figure.axes if ax.axison and ax.get_xlabel() == "k"]
+    assert [[text.get_text() for text in ax.texts] for ax in upper] == [["2 images: no band"]] * 2 + [[]]
+    assert [bool(ax.collections) for ax in upper] == [False, False, True]
 
 
 def test_figure5_shows_means_and_never_hides_a_missing_set_in_one():
-    points = pd.DataFrame(
-        [(1.0, 0.5, 0, "a", 2.0), (1.0, 0.5, 0, "b", 4.0), (2.0, 0.5, 0, "a", 2.0), (2.0, 0.5, 0, "b", np.nan)],
-        columns=["k", "b", "seed", "set", "pi"],
-    )
-    plain = pd.DataFrame({"seed": [0, 0], "set": ["a", "b"], "pi": [3.0, np.nan]})
-    mean = drawn(figures.figure5(points, plain, "PI")).axes[2]
-    assert mean.get_title() == "mean"
-    np.testing.assert_array_equal(np.asarray(mean.lines[0].get_ydata(), float), [3.0, np.nan])
+    points, plain, label, _ = sweep([1, 2], [0.5], ["a", "b"], [0])
+    points["pi"] = [2.0, 4.0, 2.0, np.nan]
+    columns = pd.MultiIndex.from_product([["a", "b"], ["0", "1", "2"]], names=["set", "image"])
+    known = pd.DataFrame(0.0, index=[0], columns=columns)
+    failed = known.copy()
+    failed["b"] = np.nan
+    sure = intervals({(1.0, 0.5): known, (2.0, 0.5): failed})
+    mean = next(ax for ax in drawn(figures.figure5(points, plain, label, sure)).axes if ax.get_title() == "mean")
+    line = next(line for line in mean.lines if line.get_label() == "b = 0.5")
+    np.testing.assert_array_equal(np.asarray(line.get_ydata(), float), [3.0, np.nan])
 
 
 def test_figure5_of_nothing_but_nan_draws():
-    points, plain = sweep([0.2, 2], [0.5], ["a"], [0, 1])
-    drawn(figures.figure5(points.assign(pi=np.nan), plain.assign(pi=np.nan), "PI"))
+    points, plain, label, sure = sweep([0.2, 2], [0.25, 0.5], ["a"], [0, 1])
+    nothing = {"difference": np.nan, "low": np.nan, "high": np.nan, "images": 0, "verdict": "not measured"}
+    drawn(figures.figure5(points.assign(pi=np.nan), plain.assign(pi=np.nan), label, sure.assign(**nothing)))
 
 
 def test_colours_are_fixed_for_the_papers_models_and_differ():

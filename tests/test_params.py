@@ -13,6 +13,7 @@ from masksr.errors import MasksrError
 
 ROOT = Path(__file__).parents[1]
 FILES = [ROOT / "params.yaml", *sorted((ROOT / "profiles").glob("*.yaml"))]
+NOTHING = {"size": 64, "largest_difference": 0, "search": None, "random": 0, "seed": 0, "crops": []}  # of figure 4
 
 
 @pytest.fixture
@@ -72,6 +73,11 @@ def test_the_committed_default_is_the_profile_mini() -> None:
         ("models.pesr.lr_patch", 18, "models.pesr: lr_patch must be a multiple of 4"),
         ("models.pesr.start.phases", [], "models.pesr: start: needs phases or a checkpoint"),
         ("figure4.crops.0.top", 61, r"figure4.crops.0.top: .*multiple of 4"),
+        ("figure4.crops.0.set", "cart", r"figure4.crops: there is no 'cart' .*'cat'"),
+        ("figure4.size", 62, r"figure4.size: .*multiple of 4"),
+        ("figure4.search", 0, r"figure4.search: .*greater than 0"),
+        ("figure4", NOTHING, "figure4: shows nothing; set largest_difference or random to 1, or name crops"),
+        ("table1.masks", ["none"], "figure4.largest_difference: no mask in table1.masks .* set it to 0"),
         (
             "masks.paper",
             {

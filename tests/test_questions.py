@@ -21,7 +21,7 @@ def papers_own():
     }  # fmt: skip
     base["table1"] = {"models": ["esrgan", "pesr", "edsr"], "masks": ["none", "paper"], "seeds": [0]}
     base["sweep"] |= {"model": "esrgan", "mask": "paper"}
-    base["figure4"] = {"crops": [{"set": "BSD100", "image": 0, "top": 0, "left": 0, "size": 96}]}
+    base["figure4"]["crops"] = [{"set": "BSD100", "image": 0, "top": 0, "left": 0, "size": 96}]
     for question in paper.open_questions() + paper.settings():
         default = question.get("default", question.get("paper"))
         first, _, rest = (question["parameter"] or "").partition(".")

@@ -106,6 +106,33 @@ def test_every_sentence_follows_its_data(title, changes, now):
     assert before != after and now in after
 
 
+def test_with_other_masks_none_is_called_the_mask():
+    of = settings(table1__masks=["none", "constant"])
+    means = {"none": 5, "constant": 4}
+    metrics = {f"{model}-{mask}": {LABEL: {"mean": means[mask]}} for model in of.table1.models for mask in means}
+    effects = findings().effects.assign(mask="constant")
+    said = sentences(findings(params=of, metrics=metrics, effects=effects))
+    assert "the mask *constant*: ESRGAN 5.00\u00a0→\u00a04.00" in said["Found"].replace("The", "the")
+    assert "2 better, 1 worse" in said["Found"] and "with the mask constant," in said["Run"]
+    assert "masks" not in said["Found"] and "could not be measured" not in said["Found"]
+    several = settings(table1__masks=["none", "paper", "constant"])
+    assert "| constant | constant |" in prose.method(several) and "| constant |" not in prose.method(settings())
+
+
+def test_without_any_mask_nothing_is_said_of_one():
+    of = settings(table1__masks=["none"], figure4__largest_difference=0)
+    said = sentences(findings(params=of, effects=findings().effects.iloc[:0]))
+    assert "without a mask" in said["Run"] and "nothing was compared" in said["How sure"]
+    assert "plain" not in said["Found"]
+
+
+def test_only_the_half_that_was_fitted_is_called_so():
+    half = findings().quality.assign(niqe_weights="official")
+    said = prose.limits(findings(quality=half))
+    assert "**PI (stand-in Ma) is not PI.** The weights of Ma were fitted here" in said
+    assert "weights of NIQE and Ma were fitted" in prose.limits(findings())
+
+
 def test_method_and_limits_follow_the_parameters_too():
     assert "k = 0.2" in prose.method(settings())
     masks = yaml.safe_load((ROOT / "profiles/mini.yaml").read_text(encoding="utf-8"))["masks"]

@@ -14,12 +14,12 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
-from matplotlib.figure import Figure
 
 from masksr import evaluation, params, records, results
 from masksr.__main__ import main
 from masksr.argument import errors
 from masksr.chain import AS_RECORDED, DIFFERS, NO_RECORD, NOT_HERE, VERIFIED
+from masksr.figures.style import new_figure
 from masksr.inspection import tables as inspection
 from masksr.packs import build_pack
 from masksr.paths import Paths
@@ -111,8 +111,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     verdicts = pd.DataFrame({"claim": ["It helps"], "verdict": ["not run"]})
     cells = pd.DataFrame([cell | {"verdict": "undecided (one seed)"}])
     results.write_evidence(cells, cells, verdicts, settings, paths)
-    results.write_figure4(Figure(), settings, paths)
-    results.write_figure5(*results.collect_sweep(settings, paths), Figure(), settings, paths)
+    results.write_figure4(new_figure(1), new_figure(1), settings, paths)
+    results.write_figure5(*results.collect_sweep(settings, paths), pd.DataFrame(), new_figure(1), settings, paths)
     inspection.write(pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [1]}), settings, paths)
     with pytest.MonkeyPatch.context() as here:
         here.chdir(root)
@@ -211,6 +211,8 @@ def page_of_another_run(project: Path) -> None:
         (replace("results/mini/table1.md", "5", "4"), "table1", "table1.md was changed"),
         (replace("results/mini/metrics.json", "5", "4"), "table1", "metrics.json was changed"),
         (replace("results/mini/figure4.png"), "figure4", "figure4.png was changed"),
+        (replace("results/mini/figure4_maps.svg"), "figure4", "figure4_maps.svg was changed"),
+        (replace("results/mini/figure5.svg"), "figure5", "figure5.svg was changed"),
         (replace("results/mini/table1.ipynb", "# table1", "# Table"), "notebooks", "table1.ipynb was changed"),
         (replace(f"{PAPER}/train.ipynb", "# train", "# T"), "report", f"was made from another {PAPER}/train.ipynb"),
         (replace("results/mini/report.html"), "report", "report.html was changed"),

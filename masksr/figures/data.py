@@ -27,6 +27,7 @@ def contact_sheet(images: Sequence[tuple[str, NDArray[np.uint8]]], columns: int 
     cell = WIDTH / columns
     heights = [cell * min(ratio, 1.5) + 0.5 for ratio in tallest]
     figure = new_figure(sum(heights) or 1)
+    figure.alt = f"Thumbnails of {len(images)} pictures: {', '.join(name for name, _ in images) or 'none'}."
     if not images:
         return figure
     axes = figure.subplots(len(lines), columns, squeeze=False, height_ratios=heights)
@@ -37,7 +38,6 @@ def contact_sheet(images: Sequence[tuple[str, NDArray[np.uint8]]], columns: int 
             ax.set_axis_on()
             ax.set_anchor("S")  # the names of a row on one line
             show(ax, thumbnail(image, 480), below=f"{_short(name)}\n{size_text(image)}", smooth=True)
-    figure.alt = f"Thumbnails of {len(images)} pictures: {', '.join(name for name, _ in images)}."
     return figure
 
 

@@ -96,15 +96,14 @@ def figure4_maps(rows: Sequence[CropRow], titles: Sequence[str]) -> Picture:
     half = 1 + len(shown) // 2  # one bar below the left of the columns, one below the right
     bar_below(figure, list(axes[:, :half].flat), "absolute error of luma (grey levels)", scale, 0.8)
     bar_below(figure, list(axes[:, half:].flat), "mask", MASK, 0.8)
+    means = [
+        [np.mean([maps[title].mean() for maps in of]) for title in shown]
+        for of in (errors, [row.masks for row in rows])
+    ]
+    each = [f"{title} {error:.1f} and {mask:.2f}" for title, error, mask in zip(shown, *means, strict=True)]
     figure.alt = (
-        f"Maps of the absolute error of luma, from 0 to {scale['norm'].vmax:.0f} grey levels, and of the mask, of "
-        f"{', '.join(shown)}. Their means: "
-        + " ".join(
-            f"{row.name} ({row.how}): "
-            + ", ".join(f"{title} {error[title].mean():.1f} and {row.masks[title].mean():.2f}" for title in shown)
-            + "."
-            for row, error in zip(rows, errors, strict=True)
-        )
+        f"Maps of the absolute error of luma, from 0 to {scale['norm'].vmax:.0f} grey levels, and of the mask, for "
+        f"{len(rows)} details. Mean error and mask over them: {', '.join(each)}."
     )
     return figure
 
@@ -115,9 +114,12 @@ def _error(image: Pixels, hr: Pixels) -> NDArray[np.float64]:
 
 def _in_words(row: CropRow, titles: Sequence[str]) -> str:
     psnr = {title: _psnr(image, row.images[-1]) for title, image in zip(titles, row.images[:-1], strict=False)}
-    values = ", ".join(f"{title} {value}" for title, value in psnr.items() if value)
-    where = f"{row.name or 'Photograph'}{f' ({row.how})' if row.how else ''}"
-    return f"{where}, {row.box[2]} pixels a side{f', PSNR-Y: {values}' if values else ''}."
+    values = {title: float(text[:-3]) for title, text in psnr.items() if text.endswith(" dB")}
+    said = f"{row.name or 'Photograph'}{f' ({row.how})' if row.how else ''}, {row.box[2]} pixels a side"
+    if values:
+        low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
+        said += f", PSNR-Y from {values[low]} ({low}) to {values[high]} dB ({high})"
+    return said + "."
 
 
 def _places(count: int, lines: int) -> list[tuple[int, int]]:

@@ -41,10 +41,10 @@ def effects(table: pd.DataFrame) -> Picture | None:
     ends = table[["difference", "low", "high"]].abs().max()
     if 0 < 4 * ends["difference"] < ends.max():  # intervals of two images run off the page; the points are worth seeing
         axes[0].set_xlim(-4 * ends["difference"], 4 * ends["difference"])
-    than = "other mask" if "other is" in table else "plain"
+    than, which = ("other mask", "first") if "other is" in table else ("plain", "mask")
     metric = table["metric"].iloc[0]
     side = "right" if metric.startswith(("Ma", "PSNR-Y", "SSIM-Y")) or "↑" in metric else "left"
-    figure.supxlabel(f"{metric}, mask minus {than}: {side} of 0 the mask is better", fontsize=11)
+    figure.supxlabel(f"{metric}, mask minus {than}: {side} of 0 the {which} is better", fontsize=11)
     ends = table["difference"].min(), table["difference"].max()
     figure.alt = (
         f"{metric}, mask minus {than}, with an interval for each of {', '.join(variants)} on {', '.join(sets)}: "
@@ -76,7 +76,9 @@ def perception_distortion(quality: pd.DataFrame, params: Params) -> Picture:
         grid[-1, column].set_xlabel("RMSE (levels)")
     titles = [(colours(params.table1.models)[model], params.models[model].title) for model in params.table1.models]
     handles = [Line2D([], [], color=colour, label=title) for colour, title in titles]
-    figure.legend(handles=[*handles, *mask_handles(params.table1.masks)], loc="outside upper center", ncols=8)
+    handles += mask_handles(params.table1.masks)
+    few = len(params.table1.masks) < 4  # names of many masks are long
+    figure.legend(handles=handles, loc="outside upper center", ncols=8 if few else 4)
     variants = means[means.index.get_level_values("model").isin(params.table1.models)].groupby(["model", "mask"]).mean()
     names = {"rmse": "RMSE", "pi": "perceptual index"} | {name: measure_titles(quality)[name] for name in measures[1:]}
     best = []

@@ -19,6 +19,7 @@ from masksr.figures.picture import Picture
 WIDTH = 10.0  # inches; the report shows them 1000 pixels wide
 GREY = "0.45"
 TIMES = "\N{MULTIPLICATION SIGN}"
+MINUS = "\N{MINUS SIGN}"
 ACCENT = "#D55E00"
 # Okabe and Ito's palette, which the colour-blind can tell apart: https://jfly.uni-koeln.de/color/
 FIXED = {"esrgan": "#0072B2", "pesr": "#D55E00", "edsr": "#009E73"}
@@ -70,7 +71,9 @@ def mask_style(mask: str) -> dict[str, Any]:
     if mask == "none":
         return {"linestyle": "--", "marker": "o", "fillstyle": "none"}
     markers = {"paper": "o", "expected": "^", "constant": "s", "shuffled": "X", "random": "P"}
-    linestyle = "-" if mask == "paper" else {"constant": "-.", "shuffled": ":"}.get(mask, "-")
+    markers |= {"sr": "<", "gradient": ">"}
+    mask = mask.rpartition("_")[2]  # relative_constant is drawn as constant
+    linestyle = {"constant": "-.", "shuffled": ":"}.get(mask, "-")
     return {"linestyle": linestyle, "marker": markers.get(mask, "D"), "fillstyle": "full"}
 
 

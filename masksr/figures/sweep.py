@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.transforms import ScaledTranslation
 
 from masksr.figures.picture import Picture
-from masksr.figures.style import FIXED, GREY, WIDTH, new_figure
+from masksr.figures.style import FIXED, GREY, MINUS, WIDTH, new_figure
 from masksr.sweep import ENOUGH
 
 PLAIN = "0.25"
@@ -52,7 +52,8 @@ def figure5(points: pd.DataFrame, plain: pd.DataFrame, label: str, intervals: pd
                 _legend(figure.add_subplot(places["kb".index(x), -1]), ax)
         _limits(upper, [*here["pi"], plain[name]], sure, plain[name])
     if grid:
-        norm = Normalize(-(most := intervals["difference"].abs().max() or 1.0), most)
+        most = intervals["difference"].abs().fillna(0).max() or 1.0
+        norm = Normalize(-most, most)
         for number, name in enumerate(columns):
             ax = figure.add_subplot(places[2, number])
             _map(ax, intervals[intervals["set"] == name], ks, bs, norm)
@@ -126,7 +127,7 @@ def _map(ax: Axes, sure: pd.DataFrame, ks: Sequence[float], bs: Sequence[float],
             ax.text(column + 0.5, row + 0.5, "\N{EN DASH}", ha="center", va="center", fontsize=8.5)
             continue
         decided = table.loc[(bs[row], ks[column]), "verdict"] in ("better", "worse")
-        text = f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+        text = f"{value:+.{digits}f}".replace("-", MINUS)
         colour, weight = "white" if abs(value) > 0.7 * norm.vmax else "black", "bold" if decided else "normal"
         size = 8.5 if len(ks) < 4 else 7
         ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=size, weight=weight, color=colour)
@@ -150,7 +151,8 @@ def _in_words(
 
     def sentences() -> Iterator[str]:
         where = f"the mean of {', '.join(columns[:-1])}" if len(columns) > 1 else columns[0]
-        yield f"{label} over k and over b, on {where}; without a mask it is {plain[columns[-1]]:.3f}"
+        without = f"it is {plain[columns[-1]]:.3f}" if np.isfinite(plain[columns[-1]]) else "nothing was measured"
+        yield f"{label} over k and over b, on {where}; without a mask {without}"
         measured = points.dropna(subset="pi")
         if len(measured):
             lowest = measured.loc[measured["pi"].idxmin()]

@@ -8,12 +8,21 @@ import yaml
 from masksr import __version__, evidence, paper, questions, tables
 from masksr.params import Model, Params
 from masksr.paths import Paths
-from masksr.report.summary import Findings, counted, listed
+from masksr.quality_table import weights_used
+from masksr.report.summary import Findings
+from masksr.report.words import counted, listed
 
 
 def method(params: Params) -> str:
     """What was trained, how it was scored and how differences were judged, with the values of this profile."""
-    mask = params.masks.get("paper", params.masks[params.sweep.mask])
+    named = [name for name in params.table1.masks if name != "none"] or [params.sweep.mask]
+    shown = "paper" if "paper" in named else named[0]
+    mask = params.masks[shown]
+    others = ""
+    if len(named) > 1:
+        table = pd.DataFrame([{"mask": name} | params.masks[name].model_dump() for name in named])
+        others = "These are the settings of the mask *" + shown + "*; each of Table 1, with its own $k$ and $b$ and "
+        others += "what it is applied to (`both`: as above):\n\n" + tables.to_markdown(table) + "\n"
     colours = "with a mask for each colour" if mask.per_channel else "as the mean over the colours"
     gradient = "No gradient" if mask.detach else "The gradient"
     rows = [_recipe(params.models[name], params.train.steps_per_epoch) for name in params.table1.models]
@@ -37,7 +46,8 @@ of the paper, and the lengths:
 
 {tables.to_markdown(pd.DataFrame(rows))}
 The mask's error is {_range(mask.error_range)}, per pixel, {colours}.
-{gradient} goes through it. [What the paper leaves open](20_questions.ipynb) lists every such choice beside the others.
+{gradient} goes through it. {others}[What the paper leaves open](20_questions.ipynb) lists every such choice beside the
+others.
 
 ## Scores
 
@@ -52,10 +62,10 @@ of Ma and NIQE that was; PSNR and SSIM say how faithful the same images are.
 ## How differences are judged
 
 Mask minus plain is taken seed by seed and image by image. Its interval comes from a crossed random-effects model, in
-which both another seed and another image may differ; all intervals of the table hold together with
-{evidence.LEVEL:.0%} (Bonferroni). A cell is *better* or *worse* where its interval excludes zero, else *undecided*, and
-with a single seed it is always that. [How sure are we?](11_evidence.ipynb) has the intervals, and how many seeds would
-do.
+which both another seed and another image may differ (with a single seed it is over images alone); all intervals of
+the table hold together with {evidence.LEVEL:.0%} (Bonferroni). A cell is *better* or *worse* where its interval
+excludes zero, else *undecided*, and with a single seed, or where an image has no score, it is always that.
+[How sure are we?](11_evidence.ipynb) has the intervals, and how many seeds would do.
 """
 
 
@@ -76,7 +86,12 @@ def limits(found: Findings) -> str:
         else f"**{counted(int(images.min()), 'image')} in each test set**; the paper has 100.",
     ]
     if label != "PI":
-        lines.append(f"**{label} is not PI.** Its weights were fitted here; it may rank images in another order.")
+        halves = {"niqe": "NIQE", "ma": "Ma"}
+        fitted = [halves[half] for half, kind in weights_used(quality).items() if kind != "official"]
+        lines.append(
+            f"**{label} is not PI.** The weights of {listed(fitted)} were fitted here; it may rank images in another "
+            "order."
+        )
     if params.weights.vgg == "random":
         lines.append("**VGG19 has random weights**: the perceptual loss is not the paper's.")
     if cut := changed.get("cut"):

@@ -6,7 +6,7 @@ Every number in these sentences is read from the results of the profile, from pa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from masksr import paper, questions, records, tables
 from masksr.errors import MasksrError
 from masksr.params import Params
 from masksr.paths import Paths
+from masksr.report.words import counted, listed, signed
 
-MINUS, NBSP = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+NBSP = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def _claimed(found: Findings) -> str:
     table = paper.mask_effect()
     means = table[paper.sets()].mean(axis=1)
     changes = [
-        f"{_signed(mean, 3)} for {name.removesuffix('+Mask')}" for name, mean in zip(table.variant, means, strict=True)
+        f"{signed(mean, 3)} for {name.removesuffix('+Mask')}" for name, mean in zip(table.variant, means, strict=True)
     ]
     return (
         "Multiply what the discriminator of a super-resolution GAN sees by a mask that is high where the generator is "
@@ -80,7 +81,9 @@ def _run(found: Findings) -> str:
     variants = len(table1.models) * len(table1.masks) * seeds
     points = len(sweep.k) * len(sweep.b) * len(sweep.seeds)
     masks = [name for name in table1.masks if name != "none"]
-    which = "with and without the mask" if masks == ["paper"] else f"plain and with the masks {listed(masks)}"
+    which = f"plain and with the mask{'s' * (len(masks) > 1)} {listed(masks)}" if masks else "without a mask"
+    if masks == ["paper"]:
+        which = "with and without the mask"
     distinct = len(set(found.keys))
     images, sets = len(quality[["set", "image"]].drop_duplicates()), quality["set"].nunique()
     shared = f" ({distinct} different ones: equal trainings are done once)" if distinct < len(found.keys) else ""
@@ -95,20 +98,19 @@ def _run(found: Findings) -> str:
 
 def _found(found: Findings) -> str:
     label = tables.pi_label(found.quality)
-    means = []
-    for model in found.params.table1.models:
-        plain, masked = (_mean(found.metrics, f"{model}-{mask}", label) for mask in ("none", "paper"))
-        if plain is None or masked is None:
-            means.append(f"could not be measured for {found.params.models[model].title}")
-        else:
-            change = _signed(round(masked, 2) - round(plain, 2))  # as a reader would subtract what is printed
-            means.append(f"{found.params.models[model].title} {plain:.2f}{NBSP}→{NBSP}{masked:.2f}{NBSP}({change})")
-    sentences = [f"Mean {label}, plain → mask: {listed(means)}."] if means else []
-    for mask, cells in found.effects.groupby("mask", sort=False):
-        name = "the mask" if mask == "paper" else f"the mask *{mask}*"
+    masks, sentences = [mask for mask in found.params.table1.masks if mask != "none"], []
+    for mask in masks:
+        name = "the mask" if masks == ["paper"] else f"the mask *{mask}*"
+        means = listed(_means(found, model, mask, label) for model in found.params.table1.models)
+        cells = found.effects[found.effects["mask"] == mask]
         sentences.append(
+            f"Mean {label}, plain → {name.removeprefix('the ')}: {means}. "
             f"Of {counted(len(cells), 'cell')} of Table 1, {name} minus plain: {_verdicts(cells.verdict)}."
+            if masks == ["paper"]
+            else f"{name[0].upper()}{name[1:]}: {means}; {_verdicts(cells.verdict)}."
         )
+    if sentences and masks != ["paper"]:
+        sentences.insert(0, f"Mean {label}, plain → masked, and the verdicts on the cells of Table 1.")
     if "excess" in found.argument:
         sentences.append(
             f"In [a world whose classes are known](30_argument.ipynb) the expected squared error ends "
@@ -120,6 +122,8 @@ def _found(found: Findings) -> str:
 
 def _how_sure(found: Findings) -> str:
     half = ((found.effects.high - found.effects.low) / 2).dropna()
+    if found.effects.empty:
+        return "No mask was trained in Table 1, so nothing was compared."
     largest = paper.mask_effect()[paper.sets()].abs().max().max()
     sentences = []
     if len(half):
@@ -156,21 +160,17 @@ def _unknown(found: Findings) -> str:
     return " ".join(sentences)
 
 
-def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def listed(items: Iterable[str]) -> str:
-    *most, last = items
-    return f"{', '.join(most)} and {last}" if most else last
+def _means(found: Findings, model: str, mask: str, label: str) -> str:
+    title = found.params.models[model].title
+    plain, masked = (_mean(found.metrics, f"{model}-{name}", label) for name in ("none", mask))
+    if plain is None or masked is None:
+        return f"could not be measured for {title}"
+    change = signed(round(masked, 2) - round(plain, 2))  # as a reader would subtract what is printed
+    return f"{title} {plain:.2f}{NBSP}→{NBSP}{masked:.2f}{NBSP}({change})"
 
 
 def _verdicts(verdicts: pd.Series) -> str:
     return ", ".join(f"{n} {verdict}" for verdict, n in verdicts.value_counts().items())
-
-
-def _signed(value: float, digits: int = 2) -> str:
-    return f"{value:+.{digits}f}".replace("-", MINUS)
 
 
 def _mean(metrics: dict[str, Any], variant: str, label: str) -> float | None:
