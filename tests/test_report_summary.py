@@ -46,6 +46,7 @@ def findings(**changes) -> Findings:
         settings(),
         pd.DataFrame(rows, columns=COLUMNS),
         pd.DataFrame([CELL | {"verdict": verdict} for verdict in ("better", "better", "worse")]),
+        pd.DataFrame(columns=["variant", "set", "difference", "verdict"]),
         pd.DataFrame({"claim": ["A wins", "B wins", "C wins"], "verdict": verdicts}),
         {
             f"{model}-{mask}": {LABEL: {"mean": 5.5}}
@@ -60,6 +61,14 @@ def findings(**changes) -> Findings:
 
 def sentences(found: Findings) -> dict[str, str]:
     return {title: text for title, text in re.findall(r"\*\*([\w ]+)\.\*\* (.*)", abstract(found))}
+
+
+def test_controls_are_told_where_there_are_some():
+    assert "such as a mask and its control" not in abstract(findings())
+    of = ["variant", "set", "difference", "verdict"]
+    rows = [["ESRGAN+Mask − flat", "cat", -0.25, "better"], ["ESRGAN+Mask − random", "cat", 0.1, "undecided"]]  # noqa: RUF001
+    said = abstract(findings(controls=pd.DataFrame(rows, columns=of)))
+    assert "in 2 cells: 1 better, 1 undecided (ESRGAN+Mask − flat on cat −0.25)." in said  # noqa: RUF001
 
 
 def test_the_abstract_answers_five_questions():

@@ -88,7 +88,8 @@ def _model(ax: Axes, y: int, model: str, masks: Sequence[str], means: pd.Series,
 
 def _mask_legend(figure: Figure | SubFigure, masks: Sequence[str]) -> None:
     handles = mask_handles(masks)
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), handletextpad=0.3)
+    columns = len(handles) if len(handles) < 5 else 4  # a row of more would leave the page on both sides
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, handletextpad=0.3)
 
 
 def mask_handles(masks: Sequence[str]) -> list[Line2D]:

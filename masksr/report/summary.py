@@ -5,18 +5,16 @@ Every number in these sentences is read from the results of the profile, from pa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from masksr import paper, questions, records, tables
-from masksr.errors import MasksrError
 from masksr.params import Params
 from masksr.paths import Paths
+from masksr.report.inputs import read_json, read_table
 from masksr.report.words import counted, listed, signed
 
 NBSP = "\N{NO-BREAK SPACE}"
@@ -29,6 +27,7 @@ class Findings:
     params: Params
     quality: pd.DataFrame
     effects: pd.DataFrame  # evidence.csv
+    controls: pd.DataFrame
     claims: pd.DataFrame
     metrics: dict[str, Any]
     argument: dict[str, Any]
@@ -37,14 +36,17 @@ class Findings:
     @classmethod
     def read(cls, params: Params, paths: Paths) -> Findings:
         """Raises MasksrError where a result is missing or something else."""
-        at = paths.results
+        at, evidence = paths.results, ["model", "mask", "difference", "low", "high", "seeds", "verdict"]
         return cls(
             params,
             tables.read_quality([at / "quality.csv"]),
-            _table(at / "evidence.csv", ["model", "mask", "difference", "low", "high", "seeds", "verdict"], "evidence"),
-            _table(at / "claims.csv", ["claim", "verdict"], "evidence"),
-            _json(at / "metrics.json", "table1"),
-            _json(at / "argument.json", "argument"),
+            read_table(
+                at / "evidence.csv", ["model", "mask", "difference", "low", "high", "seeds", "verdict"], "evidence"
+            ),
+            read_table(at / "controls.csv", ["variant", "set", "difference", "verdict"], "evidence"),
+            read_table(at / "claims.csv", ["claim", "verdict"], "evidence"),
+            read_json(at / "metrics.json", "table1"),
+            read_json(at / "argument.json", "argument"),
             [records.read(folder / "training.json").get("key", "") for folder, *_ in records.trainings(params, paths)],
         )
 
@@ -111,6 +113,14 @@ def _found(found: Findings) -> str:
         )
     if sentences and masks != ["paper"]:
         sentences.insert(0, f"Mean {label}, plain → masked, and the verdicts on the cells of Table 1.")
+    if len(found.controls):
+        decided = found.controls[found.controls.verdict.isin(["better", "worse"])]
+        which = [f"{row.variant} on {row.set} {signed(row.difference)}" for row in decided.itertuples()]
+        sentences.append(
+            f"Masks that differ in [one setting](11_evidence.ipynb), such as a mask and its control, were held against "
+            f"each other in {counted(len(found.controls), 'cell')}: {_verdicts(found.controls.verdict)}"
+            + (f" ({'; '.join(which)})." if which else ".")
+        )
     if "excess" in found.argument:
         sentences.append(
             f"In [a world whose classes are known](30_argument.ipynb) the expected squared error ends "
@@ -176,23 +186,3 @@ def _verdicts(verdicts: pd.Series) -> str:
 def _mean(metrics: dict[str, Any], variant: str, label: str) -> float | None:
     mean = metrics.get(variant, {}).get(label, {}).get("mean")
     return float(mean) if isinstance(mean, int | float) else None
-
-
-def _table(file: Path, columns: list[str], stage: str) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(file)
-    except (OSError, ValueError) as error:
-        raise MasksrError(f"{file}: cannot be read ({error}); `dvc repro {stage}` makes it") from None
-    if missing := sorted(set(columns) - set(table)):
-        raise MasksrError(f"{file}: has no column {', '.join(missing)}; `dvc repro {stage}` makes it anew")
-    return table
-
-
-def _json(file: Path, stage: str) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MasksrError(f"{file}: cannot be read ({error}); `dvc repro {stage}` makes it") from None
-    if not isinstance(content, dict):
-        raise MasksrError(f"{file}: not what `dvc repro {stage}` writes; make it anew")
-    return content
