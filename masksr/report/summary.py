@@ -40,9 +40,7 @@ class Findings:
         return cls(
             params,
             tables.read_quality([at / "quality.csv"]),
-            read_table(
-                at / "evidence.csv", ["model", "mask", "difference", "low", "high", "seeds", "verdict"], "evidence"
-            ),
+            read_table(at / "evidence.csv", evidence, "evidence"),
             read_table(at / "controls.csv", ["variant", "set", "difference", "verdict"], "evidence"),
             read_table(at / "claims.csv", ["claim", "verdict"], "evidence"),
             read_json(at / "metrics.json", "table1"),
