@@ -63,6 +63,7 @@ def tiny(profile: Path) -> dict:
     content["train"] |= {"device": "cpu", "steps_per_epoch": 2, "log_every": 1, "validate_every": 2}
     content["train"] |= {"validation_patches": 2, "checkpoint_every": 2}
     content["weights"]["vgg_width"] = 0.0625
+    content["measures"]["also"] = []  # others need weights
     content["models"]["esrgan"]["generator"] |= {"num_feat": 8, "num_block": 1, "num_grow_ch": 4}
     content["models"]["esrgan"] |= {"lr_patch": 16, "batch": 2}
     content["models"]["esrgan"]["discriminator"]["num_feat"] = 4

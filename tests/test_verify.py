@@ -70,7 +70,7 @@ def score(settings: params.Params, paths: Paths) -> None:
         inputs = evaluation._inputs(settings, paths, [folder if model != "HR" else paths.start("esrgan", 0)])
         row = [model, mask, seed, "cat", "left", 5.0 + number, 5.0, 5.0 + number / 2, 30.0, 0.9, 8.0]
         table = pd.DataFrame([[*row, "stand-in", "stand-in", ""]], columns=COLUMNS)
-        evaluation._write(table, folder, inputs, paths)
+        evaluation._write(table, folder, inputs, paths, ())
 
 
 def notebooks(settings: params.Params, paths: Paths) -> None:
@@ -107,7 +107,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     notebooks(settings, paths)
     results.write_table1(results.collect_quality(settings, paths), settings, paths)
     errors.write({"classes": 1}, paths, [paths.set("photographs"), paths.set("rocket")])
-    cell = {"model": "esrgan", "mask": "paper", "difference": 0.1, "low": 0.0, "high": 0.2, "seeds": 1}
+    cell = {
+        "model": "esrgan",
+        "mask": "paper",
+        "variant": "ESRGAN+Mask",
+        "set": "cat",
+        "difference": 0.1,
+        "low": 0.0,
+        "high": 0.2,
+        "seeds": 1,
+    }
     verdicts = pd.DataFrame({"claim": ["It helps"], "verdict": ["not run"]})
     cells = pd.DataFrame([cell | {"verdict": "undecided (one seed)"}])
     results.write_evidence(cells, cells, verdicts, settings, paths)
