@@ -21,9 +21,10 @@ def parameter_changes(one: Side, other: Side) -> pd.DataFrame:
 
 def parameters_note(one: Side, other: Side) -> str:
     """How many parameters differ, or which side's are unknown; and where they were taken from."""
-    unknown = [side.name for side in (one, other) if not side.parameters]
+    unknown = [name for name, side in zip(names(one, other), (one, other), strict=True) if not side.parameters]
     if unknown:
-        return f"With which parameters {' and '.join(unknown)} was made is not known: there is no provenance.json."
+        made = "was made" if len(unknown) == 1 else "were made"
+        return f"With which parameters {' and '.join(unknown)} {made} is not known: there is no provenance.json."
     keys = one.parameters.keys() | other.parameters.keys()
     count = len(parameter_changes(one, other))
     notes = [f"{count} of {len(keys)} parameters differ." if count else "All parameters are the same."]
@@ -62,8 +63,10 @@ def trainings_note(one: Side, other: Side) -> str:
     """In a line, what ``trainings`` says."""
     table = trainings(one, other)
     if table.empty:
-        unknown = " and ".join(side.name for side in (one, other) if not _trainings(side))
-        return f"Which trainings have equal weights is not known: {unknown} has no provenance.json that names any."
+        unknown = [name for name, side in zip(names(one, other), (one, other), strict=True) if not _trainings(side)]
+        have = "has" if len(unknown) == 1 else "have"
+        who = " and ".join(unknown)
+        return f"Which trainings have equal weights is not known: {who} {have} no provenance.json that names any."
     counts = table["weights"].value_counts(sort=False)
     return "Weights of the trainings: " + ", ".join(f"{n} {what}" for what, n in counts.items()) + "."
 

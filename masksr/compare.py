@@ -13,6 +13,7 @@ import pandas as pd
 
 from masksr import results
 from masksr.changes import changed, names, parameter_changes, parameters_note, trainings, trainings_note
+from masksr.errors import MasksrError
 from masksr.evidence import COLUMNS, LEVEL, judged, together
 from masksr.labels import half_label
 from masksr.measures import lower_is_better
@@ -42,7 +43,8 @@ def differences(one: Side, other: Side, measure: str = "pi", sets: Sequence[str]
         seeds = first[cell].index.intersection(second[cell].index)
         images = first[cell].columns.intersection(second[cell].columns)
         if len(seeds) and len(images):
-            found[cell] = second[cell].loc[seeds, images] - first[cell].loc[seeds, images]
+            before, after = first[cell].loc[seeds, images], second[cell].loc[seeds, images]
+            found[cell] = (after - before).mask(after == before, 0.0)  # also PSNR of equal pictures: infinite in both
     return found
 
 
@@ -76,11 +78,9 @@ def why_not(one: Side, other: Side, measure: str) -> str | None:
     for half in HALVES.get(measure, ()):
         if _same_weights(one, other, half) is False:
             labels = [half_label(NAMES[half], weights_used(side.quality)[half]) for side in (one, other)]
-            if labels[0] != labels[1]:
-                return f"{title} cannot be compared: {' and '.join(labels)} are two different measures."
-            return (
-                f"{title} cannot be compared: {labels[0]} has other weights in each, so it is two different measures."
-            )
+            same = f"{labels[0]} has other weights in each, so it is"
+            why = same if labels[0] == labels[1] else f"{' and '.join(labels)} are"
+            return f"{title} cannot be compared: {why} two different measures."
     probe = measure if measure in HALVES else "niqe"  # what tells one picture from another of the same name
     if probe == measure or _same_weights(one, other, "niqe"):
         gap = _gap_of_hr(one, other, probe)
@@ -108,9 +108,7 @@ def note(one: Side, other: Side, measure: str = "pi", sets: Sequence[str] = ()) 
         notes.append("All scores are the same." if same == len(cells) else f"Not shown: {same} rows of equal scores.")
     alone = {name: len(grids.keys() - cells) for name, grids in ((here, first), (there, second))}
     if any(alone.values()):
-        notes.append(
-            "Rows without a partner: " + ", ".join(f"{count} of {name}" for name, count in alone.items()) + "."
-        )
+        notes.append(f"Rows without a partner: {', '.join(f'{count} of {name}' for name, count in alone.items())}.")
     if any(first[cell].shape != d.shape or second[cell].shape != d.shape for cell, d in cells.items()):
         notes.append("Seeds and pictures that only one of them has are left out.")
     for half in HALVES.get(measure, ()):
@@ -124,6 +122,9 @@ def note(one: Side, other: Side, measure: str = "pi", sets: Sequence[str] = ()) 
 def run(one: str, other: str, *, sets: Sequence[str] = (), measure: str = "pi") -> None:
     """``masksr compare``: print the three tables of two sides (see ``sides.opened``). Raises MasksrError."""
     a, b = opened(one), opened(other)
+    measured = list(dict.fromkeys([*a.quality["set"], *b.quality["set"]]))
+    if unknown := [name for name in sets if name not in measured]:
+        raise MasksrError(f"--set {', '.join(unknown)}: measured in neither; there are: {', '.join(measured)}")
     parts = {
         "Parameters": (parameter_changes(a, b), parameters_note(a, b)),
         "Trainings": (changed(a, b), trainings_note(a, b)),

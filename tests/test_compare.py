@@ -96,6 +96,14 @@ def test_equal_scores_are_the_same_and_spend_nothing_of_the_level():
     assert figures.paired_differences(paired(a, a), differences(a, a), ("a", "a")) is None
 
 
+def test_pictures_that_equal_hr_are_the_same_though_their_psnr_is_infinite():
+    a = side("a", scores({CELLS[0]: noise(1)}).assign(psnr=np.inf))
+    assert list(paired(a, a, "psnr")["verdict"]) == ["the same"]
+    assert "All scores are the same." in note(a, a, "psnr")
+    finite = side("b", a.quality.assign(psnr=30.0))
+    assert list(paired(a, finite, "psnr")["verdict"]) == ["not measured"]
+
+
 def test_only_what_both_have_is_paired_and_the_rest_is_told():
     one = {CELLS[0]: noise(3), CELLS[1]: noise(3, 1)}
     other = {CELLS[0]: one[CELLS[0]][:2, :5] - 1, CELLS[2]: noise(2)}
@@ -217,6 +225,9 @@ def test_a_training_of_one_side_alone():
     )
     assert trainings(a, b)["weights"].tolist() == ["equal", "only in a"]
     assert "b has no provenance.json" in trainings_note(a, side("b", quality))
+    unknown = side("q.csv", quality)
+    assert "q.csv (a) and q.csv (b) have no provenance.json" in trainings_note(unknown, unknown)
+    assert "q.csv (a) and q.csv (b) were made is not known" in parameters_note(unknown, unknown)
 
 
 # ---- Where a side may come from --------------------------------------------------------------------------------------
@@ -301,6 +312,12 @@ def test_two_committed_profiles_that_share_nothing(monkeypatch, capsys):
     said = capsys.readouterr().out
     assert " parameters differ." in said
     assert "cannot be compared" in said or "Nothing was measured in both" in said
+
+
+def test_a_test_set_that_neither_has_is_an_error(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    assert main(["compare", "mini", "mini", "--set", "cat", "--set", "temle"]) == 1
+    assert "--set temle: measured in neither; there are: cat, " in capsys.readouterr().err
 
 
 # ---- The notebook ----------------------------------------------------------------------------------------------------

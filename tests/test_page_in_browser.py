@@ -136,6 +136,17 @@ def test_the_button_turns_dark_to_light_and_back(tab, page):
     assert seen[1] == "rgb(255, 255, 255)" != seen[0] == seen[2]
 
 
+def test_neither_a_notebooks_class_names_nor_an_odd_address_stop_the_script(tab, tmp_path):
+    wild = code(shown(text__html='<div class="compare">a</div><div class="compare"><p class="pictures">b</p></div>'))
+    build_report(
+        [section(tmp_path, "n", "# N", wild)], output := tmp_path / "r.html", title="T", subtitle="s", facts={}
+    )
+    tab.look(1400, scheme="dark")
+    tab.open(output, "#%")
+    assert [e for e in tab.events if e.get("method") == "Runtime.exceptionThrown"] == []
+    assert tab.js("document.querySelector('.theme').textContent") == "light", "the last line of the script was reached"
+
+
 def test_the_slider_moves_by_key_and_mouse_and_shows_what_is_chosen(tab, page):
     tab.look(1400)
     tab.open(page)

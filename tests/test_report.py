@@ -180,6 +180,13 @@ def test_a_drawing_is_preferred_to_its_pixels_while_it_is_small(build):
     assert not page.main.find(["svg", "script"])
 
 
+def test_the_size_of_a_drawing_is_its_own_or_none(build):
+    roots = ['stroke-width="3" width="200" height="100px"', 'width="1.2.3" height="2"', 'width="100%" height="2"']
+    page = build("# T", *(code("a", shown(**{"image/svg+xml": f"<svg {root}></svg>"})) for root in roots))
+    sizes = [(image.get("width"), image.get("height")) for image in page.main.find_all("img")]
+    assert sizes == [("200", "100"), (None, None), (None, None)]
+
+
 def noise(size: int) -> str:
     """A picture with as many details as a photograph."""
     smooth = np.random.default_rng(0).integers(0, 256, (size // 8, size // 8, 1), dtype=np.uint8).repeat(3, axis=2)

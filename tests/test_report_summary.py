@@ -226,6 +226,12 @@ def test_a_gpu_is_counted_with_its_board(times, monkeypatch):
     assert "| train | 0 |" not in effort.as_markdown([unknown])
 
 
+def test_energy_is_written_without_powers_of_ten_and_unknown_where_no_processor_time_is_told(times, monkeypatch):
+    assert "| train | 2 | 60.0 | 2345 |" in effort.as_markdown([effort.Effort("train", 2, 2, 3600.0, 2345.1)])
+    monkeypatch.setattr(effort.durations, "read", lambda *_: durations.Duration(4.0, 0.0))
+    assert {one.stage: one.watt_hours for one in times()}["idea"] is None
+
+
 def test_a_notebook_leaves_its_time_beside_the_pipeline_and_not_in_itself(tmp_path):
     cells = [nbformat.v4.new_code_cell("a = 1", metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell("a + 1")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), source := tmp_path / "source.ipynb")

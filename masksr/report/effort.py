@@ -71,7 +71,8 @@ def efforts(params: Params, paths: Paths, sections: Sequence[Section]) -> list[E
             if on_gpu and section.stage in ON_THE_GPU:
                 watts = gpu
             else:
-                watts = WATTS_PER_THREAD * duration.cpu_seconds / duration.seconds if duration.seconds else 0.0
+                busy = duration.cpu_seconds / duration.seconds if duration.seconds else 0.0
+                watts = WATTS_PER_THREAD * busy if busy else None  # see durations.Duration
             effort.add(duration.seconds, watts)
     return list(stages.values())
 
@@ -131,4 +132,6 @@ def _time(effort: Effort) -> str:
 
 
 def _energy(effort: Effort) -> str:
-    return "—" if effort.watt_hours is None or not effort.timed else f"{effort.watt_hours:.2g}"
+    if effort.watt_hours is None or not effort.timed:
+        return "—"
+    return f"{effort.watt_hours:.2g}" if effort.watt_hours < 10 else f"{effort.watt_hours:.0f}"

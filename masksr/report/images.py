@@ -57,7 +57,7 @@ def embed_svg(source: str) -> tuple[str, int | None, int | None]:
     """An SVG as a data address for ``<img>``, where it can run nothing and load nothing; its size where it tells it."""
     address = "data:image/svg+xml;base64," + base64.b64encode(source.encode(errors="replace")).decode("ascii")
     if root := re.search(r"<svg\b[^>]{0,2000}>", source[:10_000]):
-        found = [re.search(rf'\b{side}="([\d.]{{1,10}})(pt|px)?"', root[0]) for side in ("width", "height")]
+        found = [re.search(rf'\s{side}="(\d{{1,6}}(?:\.\d{{0,9}})?)(pt|px)?"', root[0]) for side in ("width", "height")]
         if all(found):
             sizes = [round(float(side[1]) * (4 / 3 if side[2] == "pt" else 1)) for side in found if side]
             return address, *sizes

@@ -7,6 +7,7 @@ root.classList.add("js");
 for (const widget of document.querySelectorAll(".compare")) {
   const pictures = widget.querySelector(".pictures");
   const handle = widget.querySelector("input");
+  if (!pictures || !handle) continue; // a notebook's own element of that class
   const figures = [...pictures.children];
   const names = { left: "", right: "" };
   const move = () => {
@@ -76,7 +77,11 @@ document.querySelectorAll(".table > table").forEach(makeSortable);
 
 // A link into a folded section opens it.
 function unfold() {
-  const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  let name = location.hash.slice(1);
+  try {
+    name = decodeURIComponent(name);
+  } catch {} // a lone % is no escape
+  const place = document.getElementById(name);
   for (let at = place; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
   if (place) place.scrollIntoView();
 }
