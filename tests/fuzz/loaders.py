@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -116,12 +117,16 @@ def _report(path: Path) -> None:
     output = path.with_name("report.html")
     build_report([Section(path)], output, title="T", subtitle="s", facts={"a": "b"}, notice="n")
     page = BeautifulSoup(output.read_bytes().decode("utf-8"), "html.parser")
+    ours = page.body.find_all("script")[-1]
+    assert ours.string == (files("masksr.report") / "page.js").read_text(encoding="utf-8")
+    ours.decompose()
     assert not page.body.find_all(["script", "iframe", "object", "embed", "link", "meta", "base", "form", "svg"])
     for element in page.body.find_all(True):
         for name, value in element.attrs.items():
             assert not name.startswith("on"), f"{name}={value}"
             assert name != "src" or value.startswith("data:"), value
-            assert name != "href" or value.startswith(("#", "http://", "https://", "mailto:")), value
+            to_itself = value == path.name  # each section links its executed notebook
+            assert name != "href" or to_itself or value.startswith(("#", "http://", "https://", "mailto:")), value
 
 
 def _read_records(path: Path) -> None:
