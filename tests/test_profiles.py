@@ -75,9 +75,8 @@ def test_the_full_networks_start_and_end(profile: str, registry: str, tmp_path: 
             assert [image["lr"]["lr_x2"] for image in pack.manifest["images"]] == [0] * IMAGES
     assert "from vgg19-dcbb9e9d.pth" in weights.prepare_vgg19(settings, paths)
     assert set(weights.prepare_quality(settings, paths).weights) == {"official"}
-    for model, name in zip(
-        settings.table1.models, settings.data.test, strict=False
-    ):  # another set for each: minutes less
+    # Each model is evaluated on another set: on all of them it takes minutes.
+    for model, name in zip(settings.table1.models, settings.data.test, strict=False):
         training.train_start(settings, model, 0, paths)
         out = paths.variant(model, "paper", 0)
         result = training.train_gan(settings, model, settings.masks["paper"], 0, paths, out)
