@@ -19,13 +19,13 @@ from masksr.labels import half_label
 from masksr.measures import lower_is_better
 from masksr.quality_table import measure_titles, weights_used
 from masksr.sides import Side, opened
+from masksr.summaries import ENDS
 from masksr.terminal import shown
 from masksr.typeset import to_markdown
 
 __all__ = ["changed", "differences", "mask_minus_plain", "note", "opened", "paired", "parameter_changes",
            "parameters_note", "readable", "run", "trainings", "trainings_note", "why_not"]  # fmt: skip
 
-ENDS = ("HR", "bicubic")  # not trained: they differ only where the pictures or the yardstick do
 HALVES = {"pi": ("niqe", "ma"), "niqe": ("niqe",), "ma": ("ma",)}  # what of a measure has weights
 NAMES = {"niqe": "NIQE", "ma": "Ma"}
 ALIKE = 1e-3  # scores of one picture on two machines: rounding can turn a leaf of Ma's forests
@@ -104,7 +104,7 @@ def note(one: Side, other: Side, measure: str = "pi", sets: Sequence[str] = ()) 
         )
     sign = "negative" if lower_is_better(measure) else "positive"
     notes = [f"{there} minus {here}, picture by picture and seed by seed; {sign}: {there} is better."]
-    if same := int((paired(one, other, measure, sets)["verdict"] == "the same").sum()):
+    if same := sum(map(_same, cells.values())):
         notes.append("All scores are the same." if same == len(cells) else f"Not shown: {same} rows of equal scores.")
     alone = {name: len(grids.keys() - cells) for name, grids in ((here, first), (there, second))}
     if any(alone.values()):
@@ -158,7 +158,7 @@ def _of(side: Side, measure: str, sets: Sequence[str]) -> Cells:
 
 
 def _table(cells: Cells, side: Side, measure: str) -> pd.DataFrame:
-    same = {cell for cell, d in cells.items() if d.eq(0).all(axis=None)}
+    same = {cell for cell, d in cells.items() if _same(d)}
     level, rows = together(LEVEL, max(len(cells) - len(same), 1)), []
     for cell, d in cells.items():
         model, mask, name = cell
@@ -167,6 +167,10 @@ def _table(cells: Cells, side: Side, measure: str) -> pd.DataFrame:
         row |= {"metric": measure_titles(side.quality)[measure]} | judged(d, measure, level)
         rows.append(row | (dict.fromkeys(["verdict", "trainings"], "the same") if cell in same else {}))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _same(differences: pd.DataFrame) -> bool:
+    return bool(differences.eq(0).all(axis=None))
 
 
 def _same_weights(one: Side, other: Side, half: str) -> bool | None:

@@ -83,9 +83,8 @@ def figure4_rows(params: Params, paths: Paths) -> tuple[list[CropRow], list[str]
     """
     variants, packs = _variants(params, paths), {name: Pack(paths.set(name)) for name in params.data.test}
     name, mask = inspected_mask(params)
-    mask = mask.model_copy(
-        update={"kind": "error"}
-    )  # also where the mask is learnt: trainings keep the generator alone
+    # Also where the mask is learnt or a control: trainings keep the generator alone.
+    mask = mask.model_copy(update={"kind": "error"})
     by_model = [(variants[model, "none"], variants[model, name]) for model in params.table1.models]
 
     def difference(pack: Pack, image: int) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from masksr.quality_table import further_measures, label_note, measure_titles
 from masksr.typeset import to_markdown
 
 MEASURES = ["pi", "niqe", "ma", "psnr", "ssim", "rmse"]
-ENDS = ("bicubic", "HR")
+ENDS = ("bicubic", "HR")  # not trained: they differ only where the pictures or the yardstick do
 
 
 def summary(table: pd.DataFrame, who: str = "model") -> str:

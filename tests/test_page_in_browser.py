@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from masksr import crops
 from masksr.errors import MasksrError
 from masksr.figures import CropRow
-from masksr.report import Section, build_report, compare, pdf
+from masksr.report import Section, build_report, pdf, sliders
 
 headless = pytest.importorskip("tests.headless", reason="pipes to Chromium need fcntl", exc_type=ImportError)
 
@@ -78,7 +78,7 @@ def page(tmp_path_factory) -> Path:
             code(shown(**{"image__svg+xml": HOSTILE_SVG})),
             "## Far\n\n" + "Text. " * 2000,
         ),
-        Section(Path("compare"), text=compare.text(details), html=compare.html(details)),
+        Section(Path("compare"), text=sliders.text(details), html=sliders.html(details)),
         section(folder, "02_loss", "# Loss", "## Inside", code(source="y = 2"), group="Trainings", open=False),
     ]
     output = folder / "report.html"

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from masksr.errors import MasksrError
+from masksr.files import write_atomic
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SECONDS = 300
@@ -63,6 +64,4 @@ def write_pdf(page: Path, output: Path) -> None:
         if not printed.is_file() or not printed.read_bytes().startswith(b"%PDF"):
             said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise MasksrError(f"{program} printed no PDF: {said[:300]}")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(printed, partial := output.with_name(f".{output.name}.partial"))
-        partial.replace(output)
+        write_atomic(output, printed.read_bytes())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pandas as pd
-import yaml
 
 from masksr import __version__, evidence, paper, questions, tables
+from masksr.documents import read_yaml
 from masksr.params import Model, Params
 from masksr.paths import Paths
 from masksr.quality_table import weights_used
@@ -79,8 +79,8 @@ def limits(found: Findings) -> str:
     label, seeds = tables.pi_label(quality), len(params.table1.seeds)
     images = quality[["set", "image"]].drop_duplicates().groupby("set").size()
     lines = [
-        f"**{counted(seeds, 'seed')} for each variant.** The paper gives no spread; a difference smaller than that of "
-        "two seeds of one variant means nothing.",
+        f"**{counted(seeds, 'seed')} for each variant.** The paper gives no spread; without one nobody can tell a "
+        "mask's effect from the luck of a training.",
         f"**{images.min()} to {images.max()} images in a test set**" + "; the paper has 100 in each."
         if images.min() != images.max()
         else f"**{counted(int(images.min()), 'image')} in each test set**; the paper has 100.",
@@ -143,7 +143,7 @@ def how_to_cite(paths: Paths) -> str:
     lines = [f"# How to cite\n\nThe paper: {paper.citation()}."]
     file = paths.root / "CITATION.cff"
     if file.is_file():
-        own = yaml.safe_load(file.read_text(encoding="utf-8"))
+        own = read_yaml(file)
         lines.append(
             f"This software: {own['authors'][0]['name']}, “{own['title']}”, version {__version__}, {own['license']}."
         )

@@ -10,7 +10,7 @@ from masksr import crops, provenance, questions, records, tables
 from masksr.files import write_atomic
 from masksr.params import Params
 from masksr.paths import Paths
-from masksr.report import compare, effort, origins, prose, summary
+from masksr.report import effort, origins, prose, sliders, summary
 from masksr.report.notebooks import Section
 from masksr.report.page import build_report
 
@@ -73,7 +73,7 @@ def _with_prose(notebooks: list[Section], found: summary.Findings, paths: Paths,
     details = crops.load(paths.runs / "figure4")
     after = {
         "30_argument": [_text("method", prose.method(found.params))],
-        "14_figure4": [_text("before_and_after", compare.text(details), compare.html(details))] if details else [],
+        "14_figure4": [_text("before_and_after", sliders.text(details), sliders.html(details))] if details else [],
         "20_questions": [
             _text("limits", prose.limits(found)),
             _text("how_to_run", prose.how_to_run(found.params, paths)),
