@@ -332,3 +332,21 @@ def test_colours_are_fixed_for_the_papers_models_and_differ():
     assert figures.colours(["edsr", "mine"])["edsr"] == figures.colours(["esrgan", "edsr"])["edsr"]
     assert len(set(figures.colours(["esrgan", "pesr", "edsr", "a", "b", "c"]).values())) == 6
     assert style.mask_style("none")["linestyle"] == "--" and style.mask_style("paper")["linestyle"] == "-"
+
+
+def test_eight_masks_of_one_model_stay_a_figure_and_no_tower():
+    row = figures.CropRow(picture(40, 40), (0, 0, 16), [picture(4, 4), *[picture(16, 16)] * 9])
+    masked = [f"ESRGAN+Mask (relative_{n})" for n in range(7)]
+    figure = figures.figure4([row, row], ["LR", "ESRGAN", *masked, "HR"], lines=8)
+    width, height = drawn(figure).get_size_inches()
+    assert height < 1.5 * width
+    edges = [ax.title.get_window_extent() for part in figure.subfigs for ax in part.axes]
+    assert all(edge.x0 >= 0 and edge.y1 <= figure.bbox.height and edge.x1 <= figure.bbox.width for edge in edges)
+
+
+def test_intervals_a_few_times_longer_than_their_differences_are_shown_whole():
+    cell = {"model": "esrgan", "mask": "paper", "variant": "ESRGAN+Mask", "set": "cat", "metric": "PI"}
+    found = pd.DataFrame([cell | {"difference": 0.01, "low": -0.06, "high": 0.08, "verdict": "undecided"}])
+    (ax,) = figures.effects(found).axes
+    low, high = ax.get_xlim()
+    assert low < -0.06 and high > 0.08

@@ -49,16 +49,19 @@ def figure4(rows: Sequence[CropRow], titles: Sequence[str], lines: int | None = 
     """Crops of every variant beside LR and HR, a row per crop; left of them where in the photograph they lie.
 
     titles: of ``images`` of every row. lines: over how many lines a row is spread; the variants then run downwards, so
-    that with as many lines as masks each model is a column. One line for up to five images, else two, when not given.
+    that with as many lines as masks each model is a column. One line for up to five images, else two, when not given,
+    or where there are more than four: a tower of them fits no page.
     The PSNR-Y of the crop against HR stands below it.
     """
     count = len(titles)
-    lines = lines or (1 if count <= 5 else 2)
+    if lines is None or lines > 4:
+        lines = 1 if count <= 5 else 2
     columns = count if lines == 1 else 1 + -(-(count - 2) // lines)
     overview = 1.35 if lines == 1 else 1.1  # small: it costs more bytes than all details together
     width = WIDTH if lines == 1 else min(WIDTH, 1.7 * (columns + overview))
     cell = width / (columns + overview)
-    figure = new_figure(len(rows) * lines * (cell + 0.45), width)
+    around = 0.7 if any(" (" in title for title in titles) else 0.45  # inches for the words above and below a detail
+    figure = new_figure(len(rows) * lines * (cell + around), width)
     parts = np.atleast_1d(figure.subfigures(max(len(rows), 1), 1))
     for part, row in zip(parts, rows, strict=False):
         grid = part.add_gridspec(lines, columns + 1, width_ratios=[overview] + [1] * columns)
@@ -136,7 +139,8 @@ def _where(ax: Axes, row: CropRow) -> None:
 
 
 def _crop(ax: Axes, title: str, image: Pixels, hr: Pixels) -> None:
-    show(ax, image, title, (image is not hr and _psnr(image, hr)) or " ")  # keeps the height of those with a number
+    below = (image is not hr and _psnr(image, hr)) or " "  # keeps the height of those with a number
+    show(ax, image, title.replace(" (", "\n("), below)  # ESRGAN+Mask (constant) is wider than a detail
 
 
 def _psnr(image: Pixels, hr: Pixels) -> str:

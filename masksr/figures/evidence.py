@@ -39,8 +39,9 @@ def effects(table: pd.DataFrame) -> Picture | None:
         ax.set_yticklabels(variants)
         ax.grid(axis="y", visible=False)
     ends = table[["difference", "low", "high"]].abs().max()
-    if 0 < 4 * ends["difference"] < ends.max():  # intervals of two images run off the page; the points are worth seeing
-        axes[0].set_xlim(-4 * ends["difference"], 4 * ends["difference"])
+    reach = 10 * ends["difference"]
+    if 0 < reach < ends.max():  # intervals of two images run off the page; the points are worth seeing
+        axes[0].set_xlim(-reach, reach)
     than, which = ("other mask", "first") if "other is" in table else ("plain", "mask")
     metric = table["metric"].iloc[0]
     side = "right" if metric.startswith(("Ma", "PSNR-Y", "SSIM-Y")) or "↑" in metric else "left"
