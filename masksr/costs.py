@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
@@ -31,12 +31,11 @@ from masksr.params import Mask, Model, Params, Phase
 from masksr.registry import FolderSet, SetSpec, load_registry
 from masksr.steps import adversarial_step, distance_step
 
-Precision = Literal["fp32", "bf16"]
-
 # TFLOP/s that ``describe`` assumes unless told. NVIDIA's data sheet of the H100 SXM gives peaks of 67 (fp32 without
 # tensor cores: masksr switches TF32 off) and 989 (bf16).
 SUSTAINED = {
     "fp32": (30.0, "a guess, not measured: half an H100's peak in fp32"),
+    "tf32": (75.0, "a guess, not measured: 15 % of an H100's peak in TF32"),
     "bf16": (150.0, "a guess, not measured: 15 % of an H100's peak in bf16"),
     "cpu": (0.14, "what two CPU cores reached in the profile mini, in fp32"),
 }
@@ -52,7 +51,7 @@ class StepCost:
     memory: int
 
 
-def step_cost(params: Params, model: str, stage: Phase | Mask, precision: Precision | None = None) -> StepCost:
+def step_cost(params: Params, model: str, stage: Phase | Mask, precision: devices.Precision | None = None) -> StepCost:
     """One step of ``models.<model>``: of a phase of its start, or of its adversarial training with a mask.
 
     precision: that of ``params.train`` where None. bf16 is counted under the CPU's autocast, which treats the layers of

@@ -12,6 +12,8 @@ from torch import nn
 from masksr.errors import MasksrError
 from masksr.steps import Autocast
 
+Precision = Literal["fp32", "tf32", "bf16"]
+
 
 def choose_device(wanted: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
     """The device ``train.device`` asks for; ``auto`` prefers cuda, then mps, then cpu.
@@ -52,16 +54,46 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
 
 
-def autocast(device: torch.device, precision: Literal["fp32", "bf16"]) -> Autocast:
+def autocast(device: torch.device, precision: Precision) -> Autocast:
     """A factory of contexts in which the networks compute in ``precision``; losses stay in fp32."""
     return partial(torch.autocast, device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def allow_tf32(device: torch.device, precision: Precision) -> None:
+    """Let convolutions and matrix products round what they multiply to TF32's 10 bits, or, but for ``tf32``, not.
+
+    A switch of the whole process. Raises MasksrError where ``tf32`` is asked of a device that has no such units.
+    """
+    wanted = precision == "tf32"
+    if wanted and (device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0)):
+        raise MasksrError(
+            f"train.precision: tf32 is a mode of NVIDIA GPUs from Ampere on, which {describe(device)} is not; "
+            "use fp32 or bf16"
+        )
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = wanted
+
+
+def memory_format(device: torch.device, precision: Precision) -> torch.memory_format:
+    """How images and weights lie in memory, for speed: channels last, but for fp32 on CUDA.
+
+    A CPU is faster with channels last in both precisions (measured), and so are the tensor cores of a GPU, which fp32
+    does not use: cuDNN's fp32 kernels for channels last are few and slow.
+    """
+    nchw = device.type == "cuda" and precision == "fp32"
+    return torch.contiguous_format if nchw else torch.channels_last
 
 
 def compile_network(network: nn.Module, how: bool | Literal["reduce-overhead"]) -> None:
     """torch.compile in place, for fixed shapes: else graphs would depend on the shapes seen before, so on resuming.
 
     how: ``reduce-overhead`` also replays CUDA graphs; each step then begins with ``cudagraph_mark_step_begin``.
+    Kernels are not chosen by timing them (inductor's deterministic mode): another process could choose others, and a
+    training that goes on there would get other bits.
     """
+    from torch._inductor import config  # here: nobody else waits for the compiler's import
+
+    if hasattr(config, "deterministic"):  # from torch 2.10 on
+        config.deterministic = True
     network.compile(dynamic=False, mode=None if how is True else how)
 
 

@@ -39,7 +39,9 @@ class Job:
         self.device = devices.choose_device(params.train.device)
         distributed.check(params.train.gpus, self.device, params.train.device)
         devices.make_deterministic(self.device)
+        devices.allow_tf32(self.device, params.train.precision)
         self.autocast = devices.autocast(self.device, params.train.precision)
+        self.memory_format = devices.memory_format(self.device, params.train.precision)
         self.inputs: dict[str, Any] = {
             "train": params.train.model_dump(mode="json", exclude=_NOT_IN_THE_KEY),
             "seed": seed,
@@ -64,7 +66,8 @@ class Job:
             seed=seed_for(self.seed, patches),
             share=self.share,
         )
-        return Phase(name, networks, step, sampler, self.validation(scale), schedule, self.settings, self.device)
+        how = self.settings, self.device, self.memory_format
+        return Phase(name, networks, step, sampler, self.validation(scale), schedule, *how)
 
     def do(self, work: Work, checkpoints: Path) -> Trained:
         """``work(self, checkpoints)``, by ``train.gpus`` processes where these are several.

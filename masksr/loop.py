@@ -42,6 +42,7 @@ class Phase:
     schedule: Schedule
     settings: Train
     device: torch.device
+    memory_format: torch.memory_format
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -133,7 +134,7 @@ def _to_device(patches: Tensor, phase: Phase) -> Tensor:
     """(B, 3, H, W) uint8 -> float in the generator's pixel range, on the device."""
     pinned = phase.device.type == "cuda"  # only from pinned memory is a copy safe that is not waited for
     patches = patches.to(phase.device, non_blocking=pinned).float() * (phase.networks[0].pixel_range / 255)
-    return patches.contiguous(memory_format=torch.channels_last)
+    return patches.contiguous(memory_format=phase.memory_format)
 
 
 def history_table(history: list[dict[str, Any]]) -> pd.DataFrame:

@@ -282,8 +282,9 @@ class Train(Section):
     """How many share every batch of one training; with device: cpu as many processes, to try it out. [GPUs]"""
     sync_batchnorm: bool
     """With gpus: the discriminator's statistics are those of the whole batch; false: of each GPU's share."""
-    precision: Literal["fp32", "bf16"]
-    """Of the networks (bf16: autocast); losses and weights stay in fp32."""
+    precision: Literal["fp32", "tf32", "bf16"]
+    """Of the networks; losses and weights stay in fp32. `tf32`: fp32 whose products are rounded to 10 bits, on NVIDIA
+    GPUs from Ampere on; `bf16`: autocast."""
     steps_per_epoch: PositiveInt
     """How long an epoch is. [steps]"""
     compile: bool | Literal["reduce-overhead"]

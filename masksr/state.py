@@ -30,7 +30,7 @@ class State:
     def __init__(self, phase: Phase) -> None:
         self.phase, self.share = phase, phase.sampler.share
         for network in phase.networks:
-            network.to(phase.device, memory_format=torch.channels_last).train()
+            network.to(phase.device, memory_format=phase.memory_format).train()
             if phase.settings.sync_batchnorm:
                 self.share.synchronise(network, phase.device)
             if phase.settings.compile:

@@ -97,7 +97,7 @@ def _gan(job: Job, checkpoints: Path, *, mask: Mask, start: Path, vgg19: Path) -
     generator = build.load_generator(start)
     vgg = None
     if recipe.loss.vgg54:
-        vgg = load_vgg19(vgg19).to(job.device, memory_format=torch.channels_last)
+        vgg = load_vgg19(vgg19).to(job.device, memory_format=job.memory_format)
         if job.settings.compile:
             devices.compile_network(vgg, job.settings.compile)
 

@@ -92,7 +92,7 @@ def test_the_committed_default_is_the_profile_mini() -> None:
             },
             "masks.paper: apply: gradient .* needs detach: true",
         ),
-        ("train.precision", "fp16", "train.precision: .*'fp32' or 'bf16'"),
+        ("train.precision", "fp16", "train.precision: .*'fp32', 'tf32' or 'bf16'"),
         ("weights.vgg", "imagenet", "weights: vgg_width must be 1"),
     ],
 )
