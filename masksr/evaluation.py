@@ -25,18 +25,26 @@ from masksr.paths import Paths
 from masksr.quality import Score, further, score_many
 from masksr.quality.weights import QualityWeights, load_weights
 from masksr.quality_table import COLUMNS
+from masksr.tiles import upscale_tiled
 
 Upscale = Callable[[Pack, int], np.ndarray]  # (pack, image number) -> (H, W, 3) uint8, four times the LR image
 
 
 def with_generator(generator: nn.Module, device: torch.device) -> Upscale:
-    """Super-resolution of a whole image at once, in fp32."""
+    """Super-resolution of a whole image at once, in fp32; in tiles where the device's memory does not hold that."""
     generator.to(device).eval()
 
     @torch.inference_mode()
     def upscale(pack: Pack, number: int) -> np.ndarray:
-        lr = to_tensor(pack.lr(number, 4), generator.pixel_range).to(device)
-        return to_image(generator(lr)[0].cpu(), generator.pixel_range)
+        lr = to_tensor(pack.lr(number, 4), generator.pixel_range)
+        try:
+            return to_image(generator(lr.to(device))[0].cpu(), generator.pixel_range)
+        except Exception as error:  # cuDNN has errors of its own for too little memory
+            if not devices.is_out_of_memory(error):
+                raise
+        # Here, where the error no longer holds what the attempt had in memory.
+        print(f"{device} does not hold {pack.names[number]} as a whole; it is upscaled in tiles", flush=True)
+        return upscale_tiled(generator, lr)[0].permute(1, 2, 0).contiguous().numpy()
 
     return upscale
 
