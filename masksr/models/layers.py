@@ -28,8 +28,8 @@ def through(blocks: nn.Sequential, x: Tensor, *, recompute: bool) -> Tensor:
 def in_full_precision(layer: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
     """``layer(x)`` in the precision of the layer's weights, under autocast too.
 
-    For the first and last layers of a network: bfloat16 has 8 significant bits, so near white its steps are one grey
-    level of 255 wide.
+    For the layers that make pixels or logits, and for a shift of pixels by their mean: bfloat16 has 8 significant bits,
+    so near white its steps are one grey level of 255 wide. A first convolution's features bear them.
     """
     device = x.device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
