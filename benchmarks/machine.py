@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from masksr import devices
 
 PACKAGES = ("torch", "numpy", "scipy", "pillow", "pyiqa", "dvc")
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
 
 def describe(device: str) -> dict[str, Any]:
@@ -36,14 +36,16 @@ def describe(device: str) -> dict[str, Any]:
 def peaks(device: str, seconds: float) -> dict[str, dict[str, float]]:
     """FLOP/s of the best of many products of matrices and of many convolutions: {"fp32": {"matmul": ..., "conv": ...}}.
 
-    Of one thread where this process has one. Each kind is repeated for about ``seconds``. fp32 is without TF32.
+    Of one thread where this process has one; TF32 on GPUs that have it. Each kind is repeated for about ``seconds``.
     """
     gpu = device == "cuda"
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
     side, channels, width, batch = (8192, 256, 128, 16) if gpu else (1536, 64, 96, 1)
     found = {}
     for name, dtype in PRECISIONS.items():
+        if name == "tf32" and not (gpu and torch.cuda.get_device_capability() >= (8, 0)):
+            continue
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
         a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
         x = torch.randn(batch, channels, width, width, device=device, dtype=dtype).to(memory_format=torch.channels_last)
         w = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
@@ -52,6 +54,7 @@ def peaks(device: str, seconds: float) -> dict[str, dict[str, float]]:
                 "matmul": 2 * side**3 / _best(lambda a=a, b=b: a @ b, seconds, gpu),
                 "conv": 2 * x.numel() * channels * 9 / _best(lambda x=x, w=w: F.conv2d(x, w, padding=1), seconds, gpu),
             }
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return found
 
 

@@ -3,61 +3,109 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks import profiles
 from benchmarks.patches import make_pack
 from benchmarks.profiles import Case
 from benchmarks.reference_steps import Networks
 from masksr import build, devices
-from masksr.loop import Phase, take_step
+from masksr.loop import Phase, Step, take_step
 from masksr.models import random_vgg19
 from masksr.packs import Pack
-from masksr.params import Mask
+from masksr.params import Mask, Model, Train
 from masksr.patches import PatchSampler
 from masksr.state import State
-from masksr.steps import adversarial_step
+from masksr.steps import adversarial_step, distance_step
 from masksr.supply import supply
+from masksr.validation import Validation
 
 EMA = {"esrgan": 0.999}  # BasicSR's; PESR and EDSR-PyTorch have none
 PLAIN = Mask(kind="none")
 
 
 def step(
-    case: Case, n: Networks, device: str, *, precision: str, compiled: bool | str = False, mask: Mask = PLAIN
+    case: Case,
+    n: Networks,
+    device: str,
+    *,
+    precision: str,
+    compiled: bool | str = False,
+    mask: Mask = PLAIN,
+    memory_format: torch.memory_format | None = None,
 ) -> Callable[[], Any]:
-    """A function that takes the next step of a training: each on other patches, which come as in a training."""
-    recipe = profiles.recipe(case)
+    """A function that takes the next step of a training: each on other patches, which come as in a training.
+
+    memory_format: another than the one that ``devices.memory_format`` chooses.
+    """
     changes = {"device": device, "precision": precision, "compile": compiled, "ema": EMA.get(case.model)}
     settings = profiles.paper().train.model_copy(update=changes)
-    where = devices.choose_device(device)  # type: ignore[arg-type]
-    autocast = devices.autocast(where, precision)  # type: ignore[arg-type]
-    vgg = n.vgg.to(where, memory_format=torch.channels_last)
-    if compiled:
-        devices.compile_network(vgg, compiled)  # type: ignore[arg-type]
-    options = {"loss": recipe.loss, "mask": mask, "pixel_range": n.generator.pixel_range}
-
-    def gradients(_: Any, lr: Tensor, hr: Tensor, number: int) -> dict[str, Tensor]:
-        rng = torch.Generator().manual_seed(number)
-        return adversarial_step(n.generator, n.discriminator, vgg, lr, hr, **options, autocast=autocast, rng=rng)
-
-    networks = [n.generator, n.discriminator]
-    patches = sampler(case)
-    phase = Phase("benchmark", networks, gradients, patches, None, recipe.gan, settings, where)  # type: ignore[arg-type]
-    state, batches, numbers = State(phase), supply(patches, where), count()
+    recipe, patches = profiles.recipe(case), sampler(case)
+    phase = gan_phase("benchmark", [n.generator, n.discriminator], n.vgg, recipe, mask, patches, settings)
+    if memory_format:
+        n.vgg.to(memory_format=memory_format)
+        phase = replace(phase, memory_format=memory_format)
+    state, batches, numbers = State(phase), supply(patches, phase.device), count()
 
     def take() -> None:
         number = next(numbers)
         take_step(phase, state, *batches(number), number)
 
     return take
+
+
+def gan_phase(
+    name: str,
+    networks: list[nn.Module],
+    vgg: nn.Module,
+    recipe: Model,
+    mask: Mask,
+    patches: PatchSampler,
+    settings: Train,
+    validation: Validation | None = None,
+) -> Phase:
+    """The adversarial phase of ``masksr.training.train_gan``, of networks that are there already; moves ``vgg``."""
+    device = devices.choose_device(settings.device)
+    devices.allow_tf32(device, settings.precision)
+    autocast = devices.autocast(device, settings.precision)
+    memory_format = devices.memory_format(device, settings.precision)
+    vgg.to(device, memory_format=memory_format)
+    if settings.compile:
+        devices.compile_network(vgg, settings.compile)
+    pixel_range = networks[0].pixel_range
+
+    def gradients(called: Sequence[nn.Module], lr: Tensor, hr: Tensor, number: int) -> dict[str, Tensor]:
+        g, d, *expecting = called
+        return adversarial_step(
+            g,
+            d,
+            vgg,
+            lr,
+            hr,
+            loss=recipe.loss,
+            mask=mask,
+            pixel_range=pixel_range,
+            autocast=autocast,
+            expectation=expecting[0] if expecting else None,
+            rng=torch.Generator().manual_seed(number),
+        )
+
+    how = validation, recipe.gan, settings, device, memory_format
+    return Phase(name, networks, gradients, patches, *how)  # type: ignore[arg-type]
+
+
+def distance_gradients(device: torch.device, precision: devices.Precision) -> Step:
+    """What a phase before the GAN does in place of ``gan_phase``'s step: the L1 distance."""
+    autocast = devices.autocast(device, precision)
+    return lambda called, lr, hr, _: distance_step(called[0], lr, hr, kind="l1", autocast=autocast)
 
 
 def networks(case: Case) -> Networks:
