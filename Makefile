@@ -17,7 +17,7 @@ export PIP_USE_PEP517 := 1
 export PIP_CONSTRAINT := requirements.lock
 export PIP_BUILD_CONSTRAINT := requirements.lock
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
-.PHONY: help repro report pdf lab test faults fuzz lint lock clean setup
+.PHONY: help repro report pdf lab carry test faults fuzz lint lock clean setup
 
 help:
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{ sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,9 @@ profile-%: profiles/%.yaml  ## copy profiles/NAME.yaml (mini, study_cpu, study, 
 	    "Drop them: make $@ FORCE=1" >&2; exit 1; \
 	fi; \
 	cp $< params.yaml && echo "params.yaml is now $<"
+
+carry: setup  ## build carry/, for the first minutes on a GPU machine without a network; print the command
+	@.venv/bin/python -m benchmarks.carry $(if $(MINUTES),--minutes $(MINUTES))
 
 lock:  ## resolve requirements.lock again from pyproject.toml (needs uv); pins stay where they still fit
 	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --quiet \

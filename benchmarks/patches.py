@@ -106,7 +106,7 @@ def png_patches(folder: Path, names: list[str], lr_size: int, count: int, rng: n
 
 
 def make_pack(folder: Path, images: int, height: int, width: int) -> Pack:
-    """A pack in ``folder`` of pictures that lie beside it as PNG files, in hr and lr."""
+    """A pack in ``folder``/pack of pictures that lie beside it as PNG files, in hr and lr."""
     for number in range(images):
         write_png(folder / f"hr/{number}.png", picture(height, width, number))
     about = {"name": "benchmark", "title": "Photographs", "role": "train", "cite": "-", "licence": "-", "homepage": "-"}

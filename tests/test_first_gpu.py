@@ -1,0 +1,102 @@
+"""The script of the first minutes on a GPU: all of it runs on a CPU, with nothing that such a machine lacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import first_gpu
+
+ROOT = Path(__file__).parents[1]
+# What a machine lends beside torch and its needs; all else that the environment here has is not there.
+THERE = {
+    "numpy", "scipy", "pandas", "PIL", "skimage", "imageio", "lazy_loader", "tifffile", "safetensors", "tqdm", "yaml",
+    "threadpoolctl", "requests", "urllib3", "certifi", "idna", "charset_normalizer", "matplotlib", "seaborn", "psutil",
+    "dateutil", "six", "torch", "torchgen", "functorch", "triton", "sympy", "mpmath", "networkx", "jinja2",
+    "markupsafe", "filelock", "fsspec", "typing_extensions", "packaging", "setuptools", "pkg_resources",
+    # carried
+    "pydantic", "pydantic_core", "annotated_types", "typing_inspection", "masksr", "benchmarks",
+}  # fmt: skip
+BLOCKED = f"""
+import sys, runpy
+from importlib.machinery import PathFinder
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top in {sorted(THERE)!r} or top in sys.stdlib_module_names or top.startswith(("_", "cuda", "nvidia")):
+            return None
+        if PathFinder.find_spec(top) is not None:
+            raise ModuleNotFoundError(f"No module named {{top!r}} (blocked)", name=top)
+
+sys.meta_path.insert(0, Missing())
+"""
+
+
+def run_blocked(code: str, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"MASKSR_OFFLINE": "1"}
+    environment.pop("MASKSR_DATA", None)
+    command = [sys.executable, "-c", BLOCKED + code, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+@pytest.mark.parametrize("module", ["masksr.training", "masksr.mask", "masksr.evaluation", "benchmarks.first_gpu"])
+def test_training_needs_nothing_of_the_pipeline(module: str) -> None:
+    done = run_blocked(f"import {module}; print('imported')", timeout=120)
+    assert done.stdout == "imported\n", done.stderr[-2000:]
+
+
+def test_the_blocker_blocks() -> None:
+    for package in ("dvc", "nbformat", "papermill", "pyiqa", "ray", "sklearn"):
+        assert "blocked" in run_blocked(f"import {package}", timeout=60).stderr
+
+
+def test_every_section_passes_on_a_cpu(tmp_path: Path) -> None:
+    code = "sys.argv[0] = 'first_gpu'; runpy.run_module('benchmarks.first_gpu', run_name='__main__', alter_sys=True)"
+    done = run_blocked(code, "--out", str(tmp_path), "--minutes", "30", timeout=1800)
+    found = json.loads((tmp_path / "first_gpu.json").read_text())
+    assert [entry for entry in found if entry["passed"] is False] == []
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {entry["section"] for entry in found} == set(first_gpu.SECTIONS)
+    table = (tmp_path / "first_gpu.md").read_text().splitlines()
+    assert len(table) == len(found) + 2
+    assert len(list(tmp_path.iterdir())) <= 8  # files that such a machine gives back
+    assert all(path.stat().st_size < 16 << 20 for path in tmp_path.iterdir())
+
+
+def test_a_section_that_fails_or_takes_too_long_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(run: first_gpu.Run) -> None:
+        run.add("one", "before", True)
+        raise ValueError("a bad\nkernel")
+
+    def endless(run: first_gpu.Run) -> None:
+        while True:
+            pass
+
+    def fine(run: first_gpu.Run) -> None:
+        run.add("three", "after", True, ms=1.2345)
+
+    sections = {"one": (broken, 9), "two": (endless, 9), "three": (fine, 9)}
+    monkeypatch.setattr(first_gpu, "SECTIONS", sections)
+    arguments = ["--out", str(tmp_path), "--minutes", "0.5", "--only", "one,two,three"]
+    assert first_gpu.main(arguments) == 1
+    findings = json.loads((tmp_path / "first_gpu.json").read_text())
+    found = {(entry["section"], entry["what"]): entry for entry in findings}
+    assert found["one", "before"]["passed"] is True
+    assert found["one", "the section"]["error"] == "ValueError: a bad kernel"
+    assert found["two", "the section"]["error"] == "its minutes were over"
+    assert found["three", "after"]["passed"] is True
+    assert "| three | after | yes | ms 1.23 |" in (tmp_path / "first_gpu.md").read_text()
+
+
+def test_an_unknown_section_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        first_gpu.main(["--only", "sped"])
+    assert "there is no section sped" in capsys.readouterr().err
