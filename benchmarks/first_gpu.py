@@ -41,23 +41,25 @@ from benchmarks.patches import make_pack
 from benchmarks.pictures import picture
 from benchmarks.profiles import TITLES, Case
 from benchmarks.reference_steps import Networks, PublicTraining
-from masksr import build, devices, params
-from masksr.bicubic import imresize
-from masksr.costs import step_cost
-from masksr.evaluation import with_generator
+from masksr import params
+from masksr.data.bicubic import imresize
+from masksr.data.images import write_png
+from masksr.data.packed import Pack
+from masksr.data.patches import PatchSampler
+from masksr.data.supply import ResidentPatches
+from masksr.fetch.registry import FolderSet, Layout
+from masksr.fetch.sets import build_pack
 from masksr.files import write_atomic
-from masksr.images import write_png
-from masksr.loop import fit, history_table
-from masksr.models import load_vgg19, load_weights, random_vgg19, save_weights
-from masksr.packs import Pack, build_pack
+from masksr.models import build, load_vgg19, load_weights, random_vgg19, save_weights
 from masksr.params import Mask, Model, Phase, Schedule
-from masksr.patches import PatchSampler
 from masksr.paths import Paths
 from masksr.quality import score_many
-from masksr.registry import FolderSet, Layout
-from masksr.steps import adversarial_step
-from masksr.supply import ResidentPatches
-from masksr.validation import Validation
+from masksr.results.evaluation import with_generator
+from masksr.training import devices
+from masksr.training.costs import step_cost
+from masksr.training.loop import fit, history_table
+from masksr.training.steps import adversarial_step
+from masksr.training.validation import Validation
 
 CLOSE = 1e-3  # of its norm: how far a gradient in fp32 may be from the CPU's
 ARCHIVE, ARCHIVES = 15 << 20, 4  # bytes of an archive of what is kept, and how many: what a machine may give back

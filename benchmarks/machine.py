@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from masksr import devices
+from masksr.training import devices
 
 PACKAGES = ("torch", "numpy", "scipy", "pillow", "pyiqa", "dvc")
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}

@@ -1,4 +1,4 @@
-"""masksr's side of the comparison: what ``masksr.loop.fit`` does in a step, its patches and its mask included."""
+"""masksr's side of the comparison: what ``training.loop.fit`` does in a step, its patches and its mask included."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from benchmarks import profiles
 from benchmarks.patches import make_pack
 from benchmarks.profiles import Case
 from benchmarks.reference_steps import Networks
-from masksr import build, devices
-from masksr.loop import Phase, Step, take_step
-from masksr.models import random_vgg19
-from masksr.packs import Pack
+from masksr.data.packed import Pack
+from masksr.data.patches import PatchSampler
+from masksr.data.supply import supply
+from masksr.models import build, random_vgg19
 from masksr.params import Mask, Model, Train
-from masksr.patches import PatchSampler
-from masksr.state import State
-from masksr.steps import adversarial_step, distance_step
-from masksr.supply import supply
-from masksr.validation import Validation
+from masksr.training import devices
+from masksr.training.loop import Phase, Step, take_step
+from masksr.training.state import State
+from masksr.training.steps import adversarial_step, distance_step
+from masksr.training.validation import Validation
 
 EMA = {"esrgan": 0.999}  # BasicSR's; PESR and EDSR-PyTorch have none
 PLAIN = Mask(kind="none")
@@ -72,7 +72,7 @@ def gan_phase(
     settings: Train,
     validation: Validation | None = None,
 ) -> Phase:
-    """The adversarial phase of ``masksr.training.train_gan``, of networks that are there already; moves ``vgg``."""
+    """The adversarial phase of ``training.train.train_gan``, of networks that are there already; moves ``vgg``."""
     device = devices.choose_device(settings.device)
     devices.allow_tf32(device, settings.precision)
     autocast = devices.autocast(device, settings.precision)

@@ -16,10 +16,11 @@ from torch import Tensor
 from benchmarks.pictures import picture
 from benchmarks.report import Row, Table, met
 from benchmarks.timing import Variant, interleaved
-from masksr.images import write_png
-from masksr.packs import Pack, build_pack
-from masksr.patches import PatchSampler
-from masksr.registry import FolderSet, Layout
+from masksr.data.images import write_png
+from masksr.data.packed import Pack
+from masksr.data.patches import PatchSampler
+from masksr.fetch.registry import FolderSet, Layout
+from masksr.fetch.sets import build_pack
 
 TARGET = 10_000  # HR-128 patches per second and core
 BATCH = 16

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data
 
-from masksr.bicubic import imresize
+from masksr.data.bicubic import imresize
 
 Image = NDArray[np.uint8]
 

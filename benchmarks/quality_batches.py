@@ -9,9 +9,9 @@ import torch
 from benchmarks.pictures import Image, picture
 from benchmarks.report import Cell, Row, Table
 from benchmarks.timing import Variant, interleaved
-from masksr import devices
 from masksr.quality import score_many
 from masksr.quality.weights import QualityWeights
+from masksr.training import devices
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ON_GPU = DEVICE.type == "cuda"

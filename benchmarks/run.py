@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks import cluster, machine, mask, patches, pipeline, quality, scaling, steps, upscale
 from benchmarks.report import Table
-from masksr import devices
+from masksr.training import devices
 
 
 def run(only: Collection[str], device: str, *, quick: bool) -> tuple[dict[str, Any], list[Table]]:

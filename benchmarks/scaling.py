@@ -11,8 +11,8 @@ from benchmarks.profiles import Case
 from benchmarks.report import Row, Table
 from benchmarks.steps import make, switches
 from benchmarks.timing import Variant, interleaved
-from masksr import costs
-from masksr.meter import Meter
+from masksr.training import costs
+from masksr.training.meter import Meter
 
 
 def tables(device: str, quick: bool) -> list[Table]:

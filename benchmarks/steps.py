@@ -15,8 +15,8 @@ from benchmarks.profiles import Case
 from benchmarks.reference_steps import PublicTraining
 from benchmarks.report import Row, Table, met
 from benchmarks.timing import Timing, Variant, in_children, interleaved, memory
-from masksr import devices
-from masksr.meter import Meter
+from masksr.training import devices
+from masksr.training.meter import Meter
 
 CPU: dict[str, tuple[str, bool | str]]  # variant -> precision, train.compile
 CPU = {"public": ("fp32", False), "fp32": ("fp32", False), "bf16": ("bf16", False)}

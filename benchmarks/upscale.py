@@ -12,10 +12,11 @@ from benchmarks.pictures import picture
 from benchmarks.profiles import Case
 from benchmarks.report import Row, Table
 from benchmarks.timing import Variant, in_children, interleaved, memory
-from masksr import build, devices
-from masksr.images import to_tensor
-from masksr.meter import Meter
-from masksr.tiles import upscale_tiled
+from masksr.data.images import to_tensor
+from masksr.models import build
+from masksr.results.tiles import upscale_tiled
+from masksr.training import devices
+from masksr.training.meter import Meter
 
 
 def tables(device: str, quick: bool) -> list[Table]:
@@ -27,7 +28,7 @@ def tables(device: str, quick: bool) -> list[Table]:
 def _against_whole(sizes: list[tuple[int, int]], device: str, quick: bool) -> Table:
     synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
     network, rows = _network(device, quick), []
-    ours = _network(device, quick).to(memory_format=torch.channels_last)  # as masksr.upscale has it
+    ours = _network(device, quick).to(memory_format=torch.channels_last)  # as masksr.tools.upscale has it
     for height, width in sizes:
         lr = _lr(height, width)
         with torch.no_grad(), Meter() as meter:  # in inference mode convolutions pass it by

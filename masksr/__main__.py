@@ -72,7 +72,8 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from masksr import params, pretrained
+    from masksr import params
+    from masksr.tools import pretrained
 
     pretrained.run(
         params.load(),
@@ -87,33 +88,34 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    from masksr import score
+    from masksr.tools import score
 
     score.run(**{name: value for name, value in vars(options).items() if name != "command"})
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from masksr import compare
+    from masksr.results import compare
 
     settings = {name: value for name, value in vars(options).items() if name == "measure"}
     compare.run(options.a, options.b, sets=options.set or (), **settings)
 
 
 def _upscale(options: argparse.Namespace) -> None:
-    from masksr import upscale
+    from masksr.tools import upscale
 
     settings = {name: value for name, value in vars(options).items() if name not in ("command", "output")}
     upscale.run(settings.pop("inputs"), options.output, settings.pop("model"), **settings)
 
 
 def _params(_: argparse.Namespace) -> None:
-    from masksr import reference
+    from masksr.tools import reference
 
     print(reference.markdown(), end="")
 
 
 def _cost(options: argparse.Namespace) -> None:
-    from masksr import costs, params
+    from masksr import params
+    from masksr.training import costs
 
     print(costs.describe(params.load(), options.tflops))
 
@@ -149,16 +151,17 @@ def _pdf(_: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from masksr import verify
+    from masksr.results import verify
 
     verify.run(options.profile)
 
 
 def _check(options: argparse.Namespace) -> None:
-    from masksr import measures, params, project
+    from masksr import params, project
     from masksr.documents import check_dvc_reads_the_same, read_yaml
     from masksr.files import write_atomic
     from masksr.paths import Paths
+    from masksr.quality import measures
 
     settings = params.load()
     check_dvc_reads_the_same(project.root() / "params.yaml")

@@ -4,7 +4,7 @@ A sweep costs hours, so a typo must stop it before it starts: an unknown key, a 
 that stands nowhere is one line that says which key is wrong. Nothing here has a default that ``params.yaml`` could
 leave out: what a training did is readable in the file that started it.
 
-The text under a key says what it means, its unit last, in brackets: ``masksr.reference`` makes docs/params.md of it.
+The text under a key says what it means, its unit last, in brackets: ``tools.reference`` makes docs/params.md of it.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import torch
 import yaml
 from PIL import Image
 
-from masksr.bicubic import imresize
+from masksr.data.bicubic import imresize
 from masksr.models import random_vgg19
 from masksr.quality.forest import one_leaf
 from masksr.quality.ma import MaModel

@@ -1,4 +1,4 @@
-"""What the tests of masksr.distributed let processes do. Imports stand inside: each process has only its own."""
+"""What the tests of training.distributed let processes do. Imports stand inside: each process has only its own."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
     """
     from pytest import MonkeyPatch
 
-    from masksr import loop, training
-    from masksr.patches import PatchSampler
-    from masksr.state import State
-    from masksr.validation import Validation
+    from masksr.data.patches import PatchSampler
+    from masksr.training import loop
+    from masksr.training import train as training
+    from masksr.training.state import State
+    from masksr.training.validation import Validation
 
     found: dict[str, Any] = {"patches": []}
     update, batch, to_device, psnr = State.update, PatchSampler.batch, loop._to_device, Validation.of_generator
@@ -60,7 +61,7 @@ def take_first_steps(rank: int, ranks: int, cases: dict[str, Any], paths: Any, f
     """Those of each of ``cases``; what each rank found goes to ``folder``."""
     import torch
 
-    from masksr.job import Job
+    from masksr.training.job import Job
 
     for name, (params, model, mask) in cases.items():
         found = first_steps(Job(params, model, 0, paths, rank, ranks), mask, folder / f"checkpoints {name}")
@@ -69,7 +70,7 @@ def take_first_steps(rank: int, ranks: int, cases: dict[str, Any], paths: Any, f
 
 def train_with_one_writer(rank: int, ranks: int, *arguments: Any) -> None:
     """A training in which any rank but the first that writes a checkpoint ends it."""
-    from masksr import checkpoints, job
+    from masksr.training import checkpoints, job
 
     if rank > 0:
         checkpoints.save = lambda *_: os._exit(66)
@@ -78,7 +79,7 @@ def train_with_one_writer(rank: int, ranks: int, *arguments: Any) -> None:
 
 def train_until_one_fails(rank: int, ranks: int, *arguments: Any) -> None:
     """A training in which rank 1 fails in the gradients of the sixth step."""
-    from masksr import training
+    from masksr.training import train as training
 
     if rank == 1:
         training.adversarial_step = failing_in_step_six(training.adversarial_step)

@@ -10,14 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from masksr import claims, figures
+from masksr import plots as figures
 from masksr.argument import classes as argument
 from masksr.argument import errors as argument_errors
 from masksr.argument import experiment
 from masksr.argument.classes import EquivalenceClass, equivalence_class, project
 from masksr.argument.photographs import Neighbours, by_detail, possible
-from masksr.bicubic import imresize
-from masksr.packs import Pack, build_pack
+from masksr.data.bicubic import imresize
+from masksr.data.packed import Pack
+from masksr.fetch.sets import build_pack
+from masksr.results import claims
 
 SIDES = st.tuples(st.integers(1, 5), st.integers(1, 5))
 

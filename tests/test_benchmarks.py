@@ -34,7 +34,7 @@ from benchmarks.report import Row, Table
 from benchmarks.timing import Spread, Timing, Variant
 from masksr.models import EDSR, PESR, RRDBNet, SRGANDiscriminator, VGGStyleDiscriminator, random_vgg19
 from masksr.params import Mask
-from masksr.steps import adversarial_step
+from masksr.training.steps import adversarial_step
 
 FP32 = partial(torch.autocast, "cpu", torch.bfloat16, enabled=False)
 CASE = {model: Case(model, 16, 2, tiny=True) for model in TITLES}

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from masksr.bicubic import imresize
+from masksr.data.bicubic import imresize
 
 EXACT_SCALES = [0.25, 0.5, 2, 4]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from masksr import checkpoints
 from masksr.errors import MasksrError
 from masksr.locks import claim
+from masksr.training import checkpoints
 
 CPU = torch.device("cpu")
 

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from test_evidence import quality, settings
 
-from masksr import claims, evidence, figures, paper, power, questions
+from masksr import plots as figures
 from masksr.params import Params
+from masksr.results import claims, evidence, paper, power, questions
 
 SETS = ("cat", "temple")
 

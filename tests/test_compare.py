@@ -14,14 +14,16 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from masksr import compare, evidence, figures, params, records
+from masksr import params
+from masksr import plots as figures
 from masksr.__main__ import main
-from masksr.changes import parameter_changes, parameters_note, trainings, trainings_note
-from masksr.compare import differences, mask_minus_plain, note, paired, why_not
 from masksr.errors import MasksrError
 from masksr.notebook_parameters import declared
-from masksr.quality_table import COLUMNS
-from masksr.sides import Side, flat, opened
+from masksr.results import compare, evidence, records
+from masksr.results.changes import parameter_changes, parameters_note, trainings, trainings_note
+from masksr.results.compare import differences, mask_minus_plain, note, paired, why_not
+from masksr.results.quality_table import COLUMNS
+from masksr.results.sides import Side, flat, opened
 
 ROOT = Path(__file__).parents[1]
 IMAGES = 8

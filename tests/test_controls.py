@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 from test_evidence import quality, settings
 
-from masksr import controls, figures, params, project, results
-from masksr.evidence import effect
-from masksr.figures.style import mask_style
+from masksr import params, project
+from masksr import plots as figures
 from masksr.params import Mask, Params
+from masksr.plots.style import mask_style
+from masksr.results import controls
+from masksr.results import outputs as results
+from masksr.results.evidence import effect
 
 
 def with_masks(**changes: dict) -> Params:

@@ -19,11 +19,12 @@ from torch._subclasses import FakeTensorMode
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from masksr import build, costs, devices, params
+from masksr import params
 from masksr.errors import MasksrError
-from masksr.meter import Meter
-from masksr.models import VGG19Features
-from masksr.steps import adversarial_step, distance_step
+from masksr.models import VGG19Features, build
+from masksr.training import costs, devices
+from masksr.training.meter import Meter
+from masksr.training.steps import adversarial_step, distance_step
 
 ROOT = Path(__file__).parents[1]
 MINI = yaml.safe_load((ROOT / "profiles/mini.yaml").read_text())

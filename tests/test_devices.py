@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from masksr import devices
+from masksr.data.packed import Pack
 from masksr.errors import MasksrError
-from masksr.evaluation import with_generator
+from masksr.fetch.sets import build_pack
 from masksr.models import EDSR
-from masksr.packs import Pack, build_pack
+from masksr.results.evaluation import with_generator
+from masksr.training import devices
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -80,8 +81,8 @@ def test_other_errors_of_a_network_stay(tmp_path: Path) -> None:
 
 
 def _pack(folder: Path, height: int, width: int) -> Pack:
-    from masksr.images import write_png
-    from masksr.registry import FolderSet, Layout
+    from masksr.data.images import write_png
+    from masksr.fetch.registry import FolderSet, Layout
 
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     write_png(folder / "hr/0.png", pixels)

@@ -18,13 +18,14 @@ import torch
 from safetensors.torch import load_file
 from test_training import paths, prepared, small  # noqa: F401  (the fixtures of the trainings)
 
-from masksr import distributed, job, training
+from masksr.data.share import Share
 from masksr.errors import MasksrError
-from masksr.job import Job
 from masksr.params import Loss, Mask, Params
 from masksr.paths import Paths
-from masksr.share import Share
-from masksr.steps import content_loss
+from masksr.training import distributed, job
+from masksr.training import train as training
+from masksr.training.job import Job
+from masksr.training.steps import content_loss
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch without gloo")
 

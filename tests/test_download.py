@@ -28,7 +28,7 @@ from masksr.errors import MasksrError
 from masksr.fetch import download as module
 from masksr.fetch import transfer, web
 from masksr.fetch.download import answers, download, forget, offline, verify
-from masksr.registry import File
+from masksr.fetch.registry import File
 
 CONTENT = os.urandom(300_000)
 OTHER = os.urandom(300_000)
@@ -566,7 +566,7 @@ def test_a_killed_process_is_continued_by_the_next(how, site, tmp_path):
     file = with_sum(site.url("/x", Answer(slow=0.05)))
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # even behind an &
-        "from pathlib import Path; from masksr.fetch.download import download; from masksr.registry import File\n"
+        "from pathlib import Path; from masksr.fetch.download import download; from masksr.fetch.registry import File\n"
         "download(File.model_validate_json(sys.argv[1]), Path(sys.argv[2]))"
     )
     command = [sys.executable, "-c", code, file.model_dump_json(), str(tmp_path)]

@@ -11,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from masksr import evidence, figures, params, results
+from masksr import params
+from masksr import plots as figures
 from masksr.errors import MasksrError
-from masksr.evidence import Effect, compare, direction, effect, verdict
 from masksr.params import Params
-from masksr.power import power_of, seeds_needed
-from masksr.quality_table import COLUMNS
+from masksr.results import evidence
+from masksr.results import outputs as results
+from masksr.results.evidence import Effect, compare, direction, effect, verdict
+from masksr.results.power import power_of, seeds_needed
+from masksr.results.quality_table import COLUMNS
 
 PROFILE = Path(__file__).parents[1] / "profiles/mini.yaml"
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from test_steps import batch, networks
 
-from masksr.expected import FIRST_GUESS, ErrorNetwork, expectation_loss
-from masksr.mask import error_mask, mask_of, squared_error
 from masksr.params import Mask
-from masksr.steps import adversarial_step
+from masksr.training.expected import FIRST_GUESS, ErrorNetwork, expectation_loss
+from masksr.training.mask import error_mask, mask_of, squared_error
+from masksr.training.steps import adversarial_step
 
 FP32 = partial(torch.autocast, "cpu", torch.bfloat16, enabled=False)
 PAPER = {"k": 0.2, "b": 0.5, "error_range": "255", "window": 1, "per_channel": False, "apply": "both", "detach": True}

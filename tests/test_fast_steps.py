@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from test_training import paths, prepared, small  # noqa: F401  (the fixtures of the trainings)
 from torch import nn
 
-from masksr import training
 from masksr.errors import MasksrError
 from masksr.models import EDSR, PESR, RRDBNet
 from masksr.params import Params
 from masksr.paths import Paths
+from masksr.training import train as training
 
 NETWORKS = {"rrdb": lambda: RRDBNet(8, 2, 4), "edsr": lambda: EDSR(2, 8), "pesr": lambda: PESR(2, 8)}
 

@@ -23,12 +23,12 @@ from local_server import serving
 from masksr import fetch
 from masksr.__main__ import main
 from masksr.errors import MasksrError
+from masksr.fetch.registry import FolderSet, find_set, find_weights, load_registry
+from masksr.fetch.sets import find_images
 from masksr.fetch.staging import RECORD
 from masksr.models import RRDBNet
-from masksr.pretrained import load_pretrained
 from masksr.quality.weights import resolve_weights
-from masksr.registry import FolderSet, find_set, find_weights, load_registry
-from masksr.sources import find_images
+from masksr.tools.pretrained import load_pretrained
 
 ROOT = Path(__file__).parents[1]
 
@@ -244,7 +244,7 @@ def test_lr_under_other_names_than_hr_is_refused(project: Path, served: Path, tm
 def test_killed_while_unpacking_it_starts_over(project: Path, tmp_path: Path) -> None:
     code = (
         "import os, time; from masksr import fetch; from masksr.fetch import archives\n"
-        "from masksr.registry import find_set\n"
+        "from masksr.fetch.registry import find_set\n"
         "unpack = archives.unpack\n"
         "def slow(*args, **kwargs):\n    unpack(*args, **kwargs); print('unpacked', flush=True); time.sleep(60)\n"
         "archives.unpack = slow\nfetch.fetch_set(find_set('DIV2K_valid'))\n"
@@ -262,7 +262,7 @@ def test_killed_while_unpacking_it_starts_over(project: Path, tmp_path: Path) ->
 
 
 def test_two_processes_that_want_the_same_set_share_it(project: Path, tmp_path: Path) -> None:
-    code = "from masksr import fetch; from masksr.registry import find_set; fetch.fetch_set(find_set('DIV2K_train'))"
+    code = "from masksr.fetch import registry, sets; sets.fetch_set(registry.find_set('DIV2K_train'))"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     children = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(2)]
     assert [child.wait(60) for child in children] == [0, 0]

@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from masksr import figures, params, quality_table
-from masksr.figures import data, style
-from masksr.sweep import intervals
+from masksr import params
+from masksr import plots as figures
+from masksr.plots import data, style
+from masksr.results import quality_table
+from masksr.results.sweep import intervals
 
 matplotlib.use("Agg")
 ROOT = Path(__file__).parents[1]

@@ -13,9 +13,9 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 
-from masksr import figures
-from masksr.figures import picture
-from masksr.figures.style import new_figure
+from masksr import plots as figures
+from masksr.plots import picture
+from masksr.plots.style import new_figure
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -45,7 +45,9 @@ def run_blocked(code: str, *arguments: str, timeout: float) -> subprocess.Comple
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
-@pytest.mark.parametrize("module", ["masksr.training", "masksr.mask", "masksr.evaluation", "benchmarks.first_gpu"])
+@pytest.mark.parametrize(
+    "module", ["masksr.training.train", "masksr.training.mask", "masksr.results.evaluation", "benchmarks.first_gpu"]
+)
 def test_training_needs_nothing_of_the_pipeline(module: str) -> None:
     done = run_blocked(f"import {module}; print('imported')", timeout=120)
     assert done.stdout == "imported\n", done.stderr[-2000:]

@@ -16,19 +16,20 @@ from PIL import Image, features
 from safetensors.torch import save_file
 from scipy.io import loadmat, savemat
 
-from masksr import build, checkpoints, images
+from masksr.data import images
+from masksr.data.images import FORMATS, read_image, write_png
+from masksr.data.packed import Pack
 from masksr.errors import MasksrError
 from masksr.fetch import archives
 from masksr.files import user_path
-from masksr.images import FORMATS, read_image, write_png
-from masksr.models import EDSR, load_vgg19, read_weights
-from masksr.packs import Pack
-from masksr.photo import read_photo
-from masksr.pretrained import load_pretrained
+from masksr.models import EDSR, build, load_vgg19, read_weights
 from masksr.quality.mat5 import read_mat
 from masksr.quality.matfiles import read_ma, read_niqe
 from masksr.report.clean import fragment
 from masksr.terminal import shown
+from masksr.tools.photo import read_photo
+from masksr.tools.pretrained import load_pretrained
+from masksr.training import checkpoints
 
 # Pictures
 

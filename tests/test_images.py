@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from masksr import images
+from masksr.data import images
+from masksr.data.images import luma, modcrop, read_header, read_image, to_image, to_tensor, write_png
 from masksr.errors import MasksrError
-from masksr.images import luma, modcrop, read_header, read_image, to_image, to_tensor, write_png
 
 
 @pytest.fixture

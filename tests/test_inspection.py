@@ -12,13 +12,15 @@ import torch
 import yaml
 from matplotlib.figure import Figure
 
-from masksr import figures, params, records
-from masksr.build import build_discriminator, build_generator, load_generator, save_generator, seed_for
+from masksr import params
+from masksr import plots as figures
+from masksr.fetch.sets import build_pack
 from masksr.inspection import gradient, masks, networks, pictures, tables
-from masksr.losses import generator_loss
-from masksr.packs import build_pack
+from masksr.models.build import build_discriminator, build_generator, load_generator, save_generator, seed_for
 from masksr.params import Mask
 from masksr.paths import Paths
+from masksr.results import records
+from masksr.training.losses import generator_loss
 
 ROOT = Path(__file__).parents[1]
 PLAIN = Mask(kind="none")

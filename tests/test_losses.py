@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from masksr.losses import discriminator_loss, generator_loss, total_variation, vgg54_distance
+from masksr.training.losses import discriminator_loss, generator_loss, total_variation, vgg54_distance
 
 KINDS = ("relativistic_average", "relativistic_pairwise", "standard")
 LOGITS = st.integers(1, 6).flatmap(

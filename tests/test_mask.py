@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from masksr import mask as masks
-from masksr.mask import error_mask, mask_of, what_the_discriminator_sees
 from masksr.params import Mask
+from masksr.training import mask as masks
+from masksr.training.mask import error_mask, mask_of, what_the_discriminator_sees
 
 PAPER = {
     "k": 0.2,

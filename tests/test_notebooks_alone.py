@@ -17,11 +17,12 @@ import yaml
 from random_quality import write_quality_weights
 from test_pipeline import copy_sources, tiny
 
-from masksr import files, packs, params, weights
+from masksr import files, params
 from masksr.errors import MasksrError
 from masksr.fetch import find_pretrained
 from masksr.files import file_digest
 from masksr.paths import Paths
+from masksr.tools import weights
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -62,7 +63,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         settings = params.load()
         paths = Paths.of(settings)
         for name in (settings.data.train, settings.data.validation, *settings.data.test):
-            packs.build_pack(name, paths.set(name))
+            build_pack(name, paths.set(name))
         weights.prepare_vgg19(settings, paths)
         write_quality_weights(paths.weights / "quality")
     return project

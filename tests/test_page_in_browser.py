@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from masksr import crops
 from masksr.errors import MasksrError
-from masksr.figures import CropRow
+from masksr.plots import CropRow, crops
 from masksr.report import Section, build_report, pdf, sliders
 
 headless = pytest.importorskip("tests.headless", reason="pipes to Chromium need fcntl", exc_type=ImportError)

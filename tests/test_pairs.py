@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masksr.errors import MasksrError
-from masksr.pairs import cut_alike, pair, plain_name
+from masksr.tools.pairs import cut_alike, pair, plain_name
 
 
 def paths(*names: str) -> list[Path]:

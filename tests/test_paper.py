@@ -1,7 +1,7 @@
 import pytest
 
-from masksr import paper
 from masksr.errors import MasksrError
+from masksr.results import paper
 
 
 def test_table1_is_the_one_printed():

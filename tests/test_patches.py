@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masksr.data.patches import PatchSampler, validation_patches
 from masksr.errors import MasksrError
-from masksr.patches import PatchSampler, validation_patches
 
 
 class MapPack:

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from masksr import images
+from masksr.data import images
 from masksr.errors import MasksrError
-from masksr.photo import Photo, find_photos, read_photo, write_photo
+from masksr.tools.photo import Photo, find_photos, read_photo, write_photo
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

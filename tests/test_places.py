@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masksr import places
 from masksr.errors import MasksrError
 from masksr.params import Crop, Figure4
+from masksr.plots import places
 
 RNG = np.random.default_rng(0)
 

@@ -13,13 +13,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from masksr import build, training
 from masksr.errors import MasksrError
-from masksr.models import EDSR, PESR, RRDBNet
-from masksr.packs import build_pack
+from masksr.fetch.sets import build_pack
+from masksr.models import EDSR, PESR, RRDBNet, build
 from masksr.params import Params, PESRSize, load
 from masksr.paths import Paths
-from masksr.pretrained import load_pretrained
+from masksr.tools.pretrained import load_pretrained
+from masksr.training import train as training
 
 ROOT = Path(__file__).parents[1]
 DATA = os.environ.get("MASKSR_DATA")

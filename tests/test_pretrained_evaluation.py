@@ -11,15 +11,16 @@ import pytest
 import torch
 from random_quality import write_quality_weights
 
-from masksr import build, evaluation, pretrained
 from masksr.errors import MasksrError
-from masksr.models import EDSR, RRDBNet
-from masksr.packs import build_pack
+from masksr.fetch.registry import find_set
+from masksr.fetch.sets import build_pack
+from masksr.models import EDSR, RRDBNet, build
 from masksr.params import RRDB, Params, load
 from masksr.paths import Paths
-from masksr.pretrained import evaluate_pretrained, load_pretrained, run, summary
-from masksr.quality_table import COLUMNS, read_quality
-from masksr.registry import find_set
+from masksr.results import evaluation
+from masksr.results.quality_table import COLUMNS, read_quality
+from masksr.tools import pretrained
+from masksr.tools.pretrained import evaluate_pretrained, load_pretrained, run, summary
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,9 +13,13 @@ from archives_like_the_real_ones import IMAGES, local_registry, make_archives
 from local_server import serving
 from test_pipeline import copy_of_the_project, dvc, tiny
 
-from masksr import evaluation, params, training, weights
-from masksr.packs import Pack, build_pack
+from masksr import params
+from masksr.data.packed import Pack
+from masksr.fetch.sets import build_pack
 from masksr.paths import Paths
+from masksr.results import evaluation
+from masksr.tools import weights
+from masksr.training import train as training
 
 ROOT = Path(__file__).parents[1]
 FROM_THE_NETWORK = ["paper", "study"]

@@ -17,7 +17,6 @@ from skimage import data
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from masksr import evaluation
 from masksr.quality import Score, batched, fidelity, score, score_many
 from masksr.quality.batched import ma, niqe, planes, score_batches, scores
 from masksr.quality.batched.ma_gsm import ScaleMixture
@@ -29,6 +28,7 @@ from masksr.quality.ma_gsm import whitening
 from masksr.quality.niqe import niqe_features, patch_features
 from masksr.quality.resize import resize
 from masksr.quality.weights import QualityWeights
+from masksr.results import evaluation
 
 CPU = torch.device("cpu")
 ASTRONAUT, COFFEE, CAT = data.astronaut(), data.coffee(), data.chelsea()

@@ -9,8 +9,8 @@ from pyiqa.archs.psnr_arch import PSNR
 from skimage import data
 from skimage.metrics import structural_similarity
 
-from masksr.bicubic import imresize
-from masksr.images import luma
+from masksr.data.bicubic import imresize
+from masksr.data.images import luma
 from masksr.quality import fidelity
 
 COFFEE, CAT = data.coffee(), data.chelsea()

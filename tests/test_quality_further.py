@@ -15,13 +15,17 @@ import pytest
 import torch
 from skimage import data
 
-from masksr import evaluation, evidence, figures, measures, params, results, tables, weights
+from masksr import params
+from masksr import plots as figures
 from masksr.errors import MasksrError
-from masksr.figures.style import new_figure
-from masksr.quality import further
+from masksr.plots.style import new_figure
+from masksr.quality import further, measures
 from masksr.quality.weights import QualityWeights
-from masksr.quality_table import COLUMNS, measure_titles, read_quality
-from masksr.score import run as score_run
+from masksr.results import evaluation, evidence, tables
+from masksr.results import outputs as results
+from masksr.results.quality_table import COLUMNS, measure_titles, read_quality
+from masksr.tools import weights
+from masksr.tools.score import run as score_run
 
 ROOT = Path(__file__).parents[1]
 HR = data.cat()[40:168, 60:188]

@@ -17,8 +17,8 @@ from pyiqa.utils.color_util import to_y_channel
 from random_quality import niqe_of, random_ma
 from skimage import data
 
-from masksr.bicubic import imresize
-from masksr.images import luma, read_image
+from masksr.data.bicubic import imresize
+from masksr.data.images import luma, read_image
 from masksr.quality import Score, fidelity, score, score_many
 from masksr.quality.luma import luma_plane
 from masksr.quality.matfiles import read_ma, read_niqe, write_ma, write_niqe

@@ -10,8 +10,8 @@ import pytest
 from skimage import data
 from sklearn.datasets import load_sample_image
 
-from masksr.bicubic import imresize
-from masksr.images import read_image
+from masksr.data.bicubic import imresize
+from masksr.data.images import read_image
 from masksr.quality import score
 from masksr.quality.degradations import BICUBIC, degraded, gradient_fidelity
 from masksr.quality.forest import from_sklearn

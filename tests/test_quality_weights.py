@@ -15,13 +15,13 @@ from local_server import serving
 from skimage import data
 
 from masksr.errors import MasksrError
+from masksr.fetch.registry import File, Weights
 from masksr.quality import score, weights
 from masksr.quality.forest import one_leaf
 from masksr.quality.ma import MaModel
 from masksr.quality.matfiles import write_ma, write_niqe
 from masksr.quality.niqe import NiqeModel
 from masksr.quality.weights import MA, NIQE, default_weights, find_official, load_weights, resolve_weights
-from masksr.registry import File, Weights
 
 PHOTOGRAPHS = [("cat", data.chelsea()), ("coffee", data.coffee())]
 SOME_NIQE = NiqeModel(np.linspace(0.1, 2, 36), np.eye(36) / 10)

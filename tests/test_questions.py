@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from masksr import paper, params, questions
+from masksr import params
+from masksr.results import paper, questions
 
 ROOT = Path(__file__).parents[1]
 

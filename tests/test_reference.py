@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from masksr import params, reference
+from masksr import params
 from masksr.__main__ import main
+from masksr.tools import reference
 
 ROOT = Path(__file__).parents[1]
 
@@ -81,4 +82,4 @@ def test_only_a_mask_may_leave_keys_out() -> None:
     schema = params.Params.model_json_schema()
     sections = schema["$defs"].items()
     optional = {name for name, section in sections if set(section["properties"]) - set(section["required"])}
-    assert optional == {"Mask"}, "the page says so in its first lines (masksr/reference.py)"
+    assert optional == {"Mask"}, "the page says so in its first lines (masksr/tools/reference.py)"

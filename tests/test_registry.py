@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from masksr.errors import MasksrError
-from masksr.registry import FolderSet, PackageSet, find_set, load_registry
+from masksr.fetch.registry import FolderSet, PackageSet, find_set, load_registry
 
 REGISTRY = Path(__file__).parents[1] / "data" / "registry.yaml"
 

@@ -13,13 +13,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from masksr import crops, durations, params
+from masksr import durations, params
 from masksr.errors import MasksrError
 from masksr.notebook import run_notebook
 from masksr.paths import Paths
-from masksr.quality_table import COLUMNS
+from masksr.plots import crops
 from masksr.report import Section, effort, prose
 from masksr.report.summary import Findings, abstract
+from masksr.results.quality_table import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 LABEL = "PI (stand-in)"

@@ -7,12 +7,15 @@ import pytest
 import torch
 import yaml
 
-from masksr import figures, params, samples
-from masksr.build import build_generator, load_generator, save_generator
-from masksr.images import luma, to_image, to_tensor
-from masksr.mask import error_mask
-from masksr.packs import Pack, build_pack
+from masksr import params
+from masksr import plots as figures
+from masksr.data.images import luma, to_image, to_tensor
+from masksr.data.packed import Pack
+from masksr.fetch.sets import build_pack
+from masksr.models.build import build_generator, load_generator, save_generator
 from masksr.paths import Paths
+from masksr.plots import samples
+from masksr.training.mask import error_mask
 
 ROOT = Path(__file__).parents[1]
 SIZE = 64

@@ -11,19 +11,21 @@ import torch
 from random_quality import write_quality_weights
 from skimage import data
 
-from masksr import evaluation, score, yardstick
 from masksr.__main__ import main
-from masksr.bicubic import imresize
+from masksr.data.bicubic import imresize
+from masksr.data.images import write_png
+from masksr.data.packed import Pack
 from masksr.errors import MasksrError
-from masksr.images import write_png
-from masksr.packs import Pack, build_pack
-from masksr.photo import Photo, write_photo
-from masksr.quality import fidelity
+from masksr.fetch.sets import build_pack
+from masksr.quality import fidelity, yardstick
 from masksr.quality.luma import luma_plane
 from masksr.quality.niqe import niqe
 from masksr.quality.weights import load_weights
-from masksr.quality_table import read_quality
-from masksr.score import read_levels, run, score_files
+from masksr.results import evaluation
+from masksr.results.quality_table import read_quality
+from masksr.tools import score
+from masksr.tools.photo import Photo, write_photo
+from masksr.tools.score import read_levels, run, score_files
 
 ROOT = Path(__file__).parents[1]
 CAT = np.ascontiguousarray(data.chelsea()[60:190, 60:194])  # 130 x 134: 128 x 132 where it is cut

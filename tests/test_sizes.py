@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from masksr.build import build_generator
 from masksr.errors import MasksrError
 from masksr.models import VGG19Features
+from masksr.models.build import build_generator
 from masksr.models.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
+from masksr.models.sizes import infer_size
 from masksr.params import RRDB, EDSRSize, PESRSize
-from masksr.sizes import infer_size
 
 few, factor = st.integers(1, 6), st.floats(0.01, 2)
 RRDBS = st.builds(RRDB, architecture=st.just("rrdb"), num_feat=few, num_block=few, num_grow_ch=few)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from masksr.bicubic import imresize
+from masksr.data.bicubic import imresize
+from masksr.data.images import write_png
+from masksr.data.pictures import load_image
 from masksr.errors import MasksrError
-from masksr.images import write_png
-from masksr.pictures import load_image
-from masksr.registry import Crop, FolderSet, Layout, PackageSet, load_registry
-from masksr.sources import find_images
+from masksr.fetch.registry import Crop, FolderSet, Layout, PackageSet, load_registry
+from masksr.fetch.sets import find_images
 
 REGISTRY = Path(__file__).parents[1] / "data" / "registry.yaml"
 
@@ -183,8 +183,8 @@ def test_a_crop_outside_its_photograph_is_refused(embedded):
 
 def test_packages_are_not_imported():
     code = (
-        "import sys; from masksr.registry import load_registry; from masksr.sources import find_images\n"
-        "from masksr.pictures import load_image\n"
+        "import sys; from masksr.fetch.registry import load_registry; from masksr.fetch.sets import find_images\n"
+        "from masksr.data.pictures import load_image\n"
         f"specs = load_registry({str(REGISTRY)!r}).sets\n"
         "[load_image(source) for name in ('photographs', 'temple') for source in find_images(specs[name])]\n"
         "print({'skimage', 'sklearn', 'scipy'} & set(sys.modules))"

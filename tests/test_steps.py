@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masksr.mask import error_mask
 from masksr.models import EDSR, PESR, RRDBNet, SRGANDiscriminator, VGGStyleDiscriminator, random_vgg19
 from masksr.params import Loss, Mask
-from masksr.steps import adversarial_step, distance_step
+from masksr.training.mask import error_mask
+from masksr.training.steps import adversarial_step, distance_step
 
 FP32 = partial(torch.autocast, "cpu", torch.bfloat16, enabled=False)
 MASK = {"k": 0.2, "b": 0.5, "error_range": "255", "window": 1, "per_channel": False, "apply": "both", "detach": True}

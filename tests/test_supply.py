@@ -10,12 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masksr import supply
-from masksr.images import write_png
-from masksr.packs import Pack, build_pack
-from masksr.patches import PatchSampler
-from masksr.registry import FolderSet, Layout
-from masksr.supply import ReadAhead, ResidentPatches
+from masksr.data import supply
+from masksr.data.images import write_png
+from masksr.data.packed import Pack
+from masksr.data.patches import PatchSampler
+from masksr.data.supply import ReadAhead, ResidentPatches
+from masksr.fetch.registry import FolderSet, Layout
+from masksr.fetch.sets import build_pack
 
 CPU = torch.device("cpu")
 

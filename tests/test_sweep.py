@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from masksr import evidence, params, sweep
+from masksr import params
+from masksr.results import evidence, sweep
 
 ROOT = Path(__file__).parents[1]
 

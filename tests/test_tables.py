@@ -5,8 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from masksr import params, quality_table, results, tables
+from masksr import params
 from masksr.errors import MasksrError
+from masksr.results import outputs as results
+from masksr.results import quality_table, tables
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from masksr import devices, tiles
+from masksr.data.images import to_image
 from masksr.errors import MasksrError
-from masksr.images import to_image
 from masksr.models import EDSR, PESR, RRDBNet
-from masksr.tiles import check_tiles, spans, upscale_tiled
+from masksr.results import tiles
+from masksr.results.tiles import check_tiles, spans, upscale_tiled
+from masksr.training import devices
 
 
 class Blur(nn.Module):

@@ -14,14 +14,15 @@ import pandas as pd
 import pytest
 import torch
 
-from masksr import build, job, loop, training
 from masksr.errors import MasksrError
-from masksr.models import EDSR, load_weights, save_weights
-from masksr.packs import build_pack
+from masksr.fetch.sets import build_pack
+from masksr.models import EDSR, build, load_weights, save_weights
 from masksr.params import Params, load
 from masksr.paths import Paths
-from masksr.trainings import file_digest
-from masksr.weights import prepare_vgg19
+from masksr.tools.weights import prepare_vgg19
+from masksr.training import job, loop
+from masksr.training import train as training
+from masksr.training.trainings import file_digest
 
 ROOT = Path(__file__).parents[1]
 
@@ -227,7 +228,7 @@ def test_a_loss_that_is_no_longer_finite_stops_and_keeps_the_last_good_checkpoin
 def test_the_key_knows_the_data_the_start_and_the_code(paths: Paths, monkeypatch) -> None:
     params = small()
     keys = [training.train_start(params, "pesr", 0, paths)["key"]]
-    monkeypatch.setattr("masksr.trainings.code_digest", lambda: "other code")
+    monkeypatch.setattr("masksr.training.trainings.code_digest", lambda: "other code")
     keys.append(training.train_start(params, "pesr", 0, paths)["key"])
     keys.append(training.train_start(params, "pesr", 1, paths)["key"])
     build_pack("cat", paths.set(params.data.train))

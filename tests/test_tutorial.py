@@ -21,8 +21,11 @@ from random_quality import write_quality_weights
 from skimage import data as photographs
 from test_pipeline import SOURCES, copy_sources, dvc
 
-from masksr import packs, params, training, weights
+from masksr import params
+from masksr.fetch.sets import build_pack
 from masksr.paths import Paths
+from masksr.tools import weights
+from masksr.training import train as training
 
 ROOT = Path(__file__).parents[1]
 HALVINGS = "[22, 29, 34, 38, 41, 43]"
@@ -90,7 +93,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         paths = Paths.of(settings)
         sets = [settings.data.train, settings.data.validation, *settings.data.test]
         for name in sets:
-            packs.build_pack(name, paths.set(name))
+            build_pack(name, paths.set(name))
         weights.prepare_vgg19(settings, paths)
         write_quality_weights(paths.weights / "quality")
         training.train_start(settings, "esrgan", 0, paths)

@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from masksr.bicubic import imresize
-from masksr.build import build_generator, save_generator
+from masksr.data.bicubic import imresize
+from masksr.data.images import read_image
 from masksr.errors import MasksrError
-from masksr.evaluation import with_generator
-from masksr.images import read_image
+from masksr.models.build import build_generator, save_generator
 from masksr.params import EDSRSize
-from masksr.photo import Photo, find_photos, read_photo, write_photo
-from masksr.upscale import plan, run, upscale_files, upscale_photo
+from masksr.results.evaluation import with_generator
+from masksr.tools.photo import Photo, find_photos, read_photo, write_photo
+from masksr.tools.upscale import plan, run, upscale_files, upscale_photo
 
 CPU = torch.device("cpu")
 SIZE = EDSRSize(architecture="edsr", n_resblocks=1, n_feats=8, res_scale=0.1)

@@ -15,17 +15,19 @@ import pandas as pd
 import pytest
 import yaml
 
-from masksr import evaluation, params, records, results
+from masksr import params
 from masksr.__main__ import main
 from masksr.argument import errors
-from masksr.chain import AS_RECORDED, DIFFERS, NO_RECORD, NOT_HERE, VERIFIED
-from masksr.figures.style import new_figure
+from masksr.fetch.sets import build_pack
 from masksr.inspection import tables as inspection
-from masksr.packs import build_pack
 from masksr.paths import Paths
-from masksr.quality_table import COLUMNS
+from masksr.plots.style import new_figure
 from masksr.report.story import write_report
-from masksr.verify import left_over, verify
+from masksr.results import evaluation, records
+from masksr.results import outputs as results
+from masksr.results.chain import AS_RECORDED, DIFFERS, NO_RECORD, NOT_HERE, VERIFIED
+from masksr.results.quality_table import COLUMNS
+from masksr.results.verify import left_over, verify
 
 ROOT = Path(__file__).parents[1]
 PAPER = "runs/mini/variants/esrgan-paper-s0"

@@ -11,7 +11,7 @@ from masksr import params
 from masksr.errors import MasksrError
 from masksr.models import load_vgg19, random_vgg19, save_weights
 from masksr.paths import Paths
-from masksr.weights import find_vgg19, prepare_vgg19
+from masksr.tools.weights import find_vgg19, prepare_vgg19
 
 ROOT = Path(__file__).parents[1]
 

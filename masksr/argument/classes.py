@@ -2,7 +2,7 @@
 
 Bicubic shrinking is linear but for its rounding, and it has a large null space: of the 16 numbers behind an LR pixel 15
 are free. Any image can therefore be moved into the class of any LR image, by the smallest change that makes the two
-shrink alike; its fine detail stays. That is ``project``, exact to the last byte of ``masksr.bicubic.imresize``.
+shrink alike; its fine detail stays. That is ``project``, exact to the last byte of ``masksr.data.bicubic.imresize``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from masksr.bicubic import imresize, taps
+from masksr.data.bicubic import imresize, taps
 
 SCALE = 4
 STEP = 0.5  # of each correction: larger ones can swing to and fro between two roundings for ever

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from masksr import records
 from masksr.argument.classes import EquivalenceClass
 from masksr.files import write_atomic
 from masksr.paths import Paths
+from masksr.results import records
 
 FILE = "argument.json"
 

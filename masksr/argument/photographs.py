@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masksr.argument.classes import SCALE, EquivalenceClass, equivalence_class
-from masksr.bicubic import imresize
+from masksr.data.bicubic import imresize
+from masksr.data.packed import Pack
 from masksr.errors import MasksrError
-from masksr.packs import Pack
 
 SIDE = 8  # pixels of an LR patch
 HR_SIDE = SCALE * SIDE

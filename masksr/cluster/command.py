@@ -6,7 +6,7 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from masksr import devices, params, project
+from masksr import params, project
 from masksr.cluster import connection, estimates, leftovers
 from masksr.cluster import plan as plans
 from masksr.cluster.board import Board, clock
@@ -15,6 +15,7 @@ from masksr.cluster.plan import Plan
 from masksr.documents import check_dvc_reads_the_same, read_yaml
 from masksr.errors import MasksrError
 from masksr.params import Params
+from masksr.training import devices
 
 
 def run(

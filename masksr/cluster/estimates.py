@@ -1,6 +1,6 @@
 """How long each stage takes, roughly: for the order in which stages start, and for simulations.
 
-Trainings are counted (``masksr.costs``); the rest is a guess from what was measured on CPU cores, which hardly matters
+Trainings are counted (``costs``); the rest is a guess from what was measured on CPU cores, which hardly matters
 beside trainings of hours.
 """
 
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from itertools import product
 
-from masksr import costs
 from masksr.cluster.plan import SHORT
+from masksr.fetch.registry import load_registry
 from masksr.params import Params
-from masksr.registry import load_registry
+from masksr.training import costs
 
 # Seconds of one core. An image of BSD100 takes 0.26 s, one of Urban100 about 1.4 s, one of DIV2K 7.8 s (benchmarks).
 SCORING = 3.0  # PI and fidelity of a test image, the mean over the profile paper's sets

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masksr.data.manifests import read_manifest
 from masksr.errors import MasksrError
-from masksr.manifests import read_manifest
 
 
 class Pack:

@@ -1,4 +1,4 @@
-"""Making a pack of a data set (see ``masksr.packed``), and in one import both: ``Pack`` and ``build_pack``."""
+"""Writing the pack of a data set (see ``masksr.data.packed``)."""
 
 from __future__ import annotations
 
@@ -7,59 +7,60 @@ import os
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from masksr.data.manifests import FORMAT
+from masksr.data.packed import Pack, array_name, pixel_digest
+from masksr.data.pictures import SCALE, Source, check_kernel, load_image
 from masksr.errors import MasksrError
 from masksr.files import check_space, write_atomic
 from masksr.locks import alone
-from masksr.manifests import FORMAT
-from masksr.packed import Pack, array_name, pixel_digest
-from masksr.pictures import check_kernel, load_image
-from masksr.registry import SetSpec, find_set
-from masksr.sources import SCALE, Source, find_images
-
-__all__ = ["SCALES", "Pack", "build_pack"]
 
 SCALES = (2, 4)  # both divide SCALE, to which HR is cut: the LR of an image then begins at its offset / scale^2
 
 
-def build_pack(
-    spec: SetSpec | str,
-    folder: Path | str,
-    *,
-    scales: tuple[int, ...] = SCALES,
-    data_folder: Path | str | None = None,
-    limit: int | None = None,
-) -> Pack:
-    """Make the pack of a data set in ``folder``, in place of a pack that is there.
+class About(Protocol):
+    """What the manifest says of a set: an entry of data/registry.yaml."""
+
+    name: str
+    title: str
+
+    @property
+    def citation(self) -> str: ...
+    @property
+    def licence(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+
+
+def write_pack(about: About, sources: list[Source], folder: Path, scales: tuple[int, ...] = SCALES) -> Pack:
+    """Make the pack of these pictures in ``folder``, in place of a pack that is there.
 
     It is written beside ``folder`` and moved there once complete: nothing half-made can be taken for a pack. Where
-    another process is at the same pack, this one waits for it and takes what it made.
-    spec: a data set or its name in data/registry.yaml; data_folder and limit: see ``sources.find_images``. HR is cut to
-    sides that are multiples of 4; LR x4 is the official one where the set has it, every other LR is made by imresize.
+    another process is at the same pack, this one waits for it and takes what it made. HR is cut to sides that are
+    multiples of 4; LR x4 is the official one where a source has it, every other LR is made by imresize.
+
     Raises MasksrError for all that can be wrong with the pictures, when the disk has too little room, and when
     ``folder`` holds something that is not a pack.
     """
     if not scales or not set(scales) <= set(SCALES):
         raise ValueError(f"scales must be some of {SCALES}, not {scales}")
-    spec = find_set(spec) if isinstance(spec, str) else spec
-    folder, scales = Path(folder), tuple(sorted(scales))
+    scales = tuple(sorted(scales))
     if folder.exists() and not (folder.is_dir() and ((folder / "manifest.json").exists() or not os.listdir(folder))):
         raise MasksrError(f"{folder}: exists and is not a pack; name another folder, or remove it")
-    sources = find_images(spec, data_folder, limit=limit)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with alone(folder.with_name(f".{folder.name}.lock"), f"the pack of {spec.name}") as waited:
-            if not (waited and _is_made_of(folder, spec, sources, scales)):
-                _replace(folder, spec, sources, scales)
+        with alone(folder.with_name(f".{folder.name}.lock"), f"the pack of {about.name}") as waited:
+            if not (waited and _is_made_of(folder, about, sources, scales)):
+                _replace(folder, about, sources, scales)
     except OSError as error:
         raise MasksrError(f"{folder}: the pack cannot be written ({error.strerror or error})") from None
     return Pack(folder)
 
 
-def _replace(folder: Path, spec: SetSpec, sources: list[Source], scales: tuple[int, ...]) -> None:
+def _replace(folder: Path, about: About, sources: list[Source], scales: tuple[int, ...]) -> None:
     """Write the pack beside ``folder`` and move it there. Wherever this is killed, the next one finds a whole pack or
     none, and takes away what was left.
     """
@@ -67,7 +68,7 @@ def _replace(folder: Path, spec: SetSpec, sources: list[Source], scales: tuple[i
     _settle(folder, unfinished, replaced)
     try:
         unfinished.mkdir()
-        _write(unfinished, spec, sources, scales)
+        _write(unfinished, about, sources, scales)
         if folder.exists():
             os.rename(folder, replaced)
         os.rename(unfinished, folder)
@@ -82,7 +83,7 @@ def _settle(folder: Path, unfinished: Path, replaced: Path) -> None:
         shutil.rmtree(left_over, ignore_errors=True)
 
 
-def _is_made_of(folder: Path, spec: SetSpec, sources: list[Source], scales: tuple[int, ...]) -> bool:
+def _is_made_of(folder: Path, about: About, sources: list[Source], scales: tuple[int, ...]) -> bool:
     """Whether the pack that another process has just made is the one that these pictures would give."""
     try:
         manifest = Pack(folder).manifest
@@ -90,13 +91,13 @@ def _is_made_of(folder: Path, spec: SetSpec, sources: list[Source], scales: tupl
         return False
     found = [(image["name"], {image["height"], image["width"]}) for image in manifest["images"]]
     wanted = [(source.name, {side - side % SCALE for side in source.sides}) for source in sources]
-    return manifest["set"] == spec.name and tuple(manifest["scales"]) == scales and found == wanted
+    return manifest["set"] == about.name and tuple(manifest["scales"]) == scales and found == wanted
 
 
-def _write(folder: Path, spec: SetSpec, sources: list[Source], scales: tuple[int, ...]) -> None:
+def _write(folder: Path, about: About, sources: list[Source], scales: tuple[int, ...]) -> None:
     total = sum(3 * (a - a % SCALE) * (b - b % SCALE) for a, b in (source.sides for source in sources))
     sizes = {scale: total // scale**2 for scale in (1, *scales)}
-    check_space(folder, sum(sizes.values()), f"the pack of {spec.name}")
+    check_space(folder, sum(sizes.values()), f"the pack of {about.name}")
     images: list[dict[str, Any]] = []
     deviations: dict[int, list[float]] = {scale: [] for scale in scales}
     offset = 0
@@ -129,9 +130,9 @@ def _write(folder: Path, spec: SetSpec, sources: list[Source], scales: tuple[int
             file.flush()
             os.fsync(file.fileno())
     if offset != total:
-        raise MasksrError(f"{spec.name}: its pictures changed while they were read; build the pack again")
+        raise MasksrError(f"{about.name}: its pictures changed while they were read; build the pack again")
     for scale, found in deviations.items():
-        check_kernel(spec.name, scale, found)
-    about = {key: getattr(spec, key) for key in ("title", "citation", "licence", "origin")}
-    manifest = {"format": FORMAT, "set": spec.name, **about, "scales": scales, "images": images}
+        check_kernel(about.name, scale, found)
+    described = {key: getattr(about, key) for key in ("title", "citation", "licence", "origin")}
+    manifest = {"format": FORMAT, "set": about.name, **described, "scales": scales, "images": images}
     write_atomic(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from masksr.data.packed import Pack
+from masksr.data.share import WHOLE, Share
 from masksr.errors import MasksrError
-from masksr.packs import Pack
-from masksr.share import WHOLE, Share
 
 
 class PatchSampler:

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from masksr.bicubic import imresize
+from masksr.data.bicubic import imresize
+from masksr.data.images import modcrop, read_image
 from masksr.errors import MasksrError
-from masksr.images import modcrop, read_image
-from masksr.sources import SCALE, Source
+
+SCALE = 4  # of the official LR pictures, and what the sides of HR are cut to a multiple of
+
+
+class Box(Protocol):
+    """A part of a picture, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one image of a set lies."""
+
+    name: str
+    hr: Path
+    lr: Mapping[int, Path] = field(default_factory=dict)  # the official ones the set has, by scale
+    crop: Box | None = None  # of hr; None: all of it
+    sides: tuple[int, int] = (0, 0)  # of the HR image before it is cut to multiples of 4, in no promised order
 
 
 @dataclass(frozen=True)

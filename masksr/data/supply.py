@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masksr.packs import Pack
-from masksr.patches import PatchSampler
+from masksr.data.packed import Pack
+from masksr.data.patches import PatchSampler
 
 Batches = Callable[[int], tuple[Tensor, Tensor]]  # step -> uint8 LR and HR patches
 SHARE = 1 / 4  # of the free memory of a GPU that a pack may take; networks and activations need the rest

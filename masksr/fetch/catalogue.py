@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from masksr.fetch import download
-from masksr.fetch.sets import fetch_set, set_folder
+from masksr.fetch.registry import FolderSet, PackageSet, SetSpec, Weights, load_registry, named
+from masksr.fetch.sets import fetch_set, find_images, set_folder
+from masksr.fetch.sources import count_pictures
 from masksr.fetch.staging import is_whole, verify_folder
 from masksr.fetch.weights import fetch_weights, weights_folder, weights_there
 from masksr.files import readable
 from masksr.params import Params
-from masksr.registry import FolderSet, PackageSet, SetSpec, Weights, load_registry, named
-from masksr.sources import count_pictures, find_images
 
 Spec = SetSpec | Weights
 

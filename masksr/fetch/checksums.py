@@ -19,8 +19,8 @@ from filelock import FileLock
 
 from masksr.documents import read_json
 from masksr.errors import MasksrError
+from masksr.fetch.registry import File
 from masksr.files import write_atomic
-from masksr.registry import File
 
 RECORD = "checksums.json"
 

@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from masksr.errors import MasksrError
 from masksr.fetch.checksums import examine, forget, is_verified, remember, verify
+from masksr.fetch.registry import File
 from masksr.fetch.transfer import Partial, transfer
 from masksr.fetch.web import Failure, open_url
 from masksr.files import readable
-from masksr.registry import File
 
 __all__ = ["answers", "download", "forget", "offline", "verify"]
 

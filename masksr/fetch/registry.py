@@ -11,8 +11,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from masksr import project
 from masksr.documents import read_yaml
-from masksr.entries import Crop, File, FolderSet, Layout, PackageSet, Photograph, SetSpec, Weights
 from masksr.errors import MasksrError
+from masksr.fetch.entries import Crop, File, FolderSet, Layout, PackageSet, Photograph, SetSpec, Weights
 
 __all__ = [
     "Crop",

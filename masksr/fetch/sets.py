@@ -1,18 +1,104 @@
-"""Data sets from archives on the network to a folder in the cache."""
+"""The pictures of a data set: in packages, in the data folder, in the cache, or from archives on the network."""
 
 from __future__ import annotations
 
 import fnmatch
+import hashlib
+import importlib.metadata
+import importlib.util
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from masksr.data.images import read_header
+from masksr.data.packed import Pack
+from masksr.data.packs import SCALES, write_pack
+from masksr.data.pictures import Source, load_image
 from masksr.errors import MasksrError
 from masksr.fetch import download
+from masksr.fetch.registry import File, FolderSet, PackageSet, Photograph, SetSpec, find_set, load_registry
+from masksr.fetch.sources import count_pictures, images_in
 from masksr.fetch.staging import first_that_works, is_whole, locked, made, staged, unpack
 from masksr.files import cache_folder
-from masksr.pictures import load_image
-from masksr.registry import File, FolderSet, load_registry
-from masksr.sources import Source, images_in
+from masksr.files import data_folder as _data_folder
+
+
+def build_pack(
+    spec: SetSpec | str,
+    folder: Path | str,
+    *,
+    scales: tuple[int, ...] = SCALES,
+    data_folder: Path | str | None = None,
+    limit: int | None = None,
+) -> Pack:
+    """Find the pictures of a set, or of its name in data/registry.yaml, and write their pack to ``folder``.
+
+    data_folder and limit: see ``find_images``; scales and errors: see ``data.packs.write_pack``.
+    """
+    spec = find_set(spec) if isinstance(spec, str) else spec
+    return write_pack(spec, find_images(spec, data_folder, limit=limit), Path(folder), scales)
+
+
+def find_images(spec: SetSpec, data_folder: Path | str | None = None, *, limit: int | None = None) -> list[Source]:
+    """The images of a set, without reading their pixels: in the order of the registry, or of their names in a folder.
+
+    data_folder: what holds the sets of kind ``folder``; without one, the variable MASKSR_DATA names it. A set that is
+    not there is taken from the cache, or downloaded to it. limit: take at most the first so many, and be content if no
+    more than those are there; without it the set must be complete.
+    Raises MasksrError, naming what and what to do, when the folder, a picture or a package is missing, the number of
+    images is wrong, a file is not the expected one, or a picture is grey, too small or damaged.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be positive, not {limit}")
+    if isinstance(spec, PackageSet):
+        return _in_packages(spec)[:limit]
+    return images_in(_find_folder(spec, data_folder), spec, limit)
+
+
+def _in_packages(spec: PackageSet) -> list[Source]:
+    sources = []
+    for photograph in spec.photographs:
+        path = _package_file(photograph)
+        sides, _ = read_header(path)
+        if photograph.crops is None:
+            sources.append(Source(photograph.name, path, sides=sides))
+        else:
+            for name, box in photograph.crops.items():
+                full_name = f"{photograph.name}-{name}"
+                sources.append(Source(full_name, path, crop=box, sides=(box.height, box.width)))
+    return sources
+
+
+def _package_file(photograph: Photograph) -> Path:
+    """A file inside an installed package, found without importing it: importing skimage or sklearn takes seconds."""
+    expected = f"{photograph.package} {photograph.version}"
+    module, *rest = PurePosixPath(photograph.file).parts
+    found = importlib.util.find_spec(module)  # of a top-level name, so nothing is run
+    if found is None or not found.submodule_search_locations:
+        raise MasksrError(f"{photograph.name}: the package {photograph.package} is missing; install {expected}")
+    path = Path(found.submodule_search_locations[0], *rest)
+    if not path.is_file():
+        raise MasksrError(f"{photograph.name}: {path} is missing; install {expected}, which comes with it")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != photograph.sha256:
+        raise MasksrError(
+            f"{photograph.name}: {path} is not the file of {expected} (sha256 {photograph.sha256[:12]}...); installed "
+            f"is {photograph.package} {_version(photograph.package)}, so install {expected} again"
+        )
+    return path
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return "of another name"
+
+
+def _find_folder(spec: FolderSet, data_folder: Path | str | None) -> Path:
+    """What holds the pictures of a set: the data folder, else the cache, to which they are downloaded if need be."""
+    folder = _data_folder(data_folder)
+    if folder and count_pictures(folder, spec):
+        return folder
+    return fetch_set(spec, [folder] if folder else [])  # at once, if the cache has it
 
 
 def set_folder(spec: FolderSet) -> Path:

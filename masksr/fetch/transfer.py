@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from masksr.documents import read_json
 from masksr.errors import MasksrError
+from masksr.fetch.registry import File
 from masksr.fetch.web import Failure, body, open_url, refusal
 from masksr.files import check_space, write_atomic
-from masksr.registry import File
 
 
 class Partial:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from masksr.errors import MasksrError
 from masksr.fetch import download
+from masksr.fetch.registry import File, Weights, load_registry
 from masksr.fetch.staging import first_that_works, is_whole, locked, made, staged, unpack
 from masksr.files import cache_folder, here_or_in_project, weight_places
-from masksr.registry import File, Weights, load_registry
 
 CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
@@ -103,7 +103,7 @@ def _read(spec: Weights, path: Path) -> None:
 
         load_vgg19(path)
     elif spec.architecture and not spec.archive:
-        from masksr.pretrained import load_pretrained
+        from masksr.tools.pretrained import load_pretrained
 
         load_pretrained(path, spec.architecture, res_scale=spec.res_scale)
 

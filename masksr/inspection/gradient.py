@@ -14,11 +14,11 @@ import torch
 from scipy.stats import rankdata, spearmanr
 from torch import Tensor
 
-from masksr import losses
-from masksr.build import build_discriminator, seed_for
 from masksr.inspection.networks import READINGS, Sample, some
-from masksr.mask import Apply, mask_of, what_the_discriminator_sees
+from masksr.models.build import build_discriminator, seed_for
 from masksr.params import Mask, Model, Params
+from masksr.training import losses
+from masksr.training.mask import Apply, mask_of, what_the_discriminator_sees
 
 APPLIES: tuple[Apply, ...] = ("both", "sr", "gradient")
 PLAIN = "no mask"

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from masksr.inspection.networks import READINGS, Sample
-from masksr.mask import ErrorRange
 from masksr.params import Mask
+from masksr.training.mask import ErrorRange
 
 RANGES = tuple(2.0 ** (step / 4) for step in range(-4, 45))  # 1/2 to 2048
 

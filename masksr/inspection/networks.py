@@ -12,14 +12,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from masksr import devices
-from masksr.build import load_generator
-from masksr.mask import ErrorRange, mask_of
-from masksr.packs import Pack
+from masksr.data.packed import Pack
+from masksr.data.patches import validation_patches
+from masksr.models.build import load_generator
 from masksr.params import Mask, Params
-from masksr.patches import validation_patches
 from masksr.paths import Paths
-from masksr.training import read_history
+from masksr.training import devices
+from masksr.training.mask import ErrorRange, mask_of
+from masksr.training.train import read_history
 
 PATCHES = 16
 LARGEST_PATCH = 32  # LR pixels on a side

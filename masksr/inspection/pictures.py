@@ -1,4 +1,4 @@
-"""What ``masksr.figures`` draws of the inspected networks, as arrays."""
+"""What ``masksr.plots`` draws of the inspected networks, as arrays."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from masksr.figures.gradient import GradientMaps, Inputs
-from masksr.figures.inspection import OverTraining, Readings
-from masksr.figures.schematic import Flow
-from masksr.images import to_image
+from masksr.data.images import to_image
 from masksr.inspection import gradient
 from masksr.inspection.networks import READINGS, Sample, most_structured, some
 from masksr.params import Mask, Params
+from masksr.plots.gradient import GradientMaps, Inputs
+from masksr.plots.inspection import OverTraining, Readings
+from masksr.plots.schematic import Flow
 
 
 def flow(samples: Sequence[Sample], settings: Mask) -> Flow:

@@ -7,11 +7,11 @@ import math
 import pandas as pd
 from IPython.display import Markdown
 
-from masksr import records
 from masksr.files import write_atomic
 from masksr.inspection.networks import READINGS, folders
 from masksr.params import Params
 from masksr.paths import Paths
+from masksr.results import records
 
 ARROW = " \N{RIGHTWARDS ARROW} "
 

@@ -12,18 +12,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from masksr.errors import MasksrError
-from masksr.expected import ErrorNetwork
-from masksr.models import (
-    EDSR,
-    PESR,
-    RRDBNet,
-    SRGANDiscriminator,
-    VGGStyleDiscriminator,
-    read_weights,
-    save_weights,
-)
+from masksr.models import EDSR, PESR, RRDBNet, SRGANDiscriminator, VGGStyleDiscriminator, read_weights, save_weights
 from masksr.models.weights import check_fit, load_state
 from masksr.params import RRDB, Discriminator, EDSRSize, Mask, Model, PESRSize
+from masksr.training.expected import ErrorNetwork
 
 GeneratorSize = RRDB | EDSRSize | PESRSize
 

@@ -4,20 +4,20 @@ that also says in words what it shows.
 None of them reads a file or prints a title; the notebook that calls one says in its caption what there is to see.
 """
 
-from masksr.figures.argument import answers_over_training, class_members, error_and_variance
-from masksr.figures.compare import paired_differences
-from masksr.figures.comparison import table1_dots
-from masksr.figures.data import contact_sheet, degradation, equivalence_class, patch_pairs
-from masksr.figures.details import CropRow, crops, figure4, figure4_maps
-from masksr.figures.evidence import effects, perception_distortion
-from masksr.figures.gradient import discriminator_inputs, gradient_maps, gradient_shares
-from masksr.figures.inspection import mask_histograms, mask_over_range, mask_over_training, mask_readings
-from masksr.figures.mask import mask_over_photograph, mask_response
-from masksr.figures.picture import Picture
-from masksr.figures.schematic import framework, mask_module
-from masksr.figures.style import colours, use_style
-from masksr.figures.sweep import figure5
-from masksr.figures.training import training_curves
+from masksr.plots.argument import answers_over_training, class_members, error_and_variance
+from masksr.plots.compare import paired_differences
+from masksr.plots.comparison import table1_dots
+from masksr.plots.data import contact_sheet, degradation, equivalence_class, patch_pairs
+from masksr.plots.details import CropRow, crops, figure4, figure4_maps
+from masksr.plots.evidence import effects, perception_distortion
+from masksr.plots.gradient import discriminator_inputs, gradient_maps, gradient_shares
+from masksr.plots.inspection import mask_histograms, mask_over_range, mask_over_training, mask_readings
+from masksr.plots.mask import mask_over_photograph, mask_response
+from masksr.plots.picture import Picture
+from masksr.plots.schematic import framework, mask_module
+from masksr.plots.style import colours, use_style
+from masksr.plots.sweep import figure5
+from masksr.plots.training import training_curves
 
 __all__ = [
     "CropRow",

@@ -13,8 +13,8 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from masksr.argument.classes import EquivalenceClass
-from masksr.figures.picture import Picture
-from masksr.figures.style import FIXED, GREY, WIDTH, new_figure, no_axes, show, size_text
+from masksr.plots.picture import Picture
+from masksr.plots.style import FIXED, GREY, WIDTH, new_figure, no_axes, show, size_text
 
 COLUMNS = 5  # of members, in two lines
 TRAINED = ("#E69F00", "#56B4E9", FIXED["esrgan"])  # untrained, half trained, trained

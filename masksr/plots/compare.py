@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from masksr.figures.picture import Picture
-from masksr.figures.style import GREY, colours, mask_style, new_figure, verdicts
+from masksr.plots.picture import Picture
+from masksr.plots.style import GREY, colours, mask_style, new_figure, verdicts
 
 ACROSS = 4  # panels in a row
 
@@ -19,7 +19,7 @@ def paired_differences(
 ) -> Picture | None:
     """The second minus the first, a panel per test set, a line per variant; 0 is no change. None where all is the same.
 
-    table, differences: of ``masksr.compare``. A dot is a picture (the mean over its seeds), the mark their mean with
+    table, differences: of ``results.compare``. A dot is a picture (the mean over its seeds), the mark their mean with
     its interval, filled where that decides; it may run off the axis, which is as wide as the pictures are.
     """
     table = table[table["verdict"] != "the same"]

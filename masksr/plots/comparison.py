@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from masksr.figures.picture import Picture
-from masksr.figures.style import GREY, colours, mask_style, new_figure
 from masksr.params import Params
-from masksr.quality_table import pi_label
-from masksr.tables import variant_title
+from masksr.plots.picture import Picture
+from masksr.plots.style import GREY, colours, mask_style, new_figure
+from masksr.results.quality_table import pi_label
+from masksr.results.tables import variant_title
 
 
 def table1_dots(quality: pd.DataFrame, params: Params) -> Picture:

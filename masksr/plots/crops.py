@@ -14,7 +14,7 @@ from masksr.errors import MasksrError
 from masksr.files import write_atomic
 
 if TYPE_CHECKING:
-    from masksr.figures import CropRow
+    from masksr.plots import CropRow
 
 
 class Detail(NamedTuple):

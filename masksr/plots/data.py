@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from masksr.bicubic import imresize
-from masksr.figures.picture import Picture
-from masksr.figures.style import GREY, TIMES, WIDTH, cut, new_figure, show, size_text, thumbnail
+from masksr.data.bicubic import imresize
+from masksr.plots.picture import Picture
+from masksr.plots.style import GREY, TIMES, WIDTH, cut, new_figure, show, size_text, thumbnail
 
 LEVELS = (48, 208)  # grey levels of the textures of figure 2
 

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
-from masksr.figures.maps import ERROR, MASK, bar_below, plane
-from masksr.figures.picture import Picture
-from masksr.figures.style import GREY, WIDTH, box_on, cut, new_figure, show, thumbnail
-from masksr.images import luma
+from masksr.data.images import luma
+from masksr.plots.maps import ERROR, MASK, bar_below, plane
+from masksr.plots.picture import Picture
+from masksr.plots.style import GREY, WIDTH, box_on, cut, new_figure, show, thumbnail
 
 Pixels = NDArray[np.uint8]
 Plane = NDArray[np.float32]

@@ -6,12 +6,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from masksr.figures.comparison import mask_handles
-from masksr.figures.picture import Picture
-from masksr.figures.style import GREY, colours, mask_style, new_figure, verdicts
-from masksr.measures import known, lower_is_better
 from masksr.params import Params
-from masksr.quality_table import further_measures, measure_titles, pi_label
+from masksr.plots.comparison import mask_handles
+from masksr.plots.picture import Picture
+from masksr.plots.style import GREY, colours, mask_style, new_figure, verdicts
+from masksr.quality.measures import known, lower_is_better
+from masksr.results.quality_table import further_measures, measure_titles, pi_label
 
 NOTE = {"textcoords": "offset points", "color": GREY, "fontsize": 9.5}
 

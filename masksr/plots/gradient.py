@@ -11,10 +11,10 @@ from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from masksr.figures.maps import ERROR, MASK, SIZE, error_norm, plane
-from masksr.figures.picture import Picture
-from masksr.figures.style import GREY, TIMES, WIDTH, colours, new_figure, show
 from masksr.params import Params
+from masksr.plots.maps import ERROR, MASK, SIZE, error_norm, plane
+from masksr.plots.picture import Picture
+from masksr.plots.style import GREY, TIMES, WIDTH, colours, new_figure, show
 
 Pixels = NDArray[np.uint8]
 Plane = NDArray[np.float32]

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from masksr.figures.maps import ERROR, MASK, bar_below, error_norm, plane
-from masksr.figures.picture import Picture
-from masksr.figures.style import ACCENT, FIXED, GREY, WIDTH, colours, new_figure, show
 from masksr.params import Params
+from masksr.plots.maps import ERROR, MASK, bar_below, error_norm, plane
+from masksr.plots.picture import Picture
+from masksr.plots.style import ACCENT, FIXED, GREY, WIDTH, colours, new_figure, show
 
 Pixels = NDArray[np.uint8]
 Plane = NDArray[np.float32]

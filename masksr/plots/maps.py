@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from masksr.figures.style import no_axes
+from masksr.plots.style import no_axes
 
 # Few colours: nobody tells more apart, and noise in few colours makes small files.
 MASK = {"cmap": colormaps["viridis"].resampled(32), "vmin": 0, "vmax": 1}

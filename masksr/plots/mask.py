@@ -11,8 +11,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike, NDArray
 
-from masksr.figures.picture import Picture
-from masksr.figures.style import ACCENT, FIXED, GREY, TIMES, WIDTH, new_figure, no_axes, show
+from masksr.plots.picture import Picture
+from masksr.plots.style import ACCENT, FIXED, GREY, TIMES, WIDTH, new_figure, no_axes, show
 
 
 def mask_over_photograph(hr: NDArray[np.uint8], sr: NDArray[np.uint8], mask: ArrayLike, error: ArrayLike) -> Picture:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from masksr.data.packed import Pack
 from masksr.errors import MasksrError
-from masksr.packs import Pack
 from masksr.params import Crop, Figure4
 
 STEP = 4  # HR pixels: details are whole LR pixels

@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from masksr import devices, places
-from masksr.build import load_generator
-from masksr.evaluation import Upscale, with_bicubic, with_generator
-from masksr.figures import CropRow
-from masksr.figures.style import cut
-from masksr.images import luma, to_tensor
+from masksr.data.images import luma, to_tensor
+from masksr.data.packed import Pack
 from masksr.inspection.networks import inspected_mask
-from masksr.mask import mask_of
-from masksr.packs import Pack
+from masksr.models.build import load_generator
 from masksr.params import Mask, Params
 from masksr.paths import Paths
-from masksr.places import Place
-from masksr.tables import variant_title
+from masksr.plots import CropRow, places
+from masksr.plots.places import Place
+from masksr.plots.style import cut
+from masksr.results.evaluation import Upscale, with_bicubic, with_generator
+from masksr.results.tables import variant_title
+from masksr.training import devices
+from masksr.training.mask import mask_of
 
 Image = np.ndarray  # (H, W, 3) uint8
 

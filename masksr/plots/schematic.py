@@ -10,11 +10,11 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
 
-from masksr.figures.maps import ERROR, MASK, error_norm
-from masksr.figures.picture import Picture
-from masksr.figures.style import ACCENT, FIXED, GREY, TIMES, WIDTH, new_figure
-from masksr.figures.training import PARTS
 from masksr.params import Loss
+from masksr.plots.maps import ERROR, MASK, error_norm
+from masksr.plots.picture import Picture
+from masksr.plots.style import ACCENT, FIXED, GREY, TIMES, WIDTH, new_figure
+from masksr.plots.training import PARTS
 
 Point = tuple[float, float]
 

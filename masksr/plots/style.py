@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
-from masksr.figures.picture import Picture
+from masksr.plots.picture import Picture
 
 WIDTH = 10.0  # inches; the report shows them 1000 pixels wide
 GREY = "0.45"

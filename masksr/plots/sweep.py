@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.transforms import ScaledTranslation
 
-from masksr.figures.picture import Picture
-from masksr.figures.style import FIXED, GREY, MINUS, WIDTH, new_figure
-from masksr.sweep import ENOUGH
+from masksr.plots.picture import Picture
+from masksr.plots.style import FIXED, GREY, MINUS, WIDTH, new_figure
+from masksr.results.sweep import ENOUGH
 
 PLAIN = "0.25"
 LINES = ["-", "-.", ":", (0, (5, 1, 1, 1, 1, 1))]  # with the markers they differ in grey too; dashed is the plain model

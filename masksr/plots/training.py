@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from masksr.figures.picture import Picture
-from masksr.figures.style import ACCENT, FIXED, FURTHER, GREY, new_figure
 from masksr.params import Loss, Mask
+from masksr.plots.picture import Picture
+from masksr.plots.style import ACCENT, FIXED, FURTHER, GREY, new_figure
 
 PARTS = {"vgg54": "VGG54", "gan": "GAN", "l1": "L1", "mse": "MSE", "tv": "TV"}
 PART_COLOURS = dict(zip(PARTS, [FIXED["esrgan"], FIXED["pesr"], FIXED["edsr"], FIXED["edsr"], FURTHER[0]], strict=True))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from masksr.bicubic import imresize
+from masksr.data.bicubic import imresize
 
 Plane = NDArray[np.uint8]
 Array = NDArray[np.float64]

@@ -21,10 +21,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from masksr import devices, measures
 from masksr.errors import MasksrError
 from masksr.fetch.download import offline
+from masksr.quality import measures
 from masksr.quality.luma import BORDER, check_image
+from masksr.training import devices
 
 Image = NDArray[np.uint8]
 NO_NETWORK = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # huggingface_hub would try again and again

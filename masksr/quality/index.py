@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from masksr.labels import pi_label
 from masksr.quality import fidelity
+from masksr.quality.labels import pi_label
 from masksr.quality.luma import Unmeasurable, check_image, luma_plane
 from masksr.quality.ma import ma
 from masksr.quality.niqe import niqe

@@ -27,7 +27,7 @@ def check_image(image: NDArray[np.uint8], border: int = BORDER) -> None:
     """Raises TypeError for pixels that are not uint8, ValueError for another shape or an image that is all border."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         kind = f"{image.dtype} pixels" if isinstance(image, np.ndarray) else type(image).__name__
-        raise TypeError(f"quality is measured on uint8 arrays, not {kind} (masksr.images.to_image converts tensors)")
+        raise TypeError(f"quality is measured on uint8 arrays, not {kind} (data.images.to_image converts tensors)")
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"quality is measured on images of shape (H, W, 3), got {image.shape}")
     if min(image.shape[:2]) <= 2 * border:
@@ -38,7 +38,7 @@ def luma_plane(image: NDArray[np.uint8], border: int = BORDER) -> NDArray[np.flo
     """The luma of an image (H, W, 3) uint8, 16 ... 235, rounded to whole levels: (H - 2 border, W - 2 border).
 
     Computed in single precision as pyiqa does it (torch's matrix product on x86, with fused multiply-adds): of the 2^24
-    colours 137 lie so close to a half that exact arithmetic (:func:`masksr.images.luma`) rounds them to the other side,
+    colours 137 lie so close to a half that exact arithmetic (``data.images.luma``) rounds them to the other side,
     and one such pixel moves PI by about 1e-5.
 
     Raises what :func:`check_image` does.

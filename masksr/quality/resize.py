@@ -1,7 +1,7 @@
 """Bicubic resizing of one plane in single precision, as pyiqa computes it inside NIQE and Ma.
 
 pyiqa's ``imresize`` casts every input to float32, and its numbers are what published scores are compared with, so both
-metrics need its rounding. Images are made with :mod:`masksr.bicubic`, which is exact; this is only for the metrics.
+metrics need its rounding. Images are made with ``data.bicubic``, which is exact; this is only for the metrics.
 """
 
 from __future__ import annotations

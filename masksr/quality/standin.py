@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
-from masksr.bicubic import imresize
+from masksr.data.bicubic import imresize
 from masksr.errors import MasksrError
 from masksr.quality.forest import Forest, from_sklearn, one_leaf
 from masksr.quality.luma import luma_plane

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from masksr.bicubic import imresize
+from masksr.data.bicubic import imresize
 from masksr.quality.degradations import BICUBIC, degraded, gradient_fidelity
 from masksr.quality.luma import Unmeasurable
 from masksr.quality.ma import ma_features

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from masksr import project
 from masksr.documents import read_json
 from masksr.errors import MasksrError
+from masksr.fetch.registry import find_weights
 from masksr.files import cache_folder, file_digest, weight_places
 from masksr.quality.ma import MaModel
 from masksr.quality.matfiles import read_ma, read_niqe, write_ma, write_niqe
 from masksr.quality.niqe import NiqeModel
-from masksr.registry import find_weights
 
 Source = Literal["official", "stand-in"]
 Mode = Literal["official", "standin", "auto"]

@@ -7,10 +7,10 @@ from pathlib import Path
 from masksr import project
 from masksr.errors import MasksrError
 from masksr.fetch import fetch_weights
+from masksr.fetch.registry import find_weights
 from masksr.params import Params, load
 from masksr.paths import Paths, data_folder
 from masksr.quality.weights import RECORD, Mode, QualityWeights, default_weights, find_official, load_weights
-from masksr.registry import find_weights
 
 HALVES = ("niqe", "ma")
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import pandas as pd
 
-from masksr import durations, provenance, records
+from masksr import durations, provenance
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.report.notebooks import Section
+from masksr.results import records
 
 # A busy thread of a server: its share of the processor's 200-300 W and of the memory; no idle power, no cooling.
 WATTS_PER_THREAD = 5.0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from masksr import __version__, evidence, paper, questions, tables
+from masksr import __version__
 from masksr.documents import read_yaml
 from masksr.params import Model, Params
 from masksr.paths import Paths
-from masksr.quality_table import weights_used
 from masksr.report.summary import Findings
 from masksr.report.words import counted, listed
+from masksr.results import evidence, paper, questions, tables
+from masksr.results.quality_table import weights_used
 
 
 def method(params: Params) -> str:

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from masksr.crops import Detail
+from masksr.plots.crops import Detail
 
 
 def text(details: Sequence[Detail]) -> str:

@@ -6,13 +6,15 @@ import hashlib
 from itertools import product
 from pathlib import Path
 
-from masksr import crops, provenance, questions, records, tables
+from masksr import provenance
 from masksr.files import write_atomic
 from masksr.params import Params
 from masksr.paths import Paths
+from masksr.plots import crops
 from masksr.report import effort, origins, prose, sliders, summary
 from masksr.report.notebooks import Section
 from masksr.report.page import build_report
+from masksr.results import questions, records, tables
 
 TITLE = "An image mask for GAN super-resolution"
 SUBTITLE = """

@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from masksr import paper, questions, records, tables
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.report.inputs import read_json, read_table
 from masksr.report.words import counted, listed, signed
+from masksr.results import paper, questions, records, tables
 
 NBSP = "\N{NO-BREAK SPACE}"
 

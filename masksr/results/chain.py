@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from masksr import records
 from masksr.errors import MasksrError
 from masksr.paths import Paths
-from masksr.records import NOTEBOOKS, Record
+from masksr.results import records
+from masksr.results.records import NOTEBOOKS, Record
 
 VERIFIED, AS_RECORDED, NO_RECORD, NOT_HERE, DIFFERS = STATES = (
     "verified",
@@ -134,7 +134,7 @@ class Chain:
         if not path.exists():
             return None
         if path.is_dir():
-            from masksr.packs import Pack  # here: numpy and Pillow
+            from masksr.data.packed import Pack  # here: numpy and Pillow
 
             try:
                 Pack(path).verify()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from masksr.records import Record
-from masksr.sides import Side
+from masksr.results.records import Record
+from masksr.results.sides import Side
 
 
 def parameter_changes(one: Side, other: Side) -> pd.DataFrame:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from masksr import evidence, paper, questions
 from masksr.params import Params
-from masksr.quality_table import pi_label
+from masksr.results import evidence, paper, questions
+from masksr.results.quality_table import pi_label
 
 COLUMNS = ["claim", "source", "what we ran", "what came out", "verdict", "notebook"]
 

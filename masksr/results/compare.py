@@ -1,7 +1,7 @@
 """``masksr compare``: two runs side by side. What was asked of them, what came of it, and how sure the difference is.
 
 Where both have measured the same pictures, the second minus the first is taken image by image and seed by seed, and
-judged as ``masksr.evidence`` judges a mask: with one seed nothing is decided. What was not measured alike is refused.
+judged as ``results.evidence`` judges a mask: with one seed nothing is decided. What was not measured alike is refused.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import Any
 
 import pandas as pd
 
-from masksr import results
-from masksr.changes import changed, names, parameter_changes, parameters_note, trainings, trainings_note
 from masksr.errors import MasksrError
-from masksr.evidence import COLUMNS, LEVEL, judged, together
-from masksr.labels import half_label
-from masksr.measures import lower_is_better
-from masksr.quality_table import measure_titles, weights_used
-from masksr.sides import Side, opened
-from masksr.summaries import ENDS
+from masksr.quality.labels import half_label
+from masksr.quality.measures import lower_is_better
+from masksr.results import outputs as results
+from masksr.results.changes import changed, names, parameter_changes, parameters_note, trainings, trainings_note
+from masksr.results.evidence import COLUMNS, LEVEL, judged, together
+from masksr.results.quality_table import measure_titles, weights_used
+from masksr.results.sides import Side, opened
+from masksr.results.summaries import ENDS
+from masksr.results.typeset import to_markdown
 from masksr.terminal import shown
-from masksr.typeset import to_markdown
 
 __all__ = ["changed", "differences", "mask_minus_plain", "note", "opened", "paired", "parameter_changes",
            "parameters_note", "readable", "run", "trainings", "trainings_note", "why_not"]  # fmt: skip

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from masksr import evidence
 from masksr.params import Mask, Params
+from masksr.results import evidence
 
 
 def one_change(params: Params) -> dict[tuple[str, str], str]:

@@ -14,18 +14,19 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from masksr import devices, records
-from masksr.bicubic import imresize
-from masksr.build import load_generator
+from masksr.data.bicubic import imresize
+from masksr.data.images import to_image, to_tensor
+from masksr.data.packed import Pack
 from masksr.files import write_atomic
-from masksr.images import to_image, to_tensor
-from masksr.packs import Pack
+from masksr.models.build import load_generator
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.quality import Score, further, score_many
 from masksr.quality.weights import QualityWeights, load_weights
-from masksr.quality_table import COLUMNS
-from masksr.tiles import upscale_tiled
+from masksr.results import records
+from masksr.results.quality_table import COLUMNS
+from masksr.results.tiles import upscale_tiled
+from masksr.training import devices
 
 Upscale = Callable[[Pack, int], np.ndarray]  # (pack, image number) -> (H, W, 3) uint8, four times the LR image
 
@@ -199,7 +200,8 @@ def _write(
 ) -> pd.DataFrame:
     write_quality(table, folder / "quality.csv")
     outputs = records.digests(paths, [folder / "quality.csv"])
-    code = records.code_digest("evaluation.py", "bicubic.py", "images.py", "models/*.py", "quality/**/*.py")
+    rooms = "data/*.py", "models/*.py", "quality/**/*.py"
+    code = records.code_digest(*rooms, "results/evaluation.py", "results/tiles.py")
     facts: dict[str, Any] = {"code": code, "torch": torch.__version__}
     if also:
         facts["measures"] = {measure.name: measure.digest for measure in also}

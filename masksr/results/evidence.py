@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from masksr.errors import MasksrError
-from masksr.measures import lower_is_better
 from masksr.params import Params
-from masksr.quality_table import measure_titles
-from masksr.tables import variant_title
+from masksr.quality.measures import lower_is_better
+from masksr.results.quality_table import measure_titles
+from masksr.results.tables import variant_title
 
 Array = NDArray[np.float64]
 LEVEL = 0.95  # of all intervals of a table together

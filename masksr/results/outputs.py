@@ -13,13 +13,13 @@ import pandas as pd
 from IPython.display import Markdown
 from pydantic import BaseModel
 
-from masksr import evidence, records, tables
-from masksr.figures.picture import Picture
 from masksr.files import write_atomic
-from masksr.measures import known, lower_is_better
 from masksr.params import Params, Section
 from masksr.paths import Paths
-from masksr.quality_table import further_measures, measure_titles, weights_used
+from masksr.plots.picture import Picture
+from masksr.quality.measures import known, lower_is_better
+from masksr.results import evidence, records, tables
+from masksr.results.quality_table import further_measures, measure_titles, weights_used
 
 _SECTION_NAMES = {"RRDB": "generator", "EDSRSize": "generator", "PESRSize": "generator", "Schedule": "gan"}
 

@@ -93,5 +93,5 @@ def open_questions() -> list[dict[str, Any]]:
 
 
 def claims() -> list[dict[str, Any]]:
-    """What the paper claims: claim, source, test (how ``masksr.claims`` checks it), model, why, notebook."""
+    """What the paper claims: claim, source, test (how ``masksr.results.claims`` checks it), model, why, notebook."""
     return list(_paper()["claims"])

@@ -1,4 +1,4 @@
-"""How many trainings would decide it: the power of the test of ``masksr.evidence``, from the spread that was found."""
+"""How many trainings would decide it: the power of the test of ``results.evidence``, from the spread that was found."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from masksr import paper
-from masksr.evidence import LEVEL, Array, Effect, together
+from masksr.results import paper
+from masksr.results.evidence import LEVEL, Array, Effect, together
 
 NOTE = (
     "Without rows where there is a single seed: how much trainings differ is then unknown, and a second one is needed."

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from masksr import labels, measures
 from masksr.errors import MasksrError
-from masksr.measures import MEASURES
+from masksr.quality import labels, measures
+from masksr.quality.measures import MEASURES
 
 KEYS = ["model", "mask", "seed", "set", "image"]
 COLUMNS = [*KEYS, *MEASURES, "niqe_weights", "ma_weights", "problem"]

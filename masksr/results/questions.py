@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
-from masksr import paper
 from masksr.params import Params
+from masksr.results import paper
 
 MISSING = object()  # nothing to compare with: a model of which neither the paper nor we have an opinion
 

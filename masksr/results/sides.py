@@ -1,7 +1,7 @@
 """One side of a comparison: what was measured somewhere, with which parameters, and from what.
 
 A side is a folder of ``results``, here or in a commit, or nothing but a quality.csv. Only quality.csv has to be there;
-what provenance.json (``masksr.records``) would tell is otherwise unknown, and said to be.
+what provenance.json (``masksr.results.records``) would tell is otherwise unknown, and said to be.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from masksr import params, project, records
+from masksr import params, project
 from masksr.errors import MasksrError
 from masksr.files import user_path
-from masksr.quality_table import read_quality
+from masksr.results import records
+from masksr.results.quality_table import read_quality
 
 FILES = ("quality.csv", "provenance.json")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from masksr.quality_table import further_measures, label_note, measure_titles
-from masksr.typeset import to_markdown
+from masksr.results.quality_table import further_measures, label_note, measure_titles
+from masksr.results.typeset import to_markdown
 
 MEASURES = ["pi", "niqe", "ma", "psnr", "ssim", "rmse"]
 ENDS = ("bicubic", "HR")  # not trained: they differ only where the pictures or the yardstick do

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 from IPython.display import Markdown
 
-from masksr import evidence
 from masksr.params import Params
+from masksr.results import evidence
 
 Differences = Mapping[tuple[float, float], pd.DataFrame]  # (k, b) -> PI minus plain, (seeds, images), as of results
 ENOUGH = 3  # images; the interval of two is some ten times longer than they lie apart

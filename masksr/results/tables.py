@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from masksr import paper
 from masksr.errors import MasksrError
 from masksr.params import Params
-from masksr.quality_table import KEYS, label_note, measure_titles, pi_label, read_quality
-from masksr.typeset import to_csv, to_latex, to_markdown
+from masksr.results import paper
+from masksr.results.quality_table import KEYS, label_note, measure_titles, pi_label, read_quality
+from masksr.results.typeset import to_csv, to_latex, to_markdown
 
 __all__ = [
     "beside_paper_note",

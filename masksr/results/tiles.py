@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from masksr import devices
 from masksr.errors import MasksrError
+from masksr.training import devices
 
 TILE = 320  # LR pixels a side: in fp32 about 1.5 GB of activations in a full ESRGAN, 4 GB in an EDSR or PESR
 OVERLAP = 48

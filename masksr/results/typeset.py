@@ -1,4 +1,4 @@
-"""Tables as CSV, Markdown and LaTeX, from the frames of ``masksr.tables``."""
+"""Tables as CSV, Markdown and LaTeX, from the frames of ``masksr.results.tables``."""
 
 from __future__ import annotations
 

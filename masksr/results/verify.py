@@ -16,11 +16,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from masksr import params, project, records
-from masksr.chain import DIFFERS, NO_RECORD, NOT_HERE, STATES, Chain, Result
+from masksr import params, project
 from masksr.errors import MasksrError
 from masksr.params import Params
 from masksr.paths import Paths
+from masksr.results import records
+from masksr.results.chain import DIFFERS, NO_RECORD, NOT_HERE, STATES, Chain, Result
 
 
 def run(profile: str | None = None) -> None:
@@ -117,8 +118,8 @@ def _without_records(paths: Paths, settings: tuple[str, Params | None]) -> list[
     results.pop("README.md", None)
     _, present = settings
     if present and "quality.csv" in results:
-        from masksr.quality_table import read_quality
-        from masksr.results import table1_files  # here: pandas and matplotlib
+        from masksr.results.outputs import table1_files  # here: pandas and matplotlib
+        from masksr.results.quality_table import read_quality
 
         try:
             given = table1_files(read_quality([paths.results / "quality.csv"]), present)

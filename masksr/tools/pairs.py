@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from masksr.data.images import modcrop
 from masksr.errors import MasksrError
-from masksr.images import modcrop
 
 Image = NDArray[np.uint8]
 _MOST = 5  # names in an error

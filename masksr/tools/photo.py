@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from masksr.data.images import READABLE_MODES, open_image
 from masksr.errors import MasksrError
 from masksr.files import user_path, write_atomic
-from masksr.images import READABLE_MODES, open_image
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 

@@ -12,23 +12,24 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from masksr import devices, measures
-from masksr.build import GeneratorSize, generator_with, load_generator
+from masksr.data.packed import Pack
 from masksr.errors import MasksrError
-from masksr.evaluation import evaluate, the_truth, with_bicubic, with_generator, write_quality
 from masksr.fetch import check_name, find_pretrained
+from masksr.fetch.registry import PackageSet, SetSpec, Weights, find_set, load_registry
+from masksr.fetch.sets import build_pack
 from masksr.files import user_path
 from masksr.models import read_weights
-from masksr.packs import Pack, build_pack
+from masksr.models.build import GeneratorSize, generator_with, load_generator
+from masksr.models.sizes import MODELS, NAMES, Architecture, infer_size
 from masksr.params import Params
 from masksr.paths import Paths, data_folder
-from masksr.quality import further
+from masksr.quality import further, measures
 from masksr.quality.weights import QualityWeights
-from masksr.quality_table import check_output
-from masksr.registry import PackageSet, SetSpec, Weights, find_set, load_registry
-from masksr.sizes import MODELS, NAMES, Architecture, infer_size
-from masksr.summaries import summary
-from masksr.yardstick import yardstick
+from masksr.quality.yardstick import yardstick
+from masksr.results.evaluation import evaluate, the_truth, with_bicubic, with_generator, write_quality
+from masksr.results.quality_table import check_output
+from masksr.results.summaries import summary
+from masksr.training import devices
 
 ENDS = {"bicubic": with_bicubic, "HR": the_truth}
 
@@ -38,7 +39,7 @@ __all__ = ["evaluate_pretrained", "load_pretrained", "published_as", "run", "sum
 def load_pretrained(path: Path, architecture: Architecture, *, res_scale: float | None = None) -> nn.Module:
     """The generator in a public ``.pth``, ``.pt`` or ``.safetensors`` file or in one of ours, in evaluation mode.
 
-    Loaded strictly; the sizes are read from the file (``masksr.sizes.infer_size``, also on ``res_scale``). An EDSR may
+    Loaded strictly; the sizes are read from the file (``models.sizes.infer_size``, also on ``res_scale``). An EDSR may
     be of x2, x3 or x4, as its attribute ``scale`` says. Raises MasksrError where the file cannot be read, holds another
     network (it names the keys) or one of a scale that the network here does not have.
     """
@@ -81,11 +82,11 @@ def evaluate_pretrained(
     weights: QualityWeights | None = None,
     also: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Score a checkpoint as ``masksr.evaluation`` scores the variants, with bicubic and HR as the ends of the scale.
+    """Score a checkpoint as ``results.evaluation`` scores the variants, with bicubic and HR as the ends of the scale.
 
     sets: names in data/registry.yaml. limit: at most the first so many images of each; None: as many as the profile
     takes of its test sets, all of any other set. Packs and quality weights of the profile are used where they are; else
-    a set is packed for this run alone (``data_folder``: see ``packs.build_pack``), and the weights are the official
+    a set is packed for this run alone (``data_folder``: see ``fetch.sets``), and the weights are the official
     ones. title: what stands in the column model. weights: without them :func:`yardstick`. also: see ``further.load``.
 
     Returns a table with ``quality_table.COLUMNS`` and those of ``also``, a row per image and upscaler, with a problem

@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from masksr import paper, project
+from masksr import project
 from masksr.documents import read_yaml
 from masksr.params import Params
+from masksr.results import paper
 
 MISSING = object()  # of a mask of kind none, every other key
 COMMAND = "python -m masksr params"

@@ -13,18 +13,18 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from masksr import devices, measures
 from masksr.errors import MasksrError
-from masksr.evaluation import measured, write_quality
-from masksr.pairs import cut_alike, pair
-from masksr.photo import find_photos, read_photo
-from masksr.quality import further
+from masksr.quality import further, measures
 from masksr.quality.luma import BORDER
 from masksr.quality.weights import Mode, QualityWeights
-from masksr.quality_table import COLUMNS, check_output
-from masksr.summaries import summary
+from masksr.quality.yardstick import chosen
+from masksr.results.evaluation import measured, write_quality
+from masksr.results.quality_table import COLUMNS, check_output
+from masksr.results.summaries import summary
 from masksr.terminal import shown
-from masksr.yardstick import chosen
+from masksr.tools.pairs import cut_alike, pair
+from masksr.tools.photo import find_photos, read_photo
+from masksr.training import devices
 
 Image = NDArray[np.uint8]
 
@@ -39,7 +39,7 @@ def score_files(
     device: torch.device | None = None,
     also: Sequence[further.Measure] = (),
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Score pictures as ``masksr.evaluation`` scores those of the variants: a table with ``COLUMNS``, and what failed.
+    """Score pictures as ``results.evaluation`` scores those of the variants: a table with ``COLUMNS``, and what failed.
 
     The column model is the folder of a picture, set that of its HR picture (``pictures`` without one). hr: see
     ``pairs.pair``. scale: to multiples of it HR is cut, see ``pairs.cut_alike``. border: pixels of each side that do

@@ -13,16 +13,17 @@ import torch
 from PIL import Image
 from torch import nn
 
-from masksr import devices, params
-from masksr.bicubic import imresize
-from masksr.build import load_generator
+from masksr import params
+from masksr.data.bicubic import imresize
 from masksr.errors import MasksrError
 from masksr.files import user_path
+from masksr.models.build import load_generator
+from masksr.models.sizes import MODELS
 from masksr.paths import Paths, data_folder
-from masksr.photo import Photo, Pixels, find_photos, read_photo, write_photo
-from masksr.sizes import MODELS
+from masksr.results.tiles import OVERLAP, TILE, check_tiles, upscale_tiled
 from masksr.terminal import shown
-from masksr.tiles import OVERLAP, TILE, check_tiles, upscale_tiled
+from masksr.tools.photo import Photo, Pixels, find_photos, read_photo, write_photo
+from masksr.training import devices
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["fp32", "bf16"]
@@ -158,7 +159,7 @@ def _generator(model: str, checkpoint: str | None, res_scale: float | None) -> t
             )
         return path, load_generator(path)
     from masksr.fetch import find_pretrained  # here, because these import what downloads and evaluations need
-    from masksr.pretrained import load_pretrained, published_as
+    from masksr.tools.pretrained import load_pretrained, published_as
 
     path, folder = user_path(checkpoint), None
     if not path.is_file():  # a name: of the project's registry, perhaps in its data folder

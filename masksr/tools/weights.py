@@ -6,20 +6,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from masksr import devices, fetch
-from masksr.bicubic import imresize
+from masksr import fetch
+from masksr.data.bicubic import imresize
+from masksr.data.packed import Pack
 from masksr.documents import read_json
 from masksr.errors import MasksrError
+from masksr.fetch.registry import find_weights
 from masksr.files import here_or_in_project, weight_places
-from masksr.labels import half_label
-from masksr.measures import lower_is_better
 from masksr.models import OXFORD_SCALE, load_vgg19, random_vgg19, rescale_features, save_weights
-from masksr.packs import Pack
 from masksr.params import Params
 from masksr.paths import Paths, data_folder
 from masksr.quality import further, score
+from masksr.quality.labels import half_label
+from masksr.quality.measures import lower_is_better
 from masksr.quality.weights import RECORD, load_weights, resolve_weights
-from masksr.registry import find_weights
+from masksr.training import devices
 
 OXFORD_FILE = "vgg19-oxford-features.safetensors"  # Oxford's weights under torchvision's keys
 

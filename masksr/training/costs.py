@@ -1,6 +1,6 @@
 """What a profile costs, counted before it is paid: floating-point operations, memory, disk.
 
-The very steps of ``masksr.steps`` run once on fake tensors, which have shapes and types but no content, so a network of
+The very steps of ``steps`` run once on fake tensors, which have shapes and types but no content, so a network of
 any size is counted within seconds on any machine. Validation, evaluation and reading the data are left out. Counted:
 
 - **Operations** of convolutions and matrix products, forward and backward, by torch's own formulas; a multiply-add is
@@ -23,13 +23,13 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
-from masksr import build, devices
 from masksr.errors import MasksrError
-from masksr.meter import Meter
-from masksr.models import VGG19Features
+from masksr.fetch.registry import FolderSet, SetSpec, load_registry
+from masksr.models import VGG19Features, build
 from masksr.params import Mask, Model, Params, Phase
-from masksr.registry import FolderSet, SetSpec, load_registry
-from masksr.steps import adversarial_step, distance_step
+from masksr.training import devices
+from masksr.training.meter import Meter
+from masksr.training.steps import adversarial_step, distance_step
 
 # TFLOP/s that ``describe`` assumes unless told. NVIDIA's data sheet of the H100 SXM gives peaks of 67 (fp32 without
 # tensor cores: masksr switches TF32 off) and 989 (bf16).
@@ -78,7 +78,7 @@ def step_cost(params: Params, model: str, stage: Phase | Mask, precision: device
 def training_costs(params: Params, tflops: float) -> pd.DataFrame:
     """A row for each kind of training that ``params`` ask for, and a last one for all of them.
 
-    Columns: training; trainings (how many; equal ones count once, see ``masksr.trainings``); steps each; GFLOP per step
+    Columns: training; trainings (how many; equal ones count once, see ``trainings``); steps each; GFLOP per step
     (the mean where a start has several phases); PFLOP in all; GB fp32 and GB bf16 (10^9 bytes at the peak of a step,
     whichever precision the profile has); hours each; hours in all.
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from masksr.errors import MasksrError
-from masksr.steps import Autocast
+from masksr.training.steps import Autocast
 
 Precision = Literal["fp32", "tf32", "bf16"]
 

@@ -69,7 +69,7 @@ def launch(function: Callable[..., None], *arguments: Any, ranks: int, backend: 
         }
         if backend == "gloo":  # which would look up the machine's name otherwise
             environment.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
-        command = [sys.executable, "-m", "masksr.distributed", "agent", private, str(ranks), backend]
+        command = [sys.executable, "-m", "masksr.training.distributed", "agent", private, str(ranks), backend]
         # A session of its own: the terminal's Ctrl-C reaches us, and we end it.
         with subprocess.Popen(
             command,
@@ -127,7 +127,7 @@ def _agent(folder: Path, ranks: str, backend: str) -> None:
     logging.disable(logging.ERROR)  # its report of a failure; ours is what ``launch`` raises
     options = ["--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={ranks}", f"--log-dir={folder}"]
     try:
-        run.run(run.parse_args([*options, "-m", "masksr.distributed", "rank", str(folder), backend]))
+        run.run(run.parse_args([*options, "-m", "masksr.training.distributed", "rank", str(folder), backend]))
     except ChildFailedError as error:
         ends = {rank: failure.exitcode for rank, failure in error.failures.items()}
         (folder / "ends.json").write_text(json.dumps(ends))

@@ -9,16 +9,16 @@ from typing import Any
 
 from torch import nn
 
-from masksr import devices, distributed
-from masksr.build import seed_for
+from masksr.data.packed import Pack
+from masksr.data.patches import PatchSampler
+from masksr.data.share import Share
 from masksr.locks import alone
-from masksr.loop import Phase, Step
-from masksr.packs import Pack
+from masksr.models.build import seed_for
 from masksr.params import Params, Schedule
-from masksr.patches import PatchSampler
 from masksr.paths import Paths
-from masksr.share import Share
-from masksr.validation import Validation
+from masksr.training import devices, distributed
+from masksr.training.loop import Phase, Step
+from masksr.training.validation import Validation
 
 Trained = tuple[nn.Module, list[dict[str, Any]]]  # generator and history
 # Of ``train``: what a training may go on with another value of, at most to be rounded differently.

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from masksr import devices
+from masksr.data.patches import PatchSampler
+from masksr.data.supply import supply
 from masksr.errors import MasksrError
 from masksr.params import Schedule, Train
-from masksr.patches import PatchSampler
-from masksr.state import State, Window
-from masksr.steps import Metrics
-from masksr.supply import supply
-from masksr.validation import Validation
+from masksr.training import devices
+from masksr.training.state import State, Window
+from masksr.training.steps import Metrics
+from masksr.training.validation import Validation
 
 # (networks, lr, hr, number): calls these networks, and adds gradients to those in their parameters
 Step = Callable[[Sequence[nn.Module], Tensor, Tensor, int], Metrics]
@@ -59,7 +59,7 @@ def fit(phase: Phase, folder: Path) -> nn.Module:
     """Train to the end of the phase, from its last checkpoint in ``folder`` if there is one; fill its history.
 
     Returns the generator, or its moving average where that is on. Raises MasksrError when a loss or weight stops being
-    finite; the last checkpoint, always of a finite state, stays. Of several processes (``masksr.share``) all call this;
+    finite; the last checkpoint, always of a finite state, stays. Of several processes (``data.share``) all call this;
     the first one alone validates and writes.
     """
     state, share = State(phase), phase.sampler.share

@@ -4,7 +4,7 @@ Logits are those of the discriminator for real (HR) and fake (SR) images; D(x) b
 mean over the batch. With BCE(x, 1) = -log s(x) = softplus(-x) and BCE(x, 0) = -log(1 - s(x)) = softplus(x) every term
 is written in softplus, which stays finite for any logit. Everything is computed in float32, under autocast too.
 
-Where the logits are a share of a batch (``masksr.share``), ``mean`` takes the means inside a term over all of it.
+Where the logits are a share of a batch (``masksr.data.share``), ``mean`` takes the means inside a term over all of it.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masksr.share import WHOLE, Share
+from masksr.data.share import WHOLE, Share
 
 ErrorRange = Literal["native", "1", "255", "relative"]
 Kind = Literal["none", "error", "expected", "constant", "shuffled", "random"]
@@ -132,7 +132,7 @@ def mask_of(
 ) -> Tensor:
     """The mask that ``settings`` describe for this batch: (B, 1 or 3, H, W) in [0, 1]; ones for the plain variant.
 
-    sr, hr: (B, 3, H, W) in [0, ``pixel_range``]. expected: what ``masksr.expected`` says of their squared error, for
+    sr, hr: (B, 3, H, W) in [0, ``pixel_range``]. expected: what ``training.expected`` says of their squared error, for
     that kind. rng: where ``shuffled`` and ``random`` draw from, for the whole batch where the images are a ``share``
     of it. Raises ValueError where the expected error is wanted and missing.
     """

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from masksr import checkpoints, devices
+from masksr.data.share import WHOLE, Share, average
 from masksr.errors import MasksrError
-from masksr.share import WHOLE, Share, average
-from masksr.steps import Metrics
+from masksr.training import checkpoints, devices
+from masksr.training.steps import Metrics
 
 if TYPE_CHECKING:
-    from masksr.loop import Phase
+    from masksr.training.loop import Phase
 
 
 class State:

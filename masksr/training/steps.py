@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masksr import losses
-from masksr.expected import expectation_loss
-from masksr.mask import MaskSettings, mask_of, squared_error, what_the_discriminator_sees
+from masksr.data.share import WHOLE, Share
 from masksr.params import Loss
-from masksr.share import WHOLE, Share
+from masksr.training import losses
+from masksr.training.expected import expectation_loss
+from masksr.training.mask import MaskSettings, mask_of, squared_error, what_the_discriminator_sees
 
 Metrics = dict[str, Tensor]
 Autocast = Callable[[], torch.autocast]

@@ -11,18 +11,18 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from masksr import build, devices
-from masksr.build import seed_for
 from masksr.errors import MasksrError
+from masksr.fetch.registry import load_registry
 from masksr.files import file_digest
-from masksr.job import Job, Trained
-from masksr.loop import Step, fit
-from masksr.models import load_vgg19, load_weights, transfer_body
+from masksr.models import build, load_vgg19, load_weights, transfer_body
+from masksr.models.build import seed_for
 from masksr.params import Mask, Params
 from masksr.paths import Paths, data_folder
-from masksr.registry import load_registry
-from masksr.steps import Metrics, adversarial_step, distance_step
-from masksr.trainings import train_once
+from masksr.training import devices
+from masksr.training.job import Job, Trained
+from masksr.training.loop import Step, fit
+from masksr.training.steps import Metrics, adversarial_step, distance_step
+from masksr.training.trainings import train_once
 
 
 def train_start(params: Params, model: str, seed: int, paths: Paths) -> dict[str, Any]:

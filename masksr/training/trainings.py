@@ -19,27 +19,13 @@ import torch
 from torch import nn
 
 import masksr
-from masksr import build
 from masksr.files import file_digest, write_atomic
 from masksr.locks import alone
-from masksr.loop import history_table
+from masksr.models import build
+from masksr.training.loop import history_table
 
 OUTPUTS = ("generator.safetensors", "history.csv", "training.json")
-_CODE = (
-    "losses.py",
-    "expected.py",
-    "mask.py",
-    "steps.py",
-    "loop.py",
-    "state.py",
-    "training.py",
-    "patches.py",
-    "share.py",
-    "job.py",
-    "supply.py",
-    "build.py",
-)
-_CODE += ("devices.py", "validation.py", "models/*.py")
+_CODE = ("data/*.py", "models/*.py", "quality/fidelity.py", "quality/gaussian.py", "quality/luma.py", "training/*.py")
 
 Work = Callable[[Path], tuple[nn.Module, list[dict[str, Any]]]]  # checkpoint folder -> generator, history
 

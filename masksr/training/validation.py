@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from masksr.bicubic import imresize
-from masksr.images import to_image
-from masksr.packs import Pack
-from masksr.patches import validation_patches
+from masksr.data.bicubic import imresize
+from masksr.data.images import to_image
+from masksr.data.packed import Pack
+from masksr.data.patches import validation_patches
 from masksr.quality.fidelity import psnr
 
 

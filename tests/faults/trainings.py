@@ -11,8 +11,9 @@ from random import Random
 
 import torch
 
-from masksr import packs, training
+from masksr.data import packs
 from masksr.paths import Paths
+from masksr.training import train as training
 from tests.faults.found import Found, copy, line, nothing_left_over, same
 from tests.faults.processes import KILL, run, start, wait
 from tests.faults.storage import PACKING, TRAINING, again, checkpoints, ready

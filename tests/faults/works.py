@@ -11,9 +11,9 @@ import nbformat
 import numpy as np
 import torch
 
-from masksr import checkpoints, evaluation, files, training
-from masksr.build import build_generator, save_generator
-from masksr.packs import build_pack
+from masksr import files
+from masksr.fetch.sets import build_pack
+from masksr.models.build import build_generator, save_generator
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.quality.forest import one_leaf
@@ -23,7 +23,10 @@ from masksr.quality.niqe import NiqeModel
 from masksr.quality.weights import MA, NIQE, RECORD
 from masksr.report.notebooks import Section
 from masksr.report.page import build_report
-from masksr.weights import prepare_vgg19
+from masksr.results import evaluation
+from masksr.tools.weights import prepare_vgg19
+from masksr.training import checkpoints
+from masksr.training import train as training
 from tests.test_training import small
 
 CPU = torch.device("cpu")

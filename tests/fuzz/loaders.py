@@ -12,18 +12,19 @@ from typing import NamedTuple
 import torch
 from bs4 import BeautifulSoup
 
-from masksr import build, checkpoints, documents, params, registry
+from masksr import documents, params
+from masksr.data.images import read_header, read_image
+from masksr.data.packed import Pack
 from masksr.errors import MasksrError
-from masksr.fetch import archives, checksums, staging
-from masksr.images import read_header, read_image
-from masksr.models import load_vgg19, random_vgg19, save_weights
+from masksr.fetch import archives, checksums, registry, staging
+from masksr.models import build, load_vgg19, random_vgg19, save_weights
 from masksr.notebook_parameters import checked, declared, parsed
-from masksr.packs import Pack
-from masksr.photo import read_photo
-from masksr.pretrained import load_pretrained
 from masksr.quality.matfiles import read_ma, read_niqe
 from masksr.quality.weights import RECORD, _read_record
 from masksr.report import Section, build_report
+from masksr.tools.photo import read_photo
+from masksr.tools.pretrained import load_pretrained
+from masksr.training import checkpoints
 from tests.fuzz import mutate, samples
 
 

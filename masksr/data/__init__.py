@@ -1,0 +1,1 @@
+"""What trainings read: pictures, packs, patches, exact bicubic."""

@@ -1,0 +1,1 @@
+"""The paper: mask, losses, one step, the loop, and where they compute."""
