@@ -17,7 +17,7 @@ export PIP_USE_PEP517 := 1
 export PIP_CONSTRAINT := requirements.lock
 export PIP_BUILD_CONSTRAINT := requirements.lock
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
-.PHONY: help repro report pdf lab carry test faults fuzz lint lock clean setup
+.PHONY: help repro report pdf lab carry test test-all faults fuzz lint lock clean setup
 
 help:
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{ sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -38,7 +38,10 @@ pdf: report  ## the report as results/NAME/report.pdf, printed by Chromium (anot
 lab: setup  ## open the notebooks in JupyterLab
 	@.venv/bin/python -m jupyterlab $$([ "$$(id -u)" != 0 ] || echo --allow-root)
 
-test: setup  ## all tests
+test: setup  ## the tests, but for the slow ones
+	@.venv/bin/python -m pytest -m "not slow"
+
+test-all: setup  ## all tests
 	@.venv/bin/python -m pytest
 
 faults: setup  ## kill, fill, cut and flip on purpose; prints what is left (about ten minutes)
