@@ -1,64 +1,114 @@
-"""``python -m benchmarks``: measure, write results as JSON and Markdown, print the latter."""
+"""``python -m benchmarks``: masksr against public code in turns, on one thread; results as JSON and Markdown.
+
+``benchmarks.first_gpu`` is the one for a GPU.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import subprocess
 import sys
+import tempfile
 import time
+from itertools import count
 from pathlib import Path
 
-SECTIONS = ("steps", "patches", "quality", "pipeline", "upscale", "mask", "scaling", "cluster")
+# One thread: what is compared is work, and a step on several cores would measure how busy they are.
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+
+import numpy as np
+import torch
+
+from benchmarks import machine, ours, patches, quality
+from benchmarks.findings import Findings
+from benchmarks.pictures import picture
+from benchmarks.profiles import TITLES, Case
+from benchmarks.timing import interleave, ratio
+from benchmarks.ways import WAYS, make_step, switch
+from masksr.data.patches import PatchSampler
+from masksr.quality.index import score
+
+CPU = torch.device("cpu")
+
+
+def steps(found: Findings, quick: bool) -> None:
+    """One training step of each model, optimisers and moving average included; the public one is in fp32."""
+    names = ("public, fp32", "fp32, NHWC", "bf16")
+    for model in TITLES:
+        case = Case(model, 16, 2, tiny=True) if quick else Case(model, 32 if model == "esrgan" else 24, 2)
+        runs = {name: make_step(case, ours.networks(case), WAYS[name], "cpu") for name in names}
+        seconds = interleave(runs, 2 if quick else 4, before=lambda name: switch(WAYS[name], CPU))
+        public, *own = names
+        for name, least in zip(own, (1.15, 2.0), strict=True):
+            times = ratio(seconds, public, name)
+            met = None if quick else float(times.split()[0]) >= least
+            medians = {f"{who} s": float(np.median(seconds[who])) for who in (public, name)}
+            found.add("steps", f"{case}: {name}", met, ratio=times, **medians, at_least=least)
+
+
+def cut_patches(found: Findings, quick: bool) -> None:
+    """Pairs of an LR-32 and an HR-128 patch; 480 x 480 are the sub-images that public code cuts beforehand."""
+    with tempfile.TemporaryDirectory() as name:
+        pack = patches.make_pack(Path(name), 2 if quick else 16, 480, 480)
+        sampler = PatchSampler(pack, lr_size=32, scale=4, batch=16, seed=0)
+        rng, number = np.random.default_rng(0), count()
+        runs = {
+            "PNG": lambda: [patches.png_patch(Path(name), pack.names[i % len(pack)], 32, rng) for i in range(16)],
+            "pack": lambda: sampler.batch(next(number)),
+        }
+        seconds = interleave(runs, 2 if quick else 5)
+        speeds = {f"{who} a second": 16 / float(np.median(seconds[who])) for who in runs}
+        found.add("patches", "HR 128 of 480 x 480", None, ratio=ratio(seconds, "PNG", "pack"), **speeds)
+
+
+def score_pictures(found: Findings, quick: bool) -> None:
+    """PI of one picture by stock pyiqa and by masksr; Ma's forest is random, for only time and difference count."""
+    with tempfile.TemporaryDirectory() as name:
+        quality.write_weights(Path(name))
+        weights, stock = quality.read_weights(Path(name)), quality.pyiqa_score(Path(name))
+        for height, width in [(128, 128)] if quick else [(256, 256), (320, 480)]:
+            image = picture(height, width)
+            differs = abs(stock(image) - score(image, weights=weights).pi)
+            runs = {"pyiqa": lambda i=image: stock(i), "masksr": lambda i=image: score(i, weights=weights)}
+            seconds = interleave(runs, 1 if quick else 3, warm_up=0)
+            medians = {f"{who} s": float(np.median(seconds[who])) for who in runs}
+            times = ratio(seconds, "pyiqa", "masksr")
+            found.add("quality", f"PI of {width} x {height}", differs < 1e-6, ratio=times, **medians, differs=differs)
+
+
+def pipeline(found: Findings, quick: bool) -> None:
+    """Whole processes; `dvc repro` is that of this project, which has to be up to date."""
+    commands = {"import masksr.params": ["-c", "import masksr.params"], "masksr check": ["-m", "masksr", "check"]}
+    dry = subprocess.run([sys.executable, "-m", "dvc", "repro", "--dry"], capture_output=True, text=True)
+    if dry.returncode == 0 and "Running stage" not in dry.stdout:
+        commands["dvc repro, nothing to do"] = ["-m", "dvc", "repro"]
+    for name, arguments in commands.items():
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+        found.add("pipeline", name, **{"s": time.perf_counter() - begin})
+
+
+SECTIONS = {"steps": steps, "patches": cut_patches, "quality": score_pictures, "pipeline": pipeline}
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", type=_sections, default=SECTIONS, metavar="A,B", help=f"{', '.join(SECTIONS)}; "
-                        "results that are there keep their other sections")  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help="tiny networks and images: shows that everything runs")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where networks compute")
+    parser.add_argument("--only", default=",".join(SECTIONS), metavar="A,B", help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument("--quick", action="store_true", help="tiny networks and pictures: shows that everything runs")
+    results = Path(__file__).parent / "results"
     parser.add_argument("-o", "--output", type=Path, metavar="NAME", help="for NAME.json and NAME.md")
     options = parser.parse_args(arguments)
-
-    from masksr.errors import MasksrError
-
-    try:
-        _measure(options)
-    except MasksrError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _measure(options: argparse.Namespace) -> None:
-    from benchmarks import report, run  # they import torch, which reads the number of threads then
-
-    name = options.output or Path(__file__).parent / "results" / (options.device + "-quick" * options.quick)
-    words = [f"--device {options.device}", *["--quick"] * options.quick]
-    words += [f"--only {','.join(options.only)}"] * (options.only != SECTIONS)
-    begin = time.perf_counter()
-    machine, tables = run.run(options.only, options.device, quick=options.quick)
-    machine["minutes"] = round((time.perf_counter() - begin) / 60, 1)
-    found = report.document(f"python -m benchmarks {' '.join(words)}", machine, tables)
-    shown = report.as_markdown(found)
-    there = name.with_name(f"{name.name}.json")
-    if options.only != SECTIONS and there.is_file():
-        found = report.merged(json.loads(there.read_text(encoding="utf-8")), found)
-    name.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, text in ((".json", report.as_json(found)), (".md", report.as_markdown(found))):
-        name.with_name(name.name + suffix).write_text(text, encoding="utf-8")
-    print(shown)
-
-
-def _sections(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    if unknown := [name for name in names if name not in SECTIONS]:
-        raise argparse.ArgumentTypeError(f"there is no {unknown[0]!r}; there are {', '.join(SECTIONS)}")
-    return names
+    if unknown := set(options.only.split(",")) - set(SECTIONS):
+        parser.error(f"--only: there is no section {', '.join(sorted(unknown))}")
+    found = Findings(options.output or results / ("cpu-quick" if options.quick else "cpu"))
+    found.add("machine", "versions", date=time.strftime("%Y-%m-%d"), **machine.describe("cpu"))
+    for precision, speeds in machine.peaks("cpu", seconds=0.2 if options.quick else 3.0).items():
+        found.add("machine", f"{precision}, at most", **{f"{kind} GFLOP/s": v / 1e9 for kind, v in speeds.items()})
+    for name in options.only.split(","):
+        SECTIONS[name](found, options.quick)
+    return int(bool(found.failed))
 
 
 if __name__ == "__main__":
-    # One thread: what is compared is work, and a step on several cores would measure how busy they are.
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
     sys.exit(main())

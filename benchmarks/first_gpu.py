@@ -37,10 +37,12 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import machine, ours, profiles, quality
+from benchmarks.findings import Findings
 from benchmarks.patches import make_pack
 from benchmarks.pictures import picture
 from benchmarks.profiles import TITLES, Case
-from benchmarks.reference_steps import Networks, PublicTraining
+from benchmarks.reference_steps import Networks
+from benchmarks.ways import WAYS, Way, make_step, switch
 from masksr import params
 from masksr.data.bicubic import imresize
 from masksr.data.images import write_png
@@ -49,7 +51,6 @@ from masksr.data.patches import PatchSampler
 from masksr.data.supply import ResidentPatches
 from masksr.fetch.registry import FolderSet, Layout
 from masksr.fetch.sets import build_pack
-from masksr.files import write_atomic
 from masksr.models import build, load_vgg19, load_weights, random_vgg19, save_weights
 from masksr.params import Mask, Model, Phase, Schedule
 from masksr.paths import Paths
@@ -77,9 +78,9 @@ class Run:
         self.tiny = device == "cpu"
         if self.tiny:
             torch.set_num_threads(1)  # tiny networks gain nothing from more
-        self.begin = time.monotonic()
-        self._ends = [self.begin + 60 * minutes]
-        self.found: list[dict[str, Any]] = []
+        self._ends = [time.monotonic() + 60 * minutes]
+        self.findings = Findings(out / "first_gpu")
+        self.add = self.findings.add
         self.peaks: dict[str, dict[str, float]] = {}
         self.work = Path(tempfile.mkdtemp(prefix="first_gpu-"))
         self.kept = self.work / "kept"
@@ -101,16 +102,6 @@ class Run:
         finally:
             self._ends.pop()
             signal.setitimer(signal.ITIMER_REAL, max(self.left, 0.01) if len(self._ends) > 1 else 0)
-
-    def add(self, section: str, what: str, passed: bool | None = None, **numbers: Any) -> None:
-        """Write down a finding, and print it. passed: None where nothing was promised."""
-        seconds = round(time.monotonic() - self.begin, 1)
-        self.found.append({"section": section, "what": what, "passed": passed, "at s": seconds, **numbers})
-        self.out.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.out / "first_gpu.json", (json.dumps(self.found, indent=1, default=str) + "\n").encode())
-        lines = ["| section | what | passed | numbers |", "|:--|:--|:--|:--|", *map(_row, self.found)]
-        write_atomic(self.out / "first_gpu.md", ("\n".join(lines) + "\n").encode())
-        print(_row(self.found[-1]), flush=True)
 
     def pack_kept(self) -> None:
         """Put the files of ``kept`` into archives that a machine gives back; those that fit nowhere are named."""
@@ -148,19 +139,6 @@ class Run:
 
     def _time_up(self, *_: Any) -> None:
         raise TimeUp("its seconds were over")
-
-
-def _row(found: dict[str, Any]) -> str:
-    """A finding as a line of the table: numbers of three digits; lists and texts of many lines only in the JSON."""
-    numbers = [
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in found.items()
-        if name not in ("section", "what", "passed", "at s")
-        and not isinstance(value, list | dict)
-        and "\n" not in str(value)
-    ]
-    passed = {None: "", True: "yes", False: "**no**"}[found["passed"]]
-    return f"| {found['section']} | {found['what']} | {passed} | {'; '.join(numbers)} |"
 
 
 # ---- 1. The machine --------------------------------------------------------------------------------------------------
@@ -399,29 +377,6 @@ def patches_and_scores(run: Run) -> None:
 # ---- 4. Speed of full networks at the paper's sizes ------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Way:
-    """One way to take a step."""
-
-    precision: devices.Precision
-    public: bool = False
-    compiled: bool | str = False
-    memory_format: torch.memory_format | None = None  # None: the one that masksr chooses
-    free: bool = False  # cuDNN may choose any kernel, the fastest
-
-
-WAYS = {
-    "public, fp32": Way("fp32", public=True),
-    "public, TF32": Way("tf32", public=True),
-    "bf16": Way("bf16"),
-    "TF32": Way("tf32"),
-    "fp32, NCHW": Way("fp32", memory_format=torch.contiguous_format),
-    "fp32, NHWC": Way("fp32", memory_format=torch.channels_last),
-    "bf16, not bit-equal": Way("bf16", free=True),
-    "TF32, NCHW": Way("tf32", memory_format=torch.contiguous_format),
-    "bf16, compiled": Way("bf16", compiled=True),
-    "bf16, compiled, CUDA graphs": Way("bf16", compiled="reduce-overhead"),
-}
 PROFILED = ("public, fp32", "bf16", "fp32, NCHW")
 
 
@@ -451,13 +406,9 @@ def _can(run: Run, way: Way, model: str) -> bool:
 
 
 def _timed(run: Run, case: Case, networks: Networks, name: str) -> dict[str, Any]:
-    way = WAYS[name]
-    step = _public_step(run, case, networks, way) if way.public else _our_step(run, case, networks, way)
-    cuda = run.device.type == "cuda"
-    if cuda and (way.free or way.public):  # as public code leaves torch's switches
-        torch.use_deterministic_algorithms(False)
-        torch.backends.cudnn.benchmark = True
-        torch.backends.cudnn.allow_tf32 = way.precision == "tf32"
+    way, cuda = WAYS[name], run.device.type == "cuda"
+    step = make_step(case, networks, way, run.device.type)
+    switch(way, run.device)
     begin = time.perf_counter()
     for _ in range(3):
         step()
@@ -479,22 +430,6 @@ def _timed(run: Run, case: Case, networks: Networks, name: str) -> dict[str, Any
     if name in PROFILED:
         found["kernels"] = _longest_kernels(run, step)
     return found
-
-
-def _our_step(run: Run, case: Case, networks: Networks, way: Way) -> Callable[[], Any]:
-    options = {"precision": way.precision, "compiled": way.compiled, "memory_format": way.memory_format}
-    return ours.step(case, networks, run.device.type, **options)
-
-
-def _public_step(run: Run, case: Case, networks: Networks, way: Way) -> Callable[[], Any]:
-    devices.allow_tf32(run.device, way.precision)
-    for network in (networks.generator, networks.discriminator, networks.vgg):
-        network.to(run.device).train()
-    learning_rate = profiles.recipe(case).gan.learning_rate
-    training = PublicTraining(case.model, networks, learning_rate, ours.EMA.get(case.model))
-    scale = networks.generator.pixel_range / 255
-    batch = [patches.to(run.device).float() * scale for patches in ours.sampler(case).batch(0)]
-    return lambda: training.step(*batch)
 
 
 def _longest_kernels(run: Run, step: Callable[[], Any]) -> list[dict[str, Any]]:
@@ -718,8 +653,8 @@ def main(arguments: list[str] | None = None) -> int:
         except Exception as error:
             traceback.print_exc()
             run.add(name, "the section", False, error=_short(error))
-    failed = [found["what"] for found in run.found if found["passed"] is False]
-    print(f"{len(run.found)} findings, {len(failed)} failed{': ' * bool(failed)}{'; '.join(failed)}", flush=True)
+    failed = run.findings.failed
+    print(f"{len(run.findings.list)} findings, {len(failed)} failed", *failed, sep="\n", flush=True)
     return int(bool(failed))
 
 

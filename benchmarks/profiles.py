@@ -31,28 +31,6 @@ class Case:
         return f"{TITLES[self.model]}{' (tiny)' * self.tiny}, LR {self.lr_patch}, batch {self.batch}"
 
 
-def cases(device: str, quick: bool) -> list[Case]:
-    """The largest of a model is the last: what a profile costs is reckoned from it."""
-    if quick:
-        return [Case(model, 16, 2, tiny=True) for model in TITLES]
-    if device == "cpu":
-        return [Case("esrgan", 32, 2), Case("pesr", 24, 2), Case("edsr", 24, 2)]
-    return [
-        *(Case("esrgan", side, 16) for side in (32, 64)),
-        *(Case("pesr", side, 16) for side in (32, 64)),
-        *(Case("edsr", side, 16) for side in (32, 48)),  # 48 is the paper's
-    ]
-
-
-def target(case: Case, device: str, precision: str) -> float | None:
-    """How many times as fast as the public step masksr's must be."""
-    if case.tiny:
-        return None
-    if device == "cpu":
-        return {"fp32": 1.15, "bf16": 2.0}[precision]
-    return None if precision == "fp32" else {32: 4.0, 64: 2.5}.get(case.lr_patch)
-
-
 @cache
 def paper() -> Params:
     return params.load(Path(__file__).parents[1] / "profiles/paper.yaml")

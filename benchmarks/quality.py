@@ -1,94 +1,20 @@
-"""The perceptual index against stock pyiqa, and how its cost grows."""
+"""Stock pyiqa's PI, and parameters of NIQE and Ma that are right in form and need no fitting."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks import quality_batches
 from benchmarks.pictures import Image, picture
-from benchmarks.report import Row, Table, met
-from benchmarks.timing import Variant, in_child, interleaved, memory
-from masksr.quality import score, score_many
 from masksr.quality.forest import Forest
 from masksr.quality.luma import luma_plane
 from masksr.quality.ma import FEATURES, MaModel
 from masksr.quality.matfiles import read_ma, read_niqe, write_ma, write_niqe
 from masksr.quality.niqe import NiqeModel, niqe_features
 from masksr.quality.weights import QualityWeights
-
-TARGET = 15.0  # times pyiqa's speed, per image on one core
-MOST_MEMORY = 3e9  # bytes, for one image of 2K
-
-
-def tables(quick: bool) -> list[Table]:
-    """PI against pyiqa's, by image size, by number of images, of a whole set."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_weights(folder)
-        weights = read_weights(folder)
-        by_image = [_against_pyiqa(folder, weights, quick), _by_size(folder, weights, quick)]
-        return [*by_image, *quality_batches.tables(weights, quick)]
-
-
-def _against_pyiqa(folder: Path, weights: QualityWeights, quick: bool) -> Table:
-    stock, rows = pyiqa_score(folder), []
-    for height, width in [(128, 128)] if quick else [(256, 256), (320, 480)]:
-        image = picture(height, width)
-        variants = {
-            "pyiqa": Variant(lambda i=image: stock(i)),
-            "masksr": Variant(lambda i=image: score(i, weights=weights)),
-        }
-        difference = abs(stock(image) - score(image, weights=weights).pi)  # which also warms both up
-        found = interleaved(variants, 1 if quick else 3, warm_up=0)
-        ratio = found.ratio("pyiqa", "masksr")
-        cells = {
-            "image": f"{width} x {height}",
-            "pyiqa s": found.of("pyiqa").median,
-            "masksr s": found.of("masksr").median,
-            "ratio": ratio,
-            "target": None if quick else TARGET,
-            "met": None if quick else met(ratio.median, at_least=TARGET),
-            "PI differs by": f"{difference:.0e}",
-        }
-        rows.append(Row(cells, found.seconds))
-    note = (
-        "NIQE, Ma and PI of one image on one core. Ma's forest is 200 trees at random: what counts here is the time, "
-        "and the difference to pyiqa's number."
-    )
-    return Table("Quality (PI)", note, rows)
-
-
-def _by_size(folder: Path, weights: QualityWeights, quick: bool) -> Table:
-    sizes = [(96, 96), (128, 128)] if quick else [(128, 128), (256, 256), (320, 480), (512, 512), (1356, 2040)]
-    images = {f"{width} x {height}": picture(height, width) for height, width in sizes}
-    rows = []
-    for name, image in images.items():
-        large = image.size > 10**6
-        run = Variant(lambda i=image: score(i, weights=weights))
-        found = interleaved({name: run}, 1 if quick or large else 3, warm_up=0 if large else 1)
-        seconds, megapixels = found.of(name).median, image.size / 3e6
-        cells = {"image": name, "s": seconds, "s per megapixel": seconds / megapixels}
-        if large:
-            numpy_peak, torch_peak = (in_child(peak_memory, folder, *image.shape[:2], on) for on in (None, "cpu"))
-            cells |= {"peak GB": numpy_peak / 1e9, "peak GB, torch": torch_peak / 1e9, "target GB": MOST_MEMORY / 1e9}
-            cells["met"] = met(max(numpy_peak, torch_peak), at_most=MOST_MEMORY)
-        rows.append(Row(cells, found.seconds))
-    note = (
-        "One image on one core. Memory is that of the whole process; torch: in a batch of one, on the CPU as it would "
-        "be on a GPU."
-    )
-    return Table("Quality by image size", note, rows)
-
-
-def peak_memory(folder: Path, height: int, width: int, device: str | None) -> int:
-    """Bytes that a process had at most that scored one image. For a process of its own."""
-    score_many([picture(height, width)], weights=read_weights(folder), device=device)
-    return memory(peak=True)
 
 
 def pyiqa_score(folder: Path) -> Callable[[Image], float]:
