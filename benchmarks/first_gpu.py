@@ -221,7 +221,7 @@ def correct(run: Run) -> None:
     for name, changes in options.items():
         run.fresh()
         try:
-            with run.limit(90):
+            with run.limit(600 if run.tiny else 90):
                 _resumes(run, case, name, changes)
         except (Exception, TimeUp) as error:
             run.add("correct", f"{TITLES[case.model]}, resumed, {name}", False, error=_short(error))
