@@ -201,7 +201,7 @@ def correct(run: Run) -> None:
     for name, changes in options.items():
         run.fresh()
         try:
-            with run.limit(90):
+            with run.limit(600 if run.tiny else 90):
                 _resumes(run, case, name, changes)
         except (Exception, TimeUp) as error:
             run.add("correct", f"{TITLES[case.model]}, resumed, {name}", False, error=_short(error))
@@ -498,7 +498,7 @@ def _six_variants(
             after = after or int(history["step"].max())  # so that the second variant takes as many
             gap = (history["d_real"] - history["d_fake"]).abs()
             numbers = _last(history, ["step", "psnr", "images_per_s", "mask_mean"])
-            numbers |= {"|d_real - d_fake| last": float(gap.iloc[-1]), "at most": float(gap.max())}
+            numbers |= {"d_real - d_fake, absolute": float(gap.iloc[-1]), "at most": float(gap.max())}
             run.add(section, f"{TITLES[model]}, {name}", True, **numbers, history=_records(history))
             generators.append(networks[0])
             for network, kind in zip(networks, KINDS, strict=True):
@@ -539,7 +539,7 @@ def _train(
         phase = replace(phase, step=ours.distance_gradients(run.device, train.precision))
     try:
         with run.limit(run.left if steps else seconds):
-            fit(phase, run.work / "trainings" / label)
+            fit(phase, Path(tempfile.mkdtemp(prefix=label, dir=run.work)))
     except TimeUp:  # the networks are as the last step left them
         if steps or not phase.history:
             raise
