@@ -19,8 +19,8 @@ from benchmarks.timing import Variant, interleaved
 from masksr.data.images import write_png
 from masksr.data.packed import Pack
 from masksr.data.patches import PatchSampler
+from masksr.fetch.find import build_pack
 from masksr.fetch.registry import FolderSet, Layout
-from masksr.fetch.sets import build_pack
 
 TARGET = 10_000  # HR-128 patches per second and core
 BATCH = 16
