@@ -80,16 +80,16 @@ def test_a_later_call_and_another_mirror_continue_what_can_be_checked(server, tm
     assert server.requests[-1] == ("/mirror", "bytes=200000-")
 
 
-def test_a_part_of_a_file_without_a_checksum_is_not_continued_later(server, tmp_path):
-    (tmp_path / ".x.zip.partial").write_bytes(OTHER[:9])
-    assert download(a_file(server, "/x", about=9), tmp_path).read_bytes() == CONTENT
-
-
 @pytest.mark.parametrize("length", [9, len(CONTENT), 500_000])
 def test_a_part_of_another_file_is_thrown_away(length, server, tmp_path):
     (tmp_path / ".x.zip.partial").write_bytes((OTHER * 2)[:length])
     assert download(a_file(server, "/x"), tmp_path).read_bytes() == CONTENT
     assert server.requests == [("/x", f"bytes={length}-"), ("/x", None)]
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new/.x.zip.partial").write_bytes(OTHER[:9])
+    without_checksum = a_file(server, "/x", about=9)
+    assert download(without_checksum, tmp_path / "new").read_bytes() == CONTENT
+    assert server.requests[-1] == ("/x", None), "nothing could tell"
 
 
 def test_wrong_content_goes_to_the_next_mirror_and_is_named_in_the_end(server, tmp_path):

@@ -117,13 +117,6 @@ def test_two_processes_that_want_the_same_set_share_it(project):
     assert len(find_images(find_set("DIV2K_train"))) == IMAGES
 
 
-def test_a_set_without_an_address_says_where_to_get_it(project):
-    edit_registry(project, "sets", "BSDS500", downloads=None)
-    assert len(find_images(find_set("PIRM_valid"))) == IMAGES
-    with pytest.raises(MasksrError, match=r"BSDS500 is not in .* and cannot be downloaded; get it from https://"):
-        find_images(find_set("BSDS500"))
-
-
 # ---- Sets in a folder of your own ------------------------------------------------------------------------------
 
 LAYOUTS = [
@@ -155,27 +148,17 @@ def test_every_layout_of_a_data_folder_is_found(name, number, project, tmp_path,
     assert not (tmp_path / "cache/sets").exists(), "an incomplete folder is named, not passed over"
 
 
-def test_a_complete_layout_comes_before_one_that_is_not(project, tmp_path, monkeypatch):
-    spec = find_set("BSD100")
-    for number, images in ((1, [30]), (5, [30, 31, 32])):
-        for image in images:
-            path = tmp_path / "own" / spec.layouts[number].hr.format(name=image)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encoded(image, 1, ".png"))
-    monkeypatch.setenv("MASKSR_DATA", str(tmp_path / "own"))
-    folder = tmp_path / "own" / Path(spec.layouts[5].hr).parent
-    assert all(source.hr.is_relative_to(folder) for source in find_images(spec, limit=1))
-
-
 # ---- Weights ---------------------------------------------------------------------------------------------------
 
 
 def test_checkpoints_have_names(project, served, tmp_path):
     (served / "RRDB_PSNR_x4.pth").write_bytes(b"weights")
     assert find_pretrained("esrgan_psnr") == weights_folder() / "RRDB_PSNR_x4.pth"
-    own = tmp_path / "own.pth"
-    own.touch()
+    own, vgg19 = tmp_path / "own.pth", weights_folder() / "vgg19.safetensors"
+    for path in (own, vgg19):
+        path.touch()
     assert find_pretrained(str(own)) == own
+    assert fetch_weights(find_weights("vgg19")) == vgg19  # also_named
     with pytest.raises(MasksrError, match=r"no file nothing.pth.*esrgan_psnr"):
         find_pretrained("nothing.pth")
     with pytest.raises(MasksrError, match=r"esrgan \(https://.*\) could not be had: .*404.*as RRDB_ESRGAN_x4\.pth"):
@@ -195,13 +178,6 @@ def test_an_archive_of_checkpoints_lists_them(project, served):
     with pytest.raises(MasksrError, match=r"several checkpoints.*perception\.pt, .*psnr\.pt$"):
         find_pretrained("pesr")
     assert find_pretrained(str(weights_folder() / "pesr/pesr/psnr.pt")).is_file()
-
-
-def test_another_name_for_a_file_counts_in_the_cache_too(project):
-    own = weights_folder() / find_weights("vgg19").also_named[0]
-    own.parent.mkdir(parents=True)
-    own.touch()
-    assert fetch_weights(find_weights("vgg19")) == own
 
 
 # ---- The command -----------------------------------------------------------------------------------------------

@@ -40,9 +40,7 @@ def where(spec: Spec, data_folder: Path | None) -> str | None:
         found = weights_there(spec, data_folder)
         return str(found) if found else None
     if data_folder and (count := count_pictures(data_folder, spec)):
-        return (
-            str(data_folder) if count == spec.images else f"{data_folder} ({count} of {spec.images} pictures)"
-        )
+        return f"{data_folder}" + (f" ({count} of {spec.images} pictures)" if count != spec.images else "")
     return str(set_folder(spec)) if set_folder(spec).exists() else None
 
 
@@ -59,14 +57,13 @@ def get(spec: Spec, data_folder: Path | None, limit: int | None = None) -> str:
 
 
 def listing(specs: Sequence[Spec], data_folder: Path | None) -> str:
-    """Some lines for each set and each entry of weights: where it is or what it would cost, and its licence."""
+    """Some lines for each set and each entry of weights: where it is or what it would cost; its licence."""
     lines = []
     for spec in specs:
         there = where(spec, data_folder)
         lines.append(f"{spec.name:17s} {spec.title}")
-        lines.append(
-            f"{'':17s} {f'in {there}' if there else f'to download: {readable(_bytes_to_fetch(spec))}'}"
-        )
+        place = f"in {there}" if there else f"to download: {readable(_bytes_to_fetch(spec))}"
+        lines.append(f"{'':17s} {place}")
         if not isinstance(spec, PackageSet):
             lines.append(f"{'':17s} licence: {spec.licence}")
     return "\n".join(lines)

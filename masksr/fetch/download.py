@@ -70,7 +70,7 @@ def download(file: File, folder: Path) -> Path:
     """Download ``file`` to ``folder``, or check the one that is there; returns its path.
 
     A second process that wants the same file waits. What an interrupted download has left is continued.
-    Raises MasksrError, with what failed at each mirror and what to do; also where another file is in its place.
+    Raises MasksrError, with what failed at each mirror and what to do, also for another file of that name.
     """
     path = folder / file.name
     by_hand = f"get it elsewhere and put it into {folder} as {file.name}"
@@ -86,7 +86,7 @@ def download(file: File, folder: Path) -> Path:
 
 
 def verify(file: File, path: Path) -> None:
-    """Raises MasksrError where ``path`` has another size or checksum than ``file``, as far as they are known."""
+    """Raises MasksrError where ``path`` has another size or checksum than ``file``, if these are known."""
     if fault := _fault(file, path):
         raise MasksrError(f"{path}: {fault}. If you remove the file, it is downloaded again")
 
@@ -197,8 +197,9 @@ def _extract(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> None
             zipped.extractall(folder, filter(wanted, zipped.namelist()))
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as tarred:
-            members = [member for member in tarred if wanted(str(PurePosixPath(member.name)))]
-            tarred.extractall(folder, members, filter="data")
+            # No links and no paths out of the folder; Python has this filter from 3.11.4.
+            tarred.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+            tarred.extractall(folder, [member for member in tarred if wanted(str(PurePosixPath(member.name)))])
     else:
         raise tarfile.ReadError("it is neither a zip nor a tar")
 

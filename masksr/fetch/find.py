@@ -1,4 +1,4 @@
-"""Find the pictures of a data set: in packages, the data folder or the cache; else download them to the cache."""
+"""Find the pictures of a data set: in packages, the data folder or the cache, else on the network."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def find_images(
 ) -> list[Source]:
     """Find the images of a set, in the order of the registry or of their names; their pixels are not read.
 
-    data_folder: of the sets of kind ``folder``; without one, the variable MASKSR_DATA names it. A set that is not
-    there is taken from the cache, or downloaded to it. limit: take the first so many images, and accept a set
-    that has no more. Raises MasksrError where pictures are missing, too many, too small, grey or damaged.
+    data_folder: of the sets of kind ``folder``; without one, the variable MASKSR_DATA names it. A set that is
+    not there is taken from the cache, or downloaded to it. limit: take the first so many images, and accept a
+    set that has no more. Raises MasksrError where pictures are missing, too many, too small, grey or damaged.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be positive, not {limit}")
@@ -75,7 +75,7 @@ def _in_packages(spec: PackageSet) -> list[Source]:
 
 
 def _package_file(file: str) -> Path | None:
-    """Find a file in an installed package without importing that, which takes seconds for skimage or sklearn."""
+    """Find a file in an installed package without importing that, which takes seconds."""
     module, *rest = PurePosixPath(file).parts
     found = importlib.util.find_spec(module)
     folders = found.submodule_search_locations if found else None
@@ -159,7 +159,7 @@ def _official_lr(folder: Path, template: str, names: list[str]) -> dict[str, Pat
 
 
 def _check_header(path: Path, spec: FolderSet) -> tuple[int, int]:
-    """The sides of a picture in pixels. Raises MasksrError where it is damaged, too small, or wrongly grey."""
+    """The sides of a picture in pixels. Raises MasksrError where it is damaged, too small, or grey."""
     sides, mode = read_header(path)
     if mode in ("1", "L", "LA") and not spec.grey:
         raise MasksrError(f"{path}: is grey, but {spec.name} has colour photographs; fetch the set again")
@@ -190,8 +190,9 @@ def fetch_set(spec: FolderSet, searched: Sequence[Path] = ()) -> Path:
     with alone(folder.with_name(f".{spec.name}.lock"), f"the download of {spec.name}"):
         if folder.exists():  # another process has fetched it
             return folder
+        places = " or ".join(map(str, [*searched, folder]))
         layouts = " or ".join(layout.hr for layout in spec.layouts[:2])
-        problem = f"{spec.name} is not in {' or '.join(map(str, [*searched, folder]))} and cannot be downloaded"
+        problem = f"{spec.name} is not in {places} and cannot be downloaded"
         by_hand = (
             "put it into a folder that data.local of params.yaml or MASKSR_DATA names, such as "
             f"{layouts} (data/registry.yaml has all layouts)"

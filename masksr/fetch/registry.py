@@ -6,7 +6,8 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+import pydantic
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
 
 from masksr import project
 from masksr.documents import read_yaml
@@ -14,9 +15,8 @@ from masksr.errors import MasksrError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Side = Annotated[int, Field(gt=0, multiple_of=4)]  # whole LR pixels at x4
-# Paths below the data folder, {name} in the name of the file; * stands for anything in the name of a folder of HR.
-HrPath = Annotated[str, Field(pattern=r"^([^{}/][^{}]*/)?[^{}/*]*\{name\}[^{}/*]*$")]
-LrPath = Annotated[str, Field(pattern=r"^([^{}/*][^{}*]*/)?[^{}/*]*\{name\}[^{}/*]*$")]
+# A path below the data folder, with {name} in the name of the file.
+PicturePath = Annotated[str, Field(pattern=r"^([^{}/][^{}]*/)?[^{}/*]*\{name\}[^{}/*]*$")]
 T = TypeVar("T")
 
 
@@ -83,12 +83,22 @@ class File(Section):
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None  # where no source states a sha256
 
 
-class Layout(Section):
-    """Paths of the pictures of a set; ``{name}`` stands for the name of the image."""
+def _find_file(name: Any, info: pydantic.ValidationInfo) -> Any:
+    """Replace the name of a file, in ``downloads``, by its entry under ``files``."""
+    if isinstance(name, str) and name not in info.context:
+        raise ValueError(f"there is no {name} under files")
+    return info.context[name] if isinstance(name, str) else name
 
-    hr: HrPath
-    lr_x4: LrPath | None = None
-    lr_x2: LrPath | None = None
+
+Download = Annotated[File, BeforeValidator(_find_file)]
+
+
+class Layout(Section):
+    """Paths of pictures; ``{name}`` stands for the name of the image, and in ``hr`` ``*`` for any folder."""
+
+    hr: PicturePath
+    lr_x4: PicturePath | None = None
+    lr_x2: PicturePath | None = None
 
     @property
     def lr(self) -> dict[int, str]:
@@ -109,9 +119,8 @@ class FolderSet(DataSet):
     grey: bool = False  # whether files of one channel belong to the set
     exclude: list[str] = []  # names of images to skip
     layouts: Annotated[list[Layout], Field(min_length=1)]
-    downloads: list[
-        Annotated[list[File], Field(min_length=1)]
-    ] = []  # ways to get it, best first, each complete
+    # Ways to get it, best first; each is a list of files that makes the set complete.
+    downloads: list[Annotated[list[Download], Field(min_length=1)]] = []
 
     @property
     def citation(self) -> str:
@@ -135,7 +144,7 @@ class Weights(Section):
     res_scale: float | None = None  # not stored in the weights
     archive: bool = False  # whether the download holds several checkpoints
     also_named: list[str] = []  # files of your own that are taken for it, besides those of ``downloads``
-    downloads: Annotated[list[File], Field(min_length=1)]  # ways to get it, best first
+    downloads: Annotated[list[Download], Field(min_length=1)]  # ways to get it, best first
 
 
 SetSpec = PackageSet | FolderSet
@@ -153,16 +162,16 @@ def load_registry(path: Path | str | None = None) -> Registry:
     Raises MasksrError, in one line, for a file that is missing or has a mistake.
     """
     path = Path(path) if path else project.root() / "data" / "registry.yaml"
+    content = read_yaml(path)
     try:
-        return Registry.model_validate(_resolve(read_yaml(path)))
+        for section in content.values():
+            for name, entry in section.items():
+                entry["name"] = name
+        return Registry.model_validate(content, context=content.get("files", {}))
     except ValidationError as error:
         first = error.errors()[0]
-        keys = [
-            str(key) for key in first["loc"] if key not in ("package", "folder")
-        ]  # of the union, not of the file
+        keys = [str(key) for key in first["loc"] if key not in ("package", "folder")]  # not keys of the file
         raise MasksrError(f"{path.name}: {'.'.join(keys)}: {first['msg']}") from None
-    except KeyError as error:
-        raise MasksrError(f"{path.name}: files has no entry {error}") from None
     except (AttributeError, TypeError):
         raise MasksrError(f"{path.name}: files, sets, weights and their entries must be mappings") from None
 
@@ -185,19 +194,3 @@ def look_up(name: str, specs: dict[str, T], what: str) -> T:
             f"there is no {what} {name!r} in data/registry.yaml (there are: {', '.join(specs)}){hint}"
         )
     return specs[name]
-
-
-def _resolve(content: Any) -> Any:
-    """Give every entry its name, and replace names under ``downloads`` by those files. Raises KeyError."""
-    named = {
-        section: {name: {"name": name} | entry for name, entry in entries.items()}
-        for section, entries in content.items()
-    }
-    for spec in (*named.get("sets", {}).values(), *named.get("weights", {}).values()):
-        if "downloads" in spec:
-            spec["downloads"] = _with_files(spec["downloads"], named.get("files", {}))
-    return named
-
-
-def _with_files(names: Any, files: dict[str, Any]) -> Any:
-    return [_with_files(name, files) for name in names] if isinstance(names, list) else files[names]

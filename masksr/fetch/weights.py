@@ -40,8 +40,8 @@ def weights_there(spec: Weights, data_folder: Path | None = None) -> Path | None
 def fetch_weights(spec: Weights, data_folder: Path | None = None) -> Path:
     """Find weights, or download them to the cache; returns the file, or the folder of those from one archive.
 
-    Raises MasksrError, with what is wrong with every way to get them, when none works. What is in the file is not
-    looked at here, beyond its checksum.
+    Only the checksum is looked at, not what is in the file. Raises MasksrError, with what is wrong with every
+    way to get them, when none works.
     """
     if there := weights_there(spec, data_folder):
         return there
@@ -73,7 +73,7 @@ def find_pretrained(name: str, data_folder: Path | None = None) -> Path:
 
 
 def check_name(checkpoint: str) -> None:
-    """Raises MasksrError where ``checkpoint`` is neither a file nor the name of a checkpoint of the registry."""
+    """Raises MasksrError where ``checkpoint`` is neither a file nor the name of one in the registry."""
     if here_or_in_project(checkpoint).is_file():  # outside of a project there is no registry
         return
     known = [key for key, spec in load_registry().weights.items() if spec.architecture]
