@@ -37,11 +37,10 @@ class Server:
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         wanted, file = handler.headers["Range"], self.folder / handler.path[1:]
         self.requests.append((handler.path, wanted))
-        fault = next(iter(self.faults.get(handler.path, [])), 200 if file.is_file() else 404)
-        if self.faults.get(handler.path):
-            self.faults[handler.path].pop(0)
-        if isinstance(fault, int) and fault != 200:
-            return handler.send_error(fault)
+        faults = self.faults.get(handler.path)
+        fault = faults.pop(0) if faults else None
+        if isinstance(fault, int) or not file.is_file():
+            return handler.send_error(fault or 404)
         content = file.read_bytes()
         begin = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
         if begin and begin >= len(content):
@@ -49,9 +48,9 @@ class Server:
         body = content[begin:]
         handler.send_response(206 if begin else 200)
         handler.send_header("Content-Length", str(len(body)))
-        handler.send_header("Content-Type", "text/html" if file.suffix == ".html" else "application/octet-stream")
+        handler.send_header("Content-Type", "text/html" if file.suffix == ".html" else "image/png")
         handler.end_headers()
-        handler.wfile.write(body if fault == 200 else body[: len(body) // 2])
+        handler.wfile.write(body if fault is None else body[: len(body) // 2])
         if fault == "stall":
             self.over.wait(20)
 

@@ -1,8 +1,7 @@
-"""From an address to a set on this disk: archives as they are really laid out, layouts of data folders, weights."""
+"""From an address to a set on this disk: archives with their real layouts, data folders, weights."""
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import subprocess
@@ -53,7 +52,8 @@ def project(served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     shutil.copy(ROOT / "profiles/paper.yaml", folder / "params.yaml")
     monkeypatch.chdir(folder)
     with serving(served) as address:
-        (folder / "data/registry.yaml").write_text(local_registry(ROOT / "data/registry.yaml", served, address))
+        registry = local_registry(ROOT / "data/registry.yaml", served, address)
+        (folder / "data/registry.yaml").write_text(registry)
         yield folder
 
 
@@ -70,10 +70,10 @@ def files_in(folder: Path) -> set[str]:
     return {path.as_posix() for path in paths if path.suffix != ".lock"}
 
 
-# ---- Sets from archives ----------------------------------------------------------------------------------------
+# ---- Sets from archives -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name, files", [("DIV2K_train", 3), ("DIV2K_valid", 2), ("BSDS500", 1), ("PIRM_valid", 2)])
+@pytest.mark.parametrize("name, files", [("DIV2K_train", 3), ("DIV2K_valid", 2), ("BSDS500", 1)])
 def test_a_set_comes_with_its_lr_and_without_what_is_beside_it(name, files, project, tmp_path, monkeypatch):
     sources = find_images(find_set(name))
     assert len(sources) == IMAGES and all(len(source.lr) == files - 1 for source in sources)
@@ -81,7 +81,7 @@ def test_a_set_comes_with_its_lr_and_without_what_is_beside_it(name, files, proj
     assert not files_in(tmp_path / "cache/downloads"), "a second copy of gigabytes"
     monkeypatch.setenv("MASKSR_OFFLINE", "1")
     assert find_images(find_set(name)) == sources
-    with pytest.raises(MasksrError, match=r"BSD100 is not in .*MASKSR_OFFLINE.*data\.local .* or MASKSR_DATA"):
+    with pytest.raises(MasksrError, match=r"BSD100 is not in .*MASKSR_OFFLINE.*data\.local of .*MASKSR_DATA"):
         find_images(find_set("BSD100"))
 
 
@@ -94,11 +94,13 @@ def test_an_archive_of_several_sets_is_downloaded_once(project, served, monkeypa
 
 
 @pytest.mark.parametrize("content", ["no archive", "too few pictures"])
-def test_an_archive_that_is_of_no_use_leaves_nothing_and_the_next_way_is_tried(content, project, served, tmp_path):
-    with zipfile.ZipFile(buffer := io.BytesIO(), "w") as archive:
-        archive.writestr("PIRM_valid_HR/50.png", encoded(50, 1, ".png"))
+def test_a_useless_archive_leaves_nothing_and_the_next_way_is_tried(content, project, served, tmp_path):
     (served / "PIRM_valid_HR.tar.gz").unlink()
-    (served / "PIRM_valid_HR.tar.gz").write_bytes(b"no archive" if content == "no archive" else buffer.getvalue())
+    if content == "no archive":
+        (served / "PIRM_valid_HR.tar.gz").write_text(content)
+    else:
+        with zipfile.ZipFile(served / "PIRM_valid_HR.tar.gz", "w") as archive:
+            archive.writestr("PIRM_valid_HR/50.png", encoded(50, 1, ".png"))
     edit_registry(project, "files", "PIRM_valid_HR.tar.gz", sha256=None, bytes=None)
     with pytest.raises(MasksrError, match=r"PIRM_valid is not in .*; or: .*404.*MASKSR_DATA"):
         fetch_set(find_set("PIRM_valid"))
@@ -117,7 +119,7 @@ def test_two_processes_that_want_the_same_set_share_it(project):
     assert len(find_images(find_set("DIV2K_train"))) == IMAGES
 
 
-# ---- Sets in a folder of your own ------------------------------------------------------------------------------
+# ---- Sets in a folder of your own -------------------------------------------------------------------------
 
 LAYOUTS = [
     (name, number)
@@ -148,7 +150,7 @@ def test_every_layout_of_a_data_folder_is_found(name, number, project, tmp_path,
     assert not (tmp_path / "cache/sets").exists(), "an incomplete folder is named, not passed over"
 
 
-# ---- Weights ---------------------------------------------------------------------------------------------------
+# ---- Weights ----------------------------------------------------------------------------------------------
 
 
 def test_checkpoints_have_names(project, served, tmp_path):
@@ -161,7 +163,7 @@ def test_checkpoints_have_names(project, served, tmp_path):
     assert fetch_weights(find_weights("vgg19")) == vgg19  # also_named
     with pytest.raises(MasksrError, match=r"no file nothing.pth.*esrgan_psnr"):
         find_pretrained("nothing.pth")
-    with pytest.raises(MasksrError, match=r"esrgan \(https://.*\) could not be had: .*404.*as RRDB_ESRGAN_x4\.pth"):
+    with pytest.raises(MasksrError, match=r"esrgan \(https://.*\) could not be had: .*404.*as RRDB_ESRGAN"):
         find_pretrained("esrgan")
     (tmp_path / "data").mkdir()
     (tmp_path / "data/RRDB_PSNR_x4.pth").write_bytes(b"zz")
@@ -180,7 +182,7 @@ def test_an_archive_of_checkpoints_lists_them(project, served):
     assert find_pretrained(str(weights_folder() / "pesr/pesr/psnr.pt")).is_file()
 
 
-# ---- The command -----------------------------------------------------------------------------------------------
+# ---- The command ------------------------------------------------------------------------------------------
 
 
 def test_the_command_fetches_lists_and_verifies(project, capsys):
@@ -208,7 +210,7 @@ def test_the_command_fetches_lists_and_verifies(project, capsys):
 def test_without_names_it_fetches_what_the_profile_needs(project, capsys):
     assert main(["fetch"]) == 0
     said = capsys.readouterr().out
-    for name in ("DIV2K_train", "Set5", "DIV2K_valid", "Urban100", "BSD100", "PIRM_valid", "vgg19", "niqe", "ma"):
+    for name in ("DIV2K_train", "Set5", "DIV2K_valid", "Urban100", "BSD100", "PIRM_valid", "vgg19", "ma"):
         assert f"{name}: in " in said
     assert main(["fetch"]) == 0
     assert "cite" not in capsys.readouterr().out  # which is said when something is downloaded

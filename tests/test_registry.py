@@ -47,7 +47,7 @@ def test_training_validation_and_test_photographs_are_different_pictures(registr
     photographs = [photograph for spec in sets for photograph in spec.photographs]
     assert {spec.role for spec in sets} == {"train", "validation", "test"}
     assert len({photograph.sha256 for photograph in photographs}) == len(photographs)
-    assert not any("motorcycle_right" in photograph.file for photograph in photographs)  # the test picture's other eye
+    assert not any("motorcycle_right" in photograph.file for photograph in photographs)  # the other eye
 
 
 def test_embedded_test_images_are_large_enough_for_niqe_and_do_not_overlap(registry):

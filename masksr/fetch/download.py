@@ -56,7 +56,7 @@ def answers(url: str, seconds: float) -> bool:
 
 
 def first_that_works(ways: Sequence[T], get: Callable[[T], Path], problem: str, remedy: str = "") -> Path:
-    """What ``get`` makes of the first way that works. Raises MasksrError with what was wrong with each."""
+    """Return what ``get`` makes of the first way that works. Raises MasksrError that says why none did."""
     problems = []
     for way in ways:
         try:
@@ -199,7 +199,8 @@ def _extract(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> None
         with tarfile.open(archive) as tarred:
             # No links and no paths out of the folder; Python has this filter from 3.11.4.
             tarred.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
-            tarred.extractall(folder, [member for member in tarred if wanted(str(PurePosixPath(member.name)))])
+            members = [member for member in tarred if wanted(str(PurePosixPath(member.name)))]
+            tarred.extractall(folder, members)
     else:
         raise tarfile.ReadError("it is neither a zip nor a tar")
 

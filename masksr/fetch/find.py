@@ -103,11 +103,12 @@ def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[S
         remedy = "complete it, ask for fewer with a limit, or move it away to have the set downloaded"
         raise MasksrError(f"{here}, {expected}; {remedy}")
     names = names[:limit]
-    lr: dict[str, dict[int, Path]] = {name: {} for name in names}
-    for scale, template in layout.lr.items():
-        for name, path in _official_lr(folder, template, names).items():
-            lr[name][scale] = path
-    return [Source(name, images[name], lr[name], sides=_check_header(images[name], spec)) for name in names]
+    official = {scale: _official_lr(folder, template, names) for scale, template in layout.lr.items()}
+    sources = []
+    for name in names:
+        lr = {scale: paths[name] for scale, paths in official.items() if paths}
+        sources.append(Source(name, images[name], lr, sides=_check_header(images[name], spec)))
+    return sources
 
 
 def _find_layout(folder: Path, spec: FolderSet, limit: int | None = None) -> tuple[Layout, dict[str, Path]]:
@@ -117,11 +118,11 @@ def _find_layout(folder: Path, spec: FolderSet, limit: int | None = None) -> tup
     """
     wanted = min(limit or spec.images, spec.images)
 
-    def rank(candidate: tuple[Layout, dict[str, Path]]) -> tuple[bool, bool, bool, int]:
+    def rank(candidate: tuple[Layout, dict[str, Path]]) -> tuple[bool, bool, int]:
         layout, images = candidate
         complete = len(images) >= wanted if spec.at_least or limit else len(images) == spec.images
         lr = [folder / path.format(name=name) for path in layout.lr.values() for name in images]
-        return bool(images), complete, any(path.is_file() for path in lr), len(images)
+        return complete, any(path.is_file() for path in lr), len(images)
 
     return max(((layout, _hr_pictures(folder, layout, spec)) for layout in spec.layouts), key=rank)
 
