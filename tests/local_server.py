@@ -2,27 +2,69 @@
 
 from __future__ import annotations
 
-import http.server
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        pass
+class Server:
+    """Serves a folder, with ranges. ``faults`` holds, by path, what happens to the next requests one by one:
+
+    a status that refuses; "cut": the connection ends after half of the body; "stall": it falls silent there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.faults: dict[str, list[int | str]] = {}
+        self.requests: list[tuple[str, str | None]] = []  # path, Range
+        self.over = threading.Event()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                with suppress(ConnectionError):
+                    server.answer(self)
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.http.server_port}"
+        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        wanted, file = handler.headers["Range"], self.folder / handler.path[1:]
+        self.requests.append((handler.path, wanted))
+        faults = self.faults.get(handler.path)
+        fault = faults.pop(0) if faults else None
+        if isinstance(fault, int) or not file.is_file():
+            return handler.send_error(fault or 404)
+        content = file.read_bytes()
+        begin = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        if begin and begin >= len(content):
+            return handler.send_error(416)
+        body = content[begin:]
+        handler.send_response(206 if begin else 200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.send_header("Content-Type", "text/html" if file.suffix == ".html" else "image/png")
+        handler.end_headers()
+        handler.wfile.write(body if fault is None else body[: len(body) // 2])
+        if fault == "stall":
+            self.over.wait(20)
+
+    def close(self) -> None:
+        self.over.set()
+        self.http.shutdown()
+        self.http.server_close()
 
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
     """Serve a folder; gives its address."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = Server(folder)
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield server.address
     finally:
-        server.shutdown()
-        server.server_close()
+        server.close()

@@ -18,7 +18,7 @@ from masksr.argument.classes import EquivalenceClass, equivalence_class, project
 from masksr.argument.photographs import Neighbours, by_detail, possible
 from masksr.data.bicubic import imresize
 from masksr.data.packed import Pack
-from masksr.fetch.sets import build_pack
+from masksr.fetch.find import build_pack
 from masksr.results import claims
 
 SIDES = st.tuples(st.integers(1, 5), st.integers(1, 5))

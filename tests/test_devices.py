@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from masksr.data.packed import Pack
 from masksr.errors import MasksrError
-from masksr.fetch.sets import build_pack
+from masksr.fetch.find import build_pack
 from masksr.models import EDSR
 from masksr.results.evaluation import with_generator
 from masksr.training import devices

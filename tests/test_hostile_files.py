@@ -20,7 +20,6 @@ from masksr.data import images
 from masksr.data.images import FORMATS, read_image, write_png
 from masksr.data.packed import Pack
 from masksr.errors import MasksrError
-from masksr.fetch import archives
 from masksr.files import user_path
 from masksr.models import EDSR, build, load_vgg19, read_weights
 from masksr.quality.mat5 import read_mat
@@ -279,14 +278,6 @@ def test_an_archive_in_place_of_an_array(tmp_path):
     (tmp_path / "hr.npz").rename(tmp_path / "hr.npy")
     with pytest.raises(MasksrError, match="is no array"):
         Pack(tmp_path)
-
-
-@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_zip_of_rare_compression_is_refused(tmp_path, method):
-    with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as archive:
-        archive.writestr("a.png", b"x" * 1000)
-    with pytest.raises(MasksrError, match="rare compression"):
-        archives.unpack(tmp_path / "x.zip", tmp_path, lambda name: True, limit=10**6)
 
 
 @pytest.mark.parametrize("text", ["~nobody.of.this.name/x", "x" * 300, "a\0b"])

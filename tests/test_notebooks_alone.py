@@ -19,8 +19,8 @@ from test_pipeline import copy_sources, tiny
 
 from masksr import files, params
 from masksr.errors import MasksrError
-from masksr.fetch import find_pretrained
-from masksr.fetch.sets import build_pack
+from masksr.fetch.find import build_pack
+from masksr.fetch.weights import find_pretrained
 from masksr.files import file_digest
 from masksr.paths import Paths
 from masksr.tools import weights

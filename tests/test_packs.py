@@ -15,8 +15,8 @@ from masksr.data.bicubic import imresize
 from masksr.data.images import modcrop, write_png
 from masksr.data.packed import Pack
 from masksr.errors import MasksrError
+from masksr.fetch.find import build_pack
 from masksr.fetch.registry import FolderSet, Layout, load_registry
-from masksr.fetch.sets import build_pack
 
 REGISTRY = Path(__file__).parents[1] / "data" / "registry.yaml"
 SIZES = [(48, 64), (40, 36), (33, 50)]

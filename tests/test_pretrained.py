@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from masksr.errors import MasksrError
-from masksr.fetch.sets import build_pack
+from masksr.fetch.find import build_pack
 from masksr.models import EDSR, PESR, RRDBNet, build
 from masksr.params import Params, PESRSize, load
 from masksr.paths import Paths

@@ -12,8 +12,8 @@ import torch
 from random_quality import write_quality_weights
 
 from masksr.errors import MasksrError
+from masksr.fetch.find import build_pack
 from masksr.fetch.registry import find_set
-from masksr.fetch.sets import build_pack
 from masksr.models import EDSR, RRDBNet, build
 from masksr.params import RRDB, Params, load
 from masksr.paths import Paths

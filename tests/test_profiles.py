@@ -15,7 +15,7 @@ from test_pipeline import copy_of_the_project, dvc, tiny
 
 from masksr import params
 from masksr.data.packed import Pack
-from masksr.fetch.sets import build_pack
+from masksr.fetch.find import build_pack
 from masksr.paths import Paths
 from masksr.results import evaluation
 from masksr.tools import weights

@@ -16,6 +16,7 @@ from skimage import data
 
 from masksr.errors import MasksrError
 from masksr.fetch.registry import File, Weights
+from masksr.files import file_digest
 from masksr.quality import score, weights
 from masksr.quality.forest import one_leaf
 from masksr.quality.ma import MaModel
@@ -57,10 +58,10 @@ def official(tmp_path) -> Path:
 
 
 @pytest.fixture
-def network(monkeypatch, tmp_path) -> Iterator[Path]:
+def network(monkeypatch, tmp_path, official) -> Iterator[Path]:
     """A network that has nothing but what lies in this folder."""
     monkeypatch.delenv("MASKSR_OFFLINE")
-    monkeypatch.setattr("masksr.fetch.download.PAUSES", ())
+    monkeypatch.setattr("masksr.fetch.download.RETRIES", 0)
     folder = tmp_path / "served"
     folder.mkdir()
     with serving(folder) as address:
@@ -68,7 +69,8 @@ def network(monkeypatch, tmp_path) -> Iterator[Path]:
         def published(name: str) -> Weights:
             file = {"niqe": NIQE.official, "ma": MA.official}[name]
             about = {"name": name, "title": name, "cite": "-", "licence": "-", "homepage": "-"}
-            return Weights(**about, downloads=[File(name=file, urls=[f"{address}/{file}"])])
+            sha256 = file_digest(official / "weights" / file)
+            return Weights(**about, downloads=[File(name=file, urls=[f"{address}/{file}"], sha256=sha256)])
 
         monkeypatch.setattr(weights, "find_weights", published)
         yield folder
@@ -148,7 +150,7 @@ def test_an_address_that_does_not_answer_costs_seconds(network, tmp_path, monkey
         time.sleep(5)
         raise requests.ConnectionError
 
-    monkeypatch.setattr("masksr.fetch.web.requests.Session.get", hang)
+    monkeypatch.setattr("requests.Session.request", hang)
     begun = time.monotonic()
     assert resolve_weights("auto", tmp_path / "quality", PHOTOGRAPHS).niqe_source == "stand-in"
     assert time.monotonic() - begun < 15
@@ -156,7 +158,7 @@ def test_an_address_that_does_not_answer_costs_seconds(network, tmp_path, monkey
 
 def test_offline_asks_nobody(network, tmp_path, monkeypatch):
     monkeypatch.setenv("MASKSR_OFFLINE", "1")
-    monkeypatch.setattr("masksr.fetch.web.requests.Session.get", lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.setattr("requests.Session.request", lambda *_, **__: pytest.fail("asked"))
     assert resolve_weights("auto", tmp_path / "quality", PHOTOGRAPHS).niqe_source == "stand-in"
 
 

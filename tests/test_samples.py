@@ -11,7 +11,7 @@ from masksr import params
 from masksr import plots as figures
 from masksr.data.images import luma, to_image, to_tensor
 from masksr.data.packed import Pack
-from masksr.fetch.sets import build_pack
+from masksr.fetch.find import build_pack
 from masksr.models.build import build_generator, load_generator, save_generator
 from masksr.paths import Paths
 from masksr.plots import samples

@@ -16,7 +16,7 @@ from masksr.data.bicubic import imresize
 from masksr.data.images import write_png
 from masksr.data.packed import Pack
 from masksr.errors import MasksrError
-from masksr.fetch.sets import build_pack
+from masksr.fetch.find import build_pack
 from masksr.quality import fidelity, yardstick
 from masksr.quality.luma import luma_plane
 from masksr.quality.niqe import niqe

@@ -15,8 +15,8 @@ from masksr.data.images import write_png
 from masksr.data.packed import Pack
 from masksr.data.patches import PatchSampler
 from masksr.data.supply import ReadAhead, ResidentPatches
+from masksr.fetch.find import build_pack
 from masksr.fetch.registry import FolderSet, Layout
-from masksr.fetch.sets import build_pack
 
 CPU = torch.device("cpu")
 

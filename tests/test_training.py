@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from masksr.errors import MasksrError
-from masksr.fetch.sets import build_pack
+from masksr.fetch.find import build_pack
 from masksr.models import EDSR, build, load_weights, save_weights
 from masksr.params import Params, load
 from masksr.paths import Paths

@@ -22,7 +22,7 @@ from skimage import data as photographs
 from test_pipeline import SOURCES, copy_sources, dvc
 
 from masksr import params
-from masksr.fetch.sets import build_pack
+from masksr.fetch.find import build_pack
 from masksr.paths import Paths
 from masksr.tools import weights
 from masksr.training import train as training

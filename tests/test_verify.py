@@ -18,7 +18,7 @@ import yaml
 from masksr import params
 from masksr.__main__ import main
 from masksr.argument import errors
-from masksr.fetch.sets import build_pack
+from masksr.fetch.find import build_pack
 from masksr.inspection import tables as inspection
 from masksr.paths import Paths
 from masksr.plots.style import new_figure

@@ -1,33 +1,38 @@
-"""Files from the network: resumed, retried, from several mirrors, verified; there whole or not at all.
-
-This module decides what to try, how often and what to believe; :mod:`masksr.fetch.transfer` is a single attempt and
-:mod:`masksr.fetch.checksums` the verification. ``.NAME.lock`` lets one process download while others wait.
-"""
+"""Files from the network, resumed, checked and unpacked; in their place complete or not at all."""
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
+import json
 import os
-import queue
-import sys
+import shutil
+import tarfile
 import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
-from filelock import FileLock, Timeout
+import requests
+from requests.adapters import HTTPAdapter
 from tqdm import tqdm
+from urllib3.exceptions import HTTPError
+from urllib3.util import Retry
 
+import masksr
 from masksr.errors import MasksrError
-from masksr.fetch.checksums import examine, forget, is_verified, remember, verify
 from masksr.fetch.registry import File
-from masksr.fetch.transfer import Partial, transfer
-from masksr.fetch.web import Failure, open_url
-from masksr.files import readable
+from masksr.files import check_space, file_digest
+from masksr.locks import alone
 
-__all__ = ["answers", "download", "forget", "offline", "verify"]
-
-PAUSES = (1.0, 2.0, 5.0, 10.0)  # seconds before each further attempt, counted anew when an attempt got further
+TIMEOUT = (10.0, 30.0)  # seconds until the connection is made; until the next bytes
+RETRIES = Retry(
+    4, backoff_factor=1.0, status_forcelist=(429, 500, 502, 503, 504), respect_retry_after_header=False
+)
+RECORD = "fetched.json"  # in an unpacked folder: the sha256 of every file in it
+T = TypeVar("T")
 
 
 def offline() -> bool:
@@ -36,109 +41,177 @@ def offline() -> bool:
 
 
 def answers(url: str, seconds: float) -> bool:
-    """Whether ``url`` can be had and its server answers within ``seconds``; never raises, never takes longer."""
-    if offline():
-        return False
-    answer: queue.Queue[bool] = queue.Queue()
+    """Whether a server answers for ``url`` within ``seconds``; never raises, never takes longer."""
+    found: list[bool] = []
 
     def ask() -> None:
+        with suppress(requests.RequestException), requests.get(url, stream=True, timeout=seconds) as response:
+            found.append(response.ok)
+
+    if not offline():
+        thread = threading.Thread(target=ask, daemon=True)  # because a slow name resolution has no timeout
+        thread.start()
+        thread.join(seconds)
+    return found == [True]
+
+
+def first_that_works(ways: Sequence[T], get: Callable[[T], Path], problem: str, remedy: str = "") -> Path:
+    """Return what ``get`` makes of the first way that works. Raises MasksrError that says why none did."""
+    problems = []
+    for way in ways:
         try:
-            with open_url(url, {}) as response:
-                answer.put(response.ok)
-        except Failure:
-            answer.put(False)
-
-    threading.Thread(target=ask, daemon=True).start()  # because nothing ends a name resolution that hangs
-    try:
-        return answer.get(timeout=seconds)
-    except queue.Empty:
-        return False
+            return get(way)
+        except MasksrError as error:
+            problems.append(str(error))
+    raise MasksrError(f"{problem}: {'; or: '.join(problems)}{remedy}")
 
 
-def download(file: File, folder: Path, *, progress: bool = True) -> Path:
-    """``folder / file.name``, whole and verified; at once when it is there, else from the first mirror that has it.
+def download(file: File, folder: Path) -> Path:
+    """Download ``file`` to ``folder``, or check the one that is there; returns its path.
 
-    What an interrupted call has left is continued, also by a later process. progress: a bar on stderr.
-
-    Raises MasksrError that says what to do when the file there is another one, no mirror gives it, the network is off
-    (MASKSR_OFFLINE), the disk is too small or refuses.
+    A second process that wants the same file waits. What an interrupted download has left is continued.
+    Raises MasksrError, with what failed at each mirror and what to do, also for another file of that name.
     """
     path = folder / file.name
-    try:
-        if is_verified(file, path):
+    by_hand = f"get it elsewhere and put it into {folder} as {file.name}"
+    with alone(folder / f".{file.name}.lock", f"the download of {file.name}"):
+        if path.is_file():
+            verify(file, path)
             return path
         if offline():
-            raise MasksrError(
-                f"{file.name} is not in {folder}, and MASKSR_OFFLINE is set: unset it, or fetch {file.urls[0]} "
-                f"({readable(file.size)}) elsewhere and put it there as {file.name}"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        with _alone(path):
-            if not is_verified(file, path):  # another process may have done it while this one waited
-                _from_any(file, path, progress)
-    except OSError as error:
-        raise MasksrError(
-            f"{path} could not be read or written ({error.strerror or error}); free some space or fix the rights of "
-            f"{folder}, then run the same command again: it goes on where it stopped"
-        ) from None
-    return path
+            why = f"{file.name} is not in {folder}, and MASKSR_OFFLINE is set"
+            raise MasksrError(f"{why}: unset it, or {by_hand} ({file.urls[0]})")
+        problem, remedy = f"{file.name} could not be downloaded", f". Try again later, or {by_hand}"
+        return first_that_works(file.urls, lambda url: _from_mirror(url, file, path), problem, remedy)
 
 
-def _from_any(file: File, path: Path, progress: bool) -> None:
-    failures = []
-    for url in file.urls:
-        try:
-            return _from_mirror(url, file, path, progress)
-        except Failure as failure:
-            failures.append(f"{url}: {failure}")
-    arrived = Partial(path).size()
-    raise MasksrError(
-        f"{file.name} could not be downloaded ({'; '.join(failures)}). Run the same command again"
-        f"{f' (it goes on after {readable(arrived)})' if arrived else ''}, or fetch the file yourself and put it into "
-        f"{path.parent} as {file.name}"
-    )
+def verify(file: File, path: Path) -> None:
+    """Raises MasksrError where ``path`` has another size or checksum than ``file``, if these are known."""
+    if fault := _fault(file, path):
+        raise MasksrError(f"{path}: {fault}. If you remove the file, it is downloaded again")
 
 
-def _from_mirror(url: str, file: File, path: Path, progress: bool) -> None:
-    partial, pauses = Partial(path), iter(PAUSES)
-    furthest = partial.size()
+def _fault(file: File, path: Path) -> str | None:
+    """In words, what shows that ``path`` is not ``file``."""
+    size = path.stat().st_size
+    if file.bytes and size != file.bytes:
+        return f"it has {size} bytes, expected are {file.bytes}"
+    for kind, expected in (("sha256", file.sha256), ("md5", file.md5)):
+        if expected:
+            with path.open("rb") as content:
+                digest = hashlib.file_digest(content, kind).hexdigest()
+            if not digest.startswith(expected):
+                return f"its {kind} is {digest}, expected is {expected}"
+    return None
+
+
+def _from_mirror(url: str, file: File, path: Path) -> Path:
+    """Download ``path`` from one address, with as many requests as get further. Raises MasksrError."""
+    partial = path.with_name(f".{path.name}.partial")
+    if not (file.sha256 or file.md5):
+        partial.unlink(missing_ok=True)  # nothing would tell whether two parts belong together
+    joined = _size(partial) > 0  # perhaps of two different files
     while True:
+        begin = _size(partial)
         try:
-            joined = transfer(url, file, partial, progress)
-            return _accept(url, file, path, partial, joined=joined)
-        except Failure as failure:
-            if partial.size() > furthest:
-                furthest, pauses = partial.size(), iter(PAUSES)
-            pause = next(pauses, None)
-            if pause is None or not failure.again:
-                raise
-            pause = max(pause, failure.pause)
-            if progress:
-                tqdm.write(f"{file.name}: {failure}; trying again in {pause:.0f} s", file=sys.stderr)
-            time.sleep(pause)
+            _receive(url, file, partial)
+        except (requests.RequestException, HTTPError) as error:
+            if _size(partial) > begin:
+                continue
+            raise MasksrError(f"{url}: {_reason(error)}") from None
+        except OSError as error:
+            raise MasksrError(f"{path} cannot be written ({error.strerror or error}); make room") from None
+        fault = _fault(file, partial)
+        if not fault:
+            os.replace(partial, path)
+            return path
+        partial.unlink()
+        if not joined:
+            raise MasksrError(f"{url}: {fault}")
+        joined = False  # once more, from the beginning
 
 
-def _accept(url: str, file: File, path: Path, partial: Partial, *, joined: bool) -> None:
-    """Give the file its name if it is the right one. joined: its beginning is from an earlier attempt."""
-    found, fault = examine(file, partial.data, path.parent)
-    if fault:
-        partial.discard()
-        raise Failure(fault, again=joined)  # what was joined may be of two kinds: once more, from the beginning
-    os.replace(partial.data, path)
-    partial.discard()
-    remember(file, path, found, url)
+def _receive(url: str, file: File, partial: Path) -> None:
+    """Append to ``partial`` what is missing of it. Raises RequestException, HTTPError of urllib3, OSError."""
+    begin = _size(partial)
+    # Lengths and ranges count the bytes of the file, not those of a compressed form of it.
+    headers = {"User-Agent": f"masksr/{masksr.__version__}", "Accept-Encoding": "identity"}
+    if begin:
+        headers["Range"] = f"bytes={begin}-"
+    with requests.Session() as session:
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=RETRIES))
+        response = session.get(url, headers=headers, stream=True, timeout=TIMEOUT)
+        if response.status_code == 416 and begin:
+            return  # nothing is missing, or this is a part of another file: the checksum will tell
+        response.raise_for_status()
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            raise requests.RequestException("a web page came in place of the file; open it in a browser")
+        begin = begin if response.status_code == 206 else 0
+        missing = int(response.headers.get("Content-Length", 0))
+        check_space(partial.parent, missing, f"what is missing of {file.name}")
+        total = begin + missing if missing else None
+        bar = tqdm(desc=file.name, initial=begin, total=total, unit="B", unit_scale=True, disable=None)
+        with bar, partial.open("ab" if begin else "wb") as out:
+            # Not decoded: some servers call the gzip of a .tar.gz an encoding.
+            for block in response.raw.stream(1 << 16, decode_content=False):
+                bar.update(out.write(block))
 
 
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """While this lasts, no other process downloads ``path``."""
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+def _reason(error: Exception) -> str:
+    """In a few words; urllib3 wraps the cause several times, and each adds the address."""
+    cause = getattr(error.args[0] if error.args else None, "reason", None) or error
+    return str(cause).rpartition("): ")[2].partition(" for url: ")[0]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def unpack(archives: Sequence[Path], folder: Path, wanted: Callable[[str], bool]) -> None:
+    """Make ``folder`` of those files in some archives (zip, tar, tar.gz) whose path is ``wanted``.
+
+    Raises MasksrError where an archive is damaged or the disk too small. The caller has a lock on ``folder``.
+    """
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process has left
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"{path.name}: another process is downloading it; waiting for that", file=sys.stderr, flush=True)
-        lock.acquire()
-    try:
-        yield
+        unfinished.mkdir(parents=True)
+        for archive in archives:
+            _extract(archive, unfinished, wanted)
+        files = sorted(path for path in unfinished.rglob("*") if path.is_file())
+        record = {path.relative_to(unfinished).as_posix(): file_digest(path) for path in files}
+        (unfinished / RECORD).write_text(json.dumps({"files": record}, indent=1))
+        os.rename(unfinished, folder)
+    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+        names = ", ".join(map(str, archives))
+        remedy = "make room, or remove what is damaged, and try again"
+        raise MasksrError(f"{names} cannot be unpacked ({error}); {remedy}") from None
     finally:
-        lock.release()
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _extract(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> None:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            zipped.extractall(folder, filter(wanted, zipped.namelist()))
+    elif tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as tarred:
+            # No links and no paths out of the folder; Python has this filter from 3.11.4.
+            tarred.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+            members = [member for member in tarred if wanted(str(PurePosixPath(member.name)))]
+            tarred.extractall(folder, members)
+    else:
+        raise tarfile.ReadError("it is neither a zip nor a tar")
+
+
+def verify_folder(folder: Path, name: str) -> str:
+    """Compare the files of an unpacked folder with their checksums; returns a summary. Raises MasksrError."""
+    if not (folder / RECORD).is_file():
+        return f"{folder}: was not fetched by masksr, so nothing is known of its files"
+    record = json.loads((folder / RECORD).read_text())["files"]
+    for path, sha256 in record.items():
+        if not (folder / path).is_file() or file_digest(folder / path) != sha256:
+            remedy = f"remove {folder}, then: python -m masksr fetch {name}"
+            raise MasksrError(f"{folder / path}: is missing or no longer what was fetched; {remedy}")
+    return f"{folder}: {len(record)} files as fetched"

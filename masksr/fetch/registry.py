@@ -1,106 +1,196 @@
-"""``data/registry.yaml``: what each data set and weight file is, and where it is to be had."""
+"""``data/registry.yaml``: what each data set and file of weights is, and where it can be downloaded."""
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+import pydantic
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
 
 from masksr import project
 from masksr.documents import read_yaml
 from masksr.errors import MasksrError
-from masksr.fetch.entries import Crop, File, FolderSet, Layout, PackageSet, Photograph, SetSpec, Weights
 
-__all__ = [
-    "Crop",
-    "File",
-    "FolderSet",
-    "Layout",
-    "PackageSet",
-    "Photograph",
-    "Registry",
-    "SetSpec",
-    "Weights",
-    "find_set",
-    "find_weights",
-    "load_registry",
-    "named",
-]
-
-_SET: TypeAdapter[SetSpec] = TypeAdapter(Annotated[SetSpec, Field(discriminator="kind")])
-_WEIGHTS = TypeAdapter(Weights)
-_FILE = TypeAdapter(File)
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Side = Annotated[int, Field(gt=0, multiple_of=4)]  # whole LR pixels at x4
+# A path below the data folder, with {name} in the name of the file.
+PicturePath = Annotated[str, Field(pattern=r"^([^{}/][^{}]*/)?[^{}/*]*\{name\}[^{}/*]*$")]
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Registry:
-    sets: dict[str, SetSpec]
-    weights: dict[str, Weights]
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Crop(Section):
+    """A box of HR pixels, counted from the top left corner."""
+
+    top: Annotated[int, Field(ge=0)]
+    left: Annotated[int, Field(ge=0)]
+    height: Side
+    width: Side
+
+
+class Photograph(Section):
+    """A picture file inside an installed package."""
+
+    name: Name
+    file: str  # path in site-packages
+    package: str  # as pip names it
+    version: str  # whose file has this checksum
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    credit: str
+    licence: str
+    crops: Annotated[dict[Name, Crop], Field(min_length=1)] | None = None  # None: the whole picture
+
+
+class DataSet(Section):
+    name: Name
+    title: str
+    role: Literal["train", "validation", "test"]
+
+
+class PackageSet(DataSet):
+    """Photographs that come inside installed packages."""
+
+    kind: Literal["package"]
+    photographs: Annotated[list[Photograph], Field(min_length=1)]
+
+    @property
+    def citation(self) -> str:
+        return "; ".join(f"{p.name}: {p.credit}" for p in self.photographs)
+
+    @property
+    def licence(self) -> str:
+        return "; ".join(f"{p.name}: {p.licence}" for p in self.photographs)
+
+    @property
+    def origin(self) -> str:
+        return "; ".join(f"{p.file} of {p.package} {p.version}" for p in self.photographs)
+
+
+class File(Section):
+    """A file to download, and what to recognise it by."""
+
+    name: Name  # on this disk
+    urls: Annotated[list[Annotated[str, Field(pattern=r"^https?://\S+$")]], Field(min_length=1)]  # best first
+    bytes: PositiveInt | None = None
+    about: PositiveInt | None = None  # bytes, roughly, where no source states the exact number
+    # Of some files only the first digits are published, in their names.
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None  # where no source states a sha256
+
+
+def _find_file(name: Any, info: pydantic.ValidationInfo) -> Any:
+    """Replace the name of a file, in ``downloads``, by its entry under ``files``."""
+    if isinstance(name, str) and name not in info.context:
+        raise ValueError(f"there is no {name} under files")
+    return info.context[name] if isinstance(name, str) else name
+
+
+Download = Annotated[File, BeforeValidator(_find_file)]
+
+
+class Layout(Section):
+    """Paths of pictures; ``{name}`` stands for the name of the image, and in ``hr`` ``*`` for any folder."""
+
+    hr: PicturePath
+    lr_x4: PicturePath | None = None
+    lr_x2: PicturePath | None = None
+
+    @property
+    def lr(self) -> dict[int, str]:
+        """The paths of official LR pictures by scale, where there are any."""
+        return {scale: path for scale, path in ((4, self.lr_x4), (2, self.lr_x2)) if path}
+
+
+class FolderSet(DataSet):
+    """Pictures in files: in the data folder, in the cache, or in archives on the network."""
+
+    kind: Literal["folder"]
+    cite: str
+    licence: str
+    homepage: str
+    images: PositiveInt
+    first: int | None = None  # number of the first image, where all are numbered in a row
+    at_least: bool = False  # whether there may be more than ``images``
+    grey: bool = False  # whether files of one channel belong to the set
+    exclude: list[str] = []  # names of images to skip
+    layouts: Annotated[list[Layout], Field(min_length=1)]
+    # Ways to get it, best first; each is a list of files that makes the set complete.
+    downloads: list[Annotated[list[Download], Field(min_length=1)]] = []
+
+    @property
+    def citation(self) -> str:
+        return self.cite
+
+    @property
+    def origin(self) -> str:
+        return self.homepage
+
+
+class Weights(Section):
+    """Published weights: of a quality measure, or of a network to start from or to compare with."""
+
+    name: Name
+    title: str
+    cite: str
+    licence: str
+    homepage: str
+    architecture: Literal["rrdb", "edsr", "pesr"] | None = None  # of a generator
+    scale: Literal[2, 4] | None = None
+    res_scale: float | None = None  # not stored in the weights
+    archive: bool = False  # whether the download holds several checkpoints
+    also_named: list[str] = []  # files of your own that are taken for it, besides those of ``downloads``
+    downloads: Annotated[list[Download], Field(min_length=1)]  # ways to get it, best first
+
+
+SetSpec = PackageSet | FolderSet
+
+
+class Registry(Section):
+    files: dict[str, File] = {}
+    sets: dict[str, Annotated[SetSpec, Field(discriminator="kind")]]
+    weights: dict[str, Weights] = {}
 
 
 def load_registry(path: Path | str | None = None) -> Registry:
-    """All data sets and weights by name, from ``data/registry.yaml`` of the project when no path is given.
+    """Read the registry; without a path, ``data/registry.yaml`` of the project.
 
-    Raises MasksrError with one line that says what is wrong with the file.
+    Raises MasksrError, in one line, for a file that is missing or has a mistake.
     """
     path = Path(path) if path else project.root() / "data" / "registry.yaml"
     content = read_yaml(path)
-    if not isinstance(content, dict) or not isinstance(content.get("sets"), dict):
-        raise MasksrError(f"{path.name}: has no mapping named sets")
-    if unknown := sorted(content.keys() - {"files", "sets", "weights"}):
-        raise MasksrError(f"{path.name}: unknown key {unknown[0]}")
-    if wrong := next((key for key in content if not isinstance(content[key], dict | None)), None):
-        raise MasksrError(f"{path.name}: {wrong} must be a mapping")
-
-    def section(name: str, adapter: TypeAdapter) -> dict[str, Any]:
-        found = {}
-        for key, value in (content.get(name) or {}).items():
-            try:
-                value = {"name": key, **_with_files(value, files)} if isinstance(value, dict) else value
-                found[key] = adapter.validate_python(value)
-            except ValidationError as error:
-                first = error.errors()[0]
-                # A union names its branch first, the registry does not.
-                where = ".".join(map(str, [name, key, *first["loc"][adapter is _SET :]]))
-                raise MasksrError(f"{path.name}: {where}: {first['msg']}") from None
-            except (LookupError, TypeError) as error:  # no such file; a map in place of its name
-                raise MasksrError(f"{path.name}: {name}.{key}.downloads: files has no {error}") from None
-        return found
-
-    files: dict[str, File] = {}
-    files = section("files", _FILE)
-    registry = Registry(section("sets", _SET), section("weights", _WEIGHTS))
-    if twice := registry.sets.keys() & registry.weights.keys():
-        raise MasksrError(f"{path.name}: {min(twice)} names a set and weights; one of them needs another name")
-    return registry
+    try:
+        for section in content.values():
+            for name, entry in section.items():
+                entry["name"] = name
+        return Registry.model_validate(content, context=content.get("files", {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = [str(key) for key in first["loc"] if key not in ("package", "folder")]  # not keys of the file
+        raise MasksrError(f"{path.name}: {'.'.join(keys)}: {first['msg']}") from None
+    except (AttributeError, TypeError):
+        raise MasksrError(f"{path.name}: files, sets, weights and their entries must be mappings") from None
 
 
 def find_set(name: str, path: Path | str | None = None) -> SetSpec:
-    """One data set by its name. Raises MasksrError that lists the names when there is no such set."""
-    return named(name, load_registry(path).sets, "data set")
+    """Look up a data set. Raises MasksrError that lists the names where there is none of this name."""
+    return look_up(name, load_registry(path).sets, "data set")
 
 
 def find_weights(name: str, path: Path | str | None = None) -> Weights:
-    """Published weights by their name. Raises MasksrError that lists the names when there are none of that name."""
-    return named(name, load_registry(path).weights, "entry of weights")
+    """Look up published weights. Raises MasksrError that lists the names where there is none of this name."""
+    return look_up(name, load_registry(path).weights, "entry of weights")
 
 
-def named(name: str, specs: dict[str, Any], what: str) -> Any:
-    """One of ``specs``. Raises MasksrError that lists the names, and the nearest, when there is none of that name."""
+def look_up(name: str, specs: dict[str, T], what: str) -> T:
     if name not in specs:
         close = difflib.get_close_matches(name, specs, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise MasksrError(f"there is no {what} {name!r} in data/registry.yaml (there are: {', '.join(specs)}){hint}")
+        raise MasksrError(
+            f"there is no {what} {name!r} in data/registry.yaml (there are: {', '.join(specs)}){hint}"
+        )
     return specs[name]
-
-
-def _with_files(entry: dict[str, Any], files: dict[str, File]) -> dict[str, Any]:
-    """The entry with each name of a file under ``downloads`` replaced by that file. Raises LookupError."""
-
-    def resolved(names: Any) -> Any:
-        return [resolved(name) for name in names] if isinstance(names, list) else files[names]
-
-    return entry | {"downloads": resolved(entry["downloads"])} if "downloads" in entry else entry

@@ -111,14 +111,14 @@ def load_weights(folder: Path | str) -> QualityWeights:
 
 def _downloaded(half: _Half, mode: Mode, data_folder: Path | None) -> Path | None:
     """The official file from the network; None in the mode ``auto``, where it cannot be had or not within seconds."""
-    from masksr import fetch
     from masksr.fetch import download  # here, because who only scores images needs no network
+    from masksr.fetch.weights import fetch_weights
 
     try:
         published = find_weights(half.name)
         if mode == "auto" and not download.answers(published.downloads[0].urls[0], ANSWER):
             return None
-        return fetch.fetch_weights(published, data_folder)
+        return fetch_weights(published, data_folder)
     except MasksrError as error:
         if mode == "auto":
             return None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from masksr import project
 from masksr.errors import MasksrError
-from masksr.fetch import fetch_weights
 from masksr.fetch.registry import find_weights
+from masksr.fetch.weights import fetch_weights
 from masksr.params import Params, load
 from masksr.paths import Paths, data_folder
 from masksr.quality.weights import RECORD, Mode, QualityWeights, default_weights, find_official, load_weights

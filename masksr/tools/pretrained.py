@@ -14,9 +14,9 @@ from torch import nn
 
 from masksr.data.packed import Pack
 from masksr.errors import MasksrError
-from masksr.fetch import check_name, find_pretrained
+from masksr.fetch.find import build_pack
 from masksr.fetch.registry import PackageSet, SetSpec, Weights, find_set, load_registry
-from masksr.fetch.sets import build_pack
+from masksr.fetch.weights import check_name, find_pretrained
 from masksr.files import user_path
 from masksr.models import read_weights
 from masksr.models.build import GeneratorSize, generator_with, load_generator
@@ -86,7 +86,7 @@ def evaluate_pretrained(
 
     sets: names in data/registry.yaml. limit: at most the first so many images of each; None: as many as the profile
     takes of its test sets, all of any other set. Packs and quality weights of the profile are used where they are; else
-    a set is packed for this run alone (``data_folder``: see ``fetch.sets``), and the weights are the official
+    a set is packed for this run alone (``data_folder``: see ``fetch.find``), and the weights are the official
     ones. title: what stands in the column model. weights: without them :func:`yardstick`. also: see ``further.load``.
 
     Returns a table with ``quality_table.COLUMNS`` and those of ``also``, a row per image and upscaler, with a problem

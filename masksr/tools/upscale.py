@@ -158,7 +158,7 @@ def _generator(model: str, checkpoint: str | None, res_scale: float | None) -> t
                 "name other weights with --checkpoint"
             )
         return path, load_generator(path)
-    from masksr.fetch import find_pretrained  # here, because these import what downloads and evaluations need
+    from masksr.fetch.weights import find_pretrained  # here, because these import what downloads and evaluations need
     from masksr.tools.pretrained import load_pretrained, published_as
 
     path, folder = user_path(checkpoint), None

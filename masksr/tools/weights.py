@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from masksr import fetch
 from masksr.data.bicubic import imresize
 from masksr.data.packed import Pack
 from masksr.documents import read_json
 from masksr.errors import MasksrError
 from masksr.fetch.registry import find_weights
+from masksr.fetch.weights import fetch_weights
 from masksr.files import here_or_in_project, weight_places
 from masksr.models import OXFORD_SCALE, load_vgg19, random_vgg19, rescale_features, save_weights
 from masksr.params import Params
@@ -45,7 +45,7 @@ def find_vgg19(params: Params) -> Path:
             "weights.vgg: imagenet, which can be downloaded"
         )
     try:
-        return fetch.fetch_weights(find_weights("vgg19"), folder)
+        return fetch_weights(find_weights("vgg19"), folder)
     except MasksrError as error:
         raise MasksrError(f"weights.vgg: {error}. Or set it to random for a stand-in") from None
 

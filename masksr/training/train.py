@@ -136,7 +136,7 @@ def read_history(folder: Path) -> pd.DataFrame:
 
 def _find_init(params: Params, model: str) -> Path:
     """The checkpoint that ``models.<model>.start.init`` names: a file, or an entry of the registry that fits."""
-    from masksr.fetch import find_pretrained  # here: most trainings need no network
+    from masksr.fetch.weights import find_pretrained  # here: most trainings need no network
 
     recipe, where = params.models[model], f"models.{model}.start.init"
     if (spec := load_registry().weights.get(recipe.start.init)) and spec.architecture:

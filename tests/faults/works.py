@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from masksr import files
-from masksr.fetch.sets import build_pack
+from masksr.fetch.find import build_pack
 from masksr.models.build import build_generator, save_generator
 from masksr.params import Params
 from masksr.paths import Paths
