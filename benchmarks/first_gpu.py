@@ -51,8 +51,6 @@ from masksr.data.patches import PatchSampler
 from masksr.data.supply import ResidentPatches
 from masksr.fetch.find import build_pack
 from masksr.fetch.registry import FolderSet, Layout
-from masksr.fetch.sets import build_pack
-from masksr.files import write_atomic
 from masksr.models import build, load_vgg19, load_weights, random_vgg19, save_weights
 from masksr.params import Mask, Model, Phase, Schedule
 from masksr.paths import Paths
