@@ -17,7 +17,7 @@ from benchmarks.pictures import picture
 from benchmarks.report import Row, Table, met
 from benchmarks.timing import Variant, interleaved
 from masksr.data.images import write_png
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.data.patches import PatchSampler
 from masksr.fetch.registry import FolderSet, Layout
 from masksr.fetch.sets import build_pack

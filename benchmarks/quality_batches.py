@@ -11,7 +11,7 @@ from benchmarks.report import Cell, Row, Table
 from benchmarks.timing import Variant, interleaved
 from masksr.quality import score_many
 from masksr.quality.weights import QualityWeights
-from masksr.training import devices
+from masksr.training.device import cores
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ON_GPU = DEVICE.type == "cuda"
@@ -25,9 +25,9 @@ def tables(weights: QualityWeights, quick: bool) -> list[Table]:
 
 def _ways(images: list[Image], weights: QualityWeights) -> dict[str, Variant]:
     """Score all of them, each with itself for its HR image."""
-    cores = devices.cores()
+    workers = cores()
     return {
-        "cores": Variant(lambda: score_many(images, images, weights, workers=cores)),
+        "cores": Variant(lambda: score_many(images, images, weights, workers=workers)),
         "batch": Variant(lambda: score_many(images, images, weights, device=DEVICE)),
     }
 
@@ -53,8 +53,8 @@ def _by_count(weights: QualityWeights, quick: bool) -> Table:
             cells["GPU memory GB"] = _gpu_memory(ways["batch"].run) / 1e9
         rows.append(Row(cells, found.seconds))
     note = (
-        f"Images of {width} x {height} with their HR (PI, PSNR, SSIM, RMSE) by numpy, {devices.cores()} at a time on "
-        f"{devices.cores()} cores, and in batches of torch, at most 19 such images or one of 2K: that bounds memory."
+        f"Images of {width} x {height} with their HR (PI, PSNR, SSIM, RMSE) by numpy, {cores()} at a time on "
+        f"{cores()} cores, and in batches of torch, at most 19 such images or one of 2K: that bounds memory."
     )
     if not ON_GPU:
         threads = torch.get_num_threads()
@@ -69,7 +69,7 @@ def _whole_set(weights: QualityWeights, quick: bool) -> Table:
     name = "batch" if ON_GPU else "cores"
     found = interleaved({name: _ways(images, weights)[name]}, 1, warm_up=int(ON_GPU), synchronize=_wait)
     seconds = found.of(name).median
-    by = "torch, GPU" if ON_GPU else f"numpy, {devices.cores()} cores"
+    by = "torch, GPU" if ON_GPU else f"numpy, {cores()} cores"
     cells: dict[str, Cell] = {"images": count, "by": by, "s": seconds, "images a second": count / seconds}
     note = f"{count} images of {width} x {height}, every fourth upright, with their HR: NIQE, Ma, PI, PSNR, SSIM, RMSE."
     return Table("Quality of a whole set", note, [Row(cells, found.seconds)])

@@ -8,12 +8,12 @@ from typing import Any
 
 from benchmarks import cluster, machine, mask, patches, pipeline, quality, scaling, steps, upscale
 from benchmarks.report import Table
-from masksr.training import devices
+from masksr.training.device import choose_device
 
 
 def run(only: Collection[str], device: str, *, quick: bool) -> tuple[dict[str, Any], list[Table]]:
     """What the machine is, and a table for each thing that was measured. Raises MasksrError where there is no GPU."""
-    devices.choose_device(device)  # type: ignore[arg-type]
+    choose_device(device)  # type: ignore[arg-type]
     _say("the peak of the machine")
     peaks = machine.peaks(device, seconds=0.2 if quick else 3.0)
     about = machine.describe(device)

@@ -11,8 +11,7 @@ from benchmarks.profiles import Case
 from benchmarks.report import Row, Table
 from benchmarks.steps import make, switches
 from benchmarks.timing import Variant, interleaved
-from masksr.training import costs
-from masksr.training.meter import Meter
+from masksr.training.cost import Meter, training_costs
 
 
 def tables(device: str, quick: bool) -> list[Table]:
@@ -53,7 +52,7 @@ def _growth(title: str, cases: Sequence[Case], device: str, quick: bool) -> Tabl
 def paper_profile(sustained: Mapping[str, Mapping[str, float]]) -> Table:
     """Hours of each training of the profile paper, at the FLOP/s that a step of its model sustained here."""
     settings = profiles.paper()
-    counted = costs.training_costs(settings, tflops=1.0).set_index("training")
+    counted = training_costs(settings, tflops=1.0).set_index("training")
     rows = []
     for model in settings.table1.models:
         title = settings.models[model].title

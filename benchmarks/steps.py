@@ -15,8 +15,8 @@ from benchmarks.profiles import Case
 from benchmarks.reference_steps import PublicTraining
 from benchmarks.report import Row, Table, met
 from benchmarks.timing import Timing, Variant, in_children, interleaved, memory
-from masksr.training import devices
-from masksr.training.meter import Meter
+from masksr.training.cost import Meter
+from masksr.training.device import choose_device, cores, make_deterministic
 
 CPU: dict[str, tuple[str, bool | str]]  # variant -> precision, train.compile
 CPU = {"public": ("fp32", False), "fp32": ("fp32", False), "bf16": ("bf16", False)}
@@ -63,7 +63,7 @@ def measure(case: Case, device: str, quick: bool) -> Measured:
     timing, flop = _timed(case, device, rounds, calls)
     if quick:  # a process costs seconds
         return Measured(timing, flop, {})
-    at_once = devices.cores() if device == "cpu" else 1
+    at_once = cores() if device == "cpu" else 1
     return Measured(timing, flop, in_children(partial(peak_memory, case, device), variants, at_once))
 
 
@@ -149,6 +149,6 @@ def switches(device: str, variant: str) -> Callable[[], None]:
             torch.backends.cudnn.benchmark = True
             torch.backends.cudnn.allow_tf32 = variant == "public TF32"  # torch's default
         elif device == "cuda":
-            devices.make_deterministic(devices.choose_device("cuda"))
+            make_deterministic(choose_device("cuda"))
 
     return switch

@@ -13,10 +13,10 @@ from benchmarks.profiles import Case
 from benchmarks.report import Row, Table
 from benchmarks.timing import Variant, in_children, interleaved, memory
 from masksr.data.images import to_tensor
-from masksr.models import build
+from masksr.models.checkpoints import build_generator
 from masksr.results.tiles import upscale_tiled
-from masksr.training import devices
-from masksr.training.meter import Meter
+from masksr.training.cost import Meter
+from masksr.training.device import autocast, cores
 
 
 def tables(device: str, quick: bool) -> list[Table]:
@@ -41,7 +41,7 @@ def _against_whole(sizes: list[tuple[int, int]], device: str, quick: bool) -> Ta
         variants = {name: Variant(run) for name, run in runs.items()}
         found = interleaved(variants, 1 if quick else 3, warm_up=0 if quick else 1, synchronize=synchronize)
         largest = not quick and device == "cpu" and (height, width) == sizes[-1]
-        most = in_children(partial(peak_memory, height, width), runs, devices.cores()) if largest else {}
+        most = in_children(partial(peak_memory, height, width), runs, cores()) if largest else {}
         for name in ("fp32", "bf16"):
             cells = {
                 "LR picture": f"{width} x {height}",
@@ -82,13 +82,13 @@ def whole(network: nn.Module, lr: Tensor) -> Tensor:
 def tiled(network: nn.Module, lr: Tensor, precision: str) -> Tensor:
     """The same through masksr's tiles of default size."""
     device = next(network.parameters()).device
-    with devices.autocast(device, precision)():  # type: ignore[arg-type]
+    with autocast(device, precision)():  # type: ignore[arg-type]
         return upscale_tiled(network, lr)
 
 
 def _network(device: str, quick: bool) -> nn.Module:
     recipe = profiles.recipe(Case("esrgan", 32, 2, tiny=quick))
-    return build.build_generator(recipe.generator, 4, seed=0).to(device).eval()
+    return build_generator(recipe.generator, 4, seed=0).to(device).eval()
 
 
 def _lr(height: int, width: int) -> Tensor:

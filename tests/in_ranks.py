@@ -22,8 +22,7 @@ def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
     from masksr.data.patches import PatchSampler
     from masksr.training import loop
     from masksr.training import train as training
-    from masksr.training.state import State
-    from masksr.training.validation import Validation
+    from masksr.training.loop import State, Validation
 
     found: dict[str, Any] = {"patches": []}
     update, batch, to_device, psnr = State.update, PatchSampler.batch, loop._to_device, Validation.of_generator
@@ -61,7 +60,7 @@ def take_first_steps(rank: int, ranks: int, cases: dict[str, Any], paths: Any, f
     """Those of each of ``cases``; what each rank found goes to ``folder``."""
     import torch
 
-    from masksr.training.job import Job
+    from masksr.training.train import Job
 
     for name, (params, model, mask) in cases.items():
         found = first_steps(Job(params, model, 0, paths, rank, ranks), mask, folder / f"checkpoints {name}")

@@ -21,10 +21,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from masksr import params
 from masksr.errors import MasksrError
-from masksr.models import VGG19Features, build
-from masksr.training import costs, devices
-from masksr.training.meter import Meter
-from masksr.training.steps import adversarial_step, distance_step
+from masksr.models.checkpoints import build_discriminator, build_generator, save_generator
+from masksr.models.vgg import VGG19Features
+from masksr.training.cost import Meter, StepCost, describe_costs, disk_costs, step_cost, training_costs
+from masksr.training.device import autocast
+from masksr.training.step import adversarial_step, distance_step
 
 ROOT = Path(__file__).parents[1]
 MINI = yaml.safe_load((ROOT / "profiles/mini.yaml").read_text())
@@ -49,7 +50,7 @@ def only(model: str, content: dict = MINI) -> dict:
 
 def table_of(content: dict) -> pd.DataFrame:
     """By name of the training, at 100 TFLOP/s."""
-    return costs.training_costs(params.Params.model_validate(content), tflops=100).set_index("training")
+    return training_costs(params.Params.model_validate(content), tflops=100).set_index("training")
 
 
 def forward_flop(network: nn.Module, side: int) -> int:
@@ -104,11 +105,11 @@ def test_bytes_alive_are_followed_exactly() -> None:
 def test_the_counter_of_torch_agrees(mini: params.Params) -> None:
     recipe = mini.models["edsr"]
     phase = recipe.start.phases[0]
-    generator = build.build_generator(recipe.generator, phase.scale, seed=0)
+    generator = build_generator(recipe.generator, phase.scale, seed=0)
     lr, hr = (torch.rand(recipe.batch, 3, side, side) for side in (recipe.lr_patch, phase.scale * recipe.lr_patch))
     with FlopCounterMode(display=False) as counter:
-        distance_step(generator, lr, hr, kind="l1", autocast=devices.autocast(torch.device("cpu"), "fp32"))
-    assert costs.step_cost(mini, "edsr", phase).flop == counter.get_total_flops() > 0
+        distance_step(generator, lr, hr, kind="l1", autocast=autocast(torch.device("cpu"), "fp32"))
+    assert step_cost(mini, "edsr", phase).flop == counter.get_total_flops() > 0
 
 
 # ---- One step --------------------------------------------------------------------------------------------------------
@@ -120,10 +121,10 @@ def test_a_gan_step_is_three_passes_of_g_three_of_vgg_and_seven_of_d(paper: para
     recipe = paper.models[model]
     side = 4 * recipe.lr_patch
     with FakeTensorMode():
-        g = forward_flop(build.build_generator(recipe.generator, 4, 0), recipe.lr_patch)
-        d = forward_flop(build.build_discriminator(recipe.discriminator, side, 0), side)
+        g = forward_flop(build_generator(recipe.generator, 4, 0), recipe.lr_patch)
+        d = forward_flop(build_discriminator(recipe.discriminator, side, 0), side)
         vgg = forward_flop(VGG19Features(), side)
-    flop = costs.step_cost(paper, model, paper.masks["none"]).flop
+    flop = step_cost(paper, model, paper.masks["none"]).flop
     # Only the first layers are cheaper: nobody wants the gradient of LR, nor D's loss that of the images.
     assert 0.99 < flop / recipe.batch / (3 * g + 3 * vgg + 7 * d) <= 1
     tflop = {"esrgan": 11.53, "pesr": 23.61, "edsr": 13.28}  # what the README's hours are made of
@@ -149,8 +150,8 @@ def test_memory_is_what_a_real_step_takes_but_for_workspaces(mini: params.Params
 
     def train() -> None:
         networks = [
-            build.build_generator(recipe.generator, 4, seed=0),
-            build.build_discriminator(recipe.discriminator, 4 * recipe.lr_patch, seed=0),
+            build_generator(recipe.generator, 4, seed=0),
+            build_discriminator(recipe.discriminator, 4 * recipe.lr_patch, seed=0),
         ]
         vgg = VGG19Features(mini.weights.vgg_width)
         pixel_range = networks[0].pixel_range
@@ -169,7 +170,7 @@ def test_memory_is_what_a_real_step_takes_but_for_workspaces(mini: params.Params
                 loss=recipe.loss,
                 mask=mini.masks["paper"],
                 pixel_range=pixel_range,
-                autocast=devices.autocast(cpu, precision),
+                autocast=autocast(cpu, precision),
             )
             for optimizer in optimizers:
                 optimizer.step()
@@ -188,13 +189,13 @@ def test_memory_is_what_a_real_step_takes_but_for_workspaces(mini: params.Params
     for _, size in sorted(events, key=lambda event: event[0]):
         alive += size
         measured = max(measured, alive)
-    counted = costs.step_cost(mini, model, mini.masks["paper"], precision).memory
+    counted = step_cost(mini, model, mini.masks["paper"], precision).memory
     assert 0.98 * counted < measured < 1.35 * counted
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_bf16_computes_the_same_in_less_memory(mini: params.Params, model: str) -> None:
-    full, half = (costs.step_cost(mini, model, mini.masks["paper"], p) for p in ("fp32", "bf16"))
+    full, half = (step_cost(mini, model, mini.masks["paper"], p) for p in ("fp32", "bf16"))
     assert full.flop == half.flop
     assert 0.5 * full.memory < half.memory < 0.9 * full.memory
 
@@ -202,17 +203,17 @@ def test_bf16_computes_the_same_in_less_memory(mini: params.Params, model: str) 
 def test_precision_and_moving_average_are_those_of_the_profile(mini: params.Params) -> None:
     def memory(**train: object) -> int:
         settings = params.Params.model_validate(MINI | {"train": MINI["train"] | train})
-        return costs.step_cost(settings, "pesr", mini.masks["none"]).memory
+        return step_cost(settings, "pesr", mini.masks["none"]).memory
 
     plain = memory()
     assert memory(precision="bf16") < plain
-    generator = build.build_generator(mini.models["pesr"].generator, 4, seed=0)
+    generator = build_generator(mini.models["pesr"].generator, 4, seed=0)
     assert memory(ema=0.999) - plain == sum(value.nbytes for value in generator.state_dict().values())
 
 
 def test_counting_leaves_the_random_numbers_alone(mini: params.Params) -> None:
     before = torch.get_rng_state()
-    costs.step_cost(mini, "esrgan", mini.masks["paper"])
+    step_cost(mini, "esrgan", mini.masks["paper"])
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -239,7 +240,7 @@ def test_the_trainings_of_the_paper() -> None:
 def test_a_start_of_several_phases_is_their_sum(mini: params.Params) -> None:
     phases = mini.models["edsr"].start.phases
     assert len(phases) == 2
-    flop = sum(costs.step_cost(mini, "edsr", p).flop * p.epochs * mini.train.steps_per_epoch for p in phases)
+    flop = sum(step_cost(mini, "edsr", p).flop * p.epochs * mini.train.steps_per_epoch for p in phases)
     row = table_of(only("edsr")).loc["EDSR start"]
     assert row["PFLOP in all"] == pytest.approx(flop / 1e15)
     assert row["steps each"] == sum(p.epochs for p in phases) * mini.train.steps_per_epoch
@@ -265,7 +266,7 @@ def test_a_start_from_a_checkpoint_costs_nothing() -> None:
 @pytest.mark.parametrize("tflops", [0, -1, float("nan")])
 def test_hours_want_a_positive_speed(mini: params.Params, tflops: float) -> None:
     with pytest.raises(MasksrError, match="tflops must be positive"):
-        costs.training_costs(mini, tflops)
+        training_costs(mini, tflops)
 
 
 # ---- Disk ------------------------------------------------------------------------------------------------------------
@@ -281,7 +282,7 @@ def test_an_archive_of_several_sets_counts_once(mini: params.Params) -> None:
         "rocket": SimpleNamespace(images=1, downloads=[[shared], [own]]),
         "cat": SimpleNamespace(images=2, downloads=[[shared, own]]),
     }
-    table = costs.disk_costs(mini, sets).set_index("item")
+    table = disk_costs(mini, sets).set_index("item")
     assert list(table.loc[["rocket", "cat", "all that is known"], "download GB"]) == [2.0, 3.0, 3.0]
     assert table.loc["cat", "images"] == 2
 
@@ -289,10 +290,10 @@ def test_an_archive_of_several_sets_counts_once(mini: params.Params) -> None:
 def test_weights_and_checkpoints_on_disk(tmp_path: Path) -> None:
     settings = params.Params.model_validate(only("edsr"))
     recipe = settings.models["edsr"]
-    generator = build.build_generator(recipe.generator, 4, seed=0)
-    build.save_generator(generator, recipe.generator, tmp_path / "g.safetensors")
+    generator = build_generator(recipe.generator, 4, seed=0)
+    save_generator(generator, recipe.generator, tmp_path / "g.safetensors")
 
-    discriminator = build.build_discriminator(recipe.discriminator, 4 * recipe.lr_patch, seed=0)
+    discriminator = build_discriminator(recipe.discriminator, 4 * recipe.lr_patch, seed=0)
     state = []
     for network in (generator, discriminator):
         sum(p.sum() for p in network.parameters()).backward()
@@ -301,7 +302,7 @@ def test_weights_and_checkpoints_on_disk(tmp_path: Path) -> None:
         state += [network.state_dict(), optimizer.state_dict()]
     torch.save(state, tmp_path / "checkpoint.pt")
 
-    disk = costs.disk_costs(settings, nothing_known(settings)).set_index("item")["disk GB"] * 1e9
+    disk = disk_costs(settings, nothing_known(settings)).set_index("item")["disk GB"] * 1e9
     weights, checkpoint = ((tmp_path / name).stat().st_size for name in ("g.safetensors", "checkpoint.pt"))
     assert disk["weights of 4 generators, 3 times"] == pytest.approx(4 * 3 * weights, rel=0.02)
     assert disk["largest checkpoint, 3 times"] == pytest.approx(3 * checkpoint, rel=0.02)
@@ -313,9 +314,9 @@ def test_weights_and_checkpoints_on_disk(tmp_path: Path) -> None:
 def test_described_as_two_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     settings = params.Params.model_validate(only("pesr"))
-    told = costs.describe(settings, tflops=0.14)
+    told = describe_costs(settings, tflops=0.14)
     assert "Hours at 0.14 TFLOP/s" in told and "guess" not in told
-    assert "guess" in costs.describe(settings)
+    assert "guess" in describe_costs(settings)
     tables = [block.splitlines() for block in told.split("\n\n") if block.startswith("|")]
     assert len(tables) == 2
     for table in tables:
@@ -327,9 +328,9 @@ def test_described_as_two_tables(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_parts_and_recomputed_blocks_take_less_memory(mini: params.Params) -> None:
     """What the message about too little memory advises; recomputing costs the generator's forward pass once more."""
 
-    def cost(**train) -> costs.StepCost:
+    def cost(**train) -> StepCost:
         settings = mini.model_copy(update={"train": mini.train.model_copy(update=train)})
-        return costs.step_cost(settings, "pesr", settings.masks["none"])
+        return step_cost(settings, "pesr", settings.masks["none"])
 
     plain, parts, recomputed = cost(), cost(accumulate=2), cost(gradient_checkpointing=True)
     assert parts.flop == plain.flop < recomputed.flop

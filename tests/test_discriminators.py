@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from masksr.errors import MasksrError
-from masksr.models import SRGANDiscriminator, VGGStyleDiscriminator
+from masksr.models.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
 
 
 @pytest.mark.parametrize("size", [64, 96, 128, 160, 192, 256])

@@ -24,8 +24,8 @@ from masksr.params import Loss, Mask, Params
 from masksr.paths import Paths
 from masksr.training import distributed, job
 from masksr.training import train as training
-from masksr.training.job import Job
-from masksr.training.steps import content_loss
+from masksr.training.step import content_loss
+from masksr.training.train import Job
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch without gloo")
 

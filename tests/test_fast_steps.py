@@ -12,7 +12,8 @@ from test_training import paths, prepared, small  # noqa: F401  (the fixtures of
 from torch import nn
 
 from masksr.errors import MasksrError
-from masksr.models import EDSR, PESR, RRDBNet
+from masksr.models.edsr import EDSR, PESR
+from masksr.models.rrdb import RRDBNet
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.training import train as training

@@ -26,7 +26,7 @@ from masksr.errors import MasksrError
 from masksr.fetch.registry import FolderSet, find_set, find_weights, load_registry
 from masksr.fetch.sets import find_images
 from masksr.fetch.staging import RECORD
-from masksr.models import RRDBNet
+from masksr.models.rrdb import RRDBNet
 from masksr.quality.weights import resolve_weights
 from masksr.tools.pretrained import load_pretrained
 

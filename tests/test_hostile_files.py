@@ -18,11 +18,13 @@ from scipy.io import loadmat, savemat
 
 from masksr.data import images
 from masksr.data.images import FORMATS, read_image, write_png
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 from masksr.fetch import archives
 from masksr.files import user_path
-from masksr.models import EDSR, build, load_vgg19, read_weights
+from masksr.models.checkpoints import load_generator, read_weights
+from masksr.models.edsr import EDSR
+from masksr.models.vgg import load_vgg19
 from masksr.quality.mat5 import read_mat
 from masksr.quality.matfiles import read_ma, read_niqe
 from masksr.report.clean import fragment
@@ -169,7 +171,7 @@ def test_a_header_that_lies_of_its_network(tmp_path, size, scale):
     metadata = {"generator": json.dumps(size)} | ({"scale": scale} if scale else {})
     save_file(EDSR(1, 8, 0.1, 4).state_dict(), tmp_path / "g.safetensors", metadata)
     with pytest.raises(MasksrError, match=r"says nonsense of its network|does not fit EDSR"):
-        build.load_generator(tmp_path / "g.safetensors")
+        load_generator(tmp_path / "g.safetensors")
 
 
 def test_a_checkpoint_with_a_forged_checksum_runs_nothing(tmp_path):

@@ -13,7 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from masksr.errors import MasksrError
-from masksr.models import EDSR, PESR, RRDBNet, SRGANDiscriminator, VGGStyleDiscriminator
+from masksr.models.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
+from masksr.models.edsr import EDSR, PESR
+from masksr.models.rrdb import RRDBNet
 
 GOLDEN = {
     "rrdbnet_f16_b2_g8": lambda: RRDBNet(num_feat=16, num_block=2, num_grow_ch=8),

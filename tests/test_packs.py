@@ -13,7 +13,7 @@ import skimage.data
 from masksr.data import packs
 from masksr.data.bicubic import imresize
 from masksr.data.images import modcrop, write_png
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 from masksr.fetch.registry import FolderSet, Layout, load_registry
 from masksr.fetch.sets import build_pack

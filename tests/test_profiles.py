@@ -14,7 +14,7 @@ from local_server import serving
 from test_pipeline import copy_of_the_project, dvc, tiny
 
 from masksr import params
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.fetch.sets import build_pack
 from masksr.paths import Paths
 from masksr.results import evaluation

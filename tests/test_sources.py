@@ -10,7 +10,7 @@ import pytest
 
 from masksr.data.bicubic import imresize
 from masksr.data.images import write_png
-from masksr.data.pictures import load_image
+from masksr.data.packs import load_image
 from masksr.errors import MasksrError
 from masksr.fetch.registry import Crop, FolderSet, Layout, PackageSet, load_registry
 from masksr.fetch.sets import find_images
@@ -184,7 +184,7 @@ def test_a_crop_outside_its_photograph_is_refused(embedded):
 def test_packages_are_not_imported():
     code = (
         "import sys; from masksr.fetch.registry import load_registry; from masksr.fetch.sets import find_images\n"
-        "from masksr.data.pictures import load_image\n"
+        "from masksr.data.packs import load_image\n"
         f"specs = load_registry({str(REGISTRY)!r}).sets\n"
         "[load_image(source) for name in ('photographs', 'temple') for source in find_images(specs[name])]\n"
         "print({'skimage', 'sklearn', 'scipy'} & set(sys.modules))"

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from masksr.data import supply
 from masksr.data.images import write_png
-from masksr.data.packed import Pack
-from masksr.data.patches import PatchSampler
-from masksr.data.supply import ReadAhead, ResidentPatches
+from masksr.data.packs import Pack
+from masksr.data.patches import PatchSampler, ReadAhead, ResidentPatches
 from masksr.fetch.registry import FolderSet, Layout
 from masksr.fetch.sets import build_pack
 

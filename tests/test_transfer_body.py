@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from masksr.errors import MasksrError
-from masksr.models import EDSR, PESR, RRDBNet, transfer_body
+from masksr.models.checkpoints import transfer_body
+from masksr.models.edsr import EDSR, PESR
+from masksr.models.rrdb import RRDBNet
 
 
 @pytest.mark.parametrize("as_state_dict", [False, True])

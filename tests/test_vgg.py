@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from masksr.errors import MasksrError
-from masksr.models import VGG19Features, load_vgg19, random_vgg19, save_weights
+from masksr.models.checkpoints import save_weights
+from masksr.models.vgg import VGG19Features, load_vgg19, random_vgg19
 
 
 def image(side: int = 48, batch: int = 2) -> Tensor:

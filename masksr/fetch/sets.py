@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from masksr.data.images import read_header
-from masksr.data.packed import Pack
-from masksr.data.packs import SCALES, write_pack
-from masksr.data.pictures import Source, load_image
+from masksr.data.packs import SCALES, Pack, Source, load_image, write_pack
 from masksr.errors import MasksrError
 from masksr.fetch import download
 from masksr.fetch.registry import File, FolderSet, PackageSet, Photograph, SetSpec, find_set, load_registry

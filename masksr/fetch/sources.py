@@ -6,7 +6,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 from masksr.data.images import read_header
-from masksr.data.pictures import Source
+from masksr.data.packs import Source
 from masksr.errors import MasksrError
 from masksr.fetch.registry import FolderSet, Layout
 

@@ -99,7 +99,7 @@ def _read(spec: Weights, path: Path) -> None:
 
         read_ma(path)
     elif spec.name == "vgg19":
-        from masksr.models import load_vgg19
+        from masksr.models.vgg import load_vgg19
 
         load_vgg19(path)
     elif spec.architecture and not spec.archive:

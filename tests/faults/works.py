@@ -13,7 +13,7 @@ import torch
 
 from masksr import files
 from masksr.fetch.sets import build_pack
-from masksr.models.build import build_generator, save_generator
+from masksr.models.checkpoints import build_generator, save_generator
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.quality.forest import one_leaf

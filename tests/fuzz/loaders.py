@@ -14,10 +14,11 @@ from bs4 import BeautifulSoup
 
 from masksr import documents, params
 from masksr.data.images import read_header, read_image
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 from masksr.fetch import archives, checksums, registry, staging
-from masksr.models import build, load_vgg19, random_vgg19, save_weights
+from masksr.models.checkpoints import load_generator, save_weights
+from masksr.models.vgg import load_vgg19, random_vgg19
 from masksr.notebook_parameters import checked, declared, parsed
 from masksr.quality.matfiles import read_ma, read_niqe
 from masksr.quality.weights import RECORD, _read_record
@@ -47,7 +48,7 @@ def loaders() -> dict[str, Loader]:
         "image": Loader(pictures, lambda path: (read_header(path), read_image(path)), png),
         "photo": Loader(photos | pictures, read_photo, png),
         "weights": Loader(samples.weights(), _any_network, both),
-        "generator": Loader(samples.generator(), build.load_generator, both),
+        "generator": Loader(samples.generator(), load_generator, both),
         "vgg": Loader(
             samples.written(lambda at: save_weights(random_vgg19(0.01, 0), at / "v.safetensors")), load_vgg19, both
         ),

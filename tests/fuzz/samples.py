@@ -18,7 +18,9 @@ import torch
 from PIL import Image
 
 from masksr.fetch import checksums, staging
-from masksr.models import EDSR, PESR, RRDBNet, build, save_weights
+from masksr.models.checkpoints import build_generator, save_generator, save_weights
+from masksr.models.edsr import EDSR, PESR
+from masksr.models.rrdb import RRDBNet
 from masksr.params import EDSRSize
 from masksr.quality.forest import one_leaf
 from masksr.quality.ma import FEATURES, MaModel
@@ -88,7 +90,7 @@ def weights() -> dict[str, bytes]:
 
 def generator() -> dict[str, bytes]:
     size = EDSRSize(architecture="edsr", n_resblocks=2, n_feats=8, res_scale=0.1)
-    return written(lambda at: build.save_generator(build.build_generator(size, 4, 0), size, at / "g.safetensors"))
+    return written(lambda at: save_generator(build_generator(size, 4, 0), size, at / "g.safetensors"))
 
 
 def checkpoint() -> dict[str, bytes]:
