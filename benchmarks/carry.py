@@ -17,7 +17,8 @@ import torch
 
 from masksr.errors import MasksrError
 from masksr.files import data_folder
-from masksr.models import OXFORD_SCALE, load_vgg19, rescale_features, save_weights
+from masksr.models.checkpoints import save_weights
+from masksr.models.vgg import OXFORD_SCALE, load_vgg19, rescale_features
 
 ROOM = 62 << 20  # bytes, with the tracked files: what a machine may take is often 64 MiB
 MOST = 100  # photographs

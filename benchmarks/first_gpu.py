@@ -46,21 +46,21 @@ from benchmarks.ways import WAYS, Way, make_step, switch
 from masksr import params
 from masksr.data.bicubic import imresize
 from masksr.data.images import write_png
-from masksr.data.packed import Pack
-from masksr.data.patches import PatchSampler
-from masksr.data.supply import ResidentPatches
+from masksr.data.packs import Pack
+from masksr.data.patches import PatchSampler, ResidentPatches
 from masksr.fetch.find import build_pack
 from masksr.fetch.registry import FolderSet, Layout
-from masksr.models import build, load_vgg19, load_weights, random_vgg19, save_weights
+from masksr.models.checkpoints import build_generator, load_weights, save_weights, seed_for
+from masksr.models.vgg import load_vgg19, random_vgg19
 from masksr.params import Mask, Model, Phase, Schedule
 from masksr.paths import Paths
 from masksr.quality import score_many
 from masksr.results.evaluation import with_generator
-from masksr.training import devices
-from masksr.training.costs import step_cost
-from masksr.training.loop import fit, history_table
-from masksr.training.steps import adversarial_step
-from masksr.training.validation import Validation
+from masksr.training.cost import step_cost
+from masksr.training.device import Precision, allow_tf32, autocast, make_deterministic, memory_format
+from masksr.training.loop import Validation, fit, history_table
+from masksr.training.step import adversarial_step
+from masksr.training.train import networks_of_a_gan
 
 CLOSE = 1e-3  # of its norm: how far a gradient in fp32 may be from the CPU's
 ARCHIVE, ARCHIVES = 15 << 20, 4  # bytes of an archive of what is kept, and how many: what a machine may give back
@@ -131,8 +131,8 @@ class Run:
         """Forget what the last thing left: compiled graphs (dynamo stops compiling after eight), memory, switches."""
         torch._dynamo.reset()
         gc.collect()  # networks and their steps refer to each other
-        devices.allow_tf32(self.device, "fp32")
-        devices.make_deterministic(self.device)
+        allow_tf32(self.device, "fp32")
+        make_deterministic(self.device)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
@@ -231,13 +231,13 @@ def _take_step(
     case: Case,
     mask: Mask,
     device: torch.device,
-    precision: devices.Precision = "fp32",
+    precision: Precision = "fp32",
     dtype: torch.dtype = torch.float32,
 ) -> Taken:
     recipe, start = profiles.recipe(case), ours.networks(case)
-    networks = build.networks_of_a_gan(recipe, mask, start.generator, seed=0)
+    networks = networks_of_a_gan(recipe, mask, start.generator, seed=0)
     for network in (*networks, start.vgg):
-        network.to(device, dtype, memory_format=devices.memory_format(device, precision)).train()
+        network.to(device, dtype, memory_format=memory_format(device, precision)).train()
     pixel_range = start.generator.pixel_range
     lr, hr = (patches.to(device, dtype) * (pixel_range / 255) for patches in ours.sampler(case).batch(0))
     generator, discriminator, *more = networks
@@ -250,7 +250,7 @@ def _take_step(
         loss=recipe.loss,
         mask=mask,
         pixel_range=pixel_range,
-        autocast=devices.autocast(device, precision),
+        autocast=autocast(device, precision),
         expectation=more[0] if more else None,
         rng=torch.Generator().manual_seed(1),
     )
@@ -322,7 +322,7 @@ def _resumes(run: Run, case: Case, name: str, changes: dict[str, Any]) -> None:
         start, mask = ours.networks(case), profiles.paper().masks["paper"]
         networks = [start.generator, start.discriminator]
         validation = Validation(patches.pack, lr_size=case.lr_patch, scale=4, count=2)
-        phase = ours.gan_phase(name, networks, start.vgg, recipe, mask, patches, train, validation)
+        phase = ours.gan_training(name, networks, start.vgg, recipe, mask, patches, train, validation)
         step = phase.step
 
         def interrupted(*batch: Any) -> Any:
@@ -481,7 +481,7 @@ def _six_variants(
     for model in TITLES:
         recipe = material.recipe(model, small=seconds is not None)
         before, after = steps[model] if steps else (None, None)
-        start = build.build_generator(recipe.generator, 4, seed=0)
+        start = build_generator(recipe.generator, 4, seed=0)
         if not resume:
             history = _train(run, material, recipe, f"{model}-start", None, [start], before, seconds)
             numbers = _last(history, ["step", "psnr", "psnr_bicubic"])
@@ -490,7 +490,7 @@ def _six_variants(
         generators = [copy.deepcopy(start)]
         for name in ("none", "paper"):
             label, mask = f"{model}-{name}", material.params.masks[name]
-            networks = build.networks_of_a_gan(recipe, mask, copy.deepcopy(start).cpu(), seed=0)
+            networks = networks_of_a_gan(recipe, mask, copy.deepcopy(start).cpu(), seed=0)
             for network, kind in zip(networks, KINDS, strict=True):
                 if resume:
                     load_weights(network, resume / f"{label}.{kind}.safetensors")
@@ -530,11 +530,11 @@ def _train(
     recipe = recipe.model_copy(update={"gan": Schedule(epochs=steps or 10**6, learning_rate=rate, halve_at=[])})
     train = material.params.train
     packs = [Pack(material.paths.set(name)) for name in ("train", "validation")]
-    seed = build.seed_for(0, "patches gan" if mask else "patches start")
+    seed = seed_for(0, "patches gan" if mask else "patches start")
     sampler = PatchSampler(packs[0], lr_size=recipe.lr_patch, scale=4, batch=recipe.batch, seed=seed)
     validation = Validation(packs[1], lr_size=recipe.lr_patch, scale=4, count=train.validation_patches)
     vgg = load_vgg19(material.vgg_file)
-    phase = ours.gan_phase(label, networks, vgg, recipe, mask or ours.PLAIN, sampler, train, validation)
+    phase = ours.gan_training(label, networks, vgg, recipe, mask or ours.PLAIN, sampler, train, validation)
     if mask is None:
         phase = replace(phase, step=ours.distance_gradients(run.device, train.precision))
     try:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from masksr.training import devices
+from masksr.training.device import cores
 
 PACKAGES = ("torch", "numpy", "scipy", "pillow", "pyiqa", "dvc")
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
@@ -21,7 +21,7 @@ PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat
 
 def describe(device: str) -> dict[str, Any]:
     """CPU, cores, memory, GPU, operating system and versions."""
-    about: dict[str, Any] = {"cpu": _cpu_name(), "cores": devices.cores()}
+    about: dict[str, Any] = {"cpu": _cpu_name(), "cores": cores()}
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         about["memory GB"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
     if device == "cuda":

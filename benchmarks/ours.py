@@ -17,16 +17,14 @@ from benchmarks import profiles
 from benchmarks.patches import make_pack
 from benchmarks.profiles import Case
 from benchmarks.reference_steps import Networks
-from masksr.data.packed import Pack
-from masksr.data.patches import PatchSampler
-from masksr.data.supply import supply
-from masksr.models import build, random_vgg19
+from masksr.data.packs import Pack
+from masksr.data.patches import PatchSampler, patch_loader
+from masksr.models.checkpoints import build_discriminator, build_generator
+from masksr.models.vgg import random_vgg19
 from masksr.params import Mask, Model, Train
-from masksr.training import devices
-from masksr.training.loop import Phase, Step, take_step
-from masksr.training.state import State
-from masksr.training.steps import adversarial_step, distance_step
-from masksr.training.validation import Validation
+from masksr.training.device import Precision, allow_tf32, autocast, choose_device, compile_network, memory_format
+from masksr.training.loop import State, Step, Training, Validation, take_step
+from masksr.training.step import adversarial_step, distance_step
 
 EMA = {"esrgan": 0.999}  # BasicSR's; PESR and EDSR-PyTorch have none
 PLAIN = Mask(kind="none")
@@ -44,25 +42,25 @@ def step(
 ) -> Callable[[], Any]:
     """A function that takes the next step of a training: each on other patches, which come as in a training.
 
-    memory_format: another than the one that ``devices.memory_format`` chooses.
+    memory_format: another than the one that ``training.device.memory_format`` chooses.
     """
     changes = {"device": device, "precision": precision, "compile": compiled, "ema": EMA.get(case.model)}
     settings = profiles.paper().train.model_copy(update=changes)
     recipe, patches = profiles.recipe(case), sampler(case)
-    phase = gan_phase("benchmark", [n.generator, n.discriminator], n.vgg, recipe, mask, patches, settings)
+    training = gan_training("benchmark", [n.generator, n.discriminator], n.vgg, recipe, mask, patches, settings)
     if memory_format:
         n.vgg.to(memory_format=memory_format)
-        phase = replace(phase, memory_format=memory_format)
-    state, batches, numbers = State(phase), supply(patches, phase.device), count()
+        training = replace(training, memory_format=memory_format)
+    state, load, numbers = State(training), patch_loader(patches, training.device), count()
 
     def take() -> None:
         number = next(numbers)
-        take_step(phase, state, *batches(number), number)
+        take_step(training, state, *load(number), number)
 
     return take
 
 
-def gan_phase(
+def gan_training(
     name: str,
     networks: list[nn.Module],
     vgg: nn.Module,
@@ -71,15 +69,14 @@ def gan_phase(
     patches: PatchSampler,
     settings: Train,
     validation: Validation | None = None,
-) -> Phase:
+) -> Training:
     """The adversarial phase of ``training.train.train_gan``, of networks that are there already; moves ``vgg``."""
-    device = devices.choose_device(settings.device)
-    devices.allow_tf32(device, settings.precision)
-    autocast = devices.autocast(device, settings.precision)
-    memory_format = devices.memory_format(device, settings.precision)
-    vgg.to(device, memory_format=memory_format)
+    device = choose_device(settings.device)
+    allow_tf32(device, settings.precision)
+    context, layout = autocast(device, settings.precision), memory_format(device, settings.precision)
+    vgg.to(device, memory_format=layout)
     if settings.compile:
-        devices.compile_network(vgg, settings.compile)
+        compile_network(vgg, settings.compile)
     pixel_range = networks[0].pixel_range
 
     def gradients(called: Sequence[nn.Module], lr: Tensor, hr: Tensor, number: int) -> dict[str, Tensor]:
@@ -93,26 +90,26 @@ def gan_phase(
             loss=recipe.loss,
             mask=mask,
             pixel_range=pixel_range,
-            autocast=autocast,
+            autocast=context,
             expectation=expecting[0] if expecting else None,
             rng=torch.Generator().manual_seed(number),
         )
 
-    how = validation, recipe.gan, settings, device, memory_format
-    return Phase(name, networks, gradients, patches, *how)  # type: ignore[arg-type]
+    how = validation, recipe.gan, settings, device, layout
+    return Training(name, networks, gradients, patches, *how)  # type: ignore[arg-type]
 
 
-def distance_gradients(device: torch.device, precision: devices.Precision) -> Step:
-    """What a phase before the GAN does in place of ``gan_phase``'s step: the L1 distance."""
-    autocast = devices.autocast(device, precision)
-    return lambda called, lr, hr, _: distance_step(called[0], lr, hr, kind="l1", autocast=autocast)
+def distance_gradients(device: torch.device, precision: Precision) -> Step:
+    """What a phase before the GAN does in place of ``gan_training``'s step: the L1 distance."""
+    context = autocast(device, precision)
+    return lambda called, lr, hr, _: distance_step(called[0], lr, hr, kind="l1", autocast=context)
 
 
 def networks(case: Case) -> Networks:
     """The networks of the profile paper at the case's size, the same ones each time."""
     recipe = profiles.recipe(case)
-    generator = build.build_generator(recipe.generator, 4, seed=0)
-    discriminator = build.build_discriminator(recipe.discriminator, 4 * case.lr_patch, seed=1)
+    generator = build_generator(recipe.generator, 4, seed=0)
+    discriminator = build_discriminator(recipe.discriminator, 4 * case.lr_patch, seed=1)
     return Networks(generator, discriminator, random_vgg19(profiles.vgg_width(case), seed=2), recipe.loss)
 
 

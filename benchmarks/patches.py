@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.pictures import picture
 from masksr.data.images import write_png
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.fetch.find import build_pack
 from masksr.fetch.registry import FolderSet, Layout
 

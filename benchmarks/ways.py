@@ -11,14 +11,14 @@ import torch
 from benchmarks import ours, profiles
 from benchmarks.profiles import Case
 from benchmarks.reference_steps import Networks, PublicTraining
-from masksr.training import devices
+from masksr.training.device import Precision, allow_tf32, make_deterministic
 
 
 @dataclass(frozen=True)
 class Way:
     """One way to take a step."""
 
-    precision: devices.Precision
+    precision: Precision
     public: bool = False
     compiled: bool | str = False
     memory_format: torch.memory_format | None = None  # None: the one that masksr chooses
@@ -55,8 +55,8 @@ def make_step(case: Case, networks: Networks, way: Way, device: str) -> Callable
 
 def switch(way: Way, device: torch.device) -> None:
     """torch's global switches as the code of this way sets or leaves them."""
-    devices.allow_tf32(device, way.precision)
-    devices.make_deterministic(device)
+    allow_tf32(device, way.precision)
+    make_deterministic(device)
     if device.type == "cuda" and (way.free or way.public):
         torch.use_deterministic_algorithms(False)
         torch.backends.cudnn.benchmark = True

@@ -115,9 +115,9 @@ def _params(_: argparse.Namespace) -> None:
 
 def _cost(options: argparse.Namespace) -> None:
     from masksr import params
-    from masksr.training import costs
+    from masksr.training.cost import describe_costs
 
-    print(costs.describe(params.load(), options.tflops))
+    print(describe_costs(params.load(), options.tflops))
 
 
 def _summary(_: argparse.Namespace) -> None:

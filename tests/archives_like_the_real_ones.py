@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from masksr.data.bicubic import imresize
-from masksr.models import random_vgg19
+from masksr.models.vgg import random_vgg19
 from masksr.quality.forest import one_leaf
 from masksr.quality.ma import MaModel
 from masksr.quality.matfiles import write_ma, write_niqe

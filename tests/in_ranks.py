@@ -22,14 +22,13 @@ def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
     from masksr.data.patches import PatchSampler
     from masksr.training import loop
     from masksr.training import train as training
-    from masksr.training.state import State
-    from masksr.training.validation import Validation
+    from masksr.training.loop import State, Validation
 
     found: dict[str, Any] = {"patches": []}
     update, batch, to_device, psnr = State.update, PatchSampler.batch, loop._to_device, Validation.of_generator
 
     def recorded_update(state: State, parts: int) -> None:
-        networks = state.phase.networks
+        networks = state.training.networks
         gradients = [[p.grad / parts for p in n.parameters() if p.grad is not None] for n in networks]
         statistics = {key: value.clone() for key, value in networks[1].state_dict().items() if "running" in key}
         found.setdefault("gradients", gradients)
@@ -45,15 +44,10 @@ def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
         patch.setattr(PatchSampler, "batch", recorded_batch)
         patch.setattr(loop, "_to_device", lambda *of: to_device(*of).double())
         patch.setattr(Validation, "of_generator", lambda self, generator: psnr(self, deepcopy(generator).float()))
-        makers = dict.fromkeys(("load_generator", "build_discriminator", "ErrorNetwork"), training.build)
-        makers["load_vgg19"] = training
-        for name, module in makers.items():
-            patch.setattr(
-                module, name, partial(lambda make, *of, **more: make(*of, **more).double(), getattr(module, name))
-            )
-        _, model, seed, paths = job.of
-        start, vgg19 = paths.start(model, seed) / "generator.safetensors", paths.weights / "vgg19.safetensors"
-        _, found["history"] = training._gan(job, folder, mask=mask, start=start, vgg19=vgg19)
+        for name in ("load_generator", "build_discriminator", "ErrorNetwork", "load_vgg19"):
+            make = getattr(training, name)
+            patch.setattr(training, name, partial(lambda make, *of, **more: make(*of, **more).double(), make))
+        _, found["history"] = training._run_gan(job, folder, mask)
     return found
 
 
@@ -61,7 +55,7 @@ def take_first_steps(rank: int, ranks: int, cases: dict[str, Any], paths: Any, f
     """Those of each of ``cases``; what each rank found goes to ``folder``."""
     import torch
 
-    from masksr.training.job import Job
+    from masksr.training.train import Job
 
     for name, (params, model, mask) in cases.items():
         found = first_steps(Job(params, model, 0, paths, rank, ranks), mask, folder / f"checkpoints {name}")
@@ -70,11 +64,12 @@ def take_first_steps(rank: int, ranks: int, cases: dict[str, Any], paths: Any, f
 
 def train_with_one_writer(rank: int, ranks: int, *arguments: Any) -> None:
     """A training in which any rank but the first that writes a checkpoint ends it."""
-    from masksr.training import checkpoints, job
+    from masksr.training import loop
+    from masksr.training import train as training
 
     if rank > 0:
-        checkpoints.save = lambda *_: os._exit(66)
-    job.one_of_several(rank, ranks, *arguments)
+        loop.save_checkpoint = lambda *_: os._exit(66)
+    training._run_share(rank, ranks, *arguments)
 
 
 def train_until_one_fails(rank: int, ranks: int, *arguments: Any) -> None:
@@ -99,8 +94,7 @@ def failing_in_step_six(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def say_where_and_wait(rank: int, ranks: int, folder: Path) -> None:
-    for process in (os.getppid(), os.getpid()):  # torchrun's agent, and this one
-        (folder / str(process)).touch()
+    (folder / str(os.getpid())).touch()
     print("waiting")
     time.sleep(600)
 

@@ -17,7 +17,7 @@ from masksr.argument import experiment
 from masksr.argument.classes import EquivalenceClass, equivalence_class, project
 from masksr.argument.photographs import Neighbours, by_detail, possible
 from masksr.data.bicubic import imresize
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.fetch.find import build_pack
 from masksr.results import claims
 

@@ -15,9 +15,12 @@ from benchmarks import machine, ours, profiles, timing
 from benchmarks.findings import Findings
 from benchmarks.profiles import TITLES, Case
 from benchmarks.reference_steps import STEPS, Networks, PublicTraining, as_published
-from masksr.models import EDSR, PESR, RRDBNet, SRGANDiscriminator, VGGStyleDiscriminator, random_vgg19
+from masksr.models.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
+from masksr.models.edsr import EDSR, PESR
+from masksr.models.rrdb import RRDBNet
+from masksr.models.vgg import random_vgg19
 from masksr.params import Mask
-from masksr.training.steps import adversarial_step
+from masksr.training.step import adversarial_step
 
 FP32 = partial(torch.autocast, "cpu", torch.bfloat16, enabled=False)
 CASE = {model: Case(model, 16, 2, tiny=True) for model in TITLES}

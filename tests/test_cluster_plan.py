@@ -19,7 +19,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_pipeline import dvc, ran
 
-from benchmarks import cluster
 from masksr import params
 from masksr.__main__ import main
 from masksr.cluster import command, connection, estimates, leftovers, simulation, task

@@ -9,24 +9,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
-from masksr.models import EDSR
+from masksr.models.edsr import EDSR
 from masksr.results.evaluation import with_generator
-from masksr.training import devices
+from masksr.training.device import Precision, allow_tf32, compile_network, memory_format
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 def test_tf32_is_refused_where_there_is_none() -> None:
     with pytest.raises(MasksrError, match=r"train\.precision: tf32 is a mode of NVIDIA GPUs"):
-        devices.allow_tf32(CPU, "tf32")
+        allow_tf32(CPU, "tf32")
 
 
 def test_fp32_does_not_round_to_tf32() -> None:
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
-    devices.allow_tf32(CPU, "fp32")
+    allow_tf32(CPU, "fp32")
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
 
@@ -36,15 +36,15 @@ def test_fp32_does_not_round_to_tf32() -> None:
     [(CPU, "fp32", True), (CPU, "bf16", True), (CUDA, "fp32", False), (CUDA, "tf32", True), (CUDA, "bf16", True)],
 )
 def test_memory_format_follows_the_precision(
-    device: torch.device, precision: devices.Precision, channels_last: bool
+    device: torch.device, precision: Precision, channels_last: bool
 ) -> None:
-    assert (devices.memory_format(device, precision) == torch.channels_last) == channels_last
+    assert (memory_format(device, precision) == torch.channels_last) == channels_last
 
 
 def test_compiled_kernels_are_not_chosen_by_their_time() -> None:
     from torch._inductor import config
 
-    devices.compile_network(nn.Identity(), True)
+    compile_network(nn.Identity(), True)
     assert config.deterministic
 
 

@@ -11,12 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from test_steps import batch, networks
+from test_step import batch, networks
 
 from masksr.params import Mask
 from masksr.training.expected import FIRST_GUESS, ErrorNetwork, expectation_loss
-from masksr.training.mask import error_mask, mask_of, squared_error
-from masksr.training.steps import adversarial_step
+from masksr.training.mask import error_mask, squared_error
+from masksr.training.step import adversarial_step
 
 FP32 = partial(torch.autocast, "cpu", torch.bfloat16, enabled=False)
 PAPER = {"k": 0.2, "b": 0.5, "error_range": "255", "window": 1, "per_channel": False, "apply": "both", "detach": True}
@@ -66,7 +66,7 @@ def test_a_step_with_it_is_the_step_with_the_error_it_expects(name: str) -> None
     for kind in ("error", "expected"):
         copies, mask = [copy.deepcopy(network) for network in (g, d)], Mask(kind=kind, **PAPER)
         with torch.no_grad():
-            knows = (squared_error(g(lr), hr) / g.pixel_range**2).log()
+            knows = (squared_error(g(lr), hr, mask) / g.pixel_range**2).log()
         oracle = Oracle(knows)
         step = adversarial_step(
             *copies, vgg, lr, hr, loss=loss, mask=mask, pixel_range=g.pixel_range, autocast=FP32,
@@ -91,11 +91,11 @@ class Oracle(torch.nn.Module):
 @pytest.mark.parametrize("error_range", ["native", "1", "255", "relative"])
 def test_its_mask_is_equation_8_of_the_expected_error(error_range: str) -> None:
     sr, hr = (torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) * 255 for seed in (0, 1))
-    settings = {"k": 1e-3, "b": 0.1, "error_range": error_range}
-    expected = mask_of(
-        Mask(kind="expected", **PAPER | settings), sr, hr, pixel_range=255.0, expected=squared_error(sr, hr)
-    )
-    assert torch.equal(expected, error_mask(sr, hr, pixel_range=255.0, **settings))
+    settings = PAPER | {"k": 1e-3, "b": 0.1, "error_range": error_range}
+    measured = Mask(kind="error", **settings)
+    error = squared_error(sr, hr, measured)
+    expected = error_mask(sr, hr, Mask(kind="expected", **settings), pixel_range=255.0, expected=error)
+    assert torch.equal(expected, error_mask(sr, hr, measured, pixel_range=255.0))
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -103,4 +103,4 @@ def test_what_does_not_fit_is_refused() -> None:
         Mask(kind="expected", **PAPER | {"detach": False})
     sr = torch.rand(1, 3, 8, 8)
     with pytest.raises(ValueError, match="none was given"):
-        mask_of(Mask(kind="expected", **PAPER), sr, sr, pixel_range=1.0)
+        error_mask(sr, sr, Mask(kind="expected", **PAPER))

@@ -10,7 +10,7 @@ import pytest
 
 from masksr.data.bicubic import imresize
 from masksr.data.images import write_png
-from masksr.data.pictures import load_image
+from masksr.data.packs import load_image
 from masksr.errors import MasksrError
 from masksr.fetch.find import count_pictures, find_images
 from masksr.fetch.registry import FolderSet, Layout, PackageSet, load_registry

@@ -114,10 +114,9 @@ def test_missing_files_and_folders_are_named(tmp_path):
         read_image(tmp_path)
 
 
-@pytest.mark.parametrize("limit", [200, 100])  # Pillow warns above its limit and raises above twice the limit
-def test_decompression_bombs_are_refused(tmp_path, picture, monkeypatch, limit):
+def test_too_many_pixels_are_refused(tmp_path, picture, monkeypatch):
     write_png(tmp_path / "bomb.png", picture)
-    monkeypatch.setattr(images.Image, "MAX_IMAGE_PIXELS", limit)
+    monkeypatch.setattr(images.Image, "MAX_IMAGE_PIXELS", 100)  # Pillow refuses more than twice as many
     with pytest.raises(MasksrError, match=r"bomb\.png.*megapixels"):
         read_image(tmp_path / "bomb.png")
 
@@ -129,13 +128,6 @@ def test_to_image_undoes_to_tensor(picture, pixel_range):
     assert tensor.max() <= pixel_range
     np.testing.assert_array_equal(to_image(tensor, pixel_range), picture)
     np.testing.assert_array_equal(to_image(tensor[0], pixel_range), picture)
-
-
-def test_batches_of_arrays_and_of_patches_agree(picture):
-    batch = np.stack([picture, 255 - picture])
-    patches = torch.from_numpy(batch).permute(0, 3, 1, 2)
-    assert torch.equal(to_tensor(batch, 1), to_tensor(patches, 1))
-    assert torch.equal(to_tensor(batch, 1)[:1], to_tensor(picture, 1))
 
 
 def test_range_one_is_division_by_255_as_in_torchvision(picture):

@@ -16,7 +16,7 @@ from masksr import params
 from masksr import plots as figures
 from masksr.fetch.find import build_pack
 from masksr.inspection import gradient, masks, networks, pictures, tables
-from masksr.models.build import build_discriminator, build_generator, load_generator, save_generator, seed_for
+from masksr.models.checkpoints import build_discriminator, build_generator, load_generator, save_generator, seed_for
 from masksr.params import Mask
 from masksr.paths import Paths
 from masksr.results import records

@@ -13,7 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from masksr.errors import MasksrError
-from masksr.models import EDSR, PESR, RRDBNet, SRGANDiscriminator, VGGStyleDiscriminator
+from masksr.models.checkpoints import transfer_body
+from masksr.models.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
+from masksr.models.edsr import EDSR, PESR
+from masksr.models.rrdb import RRDBNet
 
 GOLDEN = {
     "rrdbnet_f16_b2_g8": lambda: RRDBNet(num_feat=16, num_block=2, num_grow_ch=8),
@@ -108,7 +111,7 @@ def test_generators_upscale_any_image_by_their_scale(name: str, batch: int, heig
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_edsr_scales(scale: int):
+def test_edsr_upscales_by_its_scale(scale: int):
     assert EDSR(1, 8, scale=scale)(torch.rand(1, 3, 5, 6)).shape == (1, 3, 5 * scale, 6 * scale)
 
 
@@ -175,3 +178,87 @@ def test_compiles_as_one_graph(name: str):
         expected = network(x)
         found = torch.compile(network, backend="aot_eager", fullgraph=True)(x)
     assert relative_difference(found, expected) < 0.2
+
+
+# Discriminators: which sizes they take, and the layout their public key names stand for.
+
+
+@pytest.mark.parametrize("size", [64, 96, 192, 256])
+def test_vggstyle_takes_every_multiple_of_32(size: int):
+    network = VGGStyleDiscriminator(num_feat=2, input_size=size)
+    assert network(torch.rand(2, 3, size, size)).shape == (2, 1)
+    assert network.linear1.in_features == 16 * (16 if size == 256 else (size // 32) ** 2)
+    assert ("conv5_0.weight" in network.state_dict()) == (size == 256)
+
+
+@pytest.mark.parametrize("size", [16, 48, 256])
+def test_srgan_takes_every_multiple_of_16(size: int):
+    network = SRGANDiscriminator(num_feat=2, input_size=size)
+    assert network(torch.rand(2, 3, size, size)).shape == (2, 1)
+
+
+@pytest.mark.parametrize(("num_feat", "size"), [(64, 96), (64, 192), (64, 256), (16, 128)])
+def test_srgan_layout_is_that_of_edsr_pytorch(num_feat: int, size: int):
+    """Key names and shapes written out from the published layer table: widths 1 1 2 2 4 4 8 8, then two layers."""
+    with torch.device("meta"):
+        state = SRGANDiscriminator(num_feat, size).state_dict()
+    widths = [num_feat * m for m in (1, 1, 2, 2, 4, 4, 8, 8)]
+    expected = {}
+    for layer, (before, width) in enumerate(zip([3, *widths], widths, strict=False)):
+        expected[f"features.{layer}.0.weight"] = (width, before, 3, 3)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            expected[f"features.{layer}.1.{part}"] = (width,)
+        expected[f"features.{layer}.1.num_batches_tracked"] = ()
+    hidden = 1024 * num_feat // 64
+    expected |= {"classifier.0.weight": (hidden, 8 * num_feat * (size // 16) ** 2), "classifier.0.bias": (hidden,)}
+    expected |= {"classifier.2.weight": (1, hidden), "classifier.2.bias": (1,)}
+    assert {key: tuple(value.shape) for key, value in state.items()} == expected
+
+
+def test_srgan_does_not_mind_the_pixel_range():
+    network = SRGANDiscriminator(num_feat=4, input_size=32)
+    x = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(network(255 * x), network(x), atol=0.01)
+
+
+@pytest.mark.parametrize("network", [VGGStyleDiscriminator, SRGANDiscriminator])
+@pytest.mark.parametrize("size", [0, 8, 63, 100])
+def test_discriminators_refuse_sizes_that_do_not_halve(network: type[nn.Module], size: int):
+    with pytest.raises(MasksrError, match=f"multiple of .*not {size}; change lr_patch"):
+        network(input_size=size)
+
+
+@pytest.mark.parametrize("network", [VGGStyleDiscriminator(2, 64), SRGANDiscriminator(2, 64)], ids=["vgg", "srgan"])
+@pytest.mark.parametrize("shape", [(1, 3, 96, 96), (1, 3, 64, 96), (1, 1, 64, 64), (3, 64, 64)])
+def test_discriminators_refuse_an_image_of_another_size(network: nn.Module, shape: tuple[int, ...]):
+    with pytest.raises(ValueError, match=r"made for images \(B, 3, 64, 64\)"):
+        network(torch.rand(shape))
+
+
+# From an EDSR at x2 to one at x4: the body is carried over, the tail starts fresh.
+
+
+@pytest.mark.parametrize("as_state_dict", [False, True])
+def test_transfer_body_copies_everything_but_the_tail(as_state_dict: bool):
+    x2, x4 = EDSR(2, 8, scale=2), EDSR(2, 8, scale=4)
+    fresh = {key: value.clone() for key, value in x4.state_dict().items()}
+    transfer_body(x2.state_dict() if as_state_dict else x2, x4)
+    for key, value in x4.state_dict().items():
+        expected = fresh[key] if key.startswith("tail.") else x2.state_dict()[key]
+        assert torch.equal(value, expected), key
+        assert value.data_ptr() != x2.state_dict().get(key, fresh[key]).data_ptr(), "the networks share a tensor"
+
+
+@pytest.mark.parametrize("source", [EDSR(3, 8, scale=2), EDSR(2, 12, scale=2), PESR(2, 8), RRDBNet(8, 1, 4)])
+def test_transfer_body_refuses_another_body_and_changes_nothing(source: nn.Module):
+    target = EDSR(2, 8)
+    before = {key: value.clone() for key, value in target.state_dict().items()}
+    with pytest.raises(MasksrError, match="the network to start from does not fit EDSR"):
+        transfer_body(source, target)
+    assert all(torch.equal(value, before[key]) for key, value in target.state_dict().items())
+
+
+@pytest.mark.parametrize("network", [RRDBNet(8, 1, 4), PESR(2, 8)])
+def test_networks_without_a_tail_keep_their_scale(network: nn.Module):
+    with pytest.raises(MasksrError, match="no tail to exchange"):
+        transfer_body(network, network)

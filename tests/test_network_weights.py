@@ -17,7 +17,8 @@ from test_models import SMALL
 from torch import nn
 
 from masksr.errors import MasksrError
-from masksr.models import EDSR, load_weights, read_weights, save_weights
+from masksr.models.checkpoints import load_weights, read_weights, save_weights
+from masksr.models.edsr import EDSR
 
 
 def equal(a: nn.Module, b: nn.Module) -> bool:

@@ -2,9 +2,7 @@
 
 import json
 import pickle
-import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ import skimage.data
 from masksr.data import packs
 from masksr.data.bicubic import imresize
 from masksr.data.images import modcrop, write_png
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
 from masksr.fetch.registry import FolderSet, Layout, load_registry
@@ -66,8 +64,8 @@ def test_official_lr_is_taken_and_said_to_be(data, spec, tmp_path):
         lr[0, 0] ^= 7  # an official LR is kept as it is
         write_png(data / f"lr/{number}.png", lr)
     pack = build_pack(spec, tmp_path / "sets/own", data_folder=data)
-    for number, image in enumerate(pack.manifest["images"]):
-        assert 0 < image["lr"]["lr_x4"] <= 7 and image["lr"]["lr_x2"] == "masksr"
+    for number, image in enumerate(pack.manifest.images):
+        assert 0 < image.lr["lr_x4"] <= 7 and image.lr["lr_x2"] == "masksr"
         np.testing.assert_array_equal(pack.lr(number)[0, 0] ^ 7, imresize(pack.hr(number), 0.25)[0, 0])
     pack.verify()
 
@@ -96,10 +94,10 @@ def test_lr_that_was_shrunk_in_another_way_is_refused_for_the_set_as_a_whole(shr
 
 
 def test_the_manifest_says_what_the_set_is(pack):
-    about = {key: pack.manifest[key] for key in ("set", "title", "licence", "origin")}
+    about = {key: getattr(pack.manifest, key) for key in ("set", "title", "licence", "origin")}
     assert about == {"set": "own", "title": "Own", "licence": "mine", "origin": "at home"}
-    assert [image["lr"]["lr_x4"] for image in pack.manifest["images"]] == ["masksr"] * 3
-    assert [image["cut"] for image in pack.manifest["images"]] == [False, False, True]
+    assert [image.lr["lr_x4"] for image in pack.manifest.images] == ["masksr"] * 3
+    assert [image.cut for image in pack.manifest.images] == [False, False, True]
 
 
 def test_the_same_pictures_give_the_same_bytes(pack, data, spec, tmp_path):
@@ -180,9 +178,13 @@ def test_a_folder_with_something_else_is_left_alone(data, spec, tmp_path):
 
 
 def test_a_full_disk_and_an_impossible_folder_are_named(data, spec, tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(MasksrError, match=r"the pack of own needs .* kB, but .* has only 1 kB free"):
-        build_pack(spec, tmp_path / "sets/own", data_folder=data)
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(MasksrError, match=r"own: the pack cannot be written \(No space left on device\)"):
+            build_pack(spec, tmp_path / "sets/own", data_folder=data)
     assert not list((tmp_path / "sets").glob("[!.]*"))
     with pytest.raises(MasksrError, match=r"0\.png/own: the pack cannot be written"):
         build_pack(spec, data / "own/0.png/own", data_folder=data)

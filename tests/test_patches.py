@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masksr.data.patches import PatchSampler, validation_patches
+from masksr.data.images import write_png
+from masksr.data.packs import Pack, Source, write_pack
+from masksr.data.patches import PatchSampler, ResidentPatches, patch_loader, validation_patches
 from masksr.errors import MasksrError
 
 
@@ -83,14 +86,6 @@ def test_a_batch_does_not_know_what_was_drawn_before(seed, steps, batch):
     drawn = [used.batch(step) for step in steps]
     for one, other in zip(drawn[-1], fresh.batch(steps[-1]), strict=True):
         assert torch.equal(one, other)
-
-
-def test_a_batch_is_a_function_of_seed_and_step_alone():
-    one, two = sampler(seed=5), sampler(seed=5)
-    forwards = [one.batch(step) for step in range(6)]
-    backwards = [two.batch(step) for step in reversed(range(6))][::-1]
-    for (lr, hr), (lr_again, hr_again) in zip(forwards, backwards, strict=True):
-        assert torch.equal(lr, lr_again) and torch.equal(hr, hr_again)
 
 
 def test_steps_and_seeds_give_different_patches():
@@ -194,3 +189,42 @@ def test_one_patch_is_taken_from_the_middle_and_many_do_not_coincide():
     places = [origin(patch)[1:3] for patch in lr]
     assert len(set(places)) == 8
     assert max(left for _, left in places) - min(left for _, left in places) > 40
+
+
+# ---- patches that a GPU cuts itself
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    folder, sources = tmp_path_factory.mktemp("data"), []
+    for number, size in enumerate([(48, 64), (61, 40), (40, 40)]):
+        pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
+        write_png(folder / f"{number}.png", pixels)
+        sources.append(Source(f"{number}", folder / f"{number}.png", sides=size))
+    info = SimpleNamespace(**dict.fromkeys(("name", "title", "citation", "licence", "origin"), "own"))
+    return write_pack(info, sources, folder / "pack")
+
+
+@given(
+    lr_size=st.integers(1, 10),
+    scale=st.sampled_from([2, 4]),
+    batch=st.integers(1, 64),
+    seed=st.integers(0, 2**31 - 1),
+    step=st.integers(0, 2**40),
+)
+def test_patches_cut_on_the_device_are_the_samplers(pack, lr_size, scale, batch, seed, step):
+    one = PatchSampler(pack, lr_size=lr_size, scale=scale, batch=batch, seed=seed)
+    for ours, expected in zip(ResidentPatches(one, CPU).batch(step), one.batch(step), strict=True):
+        assert ours.dtype == torch.uint8 and torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize(("free", "resident"), [(10**9, True), (10_000, False)])
+def test_a_gpu_keeps_the_pack_where_it_fits(pack, monkeypatch, free, resident):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+    monkeypatch.setattr(ResidentPatches, "__init__", lambda self, *_: None)
+    one = PatchSampler(pack, lr_size=8, scale=4, batch=4, seed=0)
+    assert (patch_loader(one, torch.device("cuda")) != one.batch) == resident
+    assert patch_loader(one, CPU) == one.batch

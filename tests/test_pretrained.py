@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
-from masksr.models import EDSR, PESR, RRDBNet, build
+from masksr.models.checkpoints import build_generator, load_generator, save_generator
+from masksr.models.edsr import EDSR, PESR
+from masksr.models.rrdb import RRDBNet
 from masksr.params import Params, PESRSize, load
 from masksr.paths import Paths
 from masksr.tools.pretrained import load_pretrained
@@ -207,8 +209,8 @@ def test_a_missing_or_unreadable_file_is_named(tmp_path):
 
 def test_a_generator_of_ours_needs_no_sizes(tmp_path):
     size = PESRSize(architecture="pesr", depth=1, num_channels=8, res_scale=0.3)
-    network = build.build_generator(size, 4, seed=1)
-    build.save_generator(network, size, path := tmp_path / "generator.safetensors")
+    network = build_generator(size, 4, seed=1)
+    save_generator(network, size, path := tmp_path / "generator.safetensors")
     for res_scale in (None, 0.3):
         found = load_pretrained(path, "pesr", res_scale=res_scale)
         assert found.body[0].res_scale == 0.3
@@ -263,7 +265,7 @@ def start_from(
     torch.save(state, tmp_path / "public.pth")
     paths = Paths(tmp_path, "mini")
     training.train_start(small({model: (tmp_path / "public.pth", scale)}, phases), model, 0, paths)
-    return build.load_generator(paths.start(model, 0) / "generator.safetensors").state_dict()
+    return load_generator(paths.start(model, 0) / "generator.safetensors").state_dict()
 
 
 PHASE = {"scale": 4, "loss": "l1", "epochs": 1, "learning_rate": 1e-4, "halve_at": []}

@@ -14,7 +14,9 @@ from random_quality import write_quality_weights
 from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
 from masksr.fetch.registry import find_set
-from masksr.models import EDSR, RRDBNet, build
+from masksr.models.checkpoints import save_generator
+from masksr.models.edsr import EDSR
+from masksr.models.rrdb import RRDBNet
 from masksr.params import RRDB, Params, load
 from masksr.paths import Paths
 from masksr.results import evaluation
@@ -66,7 +68,7 @@ def test_the_rows_are_those_of_the_evaluation_of_the_variants(checkpoint, projec
     paths, params = Paths(project, "mini"), only_cat()
     size = RRDB(architecture="rrdb", num_feat=8, num_block=1, num_grow_ch=4)
     folder = paths.variant("esrgan", "none", 0)
-    build.save_generator(load_pretrained(checkpoint, "rrdb"), size, folder / "generator.safetensors")
+    save_generator(load_pretrained(checkpoint, "rrdb"), size, folder / "generator.safetensors")
     ours = evaluation.evaluate_generator(params, paths, folder, "esrgan", "none", 0)
 
     table = evaluated(checkpoint, paths)

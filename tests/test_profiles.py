@@ -14,7 +14,7 @@ from local_server import serving
 from test_pipeline import copy_of_the_project, dvc, tiny
 
 from masksr import params
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.fetch.find import build_pack
 from masksr.paths import Paths
 from masksr.results import evaluation
@@ -60,6 +60,7 @@ def shortened(profile: str) -> dict:
     return content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", FROM_THE_NETWORK)
 def test_the_full_networks_start_and_end(profile: str, registry: str, tmp_path: Path, monkeypatch) -> None:
     """Fetch, pack, weights, every start, every masked training and its evaluation, as the notebooks call them."""
@@ -72,11 +73,11 @@ def test_the_full_networks_start_and_end(profile: str, registry: str, tmp_path: 
     paths = Paths.of(settings)
     for name in (settings.data.train, settings.data.validation, *settings.data.test):
         pack = build_pack(name, paths.set(name), limit=settings.data.limit_of(name))
-        official = [image["lr"]["lr_x4"] for image in pack.manifest["images"]]
+        official = [image.lr["lr_x4"] for image in pack.manifest.images]
         # JPEGs have no LR with them; the others' were made as ours are.
         assert official == (["masksr"] if name == "BSDS500" else [0]) * IMAGES
         if name == "DIV2K_train":
-            assert [image["lr"]["lr_x2"] for image in pack.manifest["images"]] == [0] * IMAGES
+            assert [image.lr["lr_x2"] for image in pack.manifest.images] == [0] * IMAGES
     assert "from vgg19-dcbb9e9d.pth" in weights.prepare_vgg19(settings, paths)
     assert set(weights.prepare_quality(settings, paths).weights) == {"official"}
     # Each model is evaluated on another set: on all of them it takes minutes.
@@ -89,11 +90,11 @@ def test_the_full_networks_start_and_end(profile: str, registry: str, tmp_path: 
         quality = evaluation.evaluate_generator(one_set, paths, out, model, "paper", 0)
         assert len(quality) == IMAGES
         assert set(quality.niqe_weights) == set(quality.ma_weights) == {"official"}
-        assert np.isfinite(quality[["psnr", "gmsd"]]).all(
-            axis=None
-        )  # PI may have none: two steps leave nearly flat pictures
+        # PI may have none: two steps leave nearly flat pictures.
+        assert np.isfinite(quality[["psnr", "gmsd"]]).all(axis=None)
 
 
+@pytest.mark.slow
 def test_the_notebooks_take_paper_from_archives_to_a_report(registry: str, tmp_path: Path) -> None:
     """One model with tiny networks through every stage; its sets come over HTTP."""
     content = tiny(ROOT / "profiles/paper.yaml")

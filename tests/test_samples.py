@@ -10,9 +10,9 @@ import yaml
 from masksr import params
 from masksr import plots as figures
 from masksr.data.images import luma, to_image, to_tensor
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.fetch.find import build_pack
-from masksr.models.build import build_generator, load_generator, save_generator
+from masksr.models.checkpoints import build_generator, load_generator, save_generator
 from masksr.paths import Paths
 from masksr.plots import samples
 from masksr.training.mask import error_mask
@@ -100,7 +100,7 @@ def test_masks_are_equation_8_of_the_whole_picture_in_the_range_of_the_network(p
         "masks": settings.masks | {"paper": mask.model_copy(update={"error_range": "relative", "kind": "expected"})}
     }
     rows, _ = samples.figure4_rows(settings.model_copy(update=relative), paths)
-    whole = error_mask(*tensors, k=mask.k, b=mask.b, error_range="relative")[0, 0].numpy()
+    whole = error_mask(*tensors, mask.model_copy(update={"error_range": "relative"}))[0, 0].numpy()
     np.testing.assert_allclose(rows[-1].masks["ESRGAN"], whole[40:136, 60:156], atol=1e-6)
 
 

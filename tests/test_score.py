@@ -14,7 +14,7 @@ from skimage import data
 from masksr.__main__ import main
 from masksr.data.bicubic import imresize
 from masksr.data.images import write_png
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
 from masksr.quality import fidelity, yardstick

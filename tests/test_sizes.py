@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from masksr.errors import MasksrError
-from masksr.models import VGG19Features
-from masksr.models.build import build_generator
+from masksr.models.checkpoints import build_generator, infer_size
 from masksr.models.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
-from masksr.models.sizes import infer_size
+from masksr.models.vgg import VGG19Features
 from masksr.params import RRDB, EDSRSize, PESRSize
 
 few, factor = st.integers(1, 6), st.floats(0.01, 2)

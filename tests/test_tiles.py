@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from masksr.data.images import to_image
 from masksr.errors import MasksrError
-from masksr.models import EDSR, PESR, RRDBNet
+from masksr.models.edsr import EDSR, PESR
+from masksr.models.rrdb import RRDBNet
 from masksr.results import tiles
 from masksr.results.tiles import check_tiles, spans, upscale_tiled
-from masksr.training import devices
+from masksr.training.device import autocast
 
 
 class Blur(nn.Module):
@@ -153,7 +154,7 @@ def test_bf16_is_near_fp32():
     network, _ = with_contrast("pesr")
     lr = picture(24, 24)
     fp32 = upscale_tiled(network, lr, tile=20, overlap=6)
-    with devices.autocast(torch.device("cpu"), "bf16")():
+    with autocast(torch.device("cpu"), "bf16")():
         bf16 = upscale_tiled(network, lr, tile=20, overlap=6)
     assert 0 < (bf16.int() - fp32.int()).abs().max() <= 8
 

@@ -12,17 +12,19 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import test_layers as layers
 import torch
 
 from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
-from masksr.models import EDSR, build, load_weights, save_weights
+from masksr.files import file_digest
+from masksr.models.checkpoints import load_generator, save_weights
+from masksr.models.edsr import EDSR
 from masksr.params import Params, load
 from masksr.paths import Paths
 from masksr.tools.weights import prepare_vgg19
-from masksr.training import job, loop
+from masksr.training import loop
 from masksr.training import train as training
-from masksr.training.trainings import file_digest
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,24 +78,14 @@ def test_a_gan_training_leaves_weights_history_and_record(paths: Paths, model: s
     history = training.read_history(paths.variant(model, "paper", 0))
     assert history.step.tolist() == [2, 4, 6, 8]
     assert history.learning_rate.tolist() == [1e-4, 1e-4, 5e-5, 5e-5]
-    needed = {
-        "loss_g",
-        "loss_d",
-        "d_real",
-        "d_fake",
-        "vgg54",
-        "gan",
-        "l1",
-        "mask_mean",
-        "mask_saturated",
-        "images_per_s",
-    }
+    needed = {"loss_g", "loss_d", "d_real", "d_fake", "vgg54", "gan", "l1", "mask_mean", "mask_saturated"}
+    needed |= {"images_per_s"}
     assert needed <= set(history) and history[sorted(needed)].notna().all().all()
     assert history.psnr.notna().tolist() == [False, True, False, True]
     assert history.mask_mean.between(0.5, 1).all()
     folder = paths.variant(model, "paper", 0)
     assert record["weights"] == file_digest(folder / "generator.safetensors")
-    generator = build.load_generator(folder / "generator.safetensors")
+    generator = load_generator(folder / "generator.safetensors")
     assert generator(torch.rand(1, 3, 8, 9)).shape == (1, 3, 32, 36)
 
 
@@ -110,17 +102,16 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(paths: Paths
 
 
 @pytest.mark.parametrize(
-    ("settings", "kind"),
+    ("settings", "kind", "stop_at"),
     [
-        ({}, "expected"),
-        ({"ema": 0.9}, "shuffled"),
-        ({"gradient_checkpointing": True}, "random"),
-        ({"accumulate": 2, "ema": 0.9}, "shuffled"),
+        ({}, "expected", 3),
+        ({"ema": 0.9}, "shuffled", 5),
+        ({"gradient_checkpointing": True}, "random", 3),
+        ({"accumulate": 2, "ema": 0.9}, "shuffled", 5),
     ],
 )
-@pytest.mark.parametrize("stop_at", [3, 5])
 def test_an_interrupted_training_ends_in_the_same_bits(
-    paths: Paths, monkeypatch, stop_at: int, settings: dict, kind: str
+    paths: Paths, monkeypatch, settings: dict, kind: str, stop_at: int
 ) -> None:
     parts = settings.get("accumulate", 1)
     params, stop_at = small(2 * parts, **settings), parts * stop_at
@@ -186,22 +177,15 @@ def test_edsr_begins_at_x2_and_keeps_all_but_its_tail(paths: Paths) -> None:
     content["models"]["edsr"]["start"]["phases"] = content["models"]["edsr"]["start"]["phases"][:1]
     params = Params.model_validate(content)
     training.train_start(params, "edsr", 5, paths)
-    generator = build.load_generator(paths.start("edsr", 5) / "generator.safetensors")
+    generator = load_generator(paths.start("edsr", 5) / "generator.safetensors")
     assert generator.scale == 4
     x2 = EDSR(1, 8, 0.1, 2)
     file = paths.root / "x2.safetensors"
     save_weights({k: v for k, v in x2.state_dict().items()}, file)
     content["models"]["edsr"]["start"] |= {"init": str(file), "init_scale": 2, "phases": []}
     training.train_start(Params.model_validate(content), "edsr", 6, paths)
-    begun = build.load_generator(paths.start("edsr", 6) / "generator.safetensors").state_dict()
+    begun = load_generator(paths.start("edsr", 6) / "generator.safetensors").state_dict()
     assert all(torch.equal(begun[k], v) for k, v in x2.state_dict().items() if not k.startswith("tail"))
-
-
-def test_a_checkpoint_of_another_network_says_which_keys_differ(paths: Paths) -> None:
-    file = paths.root / "other.safetensors"
-    save_weights(EDSR(2, 8, 0.1, 4), file)
-    with pytest.raises(MasksrError, match=r"body\.2"):
-        load_weights(EDSR(1, 8, 0.1, 4), file)
 
 
 def test_a_loss_that_is_no_longer_finite_stops_and_keeps_the_last_good_checkpoint(paths: Paths, monkeypatch) -> None:
@@ -228,12 +212,36 @@ def test_a_loss_that_is_no_longer_finite_stops_and_keeps_the_last_good_checkpoin
 def test_the_key_knows_the_data_the_start_and_the_code(paths: Paths, monkeypatch) -> None:
     params = small()
     keys = [training.train_start(params, "pesr", 0, paths)["key"]]
-    monkeypatch.setattr("masksr.training.trainings.code_digest", lambda: "other code")
+    monkeypatch.setattr(training, "code_digest", lambda: "other code")
     keys.append(training.train_start(params, "pesr", 0, paths)["key"])
     keys.append(training.train_start(params, "pesr", 1, paths)["key"])
     build_pack("cat", paths.set(params.data.train))
     keys.append(training.train_start(params, "pesr", 0, paths)["key"])
     assert len(set(keys)) == 4
+
+
+def test_the_code_in_the_key_is_all_that_computes_in_a_training() -> None:
+    """Every module of these rooms that training.train imports, from module to module."""
+    rooms, reached, left = {"data", "models", "quality", "training"}, set(), {"masksr.training.train"}
+    while left:
+        reached |= left
+        imported = set().union(*(layers.GRAPH[module] for module in left))
+        left = {module for module in imported if layers.room(module) in rooms} - reached
+    in_the_key = [{layers.name(path) for path in (ROOT / "masksr").glob(pattern)} for pattern in training.CODE]
+    assert all(in_the_key)
+    assert reached <= set().union(*in_the_key)
+
+
+def test_docstrings_and_comments_are_not_in_the_key_and_code_is(tmp_path: Path, monkeypatch) -> None:
+    def digest(text: str) -> str:
+        (tmp_path / "training").mkdir(exist_ok=True)
+        (tmp_path / "training/mask.py").write_text(text)
+        return training.code_digest()
+
+    monkeypatch.setattr("masksr.__file__", str(tmp_path / "__init__.py"))
+    plain = digest("def f(x):\n    return x + 1\n")
+    assert digest('"""About f."""\n\n# a comment\ndef f(x):\n    """Add one."""\n    return x + 1\n') == plain
+    assert digest("def f(x):\n    return x + 2\n") != plain
 
 
 def test_a_damaged_finished_training_is_noticed_and_done_again(paths: Paths, capsys) -> None:
@@ -256,8 +264,8 @@ def test_a_missing_checkpoint_to_begin_from_is_named(paths: Paths) -> None:
 
 def test_phases_see_different_patches_and_masks_the_same(paths: Paths, monkeypatch) -> None:
     params, seeds = small(), []
-    real = job.PatchSampler
-    monkeypatch.setattr(job, "PatchSampler", lambda *a, **k: (seeds.append(k["seed"]), real(*a, **k))[1])
+    real = training.PatchSampler
+    monkeypatch.setattr(training, "PatchSampler", lambda *a, **k: (seeds.append(k["seed"]), real(*a, **k))[1])
     training.train_start(params, "edsr", 3, paths)
     training.train_gan(params, "edsr", params.masks["none"], 3, paths, paths.root / "a")
     training.train_gan(params, "edsr", params.masks["paper"], 3, paths, paths.root / "b")
@@ -267,10 +275,69 @@ def test_phases_see_different_patches_and_masks_the_same(paths: Paths, monkeypat
 def test_learning_rate_halves_after_the_named_epochs() -> None:
     params = small()
     schedule = params.models["esrgan"].gan.model_copy(update={"epochs": 10, "halve_at": [2, 5], "learning_rate": 8e-4})
-    phase = loop.Phase("x", [], None, None, None, schedule, params.train, torch.device("cpu"))
-    assert phase.steps == 40
-    rates = [phase.learning_rate(step) for step in range(40)]
+    of = loop.Training("x", [], None, None, None, schedule, params.train, torch.device("cpu"), None)
+    assert of.steps == 40
+    rates = [of.learning_rate(step) for step in range(40)]
     assert rates == [8e-4] * 8 + [4e-4] * 12 + [2e-4] * 20
+
+
+# Checkpoints: whole or not there, and a damaged one costs only the steps since the one before.
+
+CPU = torch.device("cpu")
+
+
+def save(folder: Path, step: int) -> Path:
+    """Write a checkpoint; its file."""
+    loop.save_checkpoint(folder, step, {"step": step, "x": torch.full((3,), float(step)), "history": [{"a": 0.5}]})
+    return max(folder.glob("step-*.pt"))
+
+
+def test_the_last_checkpoint_comes_back_and_two_are_kept(tmp_path: Path) -> None:
+    assert loop.load_checkpoint(tmp_path, CPU) is None
+    for step in (1, 2, 30):
+        save(tmp_path, step)
+    (tmp_path / ".step-00000040-0123456789abcdef.pt.77.partial").write_bytes(b"cut short")
+    loaded = loop.load_checkpoint(tmp_path, CPU)
+    assert loaded["step"] == 30 and loaded["history"] == [{"a": 0.5}] and loaded["x"].tolist() == [30.0] * 3
+    assert len(list(tmp_path.glob("step-*.pt"))) == 2
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path, damage: str, capsys) -> None:
+    save(tmp_path, 1)
+    last = save(tmp_path, 2)
+    content = bytearray(last.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+    last.write_bytes(content[: {"truncate": len(content) // 2, "empty": 0, "flip": len(content)}[damage]])
+    assert loop.load_checkpoint(tmp_path, CPU)["step"] == 1
+    assert last.name in capsys.readouterr().out
+    save(tmp_path, 2)
+    assert loop.load_checkpoint(tmp_path, CPU)["step"] == 2
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    save(tmp_path, 1)
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(MasksrError, match=r"No space left.*free some space.*nothing that was finished is lost"):
+        save(tmp_path, 2)
+    assert loop.load_checkpoint(tmp_path, CPU)["step"] == 1
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_not_thrown_away(tmp_path: Path, monkeypatch) -> None:
+    last = save(tmp_path, 1)
+
+    def fails(_: Path) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fails)
+        with pytest.raises(MasksrError, match=r"cannot be read \(Input/output error\); try again, or remove it"):
+            loop.load_checkpoint(tmp_path, CPU)
+    assert last.exists()
 
 
 KILLED = """
@@ -278,7 +345,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_training import small
-from masksr import training
+from masksr.training import train as training
 from masksr.paths import Paths
 params = small(steps_per_epoch=100, validate_every=1000, checkpoint_every=20)
 out = Path({root!r}) / "out"
@@ -286,6 +353,7 @@ training.train_gan(params, "esrgan", params.masks["paper"], 0, Paths(Path({root!
 """
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_and_two_at_once(paths: Paths) -> None:
     """The real thing: a process killed in the middle of a training, then two processes that want the same one."""
     command = [sys.executable, "-c", KILLED.format(tests=str(ROOT / "tests"), root=str(paths.root))]

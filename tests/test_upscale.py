@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from masksr.data.bicubic import imresize
 from masksr.data.images import read_image
 from masksr.errors import MasksrError
-from masksr.models.build import build_generator, save_generator
+from masksr.models.checkpoints import build_generator, save_generator
 from masksr.params import EDSRSize
 from masksr.results.evaluation import with_generator
 from masksr.tools.photo import Photo, find_photos, read_photo, write_photo

@@ -9,7 +9,8 @@ import torch
 
 from masksr import params
 from masksr.errors import MasksrError
-from masksr.models import load_vgg19, random_vgg19, save_weights
+from masksr.models.checkpoints import save_weights
+from masksr.models.vgg import load_vgg19, random_vgg19
 from masksr.paths import Paths
 from masksr.tools.weights import find_vgg19, prepare_vgg19
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from masksr.argument.classes import SCALE, EquivalenceClass, equivalence_class
 from masksr.data.bicubic import imresize
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 
 SIDE = 8  # pixels of an LR patch

@@ -15,7 +15,7 @@ from masksr.cluster.plan import Plan
 from masksr.documents import check_dvc_reads_the_same, read_yaml
 from masksr.errors import MasksrError
 from masksr.params import Params
-from masksr.training import devices
+from masksr.training.device import cores
 
 
 def run(
@@ -73,7 +73,7 @@ def prepared(root: Path, settings: Params, targets: Collection[str] = (), *, eve
 
 def carry_out(plan: Plan, root: Path, mark: str, *, address: str | None = None, jobs: int | None = None) -> None:
     """Run a plan. Raises MasksrError when a stage failed."""
-    enough = max([devices.cores(), *(stage.resources.cpus for stage in plan.stages.values())])
+    enough = max([cores(), *(stage.resources.cpus for stage in plan.stages.values())])
     cpus = jobs or enough
     board = Board(plan.stages, sys.stdout)
     board.say(f"{len(plan.stages)} stages to bring up to date, {plan.up_to_date} are; Ray is starting")

@@ -1,6 +1,6 @@
 """How long each stage takes, roughly: for the order in which stages start, and for simulations.
 
-Trainings are counted (``costs``); the rest is a guess from what was measured on CPU cores, which hardly matters
+Trainings are counted (``training.cost``); the rest is a guess from what was measured on CPU cores, which hardly matters
 beside trainings of hours.
 """
 
@@ -11,7 +11,7 @@ from itertools import product
 from masksr.cluster.plan import SHORT
 from masksr.fetch.registry import load_registry
 from masksr.params import Params
-from masksr.training import costs
+from masksr.training.cost import SUSTAINED, step_cost
 
 # Seconds of one core. An image of BSD100 takes 0.26 s, one of Urban100 about 1.4 s, one of DIV2K 7.8 s (benchmarks).
 SCORING = 3.0  # PI and fidelity of a test image, the mean over the profile paper's sets
@@ -22,16 +22,16 @@ NOTEBOOK = 3600 * SHORT  # imports, and DVC around it
 def hours(params: Params, tflops: float | None = None) -> dict[str, float]:
     """Hours of every stage with a matrix, and of ``ends``, by DVC's name for it; others take seconds.
 
-    tflops: what one training sustains (``costs.SUSTAINED`` where None).
+    tflops: what one training sustains (``cost.SUSTAINED`` where None).
     """
     cpu = params.train.device == "cpu"
-    tflops = tflops or costs.SUSTAINED["cpu" if cpu else params.train.precision][0]
+    tflops = tflops or SUSTAINED["cpu" if cpu else params.train.precision][0]
     table1, sweep, data = params.table1, params.sweep, params.data
 
     def training(model: str, gan: bool) -> float:
         recipe = params.models[model]
         phases = [(params.masks["none"], recipe.gan.epochs)] if gan else [(p, p.epochs) for p in recipe.start.phases]
-        flop = sum(costs.step_cost(params, model, phase).flop * epochs for phase, epochs in phases)
+        flop = sum(step_cost(params, model, phase).flop * epochs for phase, epochs in phases)
         return (flop * params.train.steps_per_epoch / (tflops * 1e12) + NOTEBOOK) / 3600
 
     start, gan = ({model: training(model, kind) for model in table1.models} for kind in (False, True))

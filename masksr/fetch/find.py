@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from masksr.data.images import read_header
-from masksr.data.packed import Pack
-from masksr.data.packs import SCALES, write_pack
-from masksr.data.pictures import Source
+from masksr.data.packs import SCALES, Pack, Source, write_pack
 from masksr.errors import MasksrError
 from masksr.fetch.download import download, first_that_works, offline, unpack
 from masksr.fetch.registry import File, FolderSet, Layout, PackageSet, SetSpec, find_set, load_registry

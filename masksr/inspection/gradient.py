@@ -15,10 +15,10 @@ from scipy.stats import rankdata, spearmanr
 from torch import Tensor
 
 from masksr.inspection.networks import READINGS, Sample, some
-from masksr.models.build import build_discriminator, seed_for
+from masksr.models.checkpoints import build_discriminator, seed_for
 from masksr.params import Mask, Model, Params
 from masksr.training import losses
-from masksr.training.mask import Apply, mask_of, what_the_discriminator_sees
+from masksr.training.mask import Apply, apply_mask, error_mask
 
 APPLIES: tuple[Apply, ...] = ("both", "sr", "gradient")
 PLAIN = "no mask"
@@ -41,8 +41,8 @@ def variants(settings: Mask) -> dict[str, Mask]:
 
 def inputs(sample: Sample, mask: Mask) -> tuple[Tensor, Tensor]:
     """The fake and the real input of the discriminator, (B, 3, H, W) in 8-bit grey levels."""
-    m = mask_of(mask, sample.sr, sample.hr, pixel_range=sample.pixel_range, rng=torch.Generator().manual_seed(0))
-    fake, real = what_the_discriminator_sees(sample.sr, sample.hr, m, mask.apply)
+    m = error_mask(sample.sr, sample.hr, mask, pixel_range=sample.pixel_range, rng=torch.Generator().manual_seed(0))
+    fake, real = apply_mask(sample.sr, sample.hr, m, mask.apply)
     return fake * (255 / sample.pixel_range), real * (255 / sample.pixel_range)
 
 
@@ -78,8 +78,8 @@ def at_sr(sample: Sample, mask: Mask, recipe: Model, seed: int) -> Tensor:
     discriminator = build_discriminator(recipe.discriminator, sample.sr.shape[-1], seed_for(seed, "discriminator"))
     image = sample.sr.clone().requires_grad_()
     rng = torch.Generator().manual_seed(0)
-    m = mask_of(mask, image, sample.hr, pixel_range=sample.pixel_range, rng=rng)
-    fake, real = what_the_discriminator_sees(image, sample.hr, m, mask.apply)
+    m = error_mask(image, sample.hr, mask, pixel_range=sample.pixel_range, rng=rng)
+    fake, real = apply_mask(image, sample.hr, m, mask.apply)
     with torch.no_grad():
         logit_real = discriminator(real)
     gan = losses.generator_loss(recipe.loss.gan_type, logit_real, discriminator(fake), recipe.loss.focal_gamma)

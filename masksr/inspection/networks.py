@@ -12,13 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.data.patches import validation_patches
-from masksr.models.build import load_generator
+from masksr.models.checkpoints import load_generator
 from masksr.params import Mask, Params
 from masksr.paths import Paths
-from masksr.training import devices
-from masksr.training.mask import ErrorRange, mask_of
+from masksr.training.device import choose_device
+from masksr.training.mask import ErrorRange, error_mask
 from masksr.training.train import read_history
 
 PATCHES = 16
@@ -50,7 +50,7 @@ class Sample:
     def mask(self, settings: Mask, reading: ErrorRange, k: float | None = None) -> Tensor:
         """The mask of equation 8, as ``settings`` have it but in this reading and, where given, with this k."""
         changes = {"kind": "error", "error_range": reading} | ({} if k is None else {"k": k})
-        return mask_of(settings.model_copy(update=changes), self.sr, self.hr, pixel_range=self.pixel_range)
+        return error_mask(self.sr, self.hr, settings.model_copy(update=changes), pixel_range=self.pixel_range)
 
 
 def inspected_mask(params: Params) -> tuple[str, Mask]:
@@ -104,7 +104,7 @@ def on_a_photograph(params: Params, paths: Paths) -> list[Sample]:
 
 @torch.no_grad()
 def _sample(params: Params, model: str, when: str, folder: Path, lr: Tensor, hr: Tensor) -> Sample:
-    device = devices.choose_device(params.train.device)
+    device = choose_device(params.train.device)
     generator = load_generator(folder / "generator.safetensors").to(device)
     lr, hr = (batch.float() * (generator.pixel_range / 255) for batch in (lr, hr))
     sr = torch.cat([generator(patch[None].to(device)).float().cpu() for patch in lr])  # one by one: bounded memory

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
 from masksr.errors import MasksrError
 from masksr.models.layers import conv3x3, in_full_precision, through
-from masksr.models.weights import load_state
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB, of DIV2K's 800 training images, in [0, 1]
 
@@ -103,18 +100,3 @@ class PESR(nn.Module):
         x = x + through(self.body, x, recompute=self.recompute)
         upsample, to_rgb = self.upsample[:-1], self.upsample[-1]
         return in_full_precision(self.add_mean, in_full_precision(to_rgb, upsample(x)))
-
-
-def transfer_body(source: nn.Module | Mapping[str, Tensor], target: nn.Module) -> None:
-    """Copy everything but the tail from ``source`` (a network or its state dict) into ``target``.
-
-    That is how EDSR goes from x2 to x4: ``target`` keeps the fresh tail it was made with. Raises MasksrError, and
-    leaves ``target`` as it was, where the two differ outside the tail or ``target`` has no tail (RRDBNet, PESR).
-    """
-    tail = {key: value for key, value in target.state_dict().items() if key.startswith("tail.")}
-    if not tail:
-        name = type(target).__name__
-        raise MasksrError(f"{name} has no tail to exchange and so keeps its scale; only EDSR starts from another scale")
-    weights = source.state_dict() if isinstance(source, nn.Module) else source
-    body = {key: value for key, value in weights.items() if not key.startswith("tail.")}
-    load_state(target, body | tail, "the network to start from")

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from masksr.models.checkpoints import load_state, read_weights
 from masksr.models.layers import conv3x3
-from masksr.models.weights import load_state, read_weights
 
 STAGES = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels and convolutions before each pooling
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0, 1], as torchvision's VGG19 expects it

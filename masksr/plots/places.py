@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 from masksr.params import Crop, Figure4
 

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from masksr.data.images import luma, to_tensor
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.inspection.networks import inspected_mask
-from masksr.models.build import load_generator
+from masksr.models.checkpoints import load_generator
 from masksr.params import Mask, Params
 from masksr.paths import Paths
 from masksr.plots import CropRow, places
@@ -21,8 +21,8 @@ from masksr.plots.places import Place
 from masksr.plots.style import cut
 from masksr.results.evaluation import Upscale, with_bicubic, with_generator
 from masksr.results.tables import variant_title
-from masksr.training import devices
-from masksr.training.mask import mask_of
+from masksr.training.device import choose_device
+from masksr.training.mask import error_mask
 
 Image = np.ndarray  # (H, W, 3) uint8
 
@@ -30,7 +30,7 @@ Image = np.ndarray  # (H, W, 3) uint8
 def on_a_photograph(params: Params, paths: Paths, folder: Path) -> tuple[Image, Image, Image, Image]:
     """The first validation photograph as LR, bicubic, the SR of the generator in ``folder``, and HR."""
     pack = Pack(paths.set(params.data.validation))
-    upscale = with_generator(load_generator(folder / "generator.safetensors"), devices.choose_device("cpu"))
+    upscale = with_generator(load_generator(folder / "generator.safetensors"), choose_device("cpu"))
     return pack.lr(0, 4), with_bicubic(pack, 0), upscale(pack, 0), pack.hr(0)
 
 
@@ -46,7 +46,7 @@ def mask_on_a_photograph(
     _, _, sr, hr = on_a_photograph(params, paths, folder)
     pixel_range = load_generator(folder / "generator.safetensors").pixel_range
     rng = torch.Generator().manual_seed(0)
-    m = mask_of(mask, to_tensor(sr, pixel_range), to_tensor(hr, pixel_range), pixel_range=pixel_range, rng=rng)
+    m = error_mask(to_tensor(sr, pixel_range), to_tensor(hr, pixel_range), mask, pixel_range=pixel_range, rng=rng)
     error = np.square(sr.astype(np.float64) - hr).mean(axis=2)
     return hr, sr, m[0].numpy(), error
 
@@ -70,7 +70,7 @@ def of_test_sets(params: Params, paths: Paths, count: int) -> list[tuple[str, Im
 def first_test_image(params: Params, paths: Paths, folder: Path) -> list[tuple[str, Image]]:
     """The first image of the first test set: bicubic, SR of the generator in ``folder``, HR."""
     pack = Pack(paths.set(params.data.test[0]))
-    upscale = with_generator(load_generator(folder / "generator.safetensors"), devices.choose_device("cpu"))
+    upscale = with_generator(load_generator(folder / "generator.safetensors"), choose_device("cpu"))
     return [("bicubic", with_bicubic(pack, 0)), ("this training", upscale(pack, 0)), ("HR", pack.hr(0))]
 
 
@@ -107,7 +107,7 @@ class _Variant(NamedTuple):
 
 def _variants(params: Params, paths: Paths) -> dict[tuple[str, str], _Variant]:
     """The generators of the first seed of ``table1`` by model and mask."""
-    device, found = devices.choose_device(params.train.device), {}
+    device, found = choose_device(params.train.device), {}
     for model, mask in product(params.table1.models, params.table1.masks):
         folder = paths.variant(model, mask, params.table1.seeds[0])
         generator = load_generator(folder / "generator.safetensors")
@@ -123,7 +123,7 @@ def _crop_row(place: Place, pack: Pack, variants: list[_Variant], with_mask: lis
     for variant in variants:
         if variant.title in with_mask:  # of the whole image: a relative error and a window reach beyond the detail
             pair = (to_tensor(image, variant.pixel_range) for image in (outputs[variant.title], hr))
-            m = mask_of(mask, *pair, pixel_range=variant.pixel_range)
+            m = error_mask(*pair, mask, pixel_range=variant.pixel_range)
             masks[variant.title] = cut(m[0].mean(dim=0).numpy(), box)
     lr = cut(pack.lr(place.image, 4), [value // 4 for value in box])
     images = [lr, *(cut(output, box) for output in outputs.values()), cut(hr, box)]

@@ -25,7 +25,7 @@ from masksr.errors import MasksrError
 from masksr.fetch.download import offline
 from masksr.quality import measures
 from masksr.quality.luma import BORDER, check_image
-from masksr.training import devices
+from masksr.training.device import is_out_of_memory
 
 Image = NDArray[np.uint8]
 NO_NETWORK = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # huggingface_hub would try again and again
@@ -56,7 +56,7 @@ class Measure:
             try:
                 return self._taken(tensors, self.device), None
             except RuntimeError as error:
-                if self.device == CPU or not devices.is_out_of_memory(error):
+                if self.device == CPU or not is_out_of_memory(error):
                     raise
             return self._taken(tensors, CPU), None
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:  # such as for a picture too small

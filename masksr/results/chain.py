@@ -134,7 +134,7 @@ class Chain:
         if not path.exists():
             return None
         if path.is_dir():
-            from masksr.data.packed import Pack  # here: numpy and Pillow
+            from masksr.data.packs import Pack  # here: numpy and Pillow
 
             try:
                 Pack(path).verify()

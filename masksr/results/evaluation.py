@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from masksr.data.bicubic import imresize
 from masksr.data.images import to_image, to_tensor
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.files import write_atomic
-from masksr.models.build import load_generator
+from masksr.models.checkpoints import load_generator
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.quality import Score, further, score_many
@@ -26,7 +26,7 @@ from masksr.quality.weights import QualityWeights, load_weights
 from masksr.results import records
 from masksr.results.quality_table import COLUMNS
 from masksr.results.tiles import upscale_tiled
-from masksr.training import devices
+from masksr.training.device import choose_device, cores, is_out_of_memory
 
 Upscale = Callable[[Pack, int], np.ndarray]  # (pack, image number) -> (H, W, 3) uint8, four times the LR image
 
@@ -41,7 +41,7 @@ def with_generator(generator: nn.Module, device: torch.device) -> Upscale:
         try:
             return to_image(generator(lr.to(device))[0].cpu(), generator.pixel_range)
         except Exception as error:  # cuDNN has errors of its own for too little memory
-            if not devices.is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         # Here, where the error no longer holds what the attempt had in memory.
         print(f"{device} does not hold {pack.names[number]} as a whole; it is upscaled in tiles", flush=True)
@@ -74,7 +74,7 @@ def evaluate(
     all cores, which is faster than torch on a CPU.
     """
     rows = []
-    workers, on_gpu = devices.cores(), device is not None and device.type == "cuda"
+    workers, on_gpu = cores(), device is not None and device.type == "cuda"
     at_once = 64 if on_gpu else 8 * workers  # bounded: images of 2K are 10 MB each
     for name, pack in packs.items():
         numbers = range(len(pack))
@@ -121,7 +121,7 @@ def scores(
         try:
             return score_many(images, references, weights, workers, device)
         except Exception as error:
-            if not devices.is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             print(f"{device} is too small to score these images; they are scored on the CPU", flush=True)
     return score_many(images, references, weights, workers)
@@ -130,7 +130,7 @@ def scores(
 def evaluate_generator(params: Params, paths: Paths, folder: Path, model: str, mask: str, seed: int) -> pd.DataFrame:
     """Score the generator in ``folder`` and write quality.csv beside it."""
     inputs = _inputs(params, paths, [folder])
-    device = devices.choose_device(params.train.device)
+    device = choose_device(params.train.device)
     upscale = with_generator(load_generator(folder / "generator.safetensors"), device)
     also = further.load(params.measures.also, device)
     table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths), device, also)
@@ -141,7 +141,7 @@ def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
     """Score what the variants are compared with: HR, bicubic, and each model before its GAN training."""
     starts = [paths.start(model, seed) for model in params.table1.models for seed in params.table1.seeds]
     inputs = _inputs(params, paths, starts)
-    device = devices.choose_device(params.train.device)
+    device = choose_device(params.train.device)
 
     def upscalers() -> Iterator[tuple[str, str, int, Upscale]]:
         yield "HR", "none", 0, the_truth
@@ -169,13 +169,13 @@ def describe_test_sets(params: Params, paths: Paths) -> pd.DataFrame:
     rows = []
     for name in params.data.test:
         manifest = (pack := Pack(paths.set(name))).manifest
-        megapixels = sum(image["height"] * image["width"] for image in manifest["images"]) / 1e6
-        official = [gap for image in manifest["images"] if (gap := image["lr"]["lr_x4"]) != "masksr"]
+        megapixels = sum(image.height * image.width for image in manifest.images) / 1e6
+        official = [gap for image in manifest.images if (gap := image.lr["lr_x4"]) != "masksr"]
         rows.append(
-            {"set": name, "what": manifest["title"], "images": len(pack), "HR megapixels": round(megapixels, 2)}
+            {"set": name, "what": manifest.title, "images": len(pack), "HR megapixels": round(megapixels, 2)}
         )
         rows[-1] |= {
-            "cut to multiples of 4": sum(image["cut"] for image in manifest["images"]),
+            "cut to multiples of 4": sum(image.cut for image in manifest.images),
             "official LR images": len(official),
             "levels they are from ours, at most": max(official, default=None),
             "digest": pack.digest[:12],

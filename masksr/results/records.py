@@ -35,7 +35,7 @@ Record = dict[str, Any]
 def digest(path: Path) -> str:
     """sha256 of a file; of a pack, ``Pack.digest``. Raises MasksrError where nothing is there."""
     if path.is_dir():
-        from masksr.data.packed import Pack  # here: numpy and Pillow
+        from masksr.data.packs import Pack  # here: numpy and Pillow
 
         return Pack(path).digest
     if not path.is_file():

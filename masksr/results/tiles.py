@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from masksr.errors import MasksrError
-from masksr.training import devices
+from masksr.training.device import is_out_of_memory
 
 TILE = 320  # LR pixels a side: in fp32 about 1.5 GB of activations in a full ESRGAN, 4 GB in an EDSR or PESR
 OVERLAP = 48
@@ -83,7 +83,7 @@ def upscale_tiled(
 
     Returns (1, 3, scale H, scale W) on the CPU, rounded: uint8, or uint16 for 65535 levels. Equal to the network's
     output of the whole picture where a tile holds it, else within one of 255 levels in fp32 (see above). For bf16, call
-    it under ``devices.autocast``. Raises MasksrError where the device has too little memory for a tile, where the
+    it under ``device.autocast``. Raises MasksrError where the device has too little memory for a tile, where the
     output is NaN and for tiles that ``check_tiles`` refuses; ValueError for an lr of another shape.
     """
     if lr.ndim != 4 or lr.shape[:2] != (1, 3) or 0 in lr.shape:
@@ -101,7 +101,7 @@ def upscale_tiled(
         try:
             upscaled = network(seen.to(device))[..., _kept(rows, scale), _kept(columns, scale)].float().cpu()
         except RuntimeError as error:
-            if not devices.is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             size = " x ".join(map(str, seen.shape[2:]))
             raise MasksrError(

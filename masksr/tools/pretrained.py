@@ -12,15 +12,22 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
 from masksr.fetch.registry import PackageSet, SetSpec, Weights, find_set, load_registry
 from masksr.fetch.weights import check_name, find_pretrained
 from masksr.files import user_path
-from masksr.models import read_weights
-from masksr.models.build import GeneratorSize, generator_with, load_generator
-from masksr.models.sizes import MODELS, NAMES, Architecture, infer_size
+from masksr.models.checkpoints import (
+    MODELS,
+    NAMES,
+    Architecture,
+    GeneratorSize,
+    generator_with,
+    infer_size,
+    load_generator,
+    read_weights,
+)
 from masksr.params import Params
 from masksr.paths import Paths, data_folder
 from masksr.quality import further, measures
@@ -29,7 +36,7 @@ from masksr.quality.yardstick import yardstick
 from masksr.results.evaluation import evaluate, the_truth, with_bicubic, with_generator, write_quality
 from masksr.results.quality_table import check_output
 from masksr.results.summaries import summary
-from masksr.training import devices
+from masksr.training.device import choose_device
 
 ENDS = {"bicubic": with_bicubic, "HR": the_truth}
 
@@ -99,7 +106,7 @@ def evaluate_pretrained(
     if generator.scale != 4:
         raise MasksrError(f"{checkpoint} upscales by {generator.scale}; the protocol is x4, so use a checkpoint for x4")
     print(f"{title}: {_described(generator)}", flush=True)
-    device, weights = devices.choose_device(params.train.device), weights or yardstick(params, paths)
+    device, weights = choose_device(params.train.device), weights or yardstick(params, paths)
     taken = further.load(also, device)
     with tempfile.TemporaryDirectory(prefix="masksr-", ignore_cleanup_errors=True) as scratch:
         packs = {

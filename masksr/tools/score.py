@@ -24,7 +24,7 @@ from masksr.results.summaries import summary
 from masksr.terminal import shown
 from masksr.tools.pairs import cut_alike, pair
 from masksr.tools.photo import find_photos, read_photo
-from masksr.training import devices
+from masksr.training.device import choose_device, cores
 
 Image = NDArray[np.uint8]
 
@@ -51,7 +51,7 @@ def score_files(
     """
     partners = pair(pictures, hr, scale) if hr is not None else {}
     names, problems = _names(pictures, partners), list[str]()
-    workers, on_gpu = devices.cores(), device is not None and device.type == "cuda"
+    workers, on_gpu = cores(), device is not None and device.type == "cuda"
     at_once, rows = 64 if on_gpu else 8 * workers, []
     with tqdm(total=len(pictures), desc="scored", leave=False, disable=None) as bar:
         for first in range(0, len(pictures), at_once):
@@ -93,7 +93,7 @@ def run(
         raise MasksrError(f"--also: {', '.join(comparing)} needs the HR pictures; name them with --hr")
     found = chosen(weights)
     try:
-        where = devices.choose_device(device)
+        where = choose_device(device)
     except MasksrError:
         raise MasksrError(f"--device {device}: not available on this machine; use auto or cpu") from None
     taken = further.load(also, where)

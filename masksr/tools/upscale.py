@@ -17,13 +17,12 @@ from masksr import params
 from masksr.data.bicubic import imresize
 from masksr.errors import MasksrError
 from masksr.files import user_path
-from masksr.models.build import load_generator
-from masksr.models.sizes import MODELS
+from masksr.models.checkpoints import MODELS, load_generator
 from masksr.paths import Paths, data_folder
 from masksr.results.tiles import OVERLAP, TILE, check_tiles, upscale_tiled
 from masksr.terminal import shown
 from masksr.tools.photo import Photo, Pixels, find_photos, read_photo, write_photo
-from masksr.training import devices
+from masksr.training.device import autocast, choose_device, describe_device, make_deterministic
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["fp32", "bf16"]
@@ -98,7 +97,7 @@ def upscale_files(
         begun = time.monotonic()
         try:
             photo = read_photo(picture)
-            with devices.autocast(device, precision)():
+            with autocast(device, precision)():
                 sr = upscale_photo(photo, generator, tile=tile, overlap=overlap, title=f"{count} {shown(picture.name)}")
             write_photo(target, sr)
         except MasksrError as problem:
@@ -136,12 +135,12 @@ def run(
     check_tiles(tile, overlap)
     plan(find_photos(inputs), out)  # before a checkpoint is loaded, or downloaded
     try:
-        where = devices.choose_device(device)
+        where = choose_device(device)
     except MasksrError:
         raise MasksrError(f"--device {device}: not available on this machine; use auto or cpu") from None
-    devices.make_deterministic(where)
+    make_deterministic(where)
     path, generator = _generator(model, checkpoint, res_scale)
-    print(f"{shown(path)}: x{generator.scale}, {precision} on {devices.describe(where)}", flush=True)
+    print(f"{shown(path)}: x{generator.scale}, {precision} on {describe_device(where)}", flush=True)
     settings = {"device": where, "precision": precision, "tile": tile, "overlap": overlap, "overwrite": overwrite}
     return upscale_files(inputs, out, generator, **settings)
 

@@ -7,20 +7,21 @@ from pathlib import Path
 import pandas as pd
 
 from masksr.data.bicubic import imresize
-from masksr.data.packed import Pack
+from masksr.data.packs import Pack
 from masksr.documents import read_json
 from masksr.errors import MasksrError
 from masksr.fetch.registry import find_weights
 from masksr.fetch.weights import fetch_weights
 from masksr.files import here_or_in_project, weight_places
-from masksr.models import OXFORD_SCALE, load_vgg19, random_vgg19, rescale_features, save_weights
+from masksr.models.checkpoints import save_weights
+from masksr.models.vgg import OXFORD_SCALE, load_vgg19, random_vgg19, rescale_features
 from masksr.params import Params
 from masksr.paths import Paths, data_folder
 from masksr.quality import further, score
 from masksr.quality.labels import half_label
 from masksr.quality.measures import lower_is_better
 from masksr.quality.weights import RECORD, load_weights, resolve_weights
-from masksr.training import devices
+from masksr.training.device import cores
 
 OXFORD_FILE = "vgg19-oxford-features.safetensors"  # Oxford's weights under torchvision's keys
 
@@ -73,7 +74,7 @@ def prepare_quality(params: Params, paths: Paths) -> pd.DataFrame:
     photographs = [(name, pack.hr(number)) for number, name in enumerate(pack.names)]
     folder = paths.weights / "quality"
     resolve_weights(
-        params.weights.quality, folder, photographs, data_folder=data_folder(params), workers=devices.cores()
+        params.weights.quality, folder, photographs, data_folder=data_folder(params), workers=cores()
     )
     record = read_json(folder / RECORD)
     rows = [

@@ -1,38 +1,47 @@
-"""The training loop: batches, schedule, history, validation, checkpoints, exact resume.
+"""The training loop: patches, schedule, history, validation, checkpoints, exact resume.
 
-It knows neither GAN nor mask: a phase gives it networks and a function that leaves gradients in them.
+It knows neither GAN nor mask: a training gives it networks and a function that leaves gradients in them.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from masksr.data.patches import PatchSampler
-from masksr.data.supply import supply
+from masksr.data.bicubic import imresize
+from masksr.data.images import to_image
+from masksr.data.packs import Pack
+from masksr.data.patches import PatchSampler, patch_loader, validation_patches
+from masksr.data.share import average
 from masksr.errors import MasksrError
+from masksr.files import write_atomic
 from masksr.params import Schedule, Train
-from masksr.training import devices
-from masksr.training.state import State, Window
-from masksr.training.steps import Metrics
-from masksr.training.validation import Validation
+from masksr.quality.fidelity import psnr
+from masksr.training.device import compile_network, is_out_of_memory
+from masksr.training.step import Metrics
 
 # (networks, lr, hr, number): calls these networks, and adds gradients to those in their parameters
 Step = Callable[[Sequence[nn.Module], Tensor, Tensor, int], Metrics]
+KEPT = 2  # checkpoints: a damaged one costs the steps since the one before
 
 
 @dataclass
-class Phase:
-    """What one phase of a training consists of. The first network is the generator."""
+class Training:
+    """One phase of a training: what is trained, on what, for how long. The first network is the generator."""
 
     name: str
     networks: list[nn.Module]
@@ -55,86 +64,277 @@ class Phase:
         return self.schedule.learning_rate * 0.5**halvings
 
 
-def fit(phase: Phase, folder: Path) -> nn.Module:
-    """Train to the end of the phase, from its last checkpoint in ``folder`` if there is one; fill its history.
+def fit(training: Training, folder: Path) -> nn.Module:
+    """Train to the end, from the last checkpoint in ``folder`` if there is one; fill ``training.history``.
 
     Returns the generator, or its moving average where that is on. Raises MasksrError when a loss or weight stops being
     finite; the last checkpoint, always of a finite state, stays. Of several processes (``data.share``) all call this;
     the first one alone validates and writes.
     """
-    state, share = State(phase), phase.sampler.share
-    begin = state.resume(folder)
-    with _explained(phase):
-        batches = supply(phase.sampler, phase.device)
-    clock, timed = time.perf_counter(), begin
-    settings = {"desc": phase.name, "unit": "step", "leave": False, "mininterval": 1.0}
-    bar = tqdm(total=phase.steps, initial=begin, **settings, disable=begin == phase.steps)
-    with bar:
-        for step in range(begin, phase.steps):
-            with _explained(phase):
-                lr, hr = batches(step)
-                take_step(phase, state, lr, hr, step)
-            bar.update()
+    settings, share = training.settings, training.sampler.share
 
+    # Networks, optimizers, moving average; then all of it as it was at the last checkpoint.
+    state = State(training)
+    begin = state.resume(folder)
+    with explain_errors(training):
+        load_patches = patch_loader(training.sampler, training.device)
+
+    clock, timed = time.perf_counter(), begin
+    how = {"desc": training.name, "unit": "step", "leave": False, "mininterval": 1.0}
+    bar = tqdm(total=training.steps, initial=begin, **how, disable=begin == training.steps)
+    with bar:
+        for step in range(begin, training.steps):
+            # One step of every optimizer.
+            with explain_errors(training):
+                take_step(training, state, *load_patches(step), step)
+            bar.update()
             done = step + 1
-            last = done == phase.steps
-            validating = done % phase.settings.validate_every == 0 or last
-            if done % phase.settings.log_every == 0 or validating:
-                row = {"phase": phase.name, "step": done, "epoch": done / phase.settings.steps_per_epoch}
-                row |= {"learning_rate": phase.learning_rate(step)} | state.window.mean(f"{phase.name}, step {done}")
+            last = done == training.steps
+
+            # A row of the history: the means since the last row, the speed, the PSNR of the validation patches.
+            validating = done % settings.validate_every == 0 or last
+            if done % settings.log_every == 0 or validating:
+                row = {"phase": training.name, "step": done, "epoch": done / settings.steps_per_epoch}
+                row["learning_rate"] = training.learning_rate(step)
+                row |= state.mean_metrics(done)
                 now = time.perf_counter()
-                row["images_per_s"] = (done - timed) * phase.sampler.batch_size / (now - clock)
+                row["images_per_s"] = (done - timed) * training.sampler.batch_size / (now - clock)
                 if share.ranks > 1:
                     row["gpus"] = share.ranks
                 if validating and share.rank == 0:
-                    with _explained(phase):
-                        row |= phase.validation.row(state.result)
+                    with explain_errors(training):
+                        row |= training.validation.row(state.result)
                     bar.set_postfix_str(f"{row['psnr']:.2f} dB")
-                phase.history.append(row)
-                state.window, clock, timed = Window(share), time.perf_counter(), done
-            if done % phase.settings.checkpoint_every == 0 or last:
+                training.history.append(row)
+                state.sums, clock, timed = {}, time.perf_counter(), done
+
+            # A checkpoint.
+            if done % settings.checkpoint_every == 0 or last:
                 state.save(folder, done)
     return state.result
 
 
-def take_step(phase: Phase, state: State, lr: Tensor, hr: Tensor, step: int) -> None:
-    """One step of every optimiser on one batch of uint8 patches (B, 3, H, W), wherever they are."""
-    parts = phase.settings.accumulate
-    state.prepare(phase.learning_rate(step))
+def take_step(training: Training, state: State, lr: Tensor, hr: Tensor, step: int) -> None:
+    """Take one step of every optimizer on one batch of uint8 patches (B, 3, H, W), wherever they are."""
+    settings, parts = training.settings, training.settings.accumulate
+    if settings.compile == "reduce-overhead":
+        torch.compiler.cudagraph_mark_step_begin()  # what graphs returned for the step before may be overwritten
+    for optimizer in state.optimizers:
+        optimizer.param_groups[0]["lr"] = training.learning_rate(step)
+        optimizer.zero_grad(set_to_none=True)
+
+    # Gradients, summed over the parts of the batch; processes exchange them in the last part.
     for part, patches in enumerate(zip(lr.chunk(parts), hr.chunk(parts), strict=True)):
-        some_lr, some_hr = (_to_device(some, phase) for some in patches)
-        with state.apart(last=part == parts - 1):
-            state.window.add(phase.step(state.networks, some_lr, some_hr, step * parts + part))
+        some_lr, some_hr = (_to_device(some, training) for some in patches)
+        with ExitStack() as apart:
+            if training.sampler.share.ranks > 1 and part < parts - 1:
+                for network in state.networks:
+                    apart.enter_context(network.no_sync())
+            metrics = training.step(state.networks, some_lr, some_hr, step * parts + part)
+            state.add_metrics(metrics)
+
     state.update(parts)
 
 
-@contextmanager
-def _explained(phase: Phase) -> Iterator[None]:
-    """Errors of a step that params.yaml can mend, as such."""
-    try:
-        yield
-    except Exception as error:
-        if devices.is_out_of_memory(error):
-            raise MasksrError(
-                f"{phase.name}: the memory of {phase.device} does not hold a step of {phase.sampler.batch_size} LR "
-                f"patches of {phase.sampler.lr_size} x {phase.sampler.lr_size}; in params.yaml set train.accumulate to "
-                "2 or more, train.gradient_checkpointing to true, or a smaller batch or lr_patch (python -m masksr "
-                "cost counts the memory)"
-            ) from error
-        if phase.settings.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            reason = str(error).strip().splitlines()[0]
-            raise MasksrError(
-                f"{phase.name}: train.compile does not work here ({reason}); it needs a C++ compiler on a CPU and "
-                "Triton on a GPU. Set it to false"
-            ) from error
-        raise
-
-
-def _to_device(patches: Tensor, phase: Phase) -> Tensor:
+def _to_device(patches: Tensor, training: Training) -> Tensor:
     """(B, 3, H, W) uint8 -> float in the generator's pixel range, on the device."""
-    pinned = phase.device.type == "cuda"  # only from pinned memory is a copy safe that is not waited for
-    patches = patches.to(phase.device, non_blocking=pinned).float() * (phase.networks[0].pixel_range / 255)
-    return patches.contiguous(memory_format=phase.memory_format)
+    pixels = patches.to(training.device).float() * (training.networks[0].pixel_range / 255)
+    return pixels.contiguous(memory_format=training.memory_format)
+
+
+class State:
+    """Everything a checkpoint holds: networks, optimizers, moving average, history, the sums since its last row.
+
+    Several processes all have the same state, and the first one writes it down: a checkpoint tells no number of them.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.training, self.share = training, training.sampler.share
+        settings, networks, device = training.settings, training.networks, training.device
+        for network in networks:
+            network.to(device, memory_format=training.memory_format).train()
+            if settings.sync_batchnorm:
+                self.share.synchronise(network, device)
+            if settings.compile:
+                compile_network(network, settings.compile)
+        networks[0].recompute = settings.gradient_checkpointing
+        self.networks = [self.share.replicate(network) for network in networks]  # those to call
+
+        fused = device.type in ("cpu", "cuda")
+        self.optimizers = [
+            torch.optim.Adam((p for p in n.parameters() if p.requires_grad), betas=(0.9, 0.999), fused=fused)
+            for n in networks
+        ]
+
+        self.result, self.average = networks[0], None
+        if decay := settings.ema:
+            self.average = AveragedModel(self.result, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+            self.average.n_averaged.fill_(1)  # it begins at the initial weights, which the copy has
+            self.result = self.average.module
+
+        self.parts = [*networks, *self.optimizers, *([self.average] if self.average else [])]
+        self.sums: dict[str, Any] = {}  # of the metrics, on the device, so that no step waits for them; and of steps
+
+    def update(self, parts: int) -> None:
+        """Step along the mean of the gradients that ``parts`` parts of the batch have left summed."""
+        for optimizer in self.optimizers:
+            if parts > 1:
+                gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
+                torch._foreach_div_(gradients, parts)
+            optimizer.step()
+        if self.average:
+            self.average.update_parameters(self.training.networks[0])
+
+    def add_metrics(self, metrics: Metrics) -> None:
+        steps = int(self.sums.get("steps", 0)) + 1
+        self.sums = {"steps": steps} | {name: value + self.sums.get(name, 0.0) for name, value in metrics.items()}
+
+    def mean_metrics(self, step: int) -> dict[str, float]:
+        """The means since the last row, over all processes, as numbers. Raises MasksrError where one is not finite."""
+        names = [name for name in self.sums if name != "steps"]
+        if self.share.ranks > 1 and names:
+            self.sums |= zip(names, average(torch.stack([self.sums[name] for name in names])), strict=True)
+        means = {name: float(self.sums[name]) / self.sums["steps"] for name in names}
+        if bad := [name for name, value in means.items() if not np.isfinite(value)]:
+            raise self._diverged(step, ", ".join(bad))
+        return means
+
+    def save(self, folder: Path, step: int) -> None:
+        """Write a checkpoint, unless something in it is not finite: a run must never resume from a broken state."""
+        self.mean_metrics(step)
+        for part in self.parts:
+            if not all(torch.isfinite(tensor).all() for tensor in _tensors(part.state_dict())):
+                raise self._diverged(step, f"something in the state of {type(part).__name__}")
+        if self.share.rank > 0:
+            return
+        state = {
+            "step": step,
+            "history": self.training.history,
+            "window": self.sums,
+            "parts": [part.state_dict() for part in self.parts],
+            "rng": torch.get_rng_state(),
+            "rng_cuda": torch.cuda.get_rng_state_all(),
+        }
+        save_checkpoint(folder, step, state)
+
+    def resume(self, folder: Path) -> int:
+        """Take over the last checkpoint of ``folder``; the step to go on from, 0 without one."""
+        training = self.training
+        with self.share.first_alone():  # which sets aside what is damaged
+            saved = load_checkpoint(folder, training.device)
+        step = saved["step"] if saved else 0
+        if self.share.mean(torch.tensor(float(step), device=training.device)) != step:
+            raise MasksrError(f"{folder}: the processes of this training do not see the same checkpoints; try again")
+        if not saved:
+            return 0
+        for part, state in zip(self.parts, saved["parts"], strict=True):
+            part.load_state_dict(state)
+        training.history, self.sums = saved["history"], saved["window"]
+        torch.set_rng_state(saved["rng"].cpu())
+        if len(saved["rng_cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all([state.cpu() for state in saved["rng_cuda"]])
+        if step < training.steps:
+            print(f"{training.name}: goes on from step {step} of {training.steps}", flush=True)
+        return step
+
+    def _diverged(self, step: int, what: str) -> MasksrError:
+        return MasksrError(
+            f"{self.training.name}, step {step}: {what} is no longer finite, so the training stopped; its last "
+            "checkpoint, from before, is kept. Lower the learning rate or the weight of that loss in params.yaml, or "
+            "use precision: fp32"
+        )
+
+
+def _tensors(state: Any) -> Iterator[Tensor]:
+    """All tensors of a state dict, however deep."""
+    if isinstance(state, Tensor):
+        yield state
+    elif isinstance(state, dict):
+        for value in state.values():
+            yield from _tensors(value)
+
+
+# Checkpoints, which survive a killed process, a full disk and a flipped bit: each is written beside its final name,
+# flushed and renamed, with its sha256 in that name.
+
+_NAME = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.pt")
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> None:
+    """Add the checkpoint of ``step`` to ``folder`` and drop all but the newest two.
+
+    state: tensors, numbers, text and containers of them (it is read back with ``weights_only``).
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    write_atomic(folder / f"step-{step:08d}-{_short_digest(content)}.pt", content)
+    for old in _checkpoints(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None:
+    """The newest whole checkpoint of ``folder``, or None. A damaged one is named and set aside for the one before.
+
+    Raises MasksrError for one that cannot be read: it may hold days of work, so it is not passed over in silence.
+    """
+    for path in reversed(_checkpoints(folder)):
+        try:
+            content = path.read_bytes()
+            if _short_digest(content) == _NAME.fullmatch(path.name)[2]:
+                return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        except OSError as error:
+            raise MasksrError(
+                f"{path} cannot be read ({error.strerror or error}); try again, or remove it to go on from the "
+                "checkpoint before it"
+            ) from None
+        print(f"{path.name} is damaged (its sha256 differs from its name); using the checkpoint before it", flush=True)
+        path.replace(path.with_suffix(".damaged"))
+    return None
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name))
+
+
+def _short_digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+# Validation.
+
+
+class Validation:
+    """PSNR-Y on a few fixed patches of the validation set: the pulse of a training, never a reason to choose a model.
+
+    The patches have ``lr_size`` LR pixels a side at ``scale``. Where an image of the set is smaller (one of Set5,
+    against the paper's LR patches of 64), so are all patches.
+    """
+
+    def __init__(self, pack: Pack, *, lr_size: int, scale: int, count: int) -> None:
+        smallest = min(min(pack.lr(number, scale).shape[:2]) for number in range(len(pack)))
+        self._lr, hr = validation_patches(pack, lr_size=min(lr_size, smallest), scale=scale, count=count)
+        self._truth = list(hr.permute(0, 2, 3, 1).numpy())
+        self.bicubic = self._mean([imresize(patch, scale) for patch in self._lr.permute(0, 2, 3, 1).numpy()])
+
+    def row(self, generator: nn.Module) -> dict[str, float]:
+        """What the history records: the generator's mean PSNR-Y in dB and that of bicubic enlargement, to be passed."""
+        return {"psnr": self.of_generator(generator), "psnr_bicubic": self.bicubic}
+
+    @torch.inference_mode()
+    def of_generator(self, generator: nn.Module) -> float:
+        """The generator is left in the mode and on the device it was."""
+        device, training = next(generator.parameters()).device, generator.training
+        lr = self._lr.to(device).float() * (generator.pixel_range / 255)
+        sr = generator.eval().forward(lr).cpu()  # past train.compile: these shapes are not worth a compilation
+        generator.train(training)
+        return self._mean([to_image(patch, generator.pixel_range) for patch in sr])
+
+    def _mean(self, images: list[np.ndarray]) -> float:
+        return float(np.mean([psnr(image, truth) for image, truth in zip(images, self._truth, strict=True)]))
+
+
+# The history as a table, and errors in a user's words.
 
 
 def history_table(history: list[dict[str, Any]]) -> pd.DataFrame:
@@ -142,3 +342,26 @@ def history_table(history: list[dict[str, Any]]) -> pd.DataFrame:
     first = ["phase", "step", "epoch", "learning_rate", "psnr", "psnr_bicubic"]
     table = pd.DataFrame(history)
     return table[[c for c in first if c in table] + [c for c in table if c not in first]]
+
+
+@contextmanager
+def explain_errors(training: Training) -> Iterator[None]:
+    """Raise errors of a step that params.yaml can mend as MasksrErrors that say how."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            side = training.sampler.lr_size
+            raise MasksrError(
+                f"{training.name}: the memory of {training.device} does not hold a step of "
+                f"{training.sampler.batch_size} LR patches of {side} x {side}; in params.yaml set train.accumulate to "
+                "2 or more, train.gradient_checkpointing to true, or a smaller batch or lr_patch (python -m masksr "
+                "cost counts the memory)"
+            ) from error
+        if training.settings.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = str(error).strip().splitlines()[0]
+            raise MasksrError(
+                f"{training.name}: train.compile does not work here ({reason}); it needs a C++ compiler on a CPU and "
+                "Triton on a GPU. Set it to false"
+            ) from error
+        raise

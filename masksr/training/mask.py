@@ -2,91 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from masksr.data.share import WHOLE, Share
+from masksr.params import Mask
 
 ErrorRange = Literal["native", "1", "255", "relative"]
-Kind = Literal["none", "error", "expected", "constant", "shuffled", "random"]
 Apply = Literal["both", "sr", "gradient"]
-
-
-class MaskSettings(Protocol):
-    """What an entry of ``masks`` in ``params.yaml`` says (``masksr.params.Mask``)."""
-
-    kind: Kind
-    k: float
-    b: float
-    error_range: ErrorRange
-    window: int
-    per_channel: bool
-    apply: Apply
-    detach: bool
 
 
 def error_mask(
     sr: Tensor,
     hr: Tensor,
+    mask: Mask,
     *,
-    k: float,
-    b: float,
-    error_range: ErrorRange = "native",
     pixel_range: float = 1.0,
-    window: int = 1,
-    per_channel: bool = False,
-    detach: bool = True,
+    expected: Tensor | None = None,
+    rng: torch.Generator | None = None,
     share: Share = WHOLE,
 ) -> Tensor:
-    """Where the adversarial loss should count: equation 8, ``clip(k * error + b, 0, 1)``.
+    """Compute where the adversarial loss should count: equation 8, ``clip(k * error + b, 0, 1)``, or a control of it.
 
     The squared error of ``sr`` estimates the variance of the class of HR images that share one LR image (eqs. 6-7):
     near zero where the class mean is a good answer, large in texture.
 
-    sr, hr: (B, 3, H, W), pixel values in [0, ``pixel_range``]. Returns (B, 1, H, W), or (B, 3, H, W) with
-    ``per_channel``, in [0, 1]; without gradient unless ``detach`` is false.
+    sr, hr: (B, 3, H, W), pixel values in [0, ``pixel_range``]. mask: an entry of ``masks`` in params.yaml. Returns
+    (B, 1, H, W), or (B, 3, H, W) with ``per_channel``, in [0, 1]; without gradient unless ``detach`` is false; ones for
+    the kind ``none``, the baseline.
 
-    error_range: the pixel range in which the error is counted. ``native`` takes the images as they are, ``1`` and
-    ``255`` convert from ``pixel_range`` (so k on a range of 255 acts as 255² k on a range of 1), ``relative``
-    divides by the mean error of the batch, of which the images may be a ``share``. window: side in pixels of a box
-    mean of the error, odd; 1 is per pixel.
+    expected: the squared error that ``training.expected`` expects, (B, C, H, W), for that kind. rng: where ``shuffled``
+    and ``random`` draw from, for the whole batch where the images are a ``share`` of it.
 
-    Raises ValueError where the shapes differ or the window is even.
+    Raises ValueError where the shapes differ or the expected error is missing.
     """
-    sr = sr.detach() if detach else sr
-    error = squared_error(sr, hr, window=window, per_channel=per_channel)
-    return mask_of_error(error, k=k, b=b, error_range=error_range, pixel_range=pixel_range, share=share)
+    if mask.kind == "none":
+        return sr.new_ones(()).expand(sr.shape[0], 1, *sr.shape[2:])
+    if mask.kind == "expected":
+        if expected is None:
+            raise ValueError("kind: expected takes the error that a network expects, and none was given")
+        return mask_from_error(expected, mask, pixel_range, share)
+    error = squared_error(sr.detach() if mask.detach else sr, hr, mask)
+    m = mask_from_error(error, mask, pixel_range, share)
+    if mask.kind == "constant":
+        return without_structure(m)
+    if mask.kind == "shuffled":
+        return at_random_places(m, rng, share)
+    if mask.kind == "random":
+        return at_random(m, rng, share)
+    return m
 
 
-def squared_error(sr: Tensor, hr: Tensor, *, window: int = 1, per_channel: bool = False) -> Tensor:
+def squared_error(sr: Tensor, hr: Tensor, mask: Mask) -> Tensor:
     """The local error of equation 8, (B, 1, H, W), or (B, 3, H, W) with ``per_channel``, in squared units of a pixel.
 
-    sr, hr: (B, 3, H, W). Raises ValueError where the shapes differ or the window is even.
+    sr, hr: (B, 3, H, W). Each value is the mean over a box of ``window`` pixels a side; 1 is per pixel.
+
+    Raises ValueError where the shapes differ.
     """
     if sr.shape != hr.shape:
         raise ValueError(f"sr and hr must have one shape, got {tuple(sr.shape)} and {tuple(hr.shape)}")
-    if window < 1 or window % 2 == 0:
-        raise ValueError(f"window must be odd and positive, got {window}")
     error = (sr - hr).square()
-    if not per_channel:
+    if not mask.per_channel:
         error = error.mean(dim=1, keepdim=True)
-    if window > 1:  # at the border the mean is over the pixels inside the image
-        error = F.avg_pool2d(error, window, stride=1, padding=window // 2, count_include_pad=False)
+    if mask.window > 1:  # at the border the mean is over the pixels inside the image
+        error = F.avg_pool2d(error, mask.window, stride=1, padding=mask.window // 2, count_include_pad=False)
     return error
 
 
-def mask_of_error(
-    error: Tensor, *, k: float, b: float, error_range: ErrorRange, pixel_range: float, share: Share = WHOLE
-) -> Tensor:
-    """Equation 8 of an error (B, C, H, W) >= 0 that was measured, or expected, in [0, ``pixel_range``]²."""
-    if error_range == "relative":
+def mask_from_error(error: Tensor, mask: Mask, pixel_range: float, share: Share = WHOLE) -> Tensor:
+    """Equation 8 of an error (B, C, H, W) >= 0 that was measured, or expected, in [0, ``pixel_range``]².
+
+    ``error_range`` is the pixel range in which the error is counted. ``native`` takes the images as they are, ``1`` and
+    ``255`` convert from ``pixel_range`` (so k on a range of 255 acts as 255² k on a range of 1), ``relative``
+    divides by the mean error of the batch, of which the images may be a ``share``.
+    """
+    if mask.error_range == "relative":
         error = error / share.mean(error).clamp_min(torch.finfo(error.dtype).tiny)
-    elif error_range != "native":
-        error = error * (float(error_range) / pixel_range) ** 2
-    return (k * error + b).clamp(0, 1)
+    elif mask.error_range != "native":
+        error = error * (float(mask.error_range) / pixel_range) ** 2
+    return (mask.k * error + mask.b).clamp(0, 1)
 
 
 def without_structure(mask: Tensor) -> Tensor:
@@ -120,52 +118,8 @@ def at_random(mask: Tensor, rng: torch.Generator | None, share: Share = WHOLE) -
     return uniform ** ((1 - mean) / mean)
 
 
-def mask_of(
-    settings: MaskSettings,
-    sr: Tensor,
-    hr: Tensor,
-    *,
-    pixel_range: float,
-    expected: Tensor | None = None,
-    rng: torch.Generator | None = None,
-    share: Share = WHOLE,
-) -> Tensor:
-    """The mask that ``settings`` describe for this batch: (B, 1 or 3, H, W) in [0, 1]; ones for the plain variant.
-
-    sr, hr: (B, 3, H, W) in [0, ``pixel_range``]. expected: what ``training.expected`` says of their squared error, for
-    that kind. rng: where ``shuffled`` and ``random`` draw from, for the whole batch where the images are a ``share``
-    of it. Raises ValueError where the expected error is wanted and missing.
-    """
-    if settings.kind == "none":
-        return sr.new_ones(()).expand(sr.shape[0], 1, *sr.shape[2:])
-    if settings.kind == "expected":
-        if expected is None:
-            raise ValueError("kind: expected takes the error that a network expects, and none was given")
-        of = {"k": settings.k, "b": settings.b, "error_range": settings.error_range}
-        return mask_of_error(expected, **of, pixel_range=pixel_range, share=share)
-    mask = error_mask(
-        sr,
-        hr,
-        k=settings.k,
-        b=settings.b,
-        error_range=settings.error_range,
-        pixel_range=pixel_range,
-        window=settings.window,
-        per_channel=settings.per_channel,
-        detach=settings.detach,
-        share=share,
-    )
-    if settings.kind == "constant":
-        return without_structure(mask)
-    if settings.kind == "shuffled":
-        return at_random_places(mask, rng, share)
-    if settings.kind == "random":
-        return at_random(mask, rng, share)
-    return mask
-
-
-def what_the_discriminator_sees(sr: Tensor, hr: Tensor, mask: Tensor, apply: Apply) -> tuple[Tensor, Tensor]:
-    """Figure 3: the fake and the real input of the discriminator, (B, 3, H, W) each.
+def apply_mask(sr: Tensor, hr: Tensor, mask: Tensor, apply: Apply) -> tuple[Tensor, Tensor]:
+    """Make the fake and the real input of the discriminator, (B, 3, H, W) each (figure 3).
 
     ``both`` multiplies SR and HR by the mask; ``sr`` SR alone (the text's letter; the discriminator can then tell
     real from fake by brightness); ``gradient`` shows both as they are and scales by the mask only the gradient that

@@ -1,9 +1,19 @@
-"""The two trainings of the paper: a model's start (before the GAN) and the masked adversarial training from it."""
+"""The two trainings of the paper: a model's start (before the GAN) and the masked adversarial training from it.
+
+Each is done once: a training belongs to its inputs, not to a stage, and is stored by the hash of everything that
+determines its result. Two stages with equal inputs share it, a killed one goes on where its last checkpoint was, and a
+second process that wants the same one waits for the first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+import ast
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +21,45 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+import masksr
+from masksr.data.packs import Pack
+from masksr.data.patches import PatchSampler
+from masksr.data.share import Share
 from masksr.errors import MasksrError
 from masksr.fetch.registry import load_registry
-from masksr.files import file_digest
-from masksr.models import build, load_vgg19, load_weights, transfer_body
-from masksr.models.build import seed_for
-from masksr.params import Mask, Params
+from masksr.files import file_digest, write_atomic
+from masksr.locks import alone
+from masksr.models.checkpoints import (
+    build_discriminator,
+    build_generator,
+    load_generator,
+    load_weights,
+    save_generator,
+    seed_for,
+    transfer_body,
+)
+from masksr.models.vgg import load_vgg19
+from masksr.params import Mask, Model, Params, Schedule
 from masksr.paths import Paths, data_folder
-from masksr.training import devices
-from masksr.training.job import Job, Trained
-from masksr.training.loop import Step, fit
-from masksr.training.steps import Metrics, adversarial_step, distance_step
-from masksr.training.trainings import train_once
+from masksr.training import distributed
+from masksr.training.device import (
+    allow_tf32,
+    autocast,
+    choose_device,
+    compile_network,
+    make_deterministic,
+    memory_format,
+)
+from masksr.training.expected import ErrorNetwork
+from masksr.training.loop import Step, Training, Validation, fit, history_table
+from masksr.training.step import Metrics, adversarial_step, distance_step
+
+Trained = tuple[nn.Module, list[dict[str, Any]]]  # generator and history
+OUTPUTS = ("generator.safetensors", "history.csv", "training.json")
+# What determines the bits of a training; of quality, what the PSNR of its validation takes.
+CODE = ("data/*.py", "models/*.py", "training/*.py", "quality/fidelity.py", "quality/gaussian.py", "quality/luma.py")
+# Of ``train``: what a training may go on with another value of, at most to be rounded differently.
+NOT_IN_THE_KEY = {"device", "gpus", "sync_batchnorm", "checkpoint_every"}
 
 
 def train_start(params: Params, model: str, seed: int, paths: Paths) -> dict[str, Any]:
@@ -38,8 +75,7 @@ def train_start(params: Params, model: str, seed: int, paths: Paths) -> dict[str
         "start": recipe.model_dump(include={"generator", "start", "lr_patch", "batch"}, mode="json"),
         "init": file_digest(init) if init else None,
     }
-    work = partial(job.do, partial(_start, init=init))
-    return train_once(paths.trainings, inputs, recipe.generator, work, paths.start(model, seed))
+    return train_once(job, inputs, paths.start(model, seed), _run_start, init)
 
 
 def train_gan(params: Params, model: str, mask: Mask, seed: int, paths: Paths, out: Path) -> dict[str, Any]:
@@ -50,7 +86,7 @@ def train_gan(params: Params, model: str, mask: Mask, seed: int, paths: Paths, o
     """
     job = Job(params, model, seed, paths)
     recipe = job.recipe
-    start, vgg19 = paths.start(model, seed) / "generator.safetensors", paths.weights / "vgg19.safetensors"
+    start, vgg19 = _gan_files(job)
     inputs = job.inputs | {
         "model": recipe.model_dump(exclude={"title", "start"}, mode="json"),
         "mask": mask.model_dump(mode="json"),
@@ -59,17 +95,71 @@ def train_gan(params: Params, model: str, mask: Mask, seed: int, paths: Paths, o
         # The number of processes only where it changes more than rounding.
         "statistics": 1 if params.train.sync_batchnorm else params.train.gpus,
     }
-    work = partial(job.do, partial(_gan, mask=mask, start=start, vgg19=vgg19))
-    return train_once(paths.trainings, inputs, recipe.generator, work, out)
+    return train_once(job, inputs, out, _run_gan, mask)
 
 
-def _start(job: Job, checkpoints: Path, *, init: Path | None) -> Trained:
+class Job:
+    """What a model's start and its adversarial trainings have in common, for process ``rank`` of ``ranks``.
+
+    Raises MasksrError where the device is not there, or not as often as ``train.gpus`` says.
+    """
+
+    def __init__(self, params: Params, model: str, seed: int, paths: Paths, rank: int = 0, ranks: int = 1) -> None:
+        self.params, self.model, self.seed, self.paths = params, model, seed, paths
+        self.recipe, self.settings = params.models[model], params.train
+        self.share = Share(rank, ranks, params.train.accumulate)
+        self.pack = Pack(paths.set(params.data.train))
+        self.held_out = Pack(paths.set(params.data.validation))
+        self.device = choose_device(params.train.device)
+        distributed.check_gpus(params.train.gpus, self.device, params.train.device)
+        make_deterministic(self.device)
+        allow_tf32(self.device, params.train.precision)
+        self.autocast = autocast(self.device, params.train.precision)
+        self.memory_format = memory_format(self.device, params.train.precision)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The part of a training's key that all trainings have."""
+        return {
+            "train": self.settings.model_dump(mode="json", exclude=NOT_IN_THE_KEY),
+            "seed": self.seed,
+            "device": self.device.type,
+            "data": self.pack.digest,
+            "validation": self.held_out.digest,
+            "code": code_digest(),
+            "torch": torch.__version__,
+        }
+
+    def validation(self, scale: int) -> Validation:
+        count = self.settings.validation_patches
+        return Validation(self.held_out, lr_size=self.recipe.lr_patch, scale=scale, count=count)
+
+    def training(
+        self, name: str, networks: list[nn.Module], step: Step, schedule: Schedule, scale: int, patches: str
+    ) -> Training:
+        """``patches`` names the stream of patches: no two phases see the same ones, all masks of a phase do."""
+        sampler = PatchSampler(
+            self.pack,
+            lr_size=self.recipe.lr_patch,
+            scale=scale,
+            batch=self.recipe.batch,
+            seed=seed_for(self.seed, patches),
+            share=self.share,
+        )
+        how = self.settings, self.device, self.memory_format
+        return Training(name, networks, step, sampler, self.validation(scale), schedule, *how)
+
+
+# The start: one distance after the other, no mask, no discriminator.
+
+
+def _run_start(job: Job, checkpoints: Path, init: Path | None) -> Trained:
     recipe = job.recipe
 
     def network_at(scale: int, before: nn.Module | None) -> nn.Module:
         if before is not None and before.scale == scale:
             return before
-        network = build.build_generator(recipe.generator, scale, seed_for(job.seed, f"generator x{scale}"))
+        network = build_generator(recipe.generator, scale, seed_for(job.seed, f"generator x{scale}"))
         if before is not None:
             transfer_body(before, network)
         return network
@@ -81,10 +171,10 @@ def _start(job: Job, checkpoints: Path, *, init: Path | None) -> Trained:
     for number, settings in enumerate(recipe.start.phases):
         generator = network_at(settings.scale, generator)
         name = f"{recipe.title} start, x{settings.scale} {settings.loss.upper()}"
-        step = _distance_step(settings.loss, job.autocast)
-        phase = job.phase(name, [generator], step, settings, settings.scale, f"patches start {number}")
-        generator = fit(phase, checkpoints / f"phase{number}")
-        history += phase.history
+        step = _distance_step(job, settings.loss)
+        training = job.training(name, [generator], step, settings, settings.scale, f"patches start {number}")
+        generator = fit(training, checkpoints / f"phase{number}")
+        history += training.history
     if not recipe.start.phases or generator.scale != 4:  # the network to go on with has not been validated yet
         generator = network_at(4, generator).to(job.device)
         row = {"phase": f"{recipe.title} start, as the GAN gets it", "step": 0, "epoch": 0.0, "learning_rate": 0.0}
@@ -92,46 +182,8 @@ def _start(job: Job, checkpoints: Path, *, init: Path | None) -> Trained:
     return generator, history
 
 
-def _gan(job: Job, checkpoints: Path, *, mask: Mask, start: Path, vgg19: Path) -> Trained:
-    recipe, seed = job.recipe, job.seed
-    generator = build.load_generator(start)
-    vgg = None
-    if recipe.loss.vgg54:
-        vgg = load_vgg19(vgg19).to(job.device, memory_format=job.memory_format)
-        if job.settings.compile:
-            devices.compile_network(vgg, job.settings.compile)
-
-    def step(networks: Sequence[nn.Module], lr: Tensor, hr: Tensor, number: int) -> Metrics:
-        g, d, *expecting = networks  # as they are to be called: replicas, where processes share the batch
-        return adversarial_step(
-            g,
-            d,
-            vgg,
-            lr,
-            hr,
-            loss=recipe.loss,
-            mask=mask,
-            pixel_range=generator.pixel_range,
-            autocast=job.autocast,
-            expectation=expecting[0] if expecting else None,
-            rng=torch.Generator().manual_seed(seed_for(seed, f"mask {number}")),
-            share=job.share,
-        )
-
-    name = f"{recipe.title}, {describe_mask(mask)}"
-    networks = build.networks_of_a_gan(recipe, mask, generator, seed)
-    phase = job.phase(name, networks, step, recipe.gan, generator.scale, "patches gan")
-    return fit(phase, checkpoints), phase.history
-
-
-def describe_mask(mask: Mask) -> str:
-    """A mask in a few words: ``no mask`` or ``error mask, k=0.2, b=0.5``."""
-    return "no mask" if mask.kind == "none" else f"{mask.kind} mask, k={mask.k:g}, b={mask.b:g}"
-
-
-def read_history(folder: Path) -> pd.DataFrame:
-    """The history of a training: a row per entry, of the columns its losses have."""
-    return pd.read_csv(folder / "history.csv")
+def _distance_step(job: Job, kind: str) -> Step:
+    return lambda networks, lr, hr, _: distance_step(*networks, lr, hr, kind=kind, autocast=job.autocast)
 
 
 def _find_init(params: Params, model: str) -> Path:
@@ -151,5 +203,164 @@ def _find_init(params: Params, model: str) -> Path:
         raise MasksrError(f"{where}: {error}; null begins from random weights") from None
 
 
-def _distance_step(kind: str, autocast: devices.Autocast) -> Step:
-    return lambda networks, lr, hr, _: distance_step(*networks, lr, hr, kind=kind, autocast=autocast)
+# The GAN.
+
+
+def _run_gan(job: Job, checkpoints: Path, mask: Mask) -> Trained:
+    recipe, seed = job.recipe, job.seed
+    start, vgg19 = _gan_files(job)
+    generator = load_generator(start)
+    vgg = None
+    if recipe.loss.vgg54:
+        vgg = load_vgg19(vgg19).to(job.device, memory_format=job.memory_format)
+        if job.settings.compile:
+            compile_network(vgg, job.settings.compile)
+
+    def step(networks: Sequence[nn.Module], lr: Tensor, hr: Tensor, number: int) -> Metrics:
+        g, d, *expecting = networks  # as they are to be called: replicas, where processes share the batch
+        return adversarial_step(
+            g,
+            d,
+            vgg,
+            lr,
+            hr,
+            loss=recipe.loss,
+            mask=mask,
+            pixel_range=generator.pixel_range,
+            autocast=job.autocast,
+            expectation=expecting[0] if expecting else None,
+            rng=torch.Generator().manual_seed(seed_for(seed, f"mask {number}")),
+            share=job.share,
+        )
+
+    name = f"{recipe.title}, {describe_mask(mask)}"
+    networks = networks_of_a_gan(recipe, mask, generator, seed)
+    training = job.training(name, networks, step, recipe.gan, generator.scale, "patches gan")
+    return fit(training, checkpoints), training.history
+
+
+def _gan_files(job: Job) -> tuple[Path, Path]:
+    """The generator that the GAN begins from, and VGG19."""
+    return job.paths.start(job.model, job.seed) / "generator.safetensors", job.paths.weights / "vgg19.safetensors"
+
+
+def networks_of_a_gan(model: Model, mask: Mask, generator: nn.Module, seed: int) -> list[nn.Module]:
+    """What an adversarial training of ``generator`` trains: it, its discriminator, and what the mask itself learns."""
+    side = generator.scale * model.lr_patch
+    networks = [generator, build_discriminator(model.discriminator, side, seed_for(seed, "discriminator"))]
+    if mask.kind == "expected":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for(seed, "expected error"))
+            networks.append(ErrorNetwork(3 if mask.per_channel else 1, scale=generator.scale))
+    return networks
+
+
+def describe_mask(mask: Mask) -> str:
+    """A mask in a few words: ``no mask`` or ``error mask, k=0.2, b=0.5``."""
+    return "no mask" if mask.kind == "none" else f"{mask.kind} mask, k={mask.k:g}, b={mask.b:g}"
+
+
+# The store of trainings.
+
+
+def train_once(
+    job: Job, inputs: dict[str, Any], out: Path, work: Callable[..., Trained], argument: Any
+) -> dict[str, Any]:
+    """Do ``work(job, checkpoints, argument)`` unless a training with equal ``inputs`` is already stored.
+
+    inputs: JSON-serialisable; their hash is the training's key. work: a function of this module, which other processes
+    must find. Copies the files of the training to ``out`` and returns what ``training.json`` says.
+
+    Where ``train.gpus`` processes share the training, they train as far as the last checkpoint; from there this process
+    goes on, as after any interruption, and finds nothing left to do. So the results have one writer, and checkpoints
+    know nothing of processes.
+    """
+    key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:20]
+    folder = job.paths.trainings / key
+    checkpoints = folder / "checkpoints"
+    with alone(folder / ".lock", "this very training"):
+        if _is_whole(folder, inputs):
+            print(f"Already trained with exactly these inputs ({key}): taken from there.", flush=True)
+        else:
+            begun = time.monotonic()  # a clock that nobody sets back
+            if (gpus := job.settings.gpus) > 1:
+                backend = "nccl" if job.device.type == "cuda" else "gloo"
+                of = job.params, job.model, job.seed, job.paths
+                distributed.launch(_run_share, of, work, checkpoints, argument, ranks=gpus, backend=backend)
+            generator, history = work(job, checkpoints, argument)
+            _store(folder, inputs, generator, history, job, time.monotonic() - begun)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        for name in OUTPUTS:
+            write_atomic(out / name, (folder / name).read_bytes())
+    return json.loads((out / "training.json").read_text())
+
+
+def _run_share(
+    rank: int,
+    ranks: int,
+    of: tuple[Params, str, int, Paths],
+    work: Callable[..., Trained],
+    checkpoints: Path,
+    argument: Any,
+) -> None:
+    """What each process of a training does that several share."""
+    # Processes of a training that was killed this very moment may not have ended yet; there is one writer at a time.
+    with alone(checkpoints / ".writer", "this very training") if rank == 0 else nullcontext():
+        work(Job(*of, rank, ranks), checkpoints, argument)
+
+
+def _store(
+    folder: Path,
+    inputs: dict[str, Any],
+    generator: nn.Module,
+    history: list[dict[str, Any]],
+    job: Job,
+    seconds: float,
+) -> None:
+    save_generator(generator, job.recipe.generator, folder / "generator.safetensors")
+    table = history_table(history) if history else pd.DataFrame(columns=["phase", "step"])
+    write_atomic(folder / "history.csv", table.to_csv(index=False, float_format="%.6g").encode())
+    record = {
+        "key": folder.name,
+        "psnr": history[-1]["psnr"] if history else None,
+        "seconds_since_last_start": round(seconds, 1),
+        "weights": file_digest(folder / "generator.safetensors"),
+        "history": file_digest(folder / "history.csv"),
+        "inputs": inputs,
+    }
+    # Last, because its presence says that the training is finished.
+    write_atomic(folder / "training.json", json.dumps(record, indent=2).encode())
+
+
+def _is_whole(folder: Path, inputs: dict[str, Any]) -> bool:
+    """Whether a finished training is in ``folder`` and its files are still those it recorded."""
+    if not all((folder / name).is_file() for name in OUTPUTS):
+        return False
+    try:
+        record = json.loads((folder / "training.json").read_bytes())
+        whole = record["inputs"] == json.loads(json.dumps(inputs))
+        for key, name in {"weights": "generator.safetensors", "history": "history.csv"}.items():
+            whole &= record[key] == file_digest(folder / name)
+    except (ValueError, LookupError, TypeError):
+        whole = False
+    if not whole:
+        print(f"{folder} is not what was recorded (damaged or changed): trained again", flush=True)
+    return whole
+
+
+def code_digest() -> str:
+    """sha256 of the modules that determine what a training computes, without their comments and docstrings."""
+    folder, digest = Path(masksr.__file__).parent, hashlib.sha256()
+    for path in sorted(path for pattern in CODE for path in folder.glob(pattern)):
+        tree = ast.parse(path.read_bytes())
+        for node in ast.walk(tree):
+            documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            if documented and ast.get_docstring(node, clean=False) is not None:
+                del node.body[0]
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{ast.dump(tree)}\0".encode())
+    return digest.hexdigest()
+
+
+def read_history(folder: Path) -> pd.DataFrame:
+    """The history of a training: a row per entry, of the columns its losses have."""
+    return pd.read_csv(folder / "history.csv")

@@ -13,7 +13,7 @@ import torch
 
 from masksr import files
 from masksr.fetch.find import build_pack
-from masksr.models.build import build_generator, save_generator
+from masksr.models.checkpoints import build_generator, save_generator
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.quality.forest import one_leaf
@@ -25,7 +25,7 @@ from masksr.report.notebooks import Section
 from masksr.report.page import build_report
 from masksr.results import evaluation
 from masksr.tools.weights import prepare_vgg19
-from masksr.training import checkpoints
+from masksr.training import loop
 from masksr.training import train as training
 from tests.test_training import small
 
@@ -84,13 +84,13 @@ def trained(folder: Path) -> dict[str, bytes]:
 
 def checkpointing(folder: Path) -> None:
     """Nothing but steps and checkpoints of a megabyte. It notes each one that was finished."""
-    state = checkpoints.load_last(folder / "out", CPU) or {"step": 0, "x": torch.arange(250_000.0)}
+    state = loop.load_checkpoint(folder / "out", CPU) or {"step": 0, "x": torch.arange(250_000.0)}
     noted = folder / "finished.txt"
     promised = int(noted.read_text().split()[-1]) if noted.exists() else 0
     assert state["step"] >= promised, f"checkpoint {promised} was finished, but {state['step']} came back"
     for step in range(state["step"], 30):
         state = {"step": step + 1, "x": state["x"] * 1.01 + step}
-        checkpoints.save(folder / "out", step + 1, state)
+        loop.save_checkpoint(folder / "out", step + 1, state)
         with open(noted, "a") as file:
             file.write(f"{step + 1}\n")
     files.write_atomic(folder / "out/x.bin", state["x"].numpy().tobytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -10,8 +11,8 @@ import torch
 from torch import nn
 
 from masksr.errors import MasksrError
-from masksr.training.steps import Autocast
 
+Autocast = Callable[[], torch.autocast]
 Precision = Literal["fp32", "tf32", "bf16"]
 
 
@@ -67,7 +68,7 @@ def allow_tf32(device: torch.device, precision: Precision) -> None:
     wanted = precision == "tf32"
     if wanted and (device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0)):
         raise MasksrError(
-            f"train.precision: tf32 is a mode of NVIDIA GPUs from Ampere on, which {describe(device)} is not; "
+            f"train.precision: tf32 is a mode of NVIDIA GPUs from Ampere on, which {describe_device(device)} is not; "
             "use fp32 or bf16"
         )
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = wanted
@@ -97,7 +98,7 @@ def compile_network(network: nn.Module, how: bool | Literal["reduce-overhead"]) 
     network.compile(dynamic=False, mode=None if how is True else how)
 
 
-def describe(device: torch.device) -> str:
+def describe_device(device: torch.device) -> str:
     """The hardware in words, for provenance: ``NVIDIA H100 80GB HBM3`` or ``CPU, 2 threads``."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

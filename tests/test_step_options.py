@@ -12,7 +12,8 @@ from test_training import paths, prepared, small  # noqa: F401  (the fixtures of
 from torch import nn
 
 from masksr.errors import MasksrError
-from masksr.models import EDSR, PESR, RRDBNet
+from masksr.models.edsr import EDSR, PESR
+from masksr.models.rrdb import RRDBNet
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.training import train as training
@@ -83,16 +84,12 @@ def test_a_batch_in_parts_takes_the_same_step(paths: Paths, model: str, monkeypa
         assert (in_parts - whole).norm() <= 1e-4 * whole.norm()
 
 
-def test_a_batch_in_parts_trains_a_gan(paths: Paths) -> None:
-    found = trained(small(4, accumulate=2), paths, "pesr", "in parts")
-    assert all(torch.isfinite(value).all() for value in found.values())
-
-
 def test_parts_that_do_not_fit_the_batch_are_refused() -> None:
     with pytest.raises(ValueError, match=r"train.accumulate: must divide models\.esrgan\.batch \(2\)"):
         small(accumulate=2)
 
 
+@pytest.mark.slow
 def test_compiled_networks_train_the_same(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     """Captured as graphs, without the compiler that would take a minute here: all of a step can be captured."""
     real, compiled = nn.Module.compile, []
@@ -108,6 +105,7 @@ def test_compiled_networks_train_the_same(paths: Paths, monkeypatch: pytest.Monk
         torch.testing.assert_close(graphs[key], plain[key], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_cuda_graphs_are_asked_for_and_told_where_a_step_begins(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     """The graphs themselves need a GPU; without one the same trainings must go through."""
     real, modes, marked = nn.Module.compile, [], []

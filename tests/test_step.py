@@ -10,10 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masksr.models import EDSR, PESR, RRDBNet, SRGANDiscriminator, VGGStyleDiscriminator, random_vgg19
+from masksr.models.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
+from masksr.models.edsr import EDSR, PESR
+from masksr.models.rrdb import RRDBNet
+from masksr.models.vgg import random_vgg19
 from masksr.params import Loss, Mask
 from masksr.training.mask import error_mask
-from masksr.training.steps import adversarial_step, distance_step
+from masksr.training.step import adversarial_step, distance_step
 
 FP32 = partial(torch.autocast, "cpu", torch.bfloat16, enabled=False)
 MASK = {"k": 0.2, "b": 0.5, "error_range": "255", "window": 1, "per_channel": False, "apply": "both", "detach": True}
@@ -41,9 +44,7 @@ def batch(pixel_range: float, seed: int = 0) -> tuple[Tensor, Tensor]:
 def reference_step(g: nn.Module, d: nn.Module, vgg: nn.Module, lr: Tensor, hr: Tensor, loss: Loss, mask: Mask) -> None:
     """The same step as the public toolboxes write it: a graph through everything, D run anew for each use."""
     sr = g(lr)
-    m = 1.0
-    if mask.kind == "error":
-        m = error_mask(sr, hr, k=mask.k, b=mask.b, error_range=mask.error_range, pixel_range=g.pixel_range)
+    m = error_mask(sr, hr, mask, pixel_range=g.pixel_range)
     bce = F.binary_cross_entropy_with_logits
     one, zero = lr.new_ones(len(lr), 1), lr.new_zeros(len(lr), 1)
     fake, real = d(m * sr), d(m * hr)

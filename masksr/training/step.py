@@ -7,20 +7,18 @@ gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masksr.data.share import WHOLE, Share
-from masksr.params import Loss
+from masksr.params import Loss, Mask
 from masksr.training import losses
+from masksr.training.device import Autocast
 from masksr.training.expected import expectation_loss
-from masksr.training.mask import MaskSettings, mask_of, squared_error, what_the_discriminator_sees
+from masksr.training.mask import apply_mask, error_mask, squared_error
 
 Metrics = dict[str, Tensor]
-Autocast = Callable[[], torch.autocast]
 
 
 def distance_step(generator: nn.Module, lr: Tensor, hr: Tensor, *, kind: str, autocast: Autocast) -> Metrics:
@@ -66,7 +64,7 @@ def adversarial_step(
     hr: Tensor,
     *,
     loss: Loss,
-    mask: MaskSettings,
+    mask: Mask,
     pixel_range: float,
     autocast: Autocast,
     expectation: nn.Module | None = None,
@@ -93,8 +91,8 @@ def adversarial_step(
     expected = None
     if expectation is not None:
         expected, parts["expectation"] = _expected_error(expectation, lr, image, hr, mask, pixel_range, autocast)
-    m = mask_of(mask, image, hr, pixel_range=pixel_range, expected=expected, rng=rng, share=share)
-    masked_sr, masked_hr = what_the_discriminator_sees(image, hr, m, mask.apply)
+    m = error_mask(image, hr, mask, pixel_range=pixel_range, expected=expected, rng=rng, share=share)  # eq. 8
+    masked_sr, masked_hr = apply_mask(image, hr, m, mask.apply)  # figure 3
     fake, real = masked_sr.detach().requires_grad_(), masked_hr.detach()
     with autocast():
         logit_fake, logit_real = discriminator(fake), discriminator(real)
@@ -121,10 +119,10 @@ def adversarial_step(
 
 
 def _expected_error(
-    network: nn.Module, lr: Tensor, sr: Tensor, hr: Tensor, mask: MaskSettings, pixel_range: float, autocast: Autocast
+    network: nn.Module, lr: Tensor, sr: Tensor, hr: Tensor, mask: Mask, pixel_range: float, autocast: Autocast
 ) -> tuple[Tensor, Tensor]:
     """The error that ``network`` expects at ``lr``, without gradient; its loss, whose gradient it is left with."""
-    error = squared_error(sr.detach(), hr, window=mask.window, per_channel=mask.per_channel) / pixel_range**2
+    error = squared_error(sr.detach(), hr, mask) / pixel_range**2
     with autocast():
         log_expected = network(lr / pixel_range)
     loss = expectation_loss(log_expected, error)

@@ -1,7 +1,7 @@
-"""What a profile costs, counted before it is paid: floating-point operations, memory, disk.
+"""What a profile costs, counted before it is paid: floating-point operations and memory.
 
-The very steps of ``steps`` run once on fake tensors, which have shapes and types but no content, so a network of
-any size is counted within seconds on any machine. Validation, evaluation and reading the data are left out. Counted:
+The very steps of ``training.step`` run once on fake tensors, which have shapes and types but no content, so a network
+of any size is counted within seconds on any machine. Validation, evaluation and reading the data are left out. Counted:
 
 - **Operations** of convolutions and matrix products, forward and backward, by torch's own formulas; a multiply-add is
   two. Everything else (normalisation, activations, Adam) is bound by memory, not by arithmetic, and is left out.
@@ -13,8 +13,8 @@ any size is counted within seconds on any machine. Validation, evaluation and re
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,25 +22,55 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from masksr.errors import MasksrError
-from masksr.fetch.registry import FolderSet, SetSpec, load_registry
-from masksr.models import VGG19Features, build
+from masksr.models.checkpoints import build_generator
+from masksr.models.vgg import VGG19Features
 from masksr.params import Mask, Model, Params, Phase
-from masksr.training import devices
-from masksr.training.meter import Meter
-from masksr.training.steps import adversarial_step, distance_step
+from masksr.training.device import Precision, autocast
+from masksr.training.step import adversarial_step, distance_step
+from masksr.training.train import networks_of_a_gan
 
-# TFLOP/s that ``describe`` assumes unless told. NVIDIA's data sheet of the H100 SXM gives peaks of 67 (fp32 without
-# tensor cores: masksr switches TF32 off) and 989 (bf16).
+# TFLOP/s that ``describe_costs`` assumes unless told. NVIDIA's data sheet of the H100 SXM gives peaks of 67 (fp32
+# without tensor cores: masksr switches TF32 off) and 989 (bf16).
 SUSTAINED = {
     "fp32": (30.0, "a guess, not measured: half an H100's peak in fp32"),
     "tf32": (75.0, "a guess, not measured: 15 % of an H100's peak in TF32"),
     "bf16": (150.0, "a guess, not measured: 15 % of an H100's peak in bf16"),
     "cpu": (0.14, "what two CPU cores reached in the profile mini, in fp32"),
 }
-COPIES = 3  # of trained weights: .cache/trainings, runs and DVC's cache; fewer where the file system can share blocks
-CHECKPOINTS = 3  # two are kept, and the next is written before the oldest goes
+
+
+class Meter(TorchDispatchMode):
+    """Counts, of all that torch does inside, on real tensors or on fake ones that have only a shape: ``flop``, and
+    ``peak``, the most bytes of tensors alive at once.
+
+    torch's own FlopCounterMode cannot be used here: it hooks the modules in a way that ``autograd.grad`` with respect
+    to an input of the discriminator refuses.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flop = self.alive = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if formula := flop_registry.get(func._overloadpacket):
+            self.flop += formula(*args, **(kwargs or {}), out_val=out)
+        for tensor in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(tensor, Tensor) and (storage := tensor.untyped_storage())._cdata not in self._known:
+                self._known.add(storage._cdata)  # views and in-place results share the storage and count once
+                self.alive += storage.nbytes()
+                weakref.finalize(storage, self._gone, storage._cdata, storage.nbytes())
+        self.peak = max(self.peak, self.alive)
+        return out
+
+    def _gone(self, storage: int, size: int) -> None:
+        self._known.discard(storage)
+        self.alive -= size
 
 
 @dataclass(frozen=True)
@@ -51,7 +81,7 @@ class StepCost:
     memory: int
 
 
-def step_cost(params: Params, model: str, stage: Phase | Mask, precision: devices.Precision | None = None) -> StepCost:
+def step_cost(params: Params, model: str, stage: Phase | Mask, precision: Precision | None = None) -> StepCost:
     """One step of ``models.<model>``: of a phase of its start, or of its adversarial training with a mask.
 
     precision: that of ``params.train`` where None. bf16 is counted under the CPU's autocast, which treats the layers of
@@ -59,26 +89,35 @@ def step_cost(params: Params, model: str, stage: Phase | Mask, precision: device
     """
     recipe, before_gan = params.models[model], isinstance(stage, Phase)
     shares = params.train.accumulate * params.train.gpus
-    autocast = devices.autocast(torch.device("cpu"), precision or params.train.precision)
+    context = autocast(torch.device("cpu"), precision or params.train.precision)
     with FakeTensorMode(), Meter() as meter:
         generator, *more = networks = _networks(recipe, stage)
         generator.recompute = params.train.gradient_checkpointing
         lr_side, hr_side = recipe.lr_patch, recipe.lr_patch * generator.scale
         lr, hr = (torch.empty(recipe.batch // shares, 3, side, side) for side in (lr_side, hr_side))
         if before_gan:
-            distance_step(generator, lr, hr, kind=stage.loss, autocast=autocast)
+            distance_step(generator, lr, hr, kind=stage.loss, autocast=context)
         else:
             vgg = VGG19Features(params.weights.vgg_width) if recipe.loss.vgg54 else None
-            settings = {"loss": recipe.loss, "mask": stage, "pixel_range": generator.pixel_range}
-            settings |= {"expectation": more[1] if len(more) > 1 else None, "autocast": autocast}
-            adversarial_step(generator, more[0], vgg, lr, hr, **settings)
+            adversarial_step(
+                generator,
+                more[0],
+                vgg,
+                lr,
+                hr,
+                loss=recipe.loss,
+                mask=stage,
+                pixel_range=generator.pixel_range,
+                autocast=context,
+                expectation=more[1] if len(more) > 1 else None,
+            )
         return StepCost(shares * meter.flop, meter.peak + _optimizer_bytes(params, networks))
 
 
 def training_costs(params: Params, tflops: float) -> pd.DataFrame:
     """A row for each kind of training that ``params`` ask for, and a last one for all of them.
 
-    Columns: training; trainings (how many; equal ones count once, see ``trainings``); steps each; GFLOP per step
+    Columns: training; trainings (how many; equal ones count once, see ``train_once``); steps each; GFLOP per step
     (the mean where a start has several phases); PFLOP in all; GB fp32 and GB bf16 (10^9 bytes at the peak of a step,
     whichever precision the profile has); hours each; hours in all.
 
@@ -105,49 +144,29 @@ def training_costs(params: Params, tflops: float) -> pd.DataFrame:
     return pd.DataFrame([*rows, {"training": "all", **total}]).astype({"trainings": "Int64", "steps each": "Int64"})
 
 
-def disk_costs(params: Params, sets: Mapping[str, SetSpec]) -> pd.DataFrame:
-    """What a profile downloads and keeps: a row for each data set, the trained weights, the checkpoints; then all.
-
-    sets: those of ``data/registry.yaml``. Columns: item; images; download GB and disk GB (10^9 bytes; NaN where nobody
-    says). An archive that holds several sets stands with each and counts once in the last row. The pictures, unpacked,
-    take about what was downloaded, and for a moment both are there; packs hold pixels without compression, about twice
-    that. Weights that are downloaded are not in it.
-    """
-    rows, archives = [], {}
-    for name in (params.data.train, params.data.validation, *params.data.test):
-        spec = sets[name]
-        sizes = {file.name: file.size or math.nan for ways in getattr(spec, "downloads", [])[:1] for file in ways}
-        archives |= sizes
-        download = sum(sizes.values()) if sizes or not isinstance(spec, FolderSet) else math.nan
-        rows.append({"item": name, "images": getattr(spec, "images", None), "download GB": download})
-
-    weights, checkpoint, count = 0, 0, 0
-    for _, model, mask, trainings in _trainings(params):
-        with FakeTensorMode():
-            networks = _networks(params.models[model], mask or Mask(kind="none"))
-            sizes = [_bytes(network.state_dict().values()) for network in networks]
-            checkpoint = max(checkpoint, sum(sizes) + _optimizer_bytes(params, networks))
-        weights, count = weights + trainings * sizes[0], count + trainings
-    rows.append({"item": f"weights of {count} generators, {COPIES} times", "disk GB": COPIES * weights})
-    rows.append({"item": f"largest checkpoint, {CHECKPOINTS} times", "disk GB": CHECKPOINTS * checkpoint})
-    known = {"download GB": pd.Series(archives, dtype=float).sum(), "disk GB": pd.DataFrame(rows)["disk GB"].sum()}
-    table = pd.DataFrame([*rows, {"item": "all that is known", **known}]).astype({"images": "Int64"})
-    return table.assign(**{column: table[column] / 1e9 for column in known})
-
-
-def describe(params: Params, tflops: float | None = None) -> str:
-    """Both tables as Markdown, with what they assume: what ``masksr cost`` prints. tflops: see ``training_costs``."""
+def describe_costs(params: Params, tflops: float | None = None) -> str:
+    """The table as Markdown, with what it assumes: what ``masksr cost`` prints. tflops: see ``training_costs``."""
     if tflops is None:
         tflops, why = SUSTAINED["cpu" if params.train.device == "cpu" else params.train.precision]
     else:
         why = "as told"
-    training, disk = training_costs(params, tflops), disk_costs(params, load_registry().sets)
+    table = training_costs(params, tflops).map(_three_digits).to_markdown(index=False, disable_numparse=True)
     return (
-        f"What the profile {params.profile} costs\n\n{_markdown(training)}\n"
+        f"What the profile {params.profile} costs\n\n{table}\n\n"
         f"Hours at {tflops:g} TFLOP/s sustained ({why}); this profile trains in {params.train.precision}.\n"
-        f"Memory without workspaces, fragmentation and the CUDA context.\n\n{_markdown(disk)}\n"
-        "Checkpoints go when their training is finished.\n"
+        "Memory without workspaces, fragmentation and the CUDA context.\n"
     )
+
+
+def _three_digits(value: Any) -> str:
+    """A number with three digits that count, whatever its size; nothing for what is not known."""
+    if isinstance(value, str):
+        return value
+    if pd.isna(value):
+        return ""
+    if 0 < value < 0.001:
+        return "< 0.001"
+    return f"{float(f'{value:.3g}'):,.10g}" if value % 1 else f"{value:,.0f}"
 
 
 def _trainings(params: Params) -> Iterator[tuple[str, str, Mask | None, int]]:
@@ -173,8 +192,8 @@ def _trainings(params: Params) -> Iterator[tuple[str, str, Mask | None, int]]:
 def _networks(recipe: Model, stage: Phase | Mask) -> list[nn.Module]:
     """What is trained: in a phase of the start the generator alone."""
     before_gan = isinstance(stage, Phase)
-    generator = build.build_generator(recipe.generator, stage.scale if before_gan else 4, seed=0)
-    return [generator] if before_gan else build.networks_of_a_gan(recipe, stage, generator, seed=0)
+    generator = build_generator(recipe.generator, stage.scale if before_gan else 4, seed=0)
+    return [generator] if before_gan else networks_of_a_gan(recipe, stage, generator, seed=0)
 
 
 def _optimizer_bytes(params: Params, networks: list[nn.Module]) -> int:
@@ -185,15 +204,3 @@ def _optimizer_bytes(params: Params, networks: list[nn.Module]) -> int:
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.nbytes for tensor in tensors)
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    """Numbers with three digits that count, whatever their size; nothing for what is not known."""
-
-    def text(value: Any) -> str:
-        if isinstance(value, str) or pd.isna(value):
-            return value if isinstance(value, str) else ""
-        return "< 0.001" if 0 < value < 0.001 else f"{float(f'{value:.3g}'):,.10g}" if value % 1 else f"{value:,.0f}"
-
-    rows = [table.columns, [":--", *["--:"] * (table.shape[1] - 1)], *table.map(text).to_numpy()]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)

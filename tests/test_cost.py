@@ -1,0 +1,171 @@
+"""What a profile costs: the count against hand formulas, against torch's own counter and for whole profiles."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import nullcontext
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch._subclasses import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from masksr import params
+from masksr.errors import MasksrError
+from masksr.models.checkpoints import build_discriminator, build_generator
+from masksr.models.vgg import VGG19Features
+from masksr.training.cost import Meter, describe_costs, step_cost, training_costs
+from masksr.training.device import autocast
+from masksr.training.step import distance_step
+
+ROOT = Path(__file__).parents[1]
+MINI = yaml.safe_load((ROOT / "profiles/mini.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def mini() -> params.Params:
+    return params.load(ROOT / "profiles/mini.yaml")
+
+
+def only(model: str) -> dict:
+    """A parameter file with one model, two masks and a sweep of one point that is none of them."""
+    sweep = MINI["sweep"] | {"model": model, "k": [1.0], "b": [0.5]}
+    return copy.deepcopy(MINI | {"table1": MINI["table1"] | {"models": [model]}, "sweep": sweep})
+
+
+def table_of(content: dict) -> pd.DataFrame:
+    """By name of the training, at 100 TFLOP/s."""
+    return training_costs(params.Params.model_validate(content), tflops=100).set_index("training")
+
+
+def forward_flop(network: nn.Module, side: int) -> int:
+    """Of one image (3, side, side) through a network that was made on fake tensors."""
+    with Meter() as meter, torch.no_grad():
+        network.eval()(torch.empty(1, 3, side, side))
+    return meter.flop
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    channels=st.lists(st.integers(1, 6), min_size=2, max_size=4),
+    kernel=st.sampled_from([1, 3, 5]),
+    stride=st.sampled_from([1, 2]),
+    side=st.integers(3, 12),
+    batch=st.integers(1, 3),
+    fake=st.booleans(),
+)
+def test_a_stack_of_convolutions_by_hand(
+    channels: list[int], kernel: int, stride: int, side: int, batch: int, fake: bool
+) -> None:
+    """Two per multiply-add; as many again for the gradient of the weights, and of each input but the first."""
+    with FakeTensorMode() if fake else nullcontext(), Meter() as meter:
+        layers = [nn.Conv2d(*pair, kernel, stride, padding=kernel // 2) for pair in pairwise(channels)]
+        nn.Sequential(*layers)(torch.ones(batch, channels[0], side, side)).sum().backward()
+    expected = 0
+    for number, (before, after) in enumerate(pairwise(channels)):
+        side = (side - 1) // stride + 1
+        expected += (3 if number else 2) * 2 * batch * before * after * kernel**2 * side**2
+    assert meter.flop == expected
+
+
+def test_bytes_alive_are_followed_exactly() -> None:
+    with Meter() as meter:
+        a = torch.zeros(1000)
+        a.add_(1)  # in place
+        b = a.view(10, 100)[2:]  # a view
+        assert meter.alive == meter.peak == 4000
+        c = torch.zeros(500, dtype=torch.bfloat16)
+        assert meter.alive == meter.peak == 5000
+        del a
+        assert meter.alive == 5000  # its view still holds it
+        del b, c
+    assert (meter.alive, meter.peak, meter.flop) == (0, 5000, 0)
+
+
+def test_the_counter_of_torch_agrees(mini: params.Params) -> None:
+    recipe = mini.models["edsr"]
+    phase = recipe.start.phases[0]
+    generator = build_generator(recipe.generator, phase.scale, seed=0)
+    lr, hr = (torch.rand(recipe.batch, 3, side, side) for side in (recipe.lr_patch, phase.scale * recipe.lr_patch))
+    with FlopCounterMode(display=False) as counter:
+        distance_step(generator, lr, hr, kind="l1", autocast=autocast(torch.device("cpu"), "fp32"))
+    before = torch.get_rng_state()
+    assert step_cost(mini, "edsr", phase).flop == counter.get_total_flops() > 0
+    assert torch.equal(torch.get_rng_state(), before)  # counting leaves the random numbers alone
+
+
+@pytest.mark.parametrize(("model", "tflop"), [("esrgan", 11.53), ("pesr", 23.61), ("edsr", 13.28)])
+def test_a_gan_step_is_three_passes_of_g_three_of_vgg_and_seven_of_d(model: str, tflop: float) -> None:
+    """Forward 1, backward 2: G 3. VGG: SR, HR, back to SR 3. D: SR, HR 2, their loss back 4, back to SR once more 1."""
+    paper = params.load(ROOT / "profiles/paper.yaml")
+    recipe = paper.models[model]
+    side = 4 * recipe.lr_patch
+    with FakeTensorMode():
+        g = forward_flop(build_generator(recipe.generator, 4, 0), recipe.lr_patch)
+        d = forward_flop(build_discriminator(recipe.discriminator, side, 0), side)
+        vgg = forward_flop(VGG19Features(), side)
+    flop = step_cost(paper, model, paper.masks["none"]).flop
+    # Only the first layers are cheaper: nobody wants the gradient of LR, nor D's loss that of the images.
+    assert 0.99 < flop / recipe.batch / (3 * g + 3 * vgg + 7 * d) <= 1
+    assert flop / 1e12 == pytest.approx(tflop, rel=1e-3)  # what the README's hours are made of
+
+
+def test_settings_that_save_memory_do(mini: params.Params) -> None:
+    def cost(**train: object):
+        settings = mini.model_copy(update={"train": mini.train.model_copy(update=train)})
+        return step_cost(settings, "pesr", settings.masks["none"])
+
+    plain, half, parts = cost(), cost(precision="bf16"), cost(accumulate=2)
+    recomputed, averaged = cost(gradient_checkpointing=True), cost(ema=0.999)
+    assert parts.flop == plain.flop == half.flop < recomputed.flop
+    assert parts.memory < plain.memory and recomputed.memory < plain.memory
+    assert 0.5 * plain.memory < half.memory < 0.9 * plain.memory
+    generator = build_generator(mini.models["pesr"].generator, 4, seed=0)
+    assert averaged.memory - plain.memory == sum(value.nbytes for value in generator.state_dict().values())
+
+
+def test_a_start_of_several_phases_is_their_sum(mini: params.Params) -> None:
+    phases = mini.models["edsr"].start.phases
+    assert len(phases) == 2
+    flop = sum(step_cost(mini, "edsr", p).flop * p.epochs * mini.train.steps_per_epoch for p in phases)
+    table = table_of(only("edsr"))
+    rows, total = table.drop("all"), table.loc["all"]
+    assert rows.loc["EDSR start", "PFLOP in all"] == pytest.approx(flop / 1e15)
+    assert rows.loc["EDSR start", "steps each"] == sum(p.epochs for p in phases) * mini.train.steps_per_epoch
+    assert total["PFLOP in all"] == pytest.approx(rows["PFLOP in all"].sum())
+    assert total["hours in all"] == pytest.approx(total["PFLOP in all"] * 1e15 / 100e12 / 3600)
+
+
+def test_equal_trainings_count_once_and_seeds_multiply() -> None:
+    content = only("pesr")
+    content["masks"]["again"] = content["masks"]["paper"]
+    content["table1"] |= {"masks": ["none", "paper", "again"], "seeds": [0, 1]}
+    content["sweep"] |= {"k": [0.2, 1], "b": [0.5, 0.7], "seeds": [1]}
+    counts = table_of(content)["trainings"].to_dict()
+    expected = {"PESR start": 2, "PESR none": 2, "PESR paper": 2, "PESR again": 0, "PESR Figure 5": 3}
+    assert counts == expected | {"all": 9}
+
+
+def test_a_start_from_a_checkpoint_costs_nothing_and_the_speed_is_positive() -> None:
+    content = only("pesr")
+    content["models"]["pesr"]["start"] |= {"init": "checkpoint.pt", "phases": []}
+    table = table_of(content)
+    assert table.loc["PESR start", "steps each"] == table.loc["PESR start", "PFLOP in all"] == 0
+    with pytest.raises(MasksrError, match="tflops must be positive"):
+        training_costs(params.Params.model_validate(content), float("nan"))
+
+
+def test_described_as_a_table() -> None:
+    settings = params.Params.model_validate(only("pesr"))
+    told = describe_costs(settings, tflops=0.14)
+    assert "Hours at 0.14 TFLOP/s" in told and "guess" not in told
+    rows = [[cell.strip() for cell in line.split("|")] for line in told.splitlines() if line.startswith("|")]
+    assert ["", "PESR Figure 5", "1", "100", "13"] in [row[:5] for row in rows]
+    assert "nan" not in told.lower() and "<na>" not in told.lower()
