@@ -36,9 +36,8 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks import machine, ours, profiles, quality
+from benchmarks import machine, ours, profiles
 from benchmarks.patches import make_pack
-from benchmarks.pictures import picture
 from benchmarks.profiles import TITLES, Case
 from benchmarks.reference_steps import Networks, PublicTraining
 from masksr import params
@@ -53,7 +52,6 @@ from masksr.files import write_atomic
 from masksr.models import build, load_vgg19, load_weights, random_vgg19, save_weights
 from masksr.params import Mask, Model, Phase, Schedule
 from masksr.paths import Paths
-from masksr.quality import score_many
 from masksr.results.evaluation import with_generator
 from masksr.training import devices
 from masksr.training.costs import step_cost
@@ -388,12 +386,6 @@ def patches_and_scores(run: Run) -> None:
         steps = itertools.count()
         seconds = _median_seconds(run, lambda batch=resident.batch, steps=steps: batch(next(steps)), calls=10)
         run.add("patches", f"{name}, cut on {run.device} as on the CPU", equal, **{"ms a batch": 1e3 * seconds})
-    (run.work / "quality").mkdir()
-    quality.write_weights(run.work / "quality", trees=20)
-    weights, images = quality.read_weights(run.work / "quality"), [picture(120, 160, number) for number in range(3)]
-    scores = score_many(images, weights=weights), score_many(images, weights=weights, device=run.device)
-    differs = max(abs(one.pi - other.pi) for one, other in zip(*scores, strict=True))
-    run.add("patches", f"PI scored on {run.device} as on the CPU", differs < 1e-6, **{"differs by": differs})
 
 
 # ---- 4. Speed of full networks at the paper's sizes ------------------------------------------------------------------

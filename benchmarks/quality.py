@@ -9,30 +9,28 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import quality_batches
 from benchmarks.pictures import Image, picture
-from benchmarks.report import Row, Table, met
+from benchmarks.report import Cell, Row, Table, met
 from benchmarks.timing import Variant, in_child, interleaved, memory
-from masksr.quality import score, score_many
-from masksr.quality.forest import Forest
-from masksr.quality.luma import luma_plane
-from masksr.quality.ma import FEATURES, MaModel
-from masksr.quality.matfiles import read_ma, read_niqe, write_ma, write_niqe
+from masksr.quality.filters import luma_plane
+from masksr.quality.index import score, score_many
+from masksr.quality.ma import FEATURES, Forest, MaModel
 from masksr.quality.niqe import NiqeModel, niqe_features
-from masksr.quality.weights import QualityWeights
+from masksr.quality.weights import QualityWeights, read_ma, read_niqe, write_ma, write_niqe
+from masksr.training import devices
 
 TARGET = 15.0  # times pyiqa's speed, per image on one core
 MOST_MEMORY = 3e9  # bytes, for one image of 2K
 
 
 def tables(quick: bool) -> list[Table]:
-    """PI against pyiqa's, by image size, by number of images, of a whole set."""
+    """PI against pyiqa's, by image size, of a whole set."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_weights(folder)
         weights = read_weights(folder)
         by_image = [_against_pyiqa(folder, weights, quick), _by_size(folder, weights, quick)]
-        return [*by_image, *quality_batches.tables(weights, quick)]
+        return [*by_image, _whole_set(weights, quick)]
 
 
 def _against_pyiqa(folder: Path, weights: QualityWeights, quick: bool) -> Table:
@@ -65,29 +63,37 @@ def _against_pyiqa(folder: Path, weights: QualityWeights, quick: bool) -> Table:
 
 def _by_size(folder: Path, weights: QualityWeights, quick: bool) -> Table:
     sizes = [(96, 96), (128, 128)] if quick else [(128, 128), (256, 256), (320, 480), (512, 512), (1356, 2040)]
-    images = {f"{width} x {height}": picture(height, width) for height, width in sizes}
     rows = []
-    for name, image in images.items():
+    for height, width in sizes:
+        name, image = f"{width} x {height}", picture(height, width)
         large = image.size > 10**6
         run = Variant(lambda i=image: score(i, weights=weights))
         found = interleaved({name: run}, 1 if quick or large else 3, warm_up=0 if large else 1)
         seconds, megapixels = found.of(name).median, image.size / 3e6
         cells = {"image": name, "s": seconds, "s per megapixel": seconds / megapixels}
         if large:
-            numpy_peak, torch_peak = (in_child(peak_memory, folder, *image.shape[:2], on) for on in (None, "cpu"))
-            cells |= {"peak GB": numpy_peak / 1e9, "peak GB, torch": torch_peak / 1e9, "target GB": MOST_MEMORY / 1e9}
-            cells["met"] = met(max(numpy_peak, torch_peak), at_most=MOST_MEMORY)
+            peak = in_child(peak_memory, folder, height, width)
+            cells |= {"peak GB": peak / 1e9, "target GB": MOST_MEMORY / 1e9, "met": met(peak, at_most=MOST_MEMORY)}
         rows.append(Row(cells, found.seconds))
-    note = (
-        "One image on one core. Memory is that of the whole process; torch: in a batch of one, on the CPU as it would "
-        "be on a GPU."
-    )
-    return Table("Quality by image size", note, rows)
+    return Table("Quality by image size", "One image on one core. Memory is that of the whole process.", rows)
 
 
-def peak_memory(folder: Path, height: int, width: int, device: str | None) -> int:
+def _whole_set(weights: QualityWeights, quick: bool) -> Table:
+    """The scoring that an evaluation does."""
+    count, (height, width) = (4, (104, 128)) if quick else (100, (320, 480))
+    images = [picture(*((width, height) if n % 4 == 3 else (height, width)), n) for n in range(count)]
+    cores = devices.cores()
+    run = Variant(lambda: score_many(images, images, weights, workers=cores))
+    found = interleaved({"cores": run}, 1, warm_up=0)
+    seconds = found.of("cores").median
+    cells: dict[str, Cell] = {"images": count, "cores": cores, "s": seconds, "images a second": count / seconds}
+    note = f"Images of {width} x {height}, every fourth upright, with their HR: NIQE, Ma, PI, PSNR, SSIM, RMSE."
+    return Table("Quality of a whole set", note, [Row(cells, found.seconds)])
+
+
+def peak_memory(folder: Path, height: int, width: int) -> int:
     """Bytes that a process had at most that scored one image. For a process of its own."""
-    score_many([picture(height, width)], weights=read_weights(folder), device=device)
+    score(picture(height, width), weights=read_weights(folder))
     return memory(peak=True)
 
 

@@ -27,8 +27,8 @@ from masksr.fetch.registry import FolderSet, find_set, find_weights, load_regist
 from masksr.fetch.sets import find_images
 from masksr.fetch.staging import RECORD
 from masksr.models import RRDBNet
-from masksr.quality.weights import resolve_weights
 from masksr.tools.pretrained import load_pretrained
+from masksr.tools.weights import resolve_weights
 
 ROOT = Path(__file__).parents[1]
 

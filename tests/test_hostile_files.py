@@ -14,7 +14,6 @@ import pytest
 import torch
 from PIL import Image, features
 from safetensors.torch import save_file
-from scipy.io import loadmat, savemat
 
 from masksr.data import images
 from masksr.data.images import FORMATS, read_image, write_png
@@ -23,8 +22,6 @@ from masksr.errors import MasksrError
 from masksr.fetch import archives
 from masksr.files import user_path
 from masksr.models import EDSR, build, load_vgg19, read_weights
-from masksr.quality.mat5 import read_mat
-from masksr.quality.matfiles import read_ma, read_niqe
 from masksr.report.clean import fragment
 from masksr.terminal import shown
 from masksr.tools.photo import read_photo
@@ -183,68 +180,6 @@ def test_a_checkpoint_with_a_forged_checksum_runs_nothing(tmp_path):
     with pytest.raises(MasksrError, match="is whole, but no checkpoint"):
         checkpoints.load_last(tmp_path, torch.device("cpu"))
     assert not (tmp_path / "taken").exists()
-
-
-# MATLAB files
-
-
-def nested(levels: int) -> bytes:
-    """A cell in a cell in a cell, around a number."""
-    head = struct.pack("<IIIIIIIIii", 14, 0, 6, 8, 1, 0, 5, 8, 1, 1)
-    inner = struct.pack("<IIIIIIIIiiIIIId", 14, 56, 6, 8, 6, 0, 5, 8, 1, 1, 1, 0, 9, 8, 1.0)
-    parts, size = [inner], len(inner)
-    for level in range(levels):
-        name = struct.pack("<I4s", 1 << 16 | 1, b"x") if level == levels - 1 else struct.pack("<II", 1, 0)
-        parts.append(head[:4] + struct.pack("<I", size + 40) + head[8:] + name)
-        size += len(parts[-1])
-    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + b"".join(reversed(parts))
-
-
-def test_nested_cells_end_in_an_error_and_not_the_process(tmp_path):
-    (tmp_path / "x.mat").write_bytes(nested(3))
-    assert read_mat(tmp_path / "x.mat")["x"][0, 0][0, 0][0, 0] == loadmat(tmp_path / "x.mat")["x"][0, 0][0, 0][0, 0]
-    (tmp_path / "x.mat").write_bytes(nested(100_000))  # scipy.io.loadmat dies of this
-    for read in (read_niqe, read_ma):
-        with pytest.raises(MasksrError, match="does not hold"):
-            read(tmp_path / "x.mat")
-
-
-def same(ours, theirs):
-    if theirs.dtype.names:
-        for one, other in zip(ours.ravel(), theirs.ravel(), strict=True):
-            assert list(one) == list(theirs.dtype.names)
-            for name, value in one.items():
-                same(value, other[name])
-    elif theirs.dtype == object:
-        assert ours.shape == theirs.shape
-        for one, other in zip(ours.ravel(), theirs.ravel(), strict=True):
-            same(one, other)
-    else:
-        assert (ours.dtype, ours.shape, ours.strides) == (theirs.dtype, theirs.shape, theirs.strides)
-        np.testing.assert_array_equal(ours, theirs)
-
-
-@pytest.mark.parametrize("compressed", [True, False])
-def test_what_is_no_trick_is_read_as_scipy_reads_it(tmp_path, compressed):
-    kinds = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
-    content = {f"a_{kind}": np.arange(6).reshape(2, 3).astype(kind) for kind in kinds}
-    content |= {"empty": np.zeros((0, 3)), "cube": np.ones((2, 3, 4)), "one": np.float64(2.5)}
-    content["cell"] = np.array([np.ones((2, 2)), np.zeros((1, 5)), np.array([[]])], object)
-    content["struct"] = {"x": np.arange(3.0), "y": {"z": np.int32(1)}}
-    savemat(tmp_path / "x.mat", content | {"text": "hello"}, do_compression=compressed)
-    ours, theirs = read_mat(tmp_path / "x.mat"), loadmat(tmp_path / "x.mat")
-    assert ours.pop("text") is None
-    for name, value in ours.items():
-        same(value, theirs[name])
-    assert ours.keys() == content.keys()
-
-
-def test_a_compressed_variable_is_bounded(tmp_path):
-    packed = zlib.compress(bytes(10**8))
-    header = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"
-    (tmp_path / "x.mat").write_bytes(header + struct.pack("<II", 15, len(packed)) + packed)
-    with pytest.raises(ValueError, match="too large"):
-        read_mat(tmp_path / "x.mat")
 
 
 # Packs, archives, names

@@ -91,11 +91,11 @@ def check_name(checkpoint: str) -> None:
 def _read(spec: Weights, path: Path) -> None:
     """Raises MasksrError where ``path`` does not hold what ``spec`` is."""
     if spec.name == "niqe":
-        from masksr.quality.matfiles import read_niqe  # each of these only where it is needed: torch takes seconds
+        from masksr.quality.weights import read_niqe  # each of these only where it is needed: torch takes seconds
 
         read_niqe(path)
     elif spec.name == "ma":
-        from masksr.quality.matfiles import read_ma
+        from masksr.quality.weights import read_ma
 
         read_ma(path)
     elif spec.name == "vgg19":

@@ -25,7 +25,7 @@ from masksr.models import build
 from masksr.training.loop import history_table
 
 OUTPUTS = ("generator.safetensors", "history.csv", "training.json")
-_CODE = ("data/*.py", "models/*.py", "quality/fidelity.py", "quality/gaussian.py", "quality/luma.py", "training/*.py")
+_CODE = ("data/*.py", "models/*.py", "quality/fidelity.py", "quality/filters.py", "training/*.py")
 
 Work = Callable[[Path], tuple[nn.Module, list[dict[str, Any]]]]  # checkpoint folder -> generator, history
 

@@ -19,8 +19,7 @@ from masksr.errors import MasksrError
 from masksr.fetch import archives, checksums, registry, staging
 from masksr.models import build, load_vgg19, random_vgg19, save_weights
 from masksr.notebook_parameters import checked, declared, parsed
-from masksr.quality.matfiles import read_ma, read_niqe
-from masksr.quality.weights import RECORD, _read_record
+from masksr.quality.weights import RECORD, _read_record, read_ma, read_niqe
 from masksr.report import Section, build_report
 from masksr.tools.photo import read_photo
 from masksr.tools.pretrained import load_pretrained

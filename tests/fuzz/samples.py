@@ -20,11 +20,9 @@ from PIL import Image
 from masksr.fetch import checksums, staging
 from masksr.models import EDSR, PESR, RRDBNet, build, save_weights
 from masksr.params import EDSRSize
-from masksr.quality.forest import one_leaf
-from masksr.quality.ma import FEATURES, MaModel
-from masksr.quality.matfiles import write_ma, write_niqe
+from masksr.quality.ma import FEATURES, MaModel, one_leaf
 from masksr.quality.niqe import NiqeModel
-from masksr.quality.weights import RECORD
+from masksr.quality.weights import RECORD, write_ma, write_niqe
 from masksr.tools.photo import Photo, write_photo
 
 ROOT = Path(__file__).parents[2]
