@@ -62,7 +62,9 @@ def _against_pyiqa(folder: Path, weights: QualityWeights, quick: bool) -> Table:
 
 
 def _by_size(folder: Path, weights: QualityWeights, quick: bool) -> Table:
-    sizes = [(96, 96), (128, 128)] if quick else [(128, 128), (256, 256), (320, 480), (512, 512), (1356, 2040)]
+    sizes = (
+        [(96, 96), (128, 128)] if quick else [(128, 128), (256, 256), (320, 480), (512, 512), (1356, 2040)]
+    )
     rows = []
     for height, width in sizes:
         name, image = f"{width} x {height}", picture(height, width)
@@ -73,7 +75,11 @@ def _by_size(folder: Path, weights: QualityWeights, quick: bool) -> Table:
         cells = {"image": name, "s": seconds, "s per megapixel": seconds / megapixels}
         if large:
             peak = in_child(peak_memory, folder, height, width)
-            cells |= {"peak GB": peak / 1e9, "target GB": MOST_MEMORY / 1e9, "met": met(peak, at_most=MOST_MEMORY)}
+            cells |= {
+                "peak GB": peak / 1e9,
+                "target GB": MOST_MEMORY / 1e9,
+                "met": met(peak, at_most=MOST_MEMORY),
+            }
         rows.append(Row(cells, found.seconds))
     return Table("Quality by image size", "One image on one core. Memory is that of the whole process.", rows)
 
@@ -86,8 +92,15 @@ def _whole_set(weights: QualityWeights, quick: bool) -> Table:
     run = Variant(lambda: score_many(images, images, weights, workers=cores))
     found = interleaved({"cores": run}, 1, warm_up=0)
     seconds = found.of("cores").median
-    cells: dict[str, Cell] = {"images": count, "cores": cores, "s": seconds, "images a second": count / seconds}
-    note = f"Images of {width} x {height}, every fourth upright, with their HR: NIQE, Ma, PI, PSNR, SSIM, RMSE."
+    cells: dict[str, Cell] = {
+        "images": count,
+        "cores": cores,
+        "s": seconds,
+        "images a second": count / seconds,
+    }
+    note = (
+        f"Images of {width} x {height}, every fourth upright, with their HR: NIQE, Ma, PI, PSNR, SSIM, RMSE."
+    )
     return Table("Quality of a whole set", note, [Row(cells, found.seconds)])
 
 
@@ -117,7 +130,9 @@ def pyiqa_score(folder: Path) -> Callable[[Image], float]:
 def write_weights(folder: Path, *, trees: int = 200, levels: int = 9) -> None:
     """niqe.mat, fitted on one photograph, and ma.mat: full trees with random thresholds."""
     rng = np.random.default_rng(0)
-    forests = tuple(_forest(rng, n, most, trees, levels) for n, most in zip(FEATURES, (2, 2, 40), strict=True))
+    forests = tuple(
+        _forest(rng, n, most, trees, levels) for n, most in zip(FEATURES, (2, 2, 40), strict=True)
+    )
     write_ma(folder / "ma.mat", MaModel(forests, np.array([-0.3, 0.2, 0.5, 0.4])))
     features = niqe_features(luma_plane(picture(512, 512)))
     covariance = np.cov(features, rowvar=False) + 0.01 * np.eye(36)

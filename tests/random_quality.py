@@ -1,4 +1,4 @@
-"""Parameters of NIQE and Ma for tests: right in form, random in content, so that none has to be fitted or fetched."""
+"""Parameters of NIQE and Ma for tests: right in form, random in content, neither fitted nor fetched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NIQE, Ma, PI and fidelity: pyiqa's numbers, their parts against plain formulas, and images without a score."""
+"""NIQE, Ma, PI and fidelity: pyiqa's numbers, their parts by plain formulas, images without a score."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def weights(folder: Path) -> QualityWeights:
     return QualityWeights(*halves, "official", "official", "0" * 64, "0" * 64)
 
 
-# ---- pyiqa ---------------------------------------------------------------------------------------------------
+# ---- pyiqa -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -95,7 +95,7 @@ def test_pi_and_its_halves_are_pyiqas(name: str, folder: Path, weights: QualityW
 
 
 def stock_niqe(plane: np.ndarray, model: NiqeModel) -> float:
-    """pyiqa's, of our luma: its own is torch's matrix product, which on some CPUs rounds some ties otherwise."""
+    """pyiqa's, of our luma: its own is torch's matrix product, which on some CPUs rounds a tie otherwise."""
     parameters = torch.from_numpy(model.mean)[None], torch.from_numpy(model.covariance)[None]
     return niqe_arch.niqe(as_tensor(plane), *parameters).item()
 
@@ -141,7 +141,7 @@ def test_all_138_features_of_ma_are_pyiqas(shape: tuple[int, int]) -> None:
     pyramid = nrqm_arch.get_gauss_pyramid(as_tensor(plane) / 255)
     frequency = torch.cat([nrqm_arch.block_dct(x) for x in pyramid], dim=1)[0]
     scale_mixture = nrqm_arch.global_gsm(as_tensor(plane))[0]
-    values = [torch.linalg.svdvals(nrqm_arch.im2col(x, 5, "distinct"))[0] for x in pyramid]  # at times below 25
+    values = [torch.linalg.svdvals(nrqm_arch.im2col(x, 5, "distinct"))[0] for x in pyramid]
     singular = torch.cat([torch.nn.functional.pad(x, (0, 25 - len(x))) for x in values])
     for ours, theirs in zip(ma_features(plane), (frequency, scale_mixture, singular), strict=True):
         np.testing.assert_allclose(ours, theirs.numpy(), atol=2e-9)
@@ -194,7 +194,7 @@ def test_fidelity_is_pyiqas_and_scikit_images() -> None:
     assert fidelity.ssim(image, reference) == pytest.approx(theirs, abs=1e-4)
 
 
-# ---- Parts against plain formulas ----------------------------------------------------------------------------
+# ---- Parts against plain formulas --------------------------------------------------------------------------
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.2, 4))
@@ -275,7 +275,7 @@ def test_niqe_looks_at_whole_patches_from_the_top_left_only_and_blur_is_not_shar
     assert (patch_sharpness(blurred) < patch_sharpness(plane)).all()
 
 
-# ---- Scores --------------------------------------------------------------------------------------------------
+# ---- Scores ------------------------------------------------------------------------------------------------
 
 
 def test_fidelity_needs_a_reference_and_the_border_does_not_count(weights: QualityWeights) -> None:
@@ -347,7 +347,7 @@ def test_what_is_not_an_image_is_an_error(image, reference, kind, says, weights)
 def test_many_scores_are_the_scores_in_order_whatever_the_number_of_workers(weights: QualityWeights) -> None:
     images = [IMAGES["face"], IMAGES["fur"], CAT[:12, :16], CAT[50:170, 100:230][:, ::-1]]
     references = [image[::-1].copy() for image in images]
-    one_by_one = [repr(score(*pair, weights)) for pair in zip(images, references, strict=True)]  # NaN is no NaN
+    one_by_one = [repr(score(*pair, weights)) for pair in zip(images, references, strict=True)]  # of NaN too
     for workers in (1, 3):
         assert [repr(ours) for ours in score_many(images, references, weights, workers)] == one_by_one
     assert score_many([], weights=weights) == []

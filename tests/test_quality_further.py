@@ -1,31 +1,19 @@
-"""Further measures: pyiqa itself is the oracle where it needs no weights; of LPIPS only what is said without them."""
+"""Further measures: pyiqa is the oracle where it needs no weights; else only what is said without them."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from random_quality import write_quality_weights
 from skimage import data
 
-from masksr import params
-from masksr import plots as figures
 from masksr.errors import MasksrError
-from masksr.plots.style import new_figure
 from masksr.quality import further, measures
-from masksr.quality.weights import QualityWeights, load_weights
-from masksr.results import evaluation, evidence, tables
-from masksr.results import outputs as results
-from masksr.results.quality_table import COLUMNS, measure_titles, read_quality
-from masksr.tools.score import run as score_run
 
 ROOT = Path(__file__).parents[1]
 HR = data.cat()[40:168, 60:188]
@@ -52,7 +40,8 @@ def test_the_value_is_pyiqas_of_the_picture_without_its_border(name: str) -> Non
 
     (measure,) = further.load([name])
     theirs = pyiqa.create_metric(name, device="cpu")
-    pictures = [torch.from_numpy(x[4:-4, 4:-4].copy()).permute(2, 0, 1).contiguous()[None] / 255 for x in (SR, HR)]
+    inner = [x[4:-4, 4:-4].transpose(2, 0, 1).copy() for x in (SR, HR)]
+    pictures = [torch.from_numpy(x)[None] / 255 for x in inner]
     expected = theirs(*pictures) if theirs.metric_mode == "FR" else theirs(pictures[0])
     assert measure(SR, HR) == (float(expected), None) == measure(SR, HR)
     assert measures.known()[name] == (theirs.metric_mode == "FR", theirs.lower_better)
@@ -63,7 +52,8 @@ def test_the_border_does_not_count_and_a_better_picture_is_better() -> None:
     framed = SR.copy()
     framed[:4], framed[:, -4:] = 0, 255
     assert gmsd(framed, HR) == gmsd(SR, HR)
-    assert gmsd(HR, HR)[0] < gmsd(HR // 2 + SR // 2, HR)[0] < gmsd(SR, HR)[0] and measures.lower_is_better("gmsd")
+    assert gmsd(HR, HR)[0] < gmsd(HR // 2 + SR // 2, HR)[0] < gmsd(SR, HR)[0]
+    assert measures.lower_is_better("gmsd")
 
 
 def test_random_crops_are_the_same_each_time_and_leave_no_trace() -> None:
@@ -74,7 +64,8 @@ def test_random_crops_are_the_same_each_time_and_leave_no_trace() -> None:
     measure = replace(further.load(["entropy"])[0], network=Draws())
     before = np.random.get_state()[1].copy(), torch.get_rng_state()
     assert measure(SR) == measure(SR)
-    assert np.array_equal(np.random.get_state()[1], before[0]) and torch.equal(torch.get_rng_state(), before[1])
+    assert np.array_equal(np.random.get_state()[1], before[0])
+    assert torch.equal(torch.get_rng_state(), before[1])
 
 
 def test_a_picture_without_the_measure_has_a_reason() -> None:
@@ -101,10 +92,13 @@ def test_a_wrong_name_is_one_line(names: list[str], expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "file"),
-    [("lpips", "alexnet-owt-7be5be79.pth"), ("niqe_matlab", "niqe_matlab_params.mat"), ("topiq_nr", "timm/resnet50")],
+    [("lpips", "alexnet-owt-7be5be79.pth"), ("dists", "vgg16-397923af.pth"), ("topiq_nr", "timm/resnet50")],
 )
-def test_weights_that_cannot_be_had_are_named_in_one_line(name: str, file: str, nothing_at_hand: Path) -> None:
-    with pytest.raises(MasksrError, match=f"the measure {name} .*MASKSR_OFFLINE is set.* take {name} out") as error:
+def test_weights_that_cannot_be_had_are_named_in_one_line(
+    name: str, file: str, nothing_at_hand: Path
+) -> None:
+    says = f"the measure {name} .*MASKSR_OFFLINE is set.* take {name} out"
+    with pytest.raises(MasksrError, match=says) as error:
         further.load([name])
     said = str(error.value)
     assert "\n" not in said and file in said
@@ -119,113 +113,3 @@ def test_names_and_directions_cost_no_import() -> None:
         "assert not {'torch', 'pyiqa', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-
-
-class OneSet:
-    """A set of two pictures."""
-
-    names = ("a", "b")
-
-    def __len__(self) -> int:
-        return 2
-
-    def hr(self, number: int) -> np.ndarray:
-        return (HR, HR[:, ::-1])[number]
-
-
-@pytest.fixture(scope="module")
-def quality_weights(tmp_path_factory: pytest.TempPathFactory) -> QualityWeights:
-    folder = tmp_path_factory.mktemp("quality")
-    write_quality_weights(folder)
-    return load_weights(folder)
-
-
-def evaluated(weights: QualityWeights, also: list[str]) -> pd.DataFrame:
-    return evaluation.evaluate(
-        {"model": "esrgan", "mask": "none", "seed": 0},
-        lambda pack, number: (SR, SR[:, ::-1].copy())[number],
-        {"cat": OneSet()},  # type: ignore[dict-item]
-        weights,
-        also=further.load(also),
-    )
-
-
-def test_columns_come_after_the_others_and_without_any_nothing_changes(
-    quality_weights: QualityWeights, tmp_path: Path
-) -> None:
-    plain, more = evaluated(quality_weights, []), evaluated(quality_weights, ["gmsd", "entropy"])
-    assert list(plain) == COLUMNS and list(more) == [*COLUMNS, "gmsd", "entropy"]
-    pd.testing.assert_frame_equal(plain, more[COLUMNS])
-    assert more["gmsd"][0] == further.load(["gmsd"])[0](SR, HR)[0]
-    for name, table in {"plain": plain.assign(seed=1), "more": more}.items():
-        evaluation.write_quality(table, tmp_path / f"{name}.csv")
-    assert (tmp_path / "plain.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
-    read = read_quality([tmp_path / "plain.csv", tmp_path / "more.csv"])
-    assert read["gmsd"].isna().tolist() == [True, True, False, False]
-    assert read["gmsd"][2] == pytest.approx(more["gmsd"][0], rel=1e-9)
-    (tmp_path / "wrong.csv").write_text((tmp_path / "more.csv").read_text().replace("gmsd", "gmsdd"))
-    with pytest.raises(MasksrError, match="unknown columns: gmsdd"):
-        read_quality([tmp_path / "wrong.csv"])
-
-
-def test_the_record_names_them_only_where_there_are_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Here:
-        root = tmp_path
-
-    for also in ([], ["nlpd"]):
-        evaluation._write(pd.DataFrame(columns=COLUMNS), tmp_path, {}, Here(), further.load(also))  # type: ignore[arg-type]
-        record = json.loads((tmp_path / "evaluation.json").read_text())
-        assert list(record.get("measures", {})) == also and ("measures" in record) == bool(also)
-
-
-def test_score_wants_hr_for_a_measure_that_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plt.imsave(tmp_path / "a.png", SR)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(MasksrError, match="--also: gmsd needs the HR pictures"):
-        score_run(["a.png"], also=["gmsd", "entropy"])
-    with pytest.raises(MasksrError, match="--also: pyiqa has no measure 'gsmd'"):
-        score_run(["a.png"], also=["gsmd"])
-
-
-def two_masks(also: dict[str, float]) -> tuple[pd.DataFrame, params.Params]:
-    """Two seeds and three pictures; a mask lowers each of ``also`` by so much."""
-    rng, mini = np.random.default_rng(0), params.load(ROOT / "profiles/mini.yaml")
-    table1 = mini.table1.model_copy(update={"seeds": [0, 1], "models": ["esrgan"]})
-    settings = mini.model_copy(
-        update={"table1": table1, "data": mini.data.model_copy(update={"test": ["cat", "temple"]})}
-    )
-    who = [("esrgan", mask, seed) for mask in ("none", "paper", "start") for seed in (0, 1)]
-    rows = []
-    for model, mask, seed in [*who, ("HR", "none", 0), ("bicubic", "none", 0)]:
-        for name in settings.data.test:
-            for image in "abc":
-                values = [*rng.normal(4, 0.2, 3), 25.0, 0.7, rng.normal(12, 1), "official", "official", ""]
-                further = [0.2 + 1e-4 * rng.random() - by * (mask == "paper") for by in also.values()]
-                rows.append([model, mask, seed, name, image, *values, *further])
-    return pd.DataFrame(rows, columns=[*COLUMNS, *also]), settings
-
-
-def test_evidence_and_tables_say_which_way_is_better() -> None:
-    quality, settings = two_masks({"lpips": 0.02, "topiq_fr": 0.02})
-    assert {name: measure_titles(quality)[name] for name in ("lpips", "topiq_fr")} == {
-        "lpips": "LPIPS ↓",
-        "topiq_fr": "topiq_fr ↑",
-    }
-    assert set(evidence.compare(quality, settings, "lpips")["verdict"]) == {"better"}
-    assert set(evidence.compare(quality, settings, "topiq_fr")["verdict"]) == {"worse"}
-    text = results.further_effects(quality, settings).data
-    assert "LPIPS ↓ (compared with HR): negative is better" in text and "positive is better" in text
-    assert "−0.0200" in text.replace("-", "−")  # noqa: RUF001
-    assert "measures.also" in results.further_effects(quality[COLUMNS], settings).data
-    assert "| 0.1800 | 0.1800 |" in tables.to_markdown(tables.fidelity_table(quality.round(2), settings))
-
-
-def test_the_plane_has_a_row_for_each_further_measure() -> None:
-    quality, settings = two_masks({"lpips": 0.02, "topiq_fr": 0.02})
-    alone = figures.perception_distortion(quality[COLUMNS], settings)
-    assert [ax.get_ylabel() for ax in alone.axes] == ["PI\n(lower is better)", ""]
-    figure = figures.perception_distortion(quality, settings)
-    assert [ax.get_ylabel() for ax in figure.axes[::2]] == ["PI\n(lower is better)", "LPIPS ↓", "topiq_fr ↑"]
-    assert [ax.yaxis_inverted() for ax in figure.axes] == [False] * 4 + [True] * 2
-    assert "LPIPS ↓ esrgan-paper (0.18)" in figure.alt and "topiq_fr ↑ esrgan-start" in figure.alt
-    assert type(figure) is type(new_figure(1.0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from sklearn.datasets import load_sample_image
 from sklearn.ensemble import RandomForestRegressor
 
 from masksr.data.bicubic import imresize
-from masksr.data.images import read_image
 from masksr.quality.filters import luma_plane
 from masksr.quality.index import score
 from masksr.quality.standin import (
@@ -27,7 +25,6 @@ from masksr.quality.standin import (
 )
 from masksr.quality.weights import QualityWeights, write_ma, write_niqe
 
-DATA = os.environ.get("MASKSR_DATA")
 TRAINING = [
     ("astronaut", data.astronaut()),
     ("coffee", data.coffee()),
@@ -51,7 +48,7 @@ def bicubic(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def garbage(image: np.ndarray) -> list[np.ndarray]:
-    """What a generator gives whose training has failed: noise, stripes, a grid, on top of something smooth."""
+    """What a generator gives whose training has failed: noise, stripes, a grid on something smooth."""
     smooth, rng = bicubic(image, 4).astype(float), np.random.default_rng(0)
     rows, columns = np.indices(image.shape[:2])
     noise = rng.normal(size=image.shape[:2]) * 15
@@ -76,12 +73,6 @@ def test_held_out_photographs_are_put_in_order(fitted: QualityWeights) -> None:
     check_orders([np.ascontiguousarray(image) for image in images], fitted)
 
 
-@pytest.mark.skipif(not DATA, reason="MASKSR_DATA names no folder with BSD100")
-def test_bsd100_is_put_in_order(fitted: QualityWeights) -> None:
-    files = sorted((Path(DATA) / "test/BSD100/HR").glob("*.png"))[::12]
-    check_orders([np.ascontiguousarray(read_image(file)[40:256, 40:280]) for file in files], fitted)
-
-
 def test_fits_are_reproducible_to_the_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("masksr.quality.standin.CROPS", 6)
     monkeypatch.setattr("masksr.quality.standin.TREES", 40)
@@ -102,7 +93,7 @@ def test_of_many_photographs_some_are_taken_and_niqe_wants_structure() -> None:
         fit_niqe(many[:1])
 
 
-# ---- Its parts -----------------------------------------------------------------------------------------------
+# ---- Its parts ---------------------------------------------------------------------------------------------
 
 
 def test_the_score_falls_with_every_step_of_damage() -> None:

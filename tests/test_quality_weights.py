@@ -1,4 +1,4 @@
-"""Where the parameters of PI come from: the files, the places, the network, the stand-ins, and what is refused."""
+"""Where the parameters of PI come from: files, places, the network, stand-ins, and what is refused."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-# ---- Files ---------------------------------------------------------------------------------------------------
+# ---- Files -------------------------------------------------------------------------------------------------
 
 
 def test_files_come_back_as_they_were_written_and_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         read_ma(tmp_path / "missing.mat")
 
 
-# ---- Official files ------------------------------------------------------------------------------------------
+# ---- Official files ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["official", "auto"])
@@ -180,7 +180,7 @@ def test_the_network_is_asked_once(network: Path, official: Path, tmp_path: Path
     assert score(data.chelsea()[:150, :150]).label == "PI"
 
 
-# ---- Stand-ins and the folder --------------------------------------------------------------------------------
+# ---- Stand-ins and the folder ------------------------------------------------------------------------------
 
 
 def test_auto_fits_only_what_is_missing(official: Path, tmp_path: Path) -> None:
@@ -209,7 +209,8 @@ def test_by_default_a_project_scores_with_what_it_has(official: Path, tmp_path: 
         default_weights()
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / "params.yaml").touch()
-    found = resolve_weights("standin", tmp_path / "data/weights/mini/quality", PHOTOGRAPHS, data_folder=official)
+    made = tmp_path / "data/weights/mini/quality"
+    found = resolve_weights("standin", made, PHOTOGRAPHS, data_folder=official)
     assert score(data.rocket()[100:250, 200:350], weights=found).label == "PI (stand-in)"
     assert default_weights().ma_source == default_weights().niqe_source == "stand-in"
     (tmp_path / "cache/weights").mkdir(parents=True)

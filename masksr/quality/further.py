@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from unittest import mock
 
@@ -45,29 +45,31 @@ class Measure:
     def __call__(self, image: Image, reference: Image | None = None) -> tuple[float, str | None]:
         """Measure a picture (H, W, 3) uint8, beside its HR picture where it ``compares``; or NaN and why.
 
-        The same on every call, also where pyiqa draws random crops. Where the GPU is too small, the CPU
-        measures.
+        The same on every call, also of random crops. Where the GPU is too small, the CPU measures.
         """
-        tensors = [_to_tensor(picture) for picture in ((image, reference) if self.compares else (image,))]
+        wanted = (image, reference) if self.compares else (image,)
+        tensors = [_to_tensor(picture) for picture in wanted]
         try:
             try:
                 return self._measure(tensors, self.device), None
             except torch.OutOfMemoryError:
-                pass
-            return self._measure(tensors, CPU), None
-        except (
-            RuntimeError,
-            ValueError,
-            AssertionError,
-            IndexError,
-        ) as error:  # such as for a picture too small
+                return self._measure(tensors, CPU), None
+        # Such as for a picture that is too small for the measure.
+        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
             return float("nan"), f"{self.name}: {_one_line(error)}"
 
     def _measure(self, tensors: list[Tensor], device: torch.device) -> float:
         # Not through pyiqa's own call: it allows TF32, which rounds what a convolution sees to 10 bits.
         exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-        with exact, torch.no_grad(), _seeded(device), contextlib.redirect_stdout(io.StringIO()):
-            return float(self.network.to(device)(*(tensor.to(device) for tensor in tensors)))
+        seeded = torch.random.fork_rng([device] if device.type == "cuda" else [])
+        state = np.random.get_state()  # pyiqa's random crops come from numpy's own generator
+        with exact, torch.no_grad(), seeded, contextlib.redirect_stdout(io.StringIO()):
+            torch.manual_seed(0)
+            np.random.seed(0)
+            try:
+                return float(self.network.to(device)(*(tensor.to(device) for tensor in tensors)))
+            finally:
+                np.random.set_state(state)
 
 
 def load(names: Sequence[str], device: torch.device = CPU) -> list[Measure]:
@@ -88,9 +90,7 @@ def _load(name: str, device: torch.device) -> Measure:
             import pyiqa  # here: it takes seconds
 
             network = pyiqa.create_metric(name, device=device).net
-        except (
-            Exception
-        ) as error:  # torch.hub, huggingface_hub, timm and clip have their own, without a common base
+        except Exception as error:  # torch.hub, huggingface_hub and timm have no common base
             raise MasksrError(_explain(name, error, printed.getvalue(), offline)) from None
     total, state = hashlib.sha256(), network.state_dict()
     for key, tensor in state.items():
@@ -108,18 +108,6 @@ def _explain(name: str, error: BaseException, printed: str, offline: bool) -> st
     by_hand = ", bring the file there by hand" if files else ""
     hint += f"{by_hand}, or take {name} out of measures.also (--also)"
     return f"the measure {name} {what} ({_one_line(error)}); {hint}"
-
-
-@contextlib.contextmanager
-def _seeded(device: torch.device) -> Iterator[None]:
-    state = np.random.get_state()  # pyiqa's random crops come from numpy's own generator
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(0)
-            np.random.seed(0)
-            yield
-    finally:
-        np.random.set_state(state)
 
 
 def _to_tensor(image: Image | None) -> Tensor:

@@ -1,5 +1,4 @@
-"""The perceptual index of the PIRM 2018 challenge (eq. 9 of the paper) and its companions: of one and of many
-images.
+"""The perceptual index of PIRM 2018 (eq. 9 of the paper) and its companions, of one image and of many.
 
 >>> from masksr.quality.index import score
 >>> score(image, reference).pi                                                              # doctest: +SKIP

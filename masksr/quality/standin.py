@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,8 +100,7 @@ def _luma_planes(photographs: Sequence[Photograph]) -> dict[str, Plane]:
 # ---- What the forests learn from: crops, whole and degraded ------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
+class Sample(NamedTuple):
     """A version of a crop: its full-reference score and the first two families of Ma's features."""
 
     kind: str  # "HR" or a degradation

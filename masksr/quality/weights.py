@@ -1,5 +1,4 @@
-"""The parameters of NIQE and Ma: their files, in the formats of their authors, and the weights stage's
-folder.
+"""The parameters of NIQE and Ma: their authors' files, and the folder that the weights stage makes.
 
 Nothing is downloaded or fitted here: that is the weights stage's (``tools.weights``).
 """
@@ -56,8 +55,7 @@ def load_weights(folder: Path | str) -> QualityWeights:
 
 
 def default_weights(data_folder: Path | None = None) -> QualityWeights:
-    """Load what :func:`masksr.quality.index.score` uses without being told: the official files on this
-    machine.
+    """Load what :func:`masksr.quality.index.score` uses by default: the official files on this machine.
 
     A missing half comes from the weights stage of the project you are in, of the first profile in the
     alphabet. data_folder: see :func:`find_official`. Raises MasksrError where a half is nowhere.
@@ -66,7 +64,11 @@ def default_weights(data_folder: Path | None = None) -> QualityWeights:
     for half in HALVES:
         if path := find_official(half.name, data_folder):
             found[half.name] = path, "official"
-    for folder in _stage_folders():
+    try:
+        records = sorted((project.root() / "data/weights").glob(f"*/quality/{RECORD}"))
+    except MasksrError:  # not inside a project
+        records = []
+    for folder in (record.parent for record in records):
         for half, (source, _) in zip(HALVES, _read_record(folder), strict=True):
             found.setdefault(half.name, (folder / half.file, source))
     for half in HALVES:
@@ -96,15 +98,6 @@ def _read_record(folder: Path) -> list[tuple[Source, str]]:
     except (OSError, ValueError, LookupError, TypeError):
         message = f"{folder}: holds no quality weights (no readable {RECORD}); run `dvc repro weights`"
         raise MasksrError(message) from None
-
-
-def _stage_folders() -> list[Path]:
-    """List the folders that the weights stage of the project you are in has made, one for each profile."""
-    try:
-        records = (project.root() / "data/weights").glob(f"*/quality/{RECORD}")
-        return sorted(record.parent for record in records)
-    except MasksrError:  # not inside a project
-        return []
 
 
 @lru_cache(maxsize=1)

@@ -94,13 +94,8 @@ def prepare_quality(params: Params, paths: Paths) -> pd.DataFrame:
     mode, folder = params.weights.quality, paths.weights / "quality"
     options: dict[str, Any] = {"data_folder": data_folder(params), "workers": devices.cores()}
     found = resolve_weights(mode, folder, photographs, **options)
-    return pd.DataFrame(
-        {
-            "half": ["NIQE", "Ma"],
-            "weights": [found.niqe_source, found.ma_source],
-            "sha256": [found.niqe_sha256[:12], found.ma_sha256[:12]],
-        }
-    )
+    sources, sums = (found.niqe_source, found.ma_source), (found.niqe_sha256[:12], found.ma_sha256[:12])
+    return pd.DataFrame({"half": ["NIQE", "Ma"], "weights": sources, "sha256": sums})
 
 
 def resolve_weights(
