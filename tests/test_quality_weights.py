@@ -15,6 +15,7 @@ from skimage import data
 
 from masksr.errors import MasksrError
 from masksr.fetch.registry import File, Weights
+from masksr.files import file_digest
 from masksr.quality.index import score
 from masksr.quality.ma import MaModel, one_leaf
 from masksr.quality.niqe import NiqeModel
@@ -62,17 +63,20 @@ def official(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+def network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, official: Path) -> Iterator[Path]:
     """A network that has nothing but what is in this folder; MASKSR_OFFLINE still forbids it."""
-    monkeypatch.setattr("masksr.fetch.download.PAUSES", ())
+    monkeypatch.setattr("masksr.fetch.download.PAUSES", (), raising=False)
+    monkeypatch.setattr("masksr.fetch.download.RETRIES", 0, raising=False)
     folder = tmp_path / "served"
     folder.mkdir()
+    sums = {file.name: file_digest(file) for file in (official / "weights").iterdir()}
     with serving(folder) as address:
 
         def published(name: str) -> Weights:
             file = {"niqe": NIQE.official, "ma": MA.official}[name]
             about = {"name": name, "title": name, "cite": "-", "licence": "-", "homepage": "-"}
-            return Weights(**about, downloads=[File(name=file, urls=[f"{address}/{file}"])])
+            sha256 = sums[file]
+            return Weights(**about, downloads=[File(name=file, urls=[f"{address}/{file}"], sha256=sha256)])
 
         monkeypatch.setattr(weights, "find_weights", published)
         yield folder
