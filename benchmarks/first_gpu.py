@@ -367,10 +367,10 @@ def _resumes(run: Run, case: Case, name: str, changes: dict[str, Any]) -> None:
     run.add("correct", f"{TITLES[case.model]}, resumed, {name}: equal bits", equal)
 
 
-# ---- 3. Patches and scores on the device -----------------------------------------------------------------------------
+# ---- 3. Patches on the device -----------------------------------------------------------------------------
 
 
-def patches_and_scores(run: Run) -> None:
+def cut_patches(run: Run) -> None:
     run.fresh()
     sampler = PatchSampler(make_pack(run.work / "small", 3, 240, 320), lr_size=32, scale=4, batch=16, seed=0)
     for name, before in {"small pack": 0, "pack above 2^31 bytes": (1 << 20) if run.tiny else (1 << 31)}.items():
@@ -677,7 +677,7 @@ def _crops(run: Run, generators: Sequence[nn.Module], pack: Pack) -> np.ndarray:
 SECTIONS: dict[str, tuple[Callable[[Run], None], float]] = {  # and the seconds of each, of nine minutes
     "machine": (the_machine, 25),
     "correct": (correct, 120),
-    "patches": (patches_and_scores, 40),
+    "patches": (cut_patches, 40),
     "speed": (speed, 170),
     "training": (training, 120),
     "study": (study, 9 * 60),

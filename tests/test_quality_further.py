@@ -92,7 +92,11 @@ def test_a_wrong_name_is_one_line(names: list[str], expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "file"),
-    [("lpips", "alexnet-owt-7be5be79.pth"), ("dists", "vgg16-397923af.pth"), ("topiq_nr", "timm/resnet50")],
+    [
+        ("lpips", "alexnet-owt-7be5be79.pth"),
+        ("dists", "vgg16-397923af.pth"),
+        pytest.param("topiq_nr", "timm/resnet50", marks=pytest.mark.slow),
+    ],
 )
 def test_weights_that_cannot_be_had_are_named_in_one_line(
     name: str, file: str, nothing_at_hand: Path
