@@ -36,10 +36,9 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks import machine, ours, profiles, quality
+from benchmarks import machine, ours, profiles
 from benchmarks.findings import Findings
 from benchmarks.patches import make_pack
-from benchmarks.pictures import picture
 from benchmarks.profiles import TITLES, Case
 from benchmarks.reference_steps import Networks
 from benchmarks.ways import WAYS, Way, make_step, switch
@@ -54,7 +53,6 @@ from masksr.models.checkpoints import build_generator, load_weights, save_weight
 from masksr.models.vgg import load_vgg19, random_vgg19
 from masksr.params import Mask, Model, Phase, Schedule
 from masksr.paths import Paths
-from masksr.quality import score_many
 from masksr.results.evaluation import with_generator
 from masksr.training.cost import step_cost
 from masksr.training.device import Precision, allow_tf32, autocast, make_deterministic, memory_format
@@ -347,10 +345,10 @@ def _resumes(run: Run, case: Case, name: str, changes: dict[str, Any]) -> None:
     run.add("correct", f"{TITLES[case.model]}, resumed, {name}: equal bits", equal)
 
 
-# ---- 3. Patches and scores on the device -----------------------------------------------------------------------------
+# ---- 3. Patches on the device -----------------------------------------------------------------------------
 
 
-def patches_and_scores(run: Run) -> None:
+def cut_patches(run: Run) -> None:
     run.fresh()
     sampler = PatchSampler(make_pack(run.work / "small", 3, 240, 320), lr_size=32, scale=4, batch=16, seed=0)
     for name, before in {"small pack": 0, "pack above 2^31 bytes": (1 << 20) if run.tiny else (1 << 31)}.items():
@@ -366,12 +364,6 @@ def patches_and_scores(run: Run) -> None:
         steps = itertools.count()
         seconds = _median_seconds(run, lambda batch=resident.batch, steps=steps: batch(next(steps)), calls=10)
         run.add("patches", f"{name}, cut on {run.device} as on the CPU", equal, **{"ms a batch": 1e3 * seconds})
-    (run.work / "quality").mkdir()
-    quality.write_weights(run.work / "quality", trees=20)
-    weights, images = quality.read_weights(run.work / "quality"), [picture(120, 160, number) for number in range(3)]
-    scores = score_many(images, weights=weights), score_many(images, weights=weights, device=run.device)
-    differs = max(abs(one.pi - other.pi) for one, other in zip(*scores, strict=True))
-    run.add("patches", f"PI scored on {run.device} as on the CPU", differs < 1e-6, **{"differs by": differs})
 
 
 # ---- 4. Speed of full networks at the paper's sizes ------------------------------------------------------------------
@@ -620,7 +612,7 @@ def _crops(run: Run, generators: Sequence[nn.Module], pack: Pack) -> np.ndarray:
 SECTIONS: dict[str, tuple[Callable[[Run], None], float]] = {  # and the seconds of each, of nine minutes
     "machine": (the_machine, 25),
     "correct": (correct, 120),
-    "patches": (patches_and_scores, 40),
+    "patches": (cut_patches, 40),
     "speed": (speed, 170),
     "training": (training, 120),
     "study": (study, 9 * 60),

@@ -9,12 +9,10 @@ import numpy as np
 import torch
 
 from benchmarks.pictures import Image, picture
-from masksr.quality.forest import Forest
-from masksr.quality.luma import luma_plane
-from masksr.quality.ma import FEATURES, MaModel
-from masksr.quality.matfiles import read_ma, read_niqe, write_ma, write_niqe
+from masksr.quality.filters import luma_plane
+from masksr.quality.ma import FEATURES, Forest, MaModel
 from masksr.quality.niqe import NiqeModel, niqe_features
-from masksr.quality.weights import QualityWeights
+from masksr.quality.weights import QualityWeights, read_ma, read_niqe, write_ma, write_niqe
 
 
 def pyiqa_score(folder: Path) -> Callable[[Image], float]:
@@ -37,7 +35,9 @@ def pyiqa_score(folder: Path) -> Callable[[Image], float]:
 def write_weights(folder: Path, *, trees: int = 200, levels: int = 9) -> None:
     """niqe.mat, fitted on one photograph, and ma.mat: full trees with random thresholds."""
     rng = np.random.default_rng(0)
-    forests = tuple(_forest(rng, n, most, trees, levels) for n, most in zip(FEATURES, (2, 2, 40), strict=True))
+    forests = tuple(
+        _forest(rng, n, most, trees, levels) for n, most in zip(FEATURES, (2, 2, 40), strict=True)
+    )
     write_ma(folder / "ma.mat", MaModel(forests, np.array([-0.3, 0.2, 0.5, 0.4])))
     features = niqe_features(luma_plane(picture(512, 512)))
     covariance = np.cov(features, rowvar=False) + 0.01 * np.eye(36)

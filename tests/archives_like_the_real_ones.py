@@ -15,10 +15,9 @@ from PIL import Image
 
 from masksr.data.bicubic import imresize
 from masksr.models.vgg import random_vgg19
-from masksr.quality.forest import one_leaf
-from masksr.quality.ma import MaModel
-from masksr.quality.matfiles import write_ma, write_niqe
+from masksr.quality.ma import MaModel, one_leaf
 from masksr.quality.niqe import NiqeModel
+from masksr.quality.weights import write_ma, write_niqe
 
 IMAGES = 3  # of each set
 FIRST = {"DIV2K_train": 1, "DIV2K_valid": 801, "Set5": 10, "Set14": 20, "BSD100": 30, "Urban100": 40, "PIRM_valid": 50}

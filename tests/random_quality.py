@@ -1,4 +1,4 @@
-"""Parameters of NIQE and Ma for tests: right in form, random in content, so that none has to be fitted or fetched."""
+"""Parameters of NIQE and Ma for tests: right in form, random in content, neither fitted nor fetched."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from masksr.files import file_digest
-from masksr.quality.forest import Forest
-from masksr.quality.luma import luma_plane
-from masksr.quality.ma import FEATURES, MaModel
-from masksr.quality.matfiles import write_ma, write_niqe
+from masksr.quality.filters import luma_plane
+from masksr.quality.ma import FEATURES, Forest, MaModel
 from masksr.quality.niqe import NiqeModel, niqe_features
+from masksr.quality.weights import write_ma, write_niqe
 
 
-def random_forest(rng: np.random.Generator, features: int, highest: float, levels: int = 8, trees: int = 40) -> Forest:
+def random_forest(rng: np.random.Generator, features: int, highest: float, levels: int, trees: int) -> Forest:
     """Full trees whose thresholds lie where the features do: below ``highest``."""
-    nodes, leaves_from = 2 ** (levels + 1) - 1, 2**levels - 1
-    inner = np.arange(nodes) < leaves_from
-    first = np.where(inner, np.arange(nodes) * 2 + 1, 0)[:, None].repeat(trees, 1).astype(np.int32)
+    nodes = 2 ** (levels + 1) - 1
+    inner = np.arange(nodes) < 2**levels - 1
+    left = np.where(inner, np.arange(nodes) * 2 + 1, 0)[:, None].repeat(trees, 1).astype(np.int32)
     feature = rng.integers(0, features, (nodes, trees), dtype=np.int32)
     threshold, value = rng.uniform(0, highest, (nodes, trees)), rng.uniform(0, 10, (nodes, trees))
-    return Forest(first, np.where(first, first + 1, 0).astype(np.int32), feature, threshold, value)
+    return Forest(left, np.where(left, left + 1, 0).astype(np.int32), feature, threshold, value)
 
 
 def random_ma(levels: int = 8, trees: int = 40) -> MaModel:
@@ -43,6 +42,8 @@ def write_quality_weights(folder: Path, source: str = "stand-in") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_ma(folder / "ma.mat", random_ma(levels=5, trees=5))
     write_niqe(folder / "niqe.mat", NiqeModel(np.linspace(0, 1, 36), np.eye(36)))
-    files = {half: folder / f"{half}.mat" for half in ("niqe", "ma")}
-    record = {half: {"file": file.name, "sha256": file_digest(file), "source": source} for half, file in files.items()}
+    record = {}
+    for half in ("niqe", "ma"):
+        file = folder / f"{half}.mat"
+        record[half] = {"file": file.name, "sha256": file_digest(file), "source": source}
     (folder / "quality_weights.json").write_text(json.dumps(record))

@@ -17,13 +17,13 @@ from masksr.data.images import write_png
 from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
-from masksr.quality import fidelity, yardstick
-from masksr.quality.luma import luma_plane
+from masksr.quality import fidelity
+from masksr.quality.filters import luma_plane
 from masksr.quality.niqe import niqe
 from masksr.quality.weights import load_weights
 from masksr.results import evaluation
 from masksr.results.quality_table import read_quality
-from masksr.tools import score
+from masksr.tools import score, weights
 from masksr.tools.photo import Photo, write_photo
 from masksr.tools.score import read_levels, run, score_files
 
@@ -62,8 +62,8 @@ def test_the_numbers_are_those_of_the_evaluation(project):
     for number, name in enumerate(pack.names):
         write_png(project / f"hr/{name}.png", pack.hr(number))
         write_png(project / f"sr/{name}.png", evaluation.with_bicubic(pack, number))
-    who, yardsticks = {"model": "sr", "mask": "none", "seed": 0}, load_weights("data/weights/mini/quality")
-    theirs = evaluation.evaluate(who, evaluation.with_bicubic, {"set": Pack(project / "pack")}, yardsticks)
+    who, quality_weights = {"model": "sr", "mask": "none", "seed": 0}, load_weights("data/weights/mini/quality")
+    theirs = evaluation.evaluate(who, evaluation.with_bicubic, {"set": Pack(project / "pack")}, quality_weights)
     ours = run(["sr"], hr="hr").assign(set="set")
     assert theirs[["pi", "psnr"]].notna().all(axis=None)
     assert ours.to_csv() == theirs.to_csv()
@@ -143,7 +143,7 @@ def test_nothing_left_inside_the_border(pictures):
 
 
 def test_names_are_told_before_weights_are_looked_for(pictures, monkeypatch):
-    monkeypatch.setattr(score, "chosen", lambda _: pytest.fail("too late"))
+    monkeypatch.setattr(score, "choose_weights", lambda _: pytest.fail("too late"))
     write_png(pictures / "sr/cow.png", CAT)
     with pytest.raises(MasksrError, match=r"sr/cow\.png: no HR picture of that name"):
         run(["sr"], hr="hr")
@@ -152,24 +152,24 @@ def test_names_are_told_before_weights_are_looked_for(pictures, monkeypatch):
 
 
 def test_the_weights_that_are_wanted_or_an_error_that_says_how(project, monkeypatch):
-    assert yardstick.chosen("auto").niqe_source == yardstick.chosen("standin").ma_source == "stand-in"
-    monkeypatch.setattr(yardstick, "fetch_weights", lambda spec: (_ for _ in ()).throw(MasksrError(spec.name)))
+    assert weights.choose_weights("auto").niqe_source == weights.choose_weights("standin").ma_source == "stand-in"
+    monkeypatch.setattr(weights, "fetch_weights", lambda spec, _: (_ for _ in ()).throw(MasksrError(spec.name)))
     with pytest.raises(MasksrError, match="niqe"):
-        yardstick.chosen("official")
+        weights.choose_weights("official")
     write_quality_weights(project / "data/weights/mini/quality", "official")
-    with pytest.raises(MasksrError, match=r"no stand-ins of both halves; set weights\.quality"):
-        yardstick.chosen("standin")
+    with pytest.raises(MasksrError, match=r"no stand-ins of both halves here; in a project set weights\.quality"):
+        weights.choose_weights("standin")
     shutil.rmtree(project / "data/weights")
-    with pytest.raises(MasksrError, match="make stand-ins for the profile: dvc repro weights"):
-        yardstick.chosen("auto")
+    with pytest.raises(MasksrError, match="make stand-ins: in a project run `dvc repro weights`"):
+        weights.choose_weights("auto")
 
 
 def test_no_project_is_needed_where_the_official_weights_are(pictures, tmp_path_factory, monkeypatch, capsys):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.chdir(elsewhere)
-    with pytest.raises(MasksrError, match="Outside of a project nothing is downloaded"):
+    with pytest.raises(MasksrError, match="outside of one nothing is downloaded"):
         run([str(pictures / "sr")])
-    with pytest.raises(MasksrError, match="--weights standin: only a project has stand-ins"):
+    with pytest.raises(MasksrError, match="--weights standin: no stand-ins of both halves"):
         run([str(pictures / "sr")], weights="standin")
     made = pictures / "data/weights/mini/quality"
     for file, published in {"niqe.mat": "niqe_modelparameters.mat", "ma.mat": "NRQM_model.mat"}.items():

@@ -1,59 +1,45 @@
 """Distances to the HR image, on the same plane as PI: 8-bit BT.601 luma without a border of 4 pixels.
 
-PIRM 2018 measures its RMSE there (its ``calc_scores.m``: luma, shaved, mean squared error of 8-bit levels), PSNR is the
-same number in decibels, and SSIM is that of Wang et al., "Image quality assessment: from error visibility to structural
-similarity", IEEE Transactions on Image Processing 13(4), 2004: a Gaussian window of 11 x 11, sigma 1.5.
+PIRM 2018 measures its RMSE there (its ``calc_scores.m``: luma, shaved, mean squared error of 8-bit levels),
+PSNR is the same number in decibels, and SSIM is that of Wang et al., "Image quality assessment: from error
+visibility to structural similarity", IEEE Transactions on Image Processing 13(4), 2004: a Gaussian window of
+11 x 11, sigma 1.5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from masksr.quality.gaussian import gaussian_mean
-from masksr.quality.luma import BORDER, check_side, luma_plane
+from masksr.quality.filters import BORDER, Image, check_side, gaussian_mean, luma_plane
 
-Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
 SSIM_SIDE = 11  # of the plane: the window
 
 
 def psnr(image: Image, reference: Image, border: int = BORDER) -> float:
-    """Peak signal-to-noise ratio in dB, of images (H, W, 3) uint8; infinite where the lumas are equal."""
-    return plane_psnr(*_planes(image, reference, border))
+    """Compute the peak signal-to-noise ratio in dB of images (H, W, 3) uint8; infinite for equal lumas."""
+    return decibels(plane_rmse(*planes(image, reference, border)))
 
 
 def ssim(image: Image, reference: Image, border: int = BORDER) -> float:
-    """Structural similarity, at most 1, of images (H, W, 3) uint8.
+    """Compute the structural similarity, at most 1, of images (H, W, 3) uint8.
 
     Raises Unmeasurable, a ValueError, where fewer than 11 x 11 pixels lie inside the border.
     """
-    return plane_ssim(*_planes(image, reference, border))
-
-
-def rmse(image: Image, reference: Image, border: int = BORDER) -> float:
-    """Root mean squared error in levels of 255, of images (H, W, 3) uint8.
-
-    PIRM 2018 reports the root of the mean of the squares of this over a set.
-    """
-    return plane_rmse(*_planes(image, reference, border))
+    return plane_ssim(*planes(image, reference, border))
 
 
 def plane_rmse(x: Array, y: Array) -> float:
-    """:func:`rmse` of two luma planes (H, W)."""
+    """Compute the root mean squared error of two luma planes (H, W), in levels of 255.
+
+    PIRM 2018 reports the root of the mean of the squares of this over a set.
+    """
     return float(np.sqrt(np.square(x - y).mean()))
 
 
-def plane_psnr(x: Array, y: Array) -> float:
-    """:func:`psnr` of two luma planes (H, W) of 8-bit levels."""
-    return decibels(plane_rmse(x, y))
-
-
 def decibels(error: float) -> float:
-    """The PSNR that belongs to an RMSE in levels of 255."""
+    """Compute the PSNR that belongs to an RMSE in levels of 255."""
     return float(20 * np.log10(255 / error)) if error else float("inf")
 
 
@@ -63,21 +49,17 @@ def plane_ssim(x: Array, y: Array) -> float:
     A negative contrast-structure term stays negative, as in Wang et al.; pyiqa counts it as zero.
     """
     check_side(x.shape, SSIM_SIDE)
-    return float(ssim_map(x, y, gaussian_mean).mean())
-
-
-def ssim_map(x: Any, y: Any, gaussian_mean: Callable[[Any], Any]) -> Any:
-    """SSIM around every pixel of planes (..., H, W): arrays, or tensors with a ``gaussian_mean`` for them."""
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     mean_x, mean_y = gaussian_mean(x), gaussian_mean(y)
     variances = gaussian_mean(x * x) - mean_x**2 + gaussian_mean(y * y) - mean_y**2
     covariance = gaussian_mean(x * y) - mean_x * mean_y
     structure = (2 * covariance + c2) / (variances + c2)
-    return structure * (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    return float((structure * (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)).mean())
 
 
-def _planes(image: Image, reference: Image, border: int) -> tuple[Array, Array]:
+def planes(image: Image, reference: Image, border: int = BORDER) -> tuple[Array, Array]:
+    """Compute the luma planes of two images (H, W, 3) uint8. Raises ValueError where their sizes differ."""
     x, y = luma_plane(image, border), luma_plane(reference, border)
     if x.shape != y.shape:
-        raise ValueError(f"an image and its reference must have one size, got {image.shape} and {reference.shape}")
+        raise ValueError(f"image and reference must have one size, got {image.shape} and {reference.shape}")
     return x, y

@@ -1,4 +1,4 @@
-"""What can be measured of a picture, and which way is better: the paper's measures, and further ones of pyiqa.
+"""The measures of a picture, their names and which way is better: the paper's, and further ones of pyiqa.
 
 Importing pyiqa takes seconds, and tables want no more than a name and a direction: its list alone is read.
 """
@@ -17,26 +17,35 @@ from masksr.errors import MasksrError
 
 MEASURES = ["niqe", "ma", "pi", "psnr", "ssim", "rmse"]  # of every picture, by the protocol of PIRM 2018
 HIGHER_IS_BETTER = {"ma", "psnr", "ssim"}
-NOT_OF_ONE_PICTURE = ("fid", "inception_score", "compare2score", "clipscore")  # of sets of pictures, or beside a text
+NOT_OF_ONE_PICTURE = (
+    "fid",
+    "inception_score",
+    "compare2score",
+    "clipscore",
+)  # of sets of pictures, or beside a text
 
 
 class Kind(NamedTuple):
-    compares: bool  # with the HR picture
+    """A further measure: whether it compares with the HR picture, and which way is better."""
+
+    compares: bool
     lower_is_better: bool
 
 
 @cache
 def known() -> dict[str, Kind]:
-    """The measures of the pyiqa that is installed, by its names. Raises MasksrError where there is none."""
+    """List the measures of the installed pyiqa by its names. Raises MasksrError where there is none."""
     found = importlib.util.find_spec("pyiqa")
     if found is None or found.origin is None:
         raise MasksrError("further measures need pyiqa, which is not installed: pip install pyiqa")
     listed = runpy.run_path(str(Path(found.origin).with_name("default_model_configs.py")))["DEFAULT_CONFIGS"]
-    return {name: Kind(e.get("metric_mode") == "FR", e.get("lower_better", False)) for name, e in listed.items()}
+    return {
+        name: Kind(e.get("metric_mode") == "FR", e.get("lower_better", False)) for name, e in listed.items()
+    }
 
 
 def check(names: Sequence[str], where: str = "params.yaml: measures.also") -> None:
-    """Raises MasksrError for a name that pyiqa does not have, or that cannot be a column of a quality table."""
+    """Raise MasksrError for a name that pyiqa does not have or that cannot be a column of quality.csv."""
     for name in names:
         if name in MEASURES:
             raise MasksrError(f"{where}: {name} is measured in any case, as the paper does; leave it out")
@@ -51,10 +60,26 @@ def check(names: Sequence[str], where: str = "params.yaml: measures.also") -> No
 
 
 def lower_is_better(name: str) -> bool:
-    """Of one of ``MEASURES``, or of pyiqa's."""
+    """Whether a lower value of one of ``MEASURES``, or of pyiqa's, is a better one."""
     return name not in HIGHER_IS_BETTER if name in MEASURES else known()[name].lower_is_better
 
 
 def further_title(name: str) -> str:
-    """What tables call one of pyiqa's, with an arrow to where better is: ``LPIPS ↓``."""
+    """Name one of pyiqa's as tables do, with an arrow to where better is: ``LPIPS ↓``."""
     return f"{name.upper() if name.isalpha() else name} {'↓' if lower_is_better(name) else '↑'}"
+
+
+def half_label(name: str, weights: str) -> str:
+    """Name ``NIQE`` or ``Ma`` plainly where the weights are ``official``, else as a stand-in."""
+    return name if weights == "official" else f"{name} (stand-in)"
+
+
+def pi_label(niqe_weights: str, ma_weights: str) -> str:
+    """Name the index ``PI`` where both halves have official weights; else say which have not.
+
+    niqe_weights, ma_weights: ``official`` or ``stand-in``.
+    """
+    stand_ins = [
+        name for name, kind in {"NIQE": niqe_weights, "Ma": ma_weights}.items() if kind != "official"
+    ]
+    return {0: "PI", 1: f"PI (stand-in {''.join(stand_ins)})", 2: "PI (stand-in)"}[len(stand_ins)]

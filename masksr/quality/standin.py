@@ -1,47 +1,57 @@
 """Stand-ins for the official weights of NIQE and Ma, fitted on a few photographs in half a minute.
 
-They let every stage of the pipeline run on a machine that cannot get the official files. They order what is clearly
-better and worse; their numbers are no evidence and are never shown as plain PI.
+They let every stage of the pipeline run on a machine that cannot get the official files. They order what is
+clearly better and worse; their numbers are no evidence and are never shown as plain PI.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from sklearn.ensemble import RandomForestRegressor
+from threadpoolctl import threadpool_limits
 
 from masksr.data.bicubic import imresize
 from masksr.errors import MasksrError
-from masksr.quality.forest import Forest, from_sklearn, one_leaf
-from masksr.quality.luma import luma_plane
-from masksr.quality.ma import FEATURES, MaModel
+from masksr.quality.filters import Unmeasurable, luma_plane
+from masksr.quality.ma import Forest, MaModel, ma_features, one_leaf
 from masksr.quality.niqe import PATCH, NiqeModel, niqe_features, patch_sharpness
-from masksr.quality.standin_samples import Sample, make_samples
 
 Photograph = tuple[str, NDArray[np.uint8]]  # name, (H, W, 3)
-Plane = NDArray[np.uint8]
+Plane = NDArray[np.uint8]  # (H, W)
+Array = NDArray[np.float64]
 
 MIN_SIDE = 216  # pixels of a photograph
 PHOTOGRAPHS = 20  # at most: more would take minutes
+# NIQE
 SHARPNESS = 0.65  # of the sharpest patch: what NIQE learns from
 SHRINKAGE = 0.2  # of NIQE's covariance towards its diagonal: there are hardly more patches than features
+# Ma
 TREES, LEAF = 200, 3
-FOLDS = 5  # of the photographs, to judge forests by photographs they have not seen
+CROPS = 150
+DEGRADED_EVERY, OTHERS = 3, 4  # a third of the crops is degraded: in all bicubic ways and in four others
+SIDES, STEP = (120, 216), 12  # pixels; every side is a multiple of 2, 3 and 4
+SHRINK = (1.0, 0.75, 0.5, 0.35, 0.25)  # a shrunk photograph is another one, sharper and busier
+CONTRAST = (0.6, 1.5)
+BICUBIC = ("x2", "x3", "x4")  # the degradations whose order is known: the plane itself is best, x4 worst
 
 
 def fit_niqe(photographs: Sequence[Photograph]) -> tuple[NiqeModel, dict[str, Any]]:
-    """NIQE's Gaussian from the sharp patches of ``photographs`` (name, (H, W, 3) uint8), and how it was fitted.
+    """Fit NIQE's Gaussian to the sharp patches of ``photographs`` (name, (H, W, 3) uint8); also says how.
 
-    As in Mittal et al. only sharp patches count, here sharper than 0.65 of the sharpest of all photographs, so that a
-    soft photograph adds nothing. To make a few photographs do, the patches overlap by half and the photographs are also
-    taken at 0.7 and 0.5 of their size. Raises MasksrError where a photograph is too small or none has any structure.
+    As in Mittal et al. only sharp patches count, here sharper than 0.65 of the sharpest of all photographs,
+    so that a soft photograph adds nothing. To make a few photographs do, the patches overlap by half and the
+    photographs are also taken at 0.7 and 0.5 of their size. Raises MasksrError where a photograph is too
+    small or none has any structure.
     """
     features, sharpness = [], []
-    planes = _planes(photographs)
+    planes = _luma_planes(photographs)
     for plane in planes.values():
         for scale in (1.0, 0.7, 0.5):
             scaled = plane if scale == 1 else imresize(plane, scale)
@@ -61,51 +71,160 @@ def fit_niqe(photographs: Sequence[Photograph]) -> tuple[NiqeModel, dict[str, An
     return NiqeModel(chosen.mean(axis=0), covariance), fit
 
 
-def fit_ma(photographs: Sequence[Photograph], *, seed: int = 0, workers: int = 1) -> tuple[MaModel, dict[str, Any]]:
-    """Forests that predict a full-reference score of spoilt crops without the reference, and how they were fitted.
+def fit_ma(
+    photographs: Sequence[Photograph], *, seed: int = 0, workers: int = 1
+) -> tuple[MaModel, dict[str, Any]]:
+    """Fit forests that predict a full-reference score of degraded crops without the reference; also says how.
 
-    photographs: (name, (H, W, 3) uint8). The third family of features (singular values) depends on the size of an image
-    more than on its quality; its forest is one leaf of weight 0.
-
-    What comes with the model says for how many crops HR scored above x2, x2 above x4 and so on, each photograph judged
-    by forests that had not seen it. Raises MasksrError where a photograph is too small.
+    photographs: (name, (H, W, 3) uint8). The third family of features (singular values) depends on the size
+    of an image more than on its quality; its forest is one leaf of weight 0. Raises MasksrError where a
+    photograph is too small.
     """
-    planes = _planes(photographs)
-    samples = make_samples(planes, seed, workers)
-    fit: dict[str, Any] = {"photographs": sorted(planes), "samples": len(samples), "trees": TREES, "seed": seed}
-    names = sorted(planes)
-    if len(names) > 1:
-        judged: list[tuple[Sample, float]] = []
-        for fold in (names[i::FOLDS] for i in range(min(FOLDS, len(names)))):
-            model = _fit([s for s in samples if s.photograph not in fold], seed, workers)
-            held_out = [s for s in samples if s.photograph in fold]
-            judged += [(s, model.predict((*s.features, np.zeros(FEATURES[2])))) for s in held_out]
-        fit["held_out"] = _orderings(judged)
-    return _fit(samples, seed, workers), fit
+    planes = _luma_planes(photographs)
+    samples = _make_samples(planes, seed, workers)
+    fit = {"photographs": sorted(planes), "samples": len(samples), "trees": TREES, "seed": seed}
+    return _fit_forests(samples, seed, workers), fit
 
 
-def _planes(photographs: Sequence[Photograph]) -> dict[str, Plane]:
-    """The lumas of up to 20 photographs, spread over all that there are."""
+def _luma_planes(photographs: Sequence[Photograph]) -> dict[str, Plane]:
+    """Take the lumas of up to 20 photographs, spread over all that there are."""
     chosen = photographs[:: max(1, ceil(len(photographs) / PHOTOGRAPHS))]
     planes = {name: luma_plane(image, border=0).astype(np.uint8) for name, image in chosen}
     if small := [name for name, plane in planes.items() if min(plane.shape) < MIN_SIDE]:
-        raise MasksrError(f"stand-in weights need photographs of {MIN_SIDE} x {MIN_SIDE} pixels; smaller: {small}")
+        raise MasksrError(f"stand-ins need photographs of {MIN_SIDE} x {MIN_SIDE} pixels; smaller: {small}")
     if not planes:
-        raise MasksrError("stand-in weights need at least one photograph to fit on")
+        raise MasksrError("stand-ins need at least one photograph to fit on")
     return planes
 
 
-def _fit(samples: Sequence[Sample], seed: int, workers: int) -> MaModel:
+# ---- What the forests learn from: crops, whole and degraded ------------------------------------------------
+
+
+class Sample(NamedTuple):
+    """A version of a crop: its full-reference score and the first two families of Ma's features."""
+
+    kind: str  # "HR" or a degradation
+    score: float  # of gradient_fidelity
+    features: tuple[Array, Array]
+
+
+def _make_samples(planes: dict[str, Plane], seed: int, workers: int) -> list[Sample]:
+    """Make about 500 samples of the photographs in ``planes``, the same ones for the same seed."""
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+        groups = pool.map(lambda crop: _samples_of(*crop, seed), _crops(planes, seed))
+        return [sample for group in groups for sample in group]
+
+
+def _crops(planes: dict[str, Plane], seed: int) -> Iterator[tuple[int, Plane, bool]]:
+    """Cut from each photograph in turn: (number, crop, whether to degrade it); sizes and contrasts vary."""
+    rng = np.random.default_rng(seed)
+    names = sorted(planes)
+    scaled = {
+        name: [imresize(plane, scale) for scale in SHRINK if min(plane.shape) * scale >= SIDES[0]]
+        for name, plane in planes.items()
+    }
+    for number in range(CROPS):
+        turn, name = number // len(names), names[number % len(names)]
+        plane = scaled[name][turn % len(scaled[name])]
+        sides = rng.integers(SIDES[0] // STEP, SIDES[1] // STEP + 1, 2) * STEP
+        height, width = np.minimum(sides, np.array(plane.shape) // STEP * STEP)
+        top, left = rng.integers(plane.shape[0] - height + 1), rng.integers(plane.shape[1] - width + 1)
+        crop = plane[top : top + height, left : left + width].astype(float)
+        crop = (crop - crop.mean()) * rng.uniform(*CONTRAST) + crop.mean()
+        yield number, _to_plane(crop), turn % DEGRADED_EVERY == 0
+
+
+def _samples_of(number: int, crop: Plane, degrade: bool, seed: int) -> list[Sample]:
+    versions = {"HR": crop}
+    if degrade:
+        rng = np.random.default_rng([seed, number])
+        worse = degradations(crop, rng)
+        others = rng.permutation(sorted(set(worse) - set(BICUBIC)))[:OTHERS]
+        versions |= {kind: worse[kind] for kind in (*BICUBIC, *others)}
+    samples = []
+    for kind, version in versions.items():
+        try:
+            features = ma_features(version.astype(float))[:2]
+        except Unmeasurable:  # an empty piece of sky
+            continue
+        samples.append(Sample(kind, gradient_fidelity(version, crop), features))
+    return samples
+
+
+def degradations(plane: Plane, rng: np.random.Generator) -> dict[str, Plane]:
+    """Degrade ``plane`` (H, W), sides multiples of 12, in every way that super-resolution can: by name.
+
+    Bicubic enlargements, Gaussian blur and mixtures of both with the plane (too smooth), and on top of the x4
+    enlargement what a failing GAN adds: noise, grain, checkerboards, halos.
+    """
+    enlarged = {f"x{scale}": imresize(imresize(plane, 1 / scale), scale) for scale in (2, 3, 4)}
+    x4 = enlarged["x4"].astype(float)
+    grain = gaussian_filter(rng.normal(size=plane.shape), 1)
+    rows, columns = np.indices(plane.shape)
+    result = {
+        "blurred x4": gaussian_filter(x4, 2),
+        "half x2": (plane + enlarged["x2"].astype(float)) / 2,
+        "grain on x4": x4 + 14 * grain / grain.std(),
+        "halos on x4": x4 + 4 * (x4 - gaussian_filter(x4, 1.5)),
+    }
+    for share in (0.25, 0.5, 0.75):
+        result[f"x4 with {share} of the plane"] = share * plane + (1 - share) * x4
+    for sigma in (0.6, 0.9, 1.5, 2.5):
+        result[f"blur {sigma}"] = gaussian_filter(plane.astype(float), sigma)
+    for sigma in (10, 20):
+        result[f"noise {sigma} on x4"] = x4 + rng.normal(size=plane.shape) * sigma
+    for height, side in ((10, 1), (10, 2), (20, 2)):
+        board = (rows // side + columns // side) % 2 * 2 - 1
+        result[f"checkerboard {height} of {side} on x4"] = x4 + height * board
+    return enlarged | {name: _to_plane(values) for name, values in result.items()}
+
+
+def gradient_fidelity(plane: Plane, reference: Plane) -> float:
+    """Score from 0 to 10 how much of the reference's gradient is there and nothing else.
+
+    With r the squared error of the gradient over the squared gradient it is the mean of 10 / (1 + 2 r) at
+    full and at half resolution. Relative to the content, so that detail counts as much in a smooth photograph
+    as in a busy one.
+    """
+    x, y = plane.astype(float), reference.astype(float)
+    scores = []
+    for _ in range(2):
+        error = sum(np.square(a - b).mean() for a, b in zip(_gradient(x), _gradient(y), strict=True))
+        energy = sum(np.square(b).mean() for b in _gradient(y))
+        scores.append(10 / (1 + 2 * error / max(energy, 1e-9)))
+        x, y = _half(x), _half(y)
+    return float(np.mean(scores))
+
+
+def _gradient(plane: Array) -> tuple[Array, Array]:
+    return np.diff(plane, axis=0)[:, :-1], np.diff(plane, axis=1)[:-1]
+
+
+def _half(plane: Array) -> Array:
+    """Average 2 x 2 pixels."""
+    height, width = (length // 2 for length in plane.shape)
+    return plane[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean(axis=(1, 3))
+
+
+def _to_plane(values: Array) -> Plane:
+    return np.rint(values).clip(0, 255).astype(np.uint8)
+
+
+# ---- Forests -----------------------------------------------------------------------------------------------
+
+
+def _fit_forests(samples: Sequence[Sample], seed: int, workers: int) -> MaModel:
     scores = np.array([s.score for s in samples])
     weights = np.array([2.0 if s.kind == "HR" else 1.0 for s in samples])
     forests: list[Forest] = []
     votes = []
     for family in range(2):
-        regressor = RandomForestRegressor(
-            TREES, min_samples_leaf=LEAF, max_features=1 / 3, oob_score=True, random_state=seed, n_jobs=workers
-        )
+        options = {"min_samples_leaf": LEAF, "max_features": 1 / 3, "oob_score": True}
+        regressor = RandomForestRegressor(TREES, **options, random_state=seed, n_jobs=workers)
         regressor.fit(np.stack([s.features[family] for s in samples]), scores, weights)
-        forests.append(from_sklearn(regressor, gridded=18 if family == 1 else 0))  # 18: the shapes of Gaussians
+        forests.append(
+            from_sklearn(regressor, gridded=18 if family == 1 else 0)
+        )  # 18: the shapes of Gaussians
         votes.append(regressor.oob_prediction_)
     # Joined by predictions for samples that a tree has not seen: those it has seen would look too good.
     root = np.sqrt(weights)
@@ -114,17 +233,22 @@ def _fit(samples: Sequence[Sample], seed: int, workers: int) -> MaModel:
     return MaModel((forests[0], forests[1], one_leaf(scores.mean())), np.array([*linear, 0.0]))
 
 
-def _orderings(judged: Sequence[tuple[Sample, float]]) -> dict[str, float]:
-    """The share of crops for which the better version scored higher."""
-    crops: dict[int, dict[str, float]] = {}
-    for sample, score in judged:
-        crops.setdefault(sample.crop, {})[sample.kind] = score
-    right: dict[str, list[bool]] = {}
-    for versions in crops.values():
-        for better, worse in (("HR", "x2"), ("x2", "x3"), ("x2", "x4"), ("x3", "x4"), ("HR", "x4")):
-            if better in versions and worse in versions:
-                right.setdefault(f"{better} > {worse}", []).append(versions[better] > versions[worse])
-        for kind in versions:
-            if kind.endswith("on x4") and "HR" in versions:
-                right.setdefault("HR > artefacts on x4", []).append(versions["HR"] > versions[kind])
-    return {name: round(float(np.mean(outcomes)), 3) for name, outcomes in right.items()}
+def from_sklearn(regressor: RandomForestRegressor, *, gridded: int = 0) -> Forest:
+    """Convert scikit-learn's trees to the layout of ``ma.Forest``.
+
+    The first ``gridded`` features are multiples of 0.001. Between two of them a threshold often falls on a
+    third, where float32 rounding would decide the branch: such thresholds are moved half a step away.
+    """
+    trees = [estimator.tree_ for estimator in regressor.estimators_]
+    shape = (max(tree.node_count for tree in trees), len(trees))
+    left, right, feature = (np.zeros(shape, np.int32) for _ in range(3))
+    threshold, value = np.zeros(shape), np.zeros(shape)
+    for i, tree in enumerate(trees):
+        rows, inner = slice(tree.node_count), tree.children_left >= 0
+        left[rows, i] = np.where(inner, tree.children_left, 0)
+        right[rows, i] = np.where(inner, tree.children_right, 0)
+        feature[rows, i] = np.where(inner, tree.feature, 0)
+        value[rows, i] = tree.value[:, 0, 0]
+        moved = np.floor(tree.threshold * 1000) / 1000 + 0.0005
+        threshold[rows, i] = np.where(inner, np.where(tree.feature < gridded, moved, tree.threshold), 0)
+    return Forest(left, right, feature, threshold, value)

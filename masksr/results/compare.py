@@ -12,8 +12,7 @@ from typing import Any
 import pandas as pd
 
 from masksr.errors import MasksrError
-from masksr.quality.labels import half_label
-from masksr.quality.measures import lower_is_better
+from masksr.quality.measures import half_label, lower_is_better
 from masksr.results import outputs as results
 from masksr.results.changes import changed, names, parameter_changes, parameters_note, trainings, trainings_note
 from masksr.results.evidence import COLUMNS, LEVEL, judged, together

@@ -21,7 +21,8 @@ from masksr.files import write_atomic
 from masksr.models.checkpoints import load_generator
 from masksr.params import Params
 from masksr.paths import Paths
-from masksr.quality import Score, further, score_many
+from masksr.quality import further
+from masksr.quality.index import score_many
 from masksr.quality.weights import QualityWeights, load_weights
 from masksr.results import records
 from masksr.results.quality_table import COLUMNS
@@ -65,24 +66,22 @@ def evaluate(
     upscale: Upscale,
     packs: dict[str, Pack],
     weights: QualityWeights,
-    device: torch.device | None = None,
     also: Sequence[further.Measure] = (),
 ) -> pd.DataFrame:
     """Score one upscaler on every image of every set: a table with ``COLUMNS``, and one more for each of ``also``.
 
-    who: what stands in the columns model, mask and seed. device: on cuda images are scored there, in batches; else on
-    all cores, which is faster than torch on a CPU.
+    who: what stands in the columns model, mask and seed. Images are scored on all cores.
     """
     rows = []
-    workers, on_gpu = cores(), device is not None and device.type == "cuda"
-    at_once = 64 if on_gpu else 8 * workers  # bounded: images of 2K are 10 MB each
+    workers = cores()
+    at_once = 8 * workers  # bounded: images of 2K are 10 MB each
     for name, pack in packs.items():
         numbers = range(len(pack))
         for first in tqdm(range(0, len(numbers), at_once), desc=f"{who['model']}, {name}", leave=False):
             chunk = numbers[first : first + at_once]
             images = [upscale(pack, number) for number in chunk]
             references = [pack.hr(number) for number in chunk]
-            found = measured(images, references, weights, workers, device if on_gpu else None, also)
+            found = measured(images, references, weights, workers, also)
             rows += [
                 who | {"set": name, "image": pack.names[number]} | values
                 for number, values in zip(chunk, found, strict=True)
@@ -95,11 +94,10 @@ def measured(
     references: list[np.ndarray] | None,
     weights: QualityWeights,
     workers: int,
-    device: torch.device | None,
     also: Sequence[further.Measure] = (),
 ) -> list[dict[str, Any]]:
-    """``scores`` and ``also`` of each image, by column; without references the measures that compare are NaN."""
-    rows = [asdict(score) for score in scores(images, references, weights, workers, device)]
+    """``score_many`` and ``also`` of each image, by column; without references the measures that compare are NaN."""
+    rows = [asdict(score) for score in score_many(images, references, weights, workers)]
     for measure in also:
         for row, image, reference in zip(rows, images, references or repeat(None), strict=False):
             possible = reference is not None or not measure.compares
@@ -108,32 +106,13 @@ def measured(
     return rows
 
 
-def scores(
-    images: list[np.ndarray],
-    references: list[np.ndarray] | None,
-    weights: QualityWeights,
-    workers: int,
-    device: torch.device | None,
-) -> list[Score]:
-    """``score_many`` on the GPU ``device``, or where its memory does not hold that, or there is none, on all cores."""
-    if device is not None:
-        torch.cuda.empty_cache()  # what the generator had counts as taken otherwise
-        try:
-            return score_many(images, references, weights, workers, device)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            print(f"{device} is too small to score these images; they are scored on the CPU", flush=True)
-    return score_many(images, references, weights, workers)
-
-
 def evaluate_generator(params: Params, paths: Paths, folder: Path, model: str, mask: str, seed: int) -> pd.DataFrame:
     """Score the generator in ``folder`` and write quality.csv beside it."""
     inputs = _inputs(params, paths, [folder])
     device = choose_device(params.train.device)
     upscale = with_generator(load_generator(folder / "generator.safetensors"), device)
     also = further.load(params.measures.also, device)
-    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths), device, also)
+    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths), also)
     return _write(table, folder, inputs, paths, also)
 
 
@@ -153,7 +132,7 @@ def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
 
     protocol, also = _protocol(params, paths), further.load(params.measures.also, device)
     tables = [
-        evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *protocol, device, also)
+        evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *protocol, also)
         for model, mask, seed, upscale in upscalers()
     ]
     return _write(pd.concat(tables, ignore_index=True), paths.ends, inputs, paths, also)

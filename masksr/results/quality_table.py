@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from masksr.errors import MasksrError
-from masksr.quality import labels, measures
+from masksr.quality import measures
 from masksr.quality.measures import MEASURES
 
 KEYS = ["model", "mask", "seed", "set", "image"]
@@ -71,7 +71,7 @@ def weights_used(quality: pd.DataFrame) -> dict[str, str]:
 
 def pi_label(quality: pd.DataFrame) -> str:
     """``PI`` where all of it rests on official weights; else a name that says that it does not."""
-    return labels.pi_label(*weights_used(quality).values())
+    return measures.pi_label(*weights_used(quality).values())
 
 
 def measure_titles(quality: pd.DataFrame) -> dict[str, str]:
@@ -80,7 +80,7 @@ def measure_titles(quality: pd.DataFrame) -> dict[str, str]:
     """
     used = weights_used(quality)
     fidelity = {"psnr": "PSNR-Y", "ssim": "SSIM-Y", "rmse": "RMSE"}
-    halves = {"niqe": labels.half_label("NIQE", used["niqe"]), "ma": labels.half_label("Ma", used["ma"])}
+    halves = {"niqe": measures.half_label("NIQE", used["niqe"]), "ma": measures.half_label("Ma", used["ma"])}
     further = {name: measures.further_title(name) for name in further_measures(quality)}
     return fidelity | halves | {"pi": pi_label(quality)} | further
 

@@ -32,15 +32,15 @@ from masksr.params import Params
 from masksr.paths import Paths, data_folder
 from masksr.quality import further, measures
 from masksr.quality.weights import QualityWeights
-from masksr.quality.yardstick import yardstick
 from masksr.results.evaluation import evaluate, the_truth, with_bicubic, with_generator, write_quality
 from masksr.results.quality_table import check_output
 from masksr.results.summaries import summary
+from masksr.tools.weights import choose_weights
 from masksr.training.device import choose_device
 
 ENDS = {"bicubic": with_bicubic, "HR": the_truth}
 
-__all__ = ["evaluate_pretrained", "load_pretrained", "published_as", "run", "summary", "yardstick"]
+__all__ = ["evaluate_pretrained", "load_pretrained", "published_as", "run", "summary"]
 
 
 def load_pretrained(path: Path, architecture: Architecture, *, res_scale: float | None = None) -> nn.Module:
@@ -93,8 +93,9 @@ def evaluate_pretrained(
 
     sets: names in data/registry.yaml. limit: at most the first so many images of each; None: as many as the profile
     takes of its test sets, all of any other set. Packs and quality weights of the profile are used where they are; else
-    a set is packed for this run alone (``data_folder``: see ``fetch.find``), and the weights are the official
-    ones. title: what stands in the column model. weights: without them :func:`yardstick`. also: see ``further.load``.
+    a set is packed for this run alone (``data_folder``: see ``fetch.sets``), and the weights are the official
+    ones. title: what stands in the column model. weights: without them ``weights.choose_weights``. also: see
+    ``further.load``.
 
     Returns a table with ``quality_table.COLUMNS`` and those of ``also``, a row per image and upscaler, with a problem
     where there is no PI. Raises MasksrError where the checkpoint, its scale (only x4), a set or the weights are not
@@ -106,7 +107,7 @@ def evaluate_pretrained(
     if generator.scale != 4:
         raise MasksrError(f"{checkpoint} upscales by {generator.scale}; the protocol is x4, so use a checkpoint for x4")
     print(f"{title}: {_described(generator)}", flush=True)
-    device, weights = choose_device(params.train.device), weights or yardstick(params, paths)
+    device, weights = choose_device(params.train.device), weights or choose_weights("auto", params, paths)
     taken = further.load(also, device)
     with tempfile.TemporaryDirectory(prefix="masksr-", ignore_cleanup_errors=True) as scratch:
         packs = {
@@ -115,7 +116,7 @@ def evaluate_pretrained(
         }
         upscalers = {title: with_generator(generator, device)} | ENDS
         tables = [
-            evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, device, taken)
+            evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, taken)
             for who, upscale in upscalers.items()
         ]
     return pd.concat(tables, ignore_index=True)
@@ -152,7 +153,7 @@ def run(
     if not user_path(checkpoint).is_file() and (spec := published_as(checkpoint, model)):
         res_scale = spec.res_scale if res_scale is None else res_scale
     check_name(checkpoint)
-    weights = yardstick(params, paths)  # before a checkpoint is downloaded
+    weights = choose_weights("auto", params, paths)  # before a checkpoint is downloaded
     path = find_pretrained(checkpoint, folder)
     settings = {"data_folder": folder, "title": path.name, "res_scale": res_scale, "weights": weights, "also": also}
     table = evaluate_pretrained(params, paths, path, MODELS[model], names, limit, **settings)

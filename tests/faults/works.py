@@ -16,11 +16,9 @@ from masksr.fetch.find import build_pack
 from masksr.models.checkpoints import build_generator, save_generator
 from masksr.params import Params
 from masksr.paths import Paths
-from masksr.quality.forest import one_leaf
-from masksr.quality.ma import MaModel
-from masksr.quality.matfiles import write_ma, write_niqe
+from masksr.quality.ma import MaModel, one_leaf
 from masksr.quality.niqe import NiqeModel
-from masksr.quality.weights import MA, NIQE, RECORD
+from masksr.quality.weights import MA, NIQE, RECORD, write_ma, write_niqe
 from masksr.report.notebooks import Section
 from masksr.report.page import build_report
 from masksr.results import evaluation

@@ -1,0 +1,127 @@
+"""Further measures in quality.csv, tables, verdicts and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from random_quality import write_quality_weights
+from skimage import data
+
+from masksr import params
+from masksr import plots as figures
+from masksr.errors import MasksrError
+from masksr.plots.style import new_figure
+from masksr.quality import further
+from masksr.quality.weights import QualityWeights, load_weights
+from masksr.results import evaluation, evidence, tables
+from masksr.results import outputs as results
+from masksr.results.quality_table import COLUMNS, measure_titles, read_quality
+from masksr.tools.score import run as score_run
+
+ROOT = Path(__file__).parents[1]
+HR = data.cat()[40:168, 60:188]
+SR = np.clip(HR + np.random.default_rng(0).normal(0, 9, HR.shape), 0, 255).astype(np.uint8)
+
+
+class OneSet:
+    """A set of two pictures."""
+
+    names = ("a", "b")
+
+    def __len__(self) -> int:
+        return 2
+
+    def hr(self, number: int) -> np.ndarray:
+        return (HR, HR[:, ::-1])[number]
+
+
+@pytest.fixture(scope="module")
+def quality_weights(tmp_path_factory: pytest.TempPathFactory) -> QualityWeights:
+    folder = tmp_path_factory.mktemp("quality")
+    write_quality_weights(folder)
+    return load_weights(folder)
+
+
+def evaluated(weights: QualityWeights, also: list[str]) -> pd.DataFrame:
+    return evaluation.evaluate(
+        {"model": "esrgan", "mask": "none", "seed": 0},
+        lambda pack, number: (SR, SR[:, ::-1].copy())[number],
+        {"cat": OneSet()},  # type: ignore[dict-item]
+        weights,
+        also=further.load(also),
+    )
+
+
+def test_columns_come_after_the_others_and_without_any_nothing_changes(
+    quality_weights: QualityWeights, tmp_path: Path
+) -> None:
+    plain, more = evaluated(quality_weights, []), evaluated(quality_weights, ["gmsd", "entropy"])
+    assert list(plain) == COLUMNS and list(more) == [*COLUMNS, "gmsd", "entropy"]
+    pd.testing.assert_frame_equal(plain, more[COLUMNS])
+    assert more["gmsd"][0] == further.load(["gmsd"])[0](SR, HR)[0]
+    for name, table in {"plain": plain.assign(seed=1), "more": more}.items():
+        evaluation.write_quality(table, tmp_path / f"{name}.csv")
+    assert (tmp_path / "plain.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
+    read = read_quality([tmp_path / "plain.csv", tmp_path / "more.csv"])
+    assert read["gmsd"].isna().tolist() == [True, True, False, False]
+    assert read["gmsd"][2] == pytest.approx(more["gmsd"][0], rel=1e-9)
+    (tmp_path / "wrong.csv").write_text((tmp_path / "more.csv").read_text().replace("gmsd", "gmsdd"))
+    with pytest.raises(MasksrError, match="unknown columns: gmsdd"):
+        read_quality([tmp_path / "wrong.csv"])
+
+
+def test_score_wants_hr_for_a_measure_that_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plt.imsave(tmp_path / "a.png", SR)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MasksrError, match="--also: gmsd needs the HR pictures"):
+        score_run(["a.png"], also=["gmsd", "entropy"])
+    with pytest.raises(MasksrError, match="--also: pyiqa has no measure 'gsmd'"):
+        score_run(["a.png"], also=["gsmd"])
+
+
+def two_masks(also: dict[str, float]) -> tuple[pd.DataFrame, params.Params]:
+    """Two seeds and three pictures; a mask lowers each of ``also`` by so much."""
+    rng, mini = np.random.default_rng(0), params.load(ROOT / "profiles/mini.yaml")
+    table1 = mini.table1.model_copy(update={"seeds": [0, 1], "models": ["esrgan"]})
+    settings = mini.model_copy(
+        update={"table1": table1, "data": mini.data.model_copy(update={"test": ["cat", "temple"]})}
+    )
+    who = [("esrgan", mask, seed) for mask in ("none", "paper", "start") for seed in (0, 1)]
+    rows = []
+    for model, mask, seed in [*who, ("HR", "none", 0), ("bicubic", "none", 0)]:
+        for name in settings.data.test:
+            for image in "abc":
+                values = [*rng.normal(4, 0.2, 3), 25.0, 0.7, rng.normal(12, 1), "official", "official", ""]
+                further = [0.2 + 1e-4 * rng.random() - by * (mask == "paper") for by in also.values()]
+                rows.append([model, mask, seed, name, image, *values, *further])
+    return pd.DataFrame(rows, columns=[*COLUMNS, *also]), settings
+
+
+def test_evidence_and_tables_say_which_way_is_better() -> None:
+    quality, settings = two_masks({"lpips": 0.02, "topiq_fr": 0.02})
+    assert {name: measure_titles(quality)[name] for name in ("lpips", "topiq_fr")} == {
+        "lpips": "LPIPS ↓",
+        "topiq_fr": "topiq_fr ↑",
+    }
+    assert set(evidence.compare(quality, settings, "lpips")["verdict"]) == {"better"}
+    assert set(evidence.compare(quality, settings, "topiq_fr")["verdict"]) == {"worse"}
+    text = results.further_effects(quality, settings).data
+    assert "LPIPS ↓ (compared with HR): negative is better" in text and "positive is better" in text
+    assert "−0.0200" in text.replace("-", "−")  # noqa: RUF001
+    assert "measures.also" in results.further_effects(quality[COLUMNS], settings).data
+    assert "| 0.1800 | 0.1800 |" in tables.to_markdown(tables.fidelity_table(quality.round(2), settings))
+
+
+def test_the_plane_has_a_row_for_each_further_measure() -> None:
+    quality, settings = two_masks({"lpips": 0.02, "topiq_fr": 0.02})
+    alone = figures.perception_distortion(quality[COLUMNS], settings)
+    assert [ax.get_ylabel() for ax in alone.axes] == ["PI\n(lower is better)", ""]
+    figure = figures.perception_distortion(quality, settings)
+    assert [ax.get_ylabel() for ax in figure.axes[::2]] == ["PI\n(lower is better)", "LPIPS ↓", "topiq_fr ↑"]
+    assert [ax.yaxis_inverted() for ax in figure.axes] == [False] * 4 + [True] * 2
+    assert "LPIPS ↓ esrgan-paper (0.18)" in figure.alt and "topiq_fr ↑ esrgan-start" in figure.alt
+    assert type(figure) is type(new_figure(1.0))
