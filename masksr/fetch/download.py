@@ -156,11 +156,14 @@ def _receive(url: str, file: File, partial: Path) -> None:
             # Not decoded: some servers call the gzip of a .tar.gz an encoding.
             for block in response.raw.stream(1 << 16, decode_content=False):
                 bar.update(out.write(block))
+        if missing and _size(partial) < begin + missing:  # urllib3 notices from version 2
+            raise requests.ConnectionError("the connection broke off")
 
 
 def _reason(error: Exception) -> str:
     """In a few words; urllib3 wraps the cause several times, and each adds the address."""
-    cause = getattr(error.args[0] if error.args else None, "reason", None) or error
+    cause = error.args[0] if error.args else error
+    cause = getattr(cause, "reason", None) or cause
     return str(cause).rpartition("): ")[2].partition(" for url: ")[0]
 
 
