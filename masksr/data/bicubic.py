@@ -1,11 +1,12 @@
 """MATLAB's ``imresize`` with its default bicubic kernel, to the last bit.
 
-The LR images of the super-resolution benchmarks were made by it, and the bicubic baseline of every paper is it; other
-libraries resize differently enough to change the numbers (up to 15 grey levels in Pillow and PyTorch, far more in
-OpenCV, which does not antialias). What has to be right, checked against 149 published LR images:
+The LR images of the super-resolution benchmarks were made by it, and the bicubic baseline of every paper is
+it; other libraries resize differently enough to change the numbers (up to 15 grey levels in Pillow and
+PyTorch, far more in OpenCV, which does not antialias). What has to be right, checked against 149 published LR
+images:
 
-- Keys' cubic kernel with a = -0.5 (R. Keys, "Cubic convolution interpolation for digital image processing", 1981),
-  stretched by 1/scale when shrinking: that is the antialiasing;
+- Keys' cubic kernel with a = -0.5 (R. Keys, "Cubic convolution interpolation for digital image processing",
+  1981), stretched by 1/scale when shrinking: that is the antialiasing;
 - pixels beyond the border are copies of the border pixel (mirrored borders are wrong on all 149);
 - rows (the height) first, then columns, with rounding to uint8 in between.
 """
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 def imresize(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     """Resize an image by ``scale``, as MATLAB's ``imresize(image, scale)`` does.
 
-    image: (H, W, 3) or (H, W) uint8. Returns uint8 of height ``ceil(scale * H)`` and width ``ceil(scale * W)``.
-    Raises TypeError for pixels that are not uint8, ValueError for another shape or a scale that is not positive.
+    image: (H, W, 3) or (H, W) uint8. Returns uint8 of height ``ceil(scale * H)`` and width ``ceil(scale *
+    W)``. Raises TypeError for pixels that are not uint8, ValueError for another shape or a scale that is not
+    positive.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         raise TypeError(f"imresize wants a uint8 array, not {getattr(image, 'dtype', type(image).__name__)}")
@@ -52,8 +54,9 @@ def taps(length: int, scale: float) -> tuple[NDArray[np.intp], NDArray[np.float6
     """The source pixels of each output pixel and their weights: two arrays (ceil(scale * length), taps)."""
     stretch = min(scale, 1.0)
     support = 4 / stretch
-    # Centres of the output pixels in the coordinates of the input, counted from 1 as in MATLAB, term for term:
-    # another order of the same operations moves a centre by one ulp, and with it a rounding at odd scales.
+    # Centres of the output pixels in the coordinates of the input, counted from 1 as in MATLAB, term for
+    # term: another order of the same operations moves a centre by one ulp, and with it a rounding at odd
+    # scales.
     centre = np.arange(1, math.ceil(scale * length) + 1) / scale + 0.5 * (1 - 1 / scale)
     first = np.floor(centre - support / 2)
     source = first[:, None] + np.arange(math.ceil(support) + 2)

@@ -24,9 +24,10 @@ READABLE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # Pillow's names fo
 def read_image(path: Path | str) -> NDArray[np.uint8]:
     """Read a picture as (H, W, 3) uint8 RGB, turned upright as its EXIF data says.
 
-    Grey pictures get three equal channels, palettes are looked up. Raises MasksrError, naming the file and what to do,
-    when there is no such file, when it is damaged, truncated or absurdly large, when any pixel is transparent (there
-    is no telling what should be behind it) and for 16-bit grey, CMYK and other colour modes.
+    Grey pictures get three equal channels, palettes are looked up. Raises MasksrError, naming the file and
+    what to do, when there is no such file, when it is damaged, truncated or absurdly large, when any pixel is
+    transparent (there is no telling what should be behind it) and for 16-bit grey, CMYK and other colour
+    modes.
     """
     with open_image(path) as image:
         if image.mode not in READABLE_MODES:
@@ -75,8 +76,8 @@ def write_png(path: Path | str, image: NDArray[np.uint8]) -> None:
 def to_tensor(image: NDArray[np.uint8] | Tensor, pixel_range: float) -> Tensor:
     """Pixels as a network wants them: float32 (B, 3, H, W) in [0, pixel_range].
 
-    image: uint8; one array (H, W, 3), a batch of them (B, H, W, 3), or a tensor (B, 3, H, W) such as a patch sampler
-    gives, which stays on its device.
+    image: uint8; one array (H, W, 3), a batch of them (B, H, W, 3), or a tensor (B, 3, H, W) such as a patch
+    sampler gives, which stays on its device.
     """
     import torch  # here, because most who read pictures need no torch, and importing it costs seconds
 

@@ -224,8 +224,9 @@ def check_kernel(name: str, scale: int, deviations: Sequence[float]) -> None:
 
     deviations: of its images. One image is no judge of that: where there is little detail, every kernel gives the same.
     """
-    # Measured on BSD100, medians over its images: other antialiased kernels (box, bilinear, Lanczos) stay below 0.05;
-    # shifted by half an LR pixel it is 0.16, shrunk without antialiasing 0.23, shifted by a pixel 0.29.
+    # Measured on BSD100, medians over its images: other antialiased kernels (box, bilinear, Lanczos) stay
+    # below 0.05; shifted by half an LR pixel it is 0.16, shrunk without antialiasing 0.23, shifted by a pixel
+    # 0.29.
     if deviations and np.median(deviations) > 0.1:
         raise MasksrError(
             f"{name}: its LR at x{scale} does not fit its HR (median deviation {np.median(deviations):.2f} of the "
@@ -245,8 +246,9 @@ def _compare(path: Path, lr: NDArray[np.uint8], ours: NDArray[np.uint8], hr: Pat
             "(height x width); fetch both from the same distribution of the set"
         )
     difference = np.abs(lr.astype(np.int16) - ours)
-    # Measured on BSD100, in units of the LR's contrast: other antialiased kernels stay below 0.21, mirrored pictures
-    # begin at 0.33, other pictures at 0.6. The one level keeps flat pictures from being refused for their rounding.
+    # Measured on BSD100, in units of the LR's contrast: other antialiased kernels stay below 0.21, mirrored
+    # pictures begin at 0.33, other pictures at 0.6. The one level keeps flat pictures from being refused for
+    # their rounding.
     contrast = np.abs(ours - ours.mean(axis=(0, 1))).mean()
     if difference.mean() > contrast / 4 + 1:
         raise MasksrError(
@@ -277,12 +279,13 @@ class SetInfo(Protocol):
 def write_pack(info: SetInfo, sources: list[Source], folder: Path, scales: Sequence[int] = SCALES) -> Pack:
     """Make the pack of these pictures in ``folder``, in place of a pack that is there.
 
-    It is written beside ``folder`` and moved there once complete: nothing half-made can be taken for a pack. Where
-    another process is at the same pack, this one waits for it and takes what it made. HR is cut to sides that are
-    multiples of 4; LR x4 is the official one where a source has it, every other LR is made by imresize.
+    It is written beside ``folder`` and moved there once complete: nothing half-made can be taken for a pack.
+    Where another process is at the same pack, this one waits for it and takes what it made. HR is cut to
+    sides that are multiples of 4; LR x4 is the official one where a source has it, every other LR is made by
+    imresize.
 
-    Raises MasksrError for all that can be wrong with the pictures, when the disk is full, and when ``folder`` holds
-    something that is not a pack.
+    Raises MasksrError for all that can be wrong with the pictures, when the disk is full, and when ``folder``
+    holds something that is not a pack.
     """
     if not scales or not set(scales) <= set(SCALES):
         raise ValueError(f"scales must be some of {SCALES}, not {scales}")

@@ -20,13 +20,14 @@ MEMORY = 1 / 4  # of the free memory of a GPU that a pack may take; networks and
 class PatchSampler:
     """Batches of random LR patches with their HR patches, each batch a pure function of (seed, step).
 
-    The random numbers of a step come from a counter-based generator (Philox) whose key is the seed and whose counter
-    begins at the step. So there is no state to save: a resumed training sees exactly the patches it would have seen,
-    and steps may be taken in any order by any number of workers.
+    The random numbers of a step come from a counter-based generator (Philox) whose key is the seed and whose
+    counter begins at the step. So there is no state to save: a resumed training sees exactly the patches it
+    would have seen, and steps may be taken in any order by any number of workers.
 
-    pack: what to sample from. lr_size: sides of the LR patches in pixels; those of HR are ``scale`` times as long.
-    batch: patches of a step, of which this process gets its ``share``: the processes of a training have different
-    patches, and together those that one process would have. Raises MasksrError when an image is smaller than a patch.
+    pack: what to sample from. lr_size: sides of the LR patches in pixels; those of HR are ``scale`` times as
+    long. batch: patches of a step, of which this process gets its ``share``: the processes of a training have
+    different patches, and together those that one process would have. Raises MasksrError when an image is
+    smaller than a patch.
     """
 
     def __init__(self, pack: Pack, *, lr_size: int, scale: int, batch: int, seed: int, share: Share = WHOLE) -> None:
@@ -55,9 +56,10 @@ class PatchSampler:
 
     def draw(self, step: int) -> list[list[int]]:
         """(image, top, left, turn) of each of these patches: places in LR pixels, turns from 0 to 7 as of ``_cut``."""
-        # The counter has four words and runs through the lowest while numbers are drawn. The step is the second, so
-        # that steps never share numbers. Every process draws the whole batch: that costs microseconds.
-        # Raw words instead of Generator.integers, whose algorithm numpy may change from one version to the next.
+        # The counter has four words and runs through the lowest while numbers are drawn. The step is the
+        # second, so that steps never share numbers. Every process draws the whole batch: that costs
+        # microseconds. Raw words instead of Generator.integers, whose algorithm numpy may change from one
+        # version to the next.
         philox = np.random.Philox(key=self.seed, counter=np.array([0, step, 0, 0], dtype=np.uint64))
         words = philox.random_raw((4, self.batch_size)) >> np.uint64(32)
         image = _below(len(self._lr), words[0])

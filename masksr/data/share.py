@@ -1,9 +1,10 @@
 """The share of a batch that one process computes, and what the processes of a training work out together.
 
-A loss that is a mean over images is the mean of the losses of equal shares, and so is its gradient: each process takes
-the gradient of its own share, and DistributedDataParallel averages them. What couples the images of a batch (a mean
-inside a loss or a mask, batch normalisation) is averaged over the processes where it stands, its gradient as well.
-So any number of processes takes the step that one would, but for the rounding of sums in another order.
+A loss that is a mean over images is the mean of the losses of equal shares, and so is its gradient: each
+process takes the gradient of its own share, and DistributedDataParallel averages them. What couples the
+images of a batch (a mean inside a loss or a mask, batch normalisation) is averaged over the processes where
+it stands, its gradient as well. So any number of processes takes the step that one would, but for the
+rounding of sums in another order.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From ``params.yaml`` to networks, from networks to files of weights, and back.
 
-Public checkpoints are read with the key names of their own code; what is trained here is written as safetensors, which
-also says which network it is for.
+Public checkpoints are read with the key names of their own code; what is trained here is written as
+safetensors, which also says which network it is for.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def build_discriminator(kind: Discriminator, input_size: int, seed: int) -> nn.M
 def load_weights(network: nn.Module, path: str | Path) -> None:
     """Load a ``.safetensors``, ``.pth`` or ``.pt`` file into ``network``, strictly.
 
-    Raises MasksrError, and leaves ``network`` as it was, where the file is missing, cannot be read or does not fit;
-    the message names the file and the keys.
+    Raises MasksrError, and leaves ``network`` as it was, where the file is missing, cannot be read or does
+    not fit; the message names the file and the keys.
     """
     load_state(network, read_weights(path), str(path))
 
@@ -118,9 +118,9 @@ def load_state(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The state dict in a ``.safetensors``, ``.pth`` or ``.pt`` file, on the CPU.
 
-    Takes it out of the usual containers (``params_ema`` before ``params``, ``state_dict``, ``model``) and gives the
-    RRDBNet of ESRGAN's own repository BasicSR's key names. Never unpickles code. Raises MasksrError where the file is
-    missing, cannot be read or holds something else.
+    Takes it out of the usual containers (``params_ema`` before ``params``, ``state_dict``, ``model``) and
+    gives the RRDBNet of ESRGAN's own repository BasicSR's key names. Never unpickles code. Raises MasksrError
+    where the file is missing, cannot be read or holds something else.
     """
     path = Path(path)
     if not path.is_file():
@@ -178,8 +178,9 @@ def _basicsr_name(key: str) -> str:
 def transfer_body(source: nn.Module | Mapping[str, Tensor], target: nn.Module) -> None:
     """Copy everything but the tail from ``source`` (a network or its state dict) into ``target``.
 
-    That is how EDSR goes from x2 to x4: ``target`` keeps the fresh tail it was made with. Raises MasksrError, and
-    leaves ``target`` as it was, where the two differ outside the tail or ``target`` has no tail (RRDBNet, PESR).
+    That is how EDSR goes from x2 to x4: ``target`` keeps the fresh tail it was made with. Raises MasksrError,
+    and leaves ``target`` as it was, where the two differ outside the tail or ``target`` has no tail (RRDBNet,
+    PESR).
     """
     tail = {key: value for key, value in target.state_dict().items() if key.startswith("tail.")}
     if not tail:
@@ -258,13 +259,13 @@ def infer_size(
     """The sizes and the scale of a generator, from the names and shapes in its state dict (in BasicSR's, EDSR-PyTorch's
     or PESR's key names, as ``read_weights`` gives them).
 
-    origin: where the weights came from, as an error begins. res_scale: the factor of the residual blocks of EDSR and
-    PESR, which is not in the weights. Without it: 0.1 for a PESR and for an EDSR of 256 channels, 1.0 for an EDSR of 64
-    (EDSR-PyTorch's baselines).
+    origin: where the weights came from, as an error begins. res_scale: the factor of the residual blocks of
+    EDSR and PESR, which is not in the weights. Without it: 0.1 for a PESR and for an EDSR of 256 channels,
+    1.0 for an EDSR of 64 (EDSR-PyTorch's baselines).
 
-    The scale may be one that the network here does not have (ESRGAN x2). Raises MasksrError that names the missing keys
-    and says whose keys they look like, where the weights are of another network; and where the res_scale of an EDSR is
-    anyone's guess, is not positive, or is given for an ESRGAN, which has none to set.
+    The scale may be one that the network here does not have (ESRGAN x2). Raises MasksrError that names the
+    missing keys and says whose keys they look like, where the weights are of another network; and where the
+    res_scale of an EDSR is anyone's guess, is not positive, or is given for an ESRGAN, which has none to set.
     """
     shapes = {key: tuple(value.shape) for key, value in weights.items() if value.ndim == 4 and value.numel()}
     if missing := [key for key in _NEEDED[architecture] if key not in shapes]:

@@ -12,10 +12,10 @@ from masksr.models.layers import conv3x3, in_full_precision
 class VGGStyleDiscriminator(nn.Module):
     """ESRGAN's discriminator, with BasicSR's key names.
 
-    Image (B, 3, ``input_size``, ``input_size``) to logits (B, 1), float32 under autocast too. Five stages halve the
-    image; ``input_size`` 256 has a sixth (``conv5_*``), as BasicSR does. Other sizes keep five stages, and ``linear1``
-    takes what they leave. Raises MasksrError unless ``input_size`` is a multiple of 32 and at least 64, ValueError for
-    an image of another size.
+    Image (B, 3, ``input_size``, ``input_size``) to logits (B, 1), float32 under autocast too. Five stages
+    halve the image; ``input_size`` 256 has a sixth (``conv5_*``), as BasicSR does. Other sizes keep five
+    stages, and ``linear1`` takes what they leave. Raises MasksrError unless ``input_size`` is a multiple of
+    32 and at least 64, ValueError for an image of another size.
     """
 
     def __init__(self, num_feat: int = 64, input_size: int = 128) -> None:
@@ -58,10 +58,11 @@ class VGGStyleDiscriminator(nn.Module):
 class SRGANDiscriminator(nn.Module):
     """The discriminator of SRGAN (Ledig et al., CVPR 2017) as EDSR-PyTorch and PESR have it, with their key names.
 
-    Image (B, 3, ``input_size``, ``input_size``) to logits (B, 1), float32 under autocast too. Eight convolutions,
-    every other one halves the image; widths and the hidden layer (1024 at ``num_feat`` 64) grow with ``num_feat``.
-    The first convolution has no bias and is normalised, so the image may be in [0, 1] or [0, 255]. Raises MasksrError
-    unless ``input_size`` is a multiple of 16, ValueError for an image of another size.
+    Image (B, 3, ``input_size``, ``input_size``) to logits (B, 1), float32 under autocast too. Eight
+    convolutions, every other one halves the image; widths and the hidden layer (1024 at ``num_feat`` 64) grow
+    with ``num_feat``. The first convolution has no bias and is normalised, so the image may be in [0, 1] or
+    [0, 255]. Raises MasksrError unless ``input_size`` is a multiple of 16, ValueError for an image of another
+    size.
     """
 
     def __init__(self, num_feat: int = 64, input_size: int = 192) -> None:

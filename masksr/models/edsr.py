@@ -14,8 +14,8 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB, of DIV2K's 800 training images, in
 def mean_shift(sign: int) -> nn.Conv2d:
     """Adds ``sign`` times DIV2K's mean colour: (B, 3, H, W) in [0, 255] to the same.
 
-    A frozen 1x1 convolution, because public checkpoints hold it as one. PESR's public code meant to freeze it too but
-    trained it; its checkpoints load all the same and keep the values they were trained to.
+    A frozen 1x1 convolution, because public checkpoints hold it as one. PESR's public code meant to freeze it
+    too but trained it; its checkpoints load all the same and keep the values they were trained to.
     """
     shift = nn.Conv2d(3, 3, kernel_size=1)
     with torch.no_grad():
@@ -54,8 +54,9 @@ def sub_pixel_steps(n_feats: int, scale: int) -> list[nn.Module]:
 class EDSR(nn.Module):
     """EDSR (Lim et al., CVPR Workshops 2017), with the key names of EDSR-PyTorch.
 
-    LR image (B, 3, H, W) in [0, 255] to SR image (B, 3, scale H, scale W) in about [0, 255], float32 under autocast
-    too. The defaults are the published x4 network, 43 M parameters. Raises MasksrError for a scale other than 2, 3, 4.
+    LR image (B, 3, H, W) in [0, 255] to SR image (B, 3, scale H, scale W) in about [0, 255], float32 under
+    autocast too. The defaults are the published x4 network, 43 M parameters. Raises MasksrError for a scale
+    other than 2, 3, 4.
     """
 
     pixel_range = 255.0

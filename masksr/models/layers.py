@@ -15,8 +15,8 @@ def conv3x3(channels_in: int, channels_out: int, *, stride: int = 1, bias: bool 
 def through(blocks: nn.Sequential, x: Tensor, *, recompute: bool) -> Tensor:
     """``blocks(x)``; with ``recompute`` only what enters each block is kept for the way back, and the block runs again.
 
-    That is gradient checkpointing (Chen et al., "Training deep nets with sublinear memory cost", 2016): a third more
-    operations in the generator, a fraction of the memory, the same gradients.
+    That is gradient checkpointing (Chen et al., "Training deep nets with sublinear memory cost", 2016): a
+    third more operations in the generator, a fraction of the memory, the same gradients.
     """
     if not (recompute and torch.is_grad_enabled()):
         return blocks(x)
@@ -28,8 +28,9 @@ def through(blocks: nn.Sequential, x: Tensor, *, recompute: bool) -> Tensor:
 def in_full_precision(layer: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
     """``layer(x)`` in the precision of the layer's weights, under autocast too.
 
-    For the layers that make pixels or logits, and for a shift of pixels by their mean: bfloat16 has 8 significant bits,
-    so near white its steps are one grey level of 255 wide. A first convolution's features bear them.
+    For the layers that make pixels or logits, and for a shift of pixels by their mean: bfloat16 has 8
+    significant bits, so near white its steps are one grey level of 255 wide. A first convolution's features
+    bear them.
     """
     device = x.device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):

@@ -52,8 +52,8 @@ class RRDBNet(nn.Module):
     """ESRGAN's generator (Wang et al., ECCV Workshops 2018), with BasicSR's key names and initial weights.
 
     LR image (B, 3, H, W) in [0, 1] to SR image (B, 3, 4H, 4W) in about [0, 1], float32 under autocast too.
-    The defaults are the published network, 16.7 M parameters. Raises MasksrError for a scale other than 4: its
-    weights are made for one scale, and there is no tail to exchange.
+    The defaults are the published network, 16.7 M parameters. Raises MasksrError for a scale other than 4:
+    its weights are made for one scale, and there is no tail to exchange.
     """
 
     pixel_range = 1.0

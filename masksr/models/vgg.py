@@ -20,12 +20,13 @@ OXFORD_SCALE = 1 / 12.75  # of the features of Oxford's weights: Ledig et al. (S
 class VGG19Features(nn.Module):
     """VGG19 (Simonyan and Zisserman, ICLR 2015) from the image to conv5_4, before its ReLU; frozen.
 
-    RGB image (B, 3, H, W) in [0, 1], at least 16 pixels a side, to features (B, 512 ``width``, H // 16, W // 16). The
-    gradient reaches the image, never the weights. ImageNet's normalisation is inside. Keys are torchvision's
-    ``features.N.weight`` and ``features.N.bias``. ``width`` scales every channel count, to a multiple of 4.
+    RGB image (B, 3, H, W) in [0, 1], at least 16 pixels a side, to features (B, 512 ``width``, H // 16, W //
+    16). The gradient reaches the image, never the weights. ImageNet's normalisation is inside. Keys are
+    torchvision's ``features.N.weight`` and ``features.N.bias``. ``width`` scales every channel count, to a
+    multiple of 4.
 
-    Make one with ``load_vgg19`` or ``random_vgg19``. Raises ValueError for a width that is not positive and for an
-    image that is too small.
+    Make one with ``load_vgg19`` or ``random_vgg19``. Raises ValueError for a width that is not positive and
+    for an image that is too small.
     """
 
     def __init__(self, width: float = 1.0) -> None:
@@ -56,12 +57,13 @@ class VGG19Features(nn.Module):
 def load_vgg19(path: str | Path) -> VGG19Features:
     """VGG19 with the weights of a torchvision ``.pth`` or of a ``.safetensors`` with the same keys.
 
-    Weights of the classifier are ignored, float16 becomes float32. A saved ``random_vgg19`` loads too: the width is
-    read from conv5_4. Raises MasksrError where the file is missing, cannot be read or has other keys.
+    Weights of the classifier are ignored, float16 becomes float32. A saved ``random_vgg19`` loads too: the
+    width is read from conv5_4. Raises MasksrError where the file is missing, cannot be read or has other
+    keys.
 
-    The loss weights of equations 10-12 suit torchvision's own training of VGG19. Oxford's original weights give far
-    larger features: an L1 distance of 13 between bicubic and HR patches, where public logs of ESRGAN show 1 to 2; see
-    ``rescale_features``.
+    The loss weights of equations 10-12 suit torchvision's own training of VGG19. Oxford's original weights
+    give far larger features: an L1 distance of 13 between bicubic and HR patches, where public logs of ESRGAN
+    show 1 to 2; see ``rescale_features``.
     """
     weights = {
         key: value
@@ -86,8 +88,8 @@ def rescale_features(network: VGG19Features, factor: float) -> None:
 def random_vgg19(width: float, seed: int) -> VGG19Features:
     """A stand-in where ImageNet's weights are out of reach: VGG19's layers at random, the same for the same seed.
 
-    He's initialisation, in which activations keep their size from layer to layer; torch's global random numbers are
-    left alone. Its features are no perceptual metric; they let the whole pipeline run.
+    He's initialisation, in which activations keep their size from layer to layer; torch's global random
+    numbers are left alone. Its features are no perceptual metric; they let the whole pipeline run.
     """
     network = _vgg19(width)
     rng = torch.Generator().manual_seed(seed)

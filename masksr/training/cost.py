@@ -1,14 +1,16 @@
 """What a profile costs, counted before it is paid: floating-point operations and memory.
 
-The very steps of ``training.step`` run once on fake tensors, which have shapes and types but no content, so a network
-of any size is counted within seconds on any machine. Validation, evaluation and reading the data are left out. Counted:
+The very steps of ``training.step`` run once on fake tensors, which have shapes and types but no content, so a
+network of any size is counted within seconds on any machine. Validation, evaluation and reading the data are
+left out. Counted:
 
-- **Operations** of convolutions and matrix products, forward and backward, by torch's own formulas; a multiply-add is
-  two. Everything else (normalisation, activations, Adam) is bound by memory, not by arithmetic, and is left out.
-- **Memory** at the peak of a step: all tensors alive at once, which are weights, gradients, what autograd keeps and
-  temporaries, plus Adam's two moments and the moving average where it is on: of one GPU. Left out: workspaces of cuDNN
-  or oneDNN, what GPUs that share a batch exchange (as much as the gradients), the allocator's rounding and
-  fragmentation, the CUDA context (about half a GB). Plan for a fifth to a half more.
+- **Operations** of convolutions and matrix products, forward and backward, by torch's own formulas; a
+  multiply-add is two. Everything else (normalisation, activations, Adam) is bound by memory, not by
+  arithmetic, and is left out.
+- **Memory** at the peak of a step: all tensors alive at once, which are weights, gradients, what autograd
+  keeps and temporaries, plus Adam's two moments and the moving average where it is on: of one GPU. Left out:
+  workspaces of cuDNN or oneDNN, what GPUs that share a batch exchange (as much as the gradients), the
+  allocator's rounding and fragmentation, the CUDA context (about half a GB). Plan for a fifth to a half more.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ from masksr.training.device import Precision, autocast
 from masksr.training.step import adversarial_step, distance_step
 from masksr.training.train import networks_of_a_gan
 
-# TFLOP/s that ``describe_costs`` assumes unless told. NVIDIA's data sheet of the H100 SXM gives peaks of 67 (fp32
-# without tensor cores: masksr switches TF32 off) and 989 (bf16).
+# TFLOP/s that ``describe_costs`` assumes unless told. NVIDIA's data sheet of the H100 SXM gives peaks of 67
+# (fp32 without tensor cores: masksr switches TF32 off) and 989 (bf16).
 SUSTAINED = {
     "fp32": (30.0, "a guess, not measured: half an H100's peak in fp32"),
     "tf32": (75.0, "a guess, not measured: 15 % of an H100's peak in TF32"),
@@ -44,11 +46,11 @@ SUSTAINED = {
 
 
 class Meter(TorchDispatchMode):
-    """Counts, of all that torch does inside, on real tensors or on fake ones that have only a shape: ``flop``, and
-    ``peak``, the most bytes of tensors alive at once.
+    """Counts, of all that torch does inside: ``flop``, and ``peak``, the most bytes of tensors alive at once.
+    The tensors may be real, or fake ones that have only a shape.
 
-    torch's own FlopCounterMode cannot be used here: it hooks the modules in a way that ``autograd.grad`` with respect
-    to an input of the discriminator refuses.
+    torch's own FlopCounterMode cannot be used here: it hooks the modules in a way that ``autograd.grad`` with
+    respect to an input of the discriminator refuses.
     """
 
     def __init__(self) -> None:
@@ -84,8 +86,8 @@ class StepCost:
 def step_cost(params: Params, model: str, stage: Phase | Mask, precision: Precision | None = None) -> StepCost:
     """One step of ``models.<model>``: of a phase of its start, or of its adversarial training with a mask.
 
-    precision: that of ``params.train`` where None. bf16 is counted under the CPU's autocast, which treats the layers of
-    these networks as CUDA's does.
+    precision: that of ``params.train`` where None. bf16 is counted under the CPU's autocast, which treats the
+    layers of these networks as CUDA's does.
     """
     recipe, before_gan = params.models[model], isinstance(stage, Phase)
     shares = params.train.accumulate * params.train.gpus
@@ -117,13 +119,14 @@ def step_cost(params: Params, model: str, stage: Phase | Mask, precision: Precis
 def training_costs(params: Params, tflops: float) -> pd.DataFrame:
     """A row for each kind of training that ``params`` ask for, and a last one for all of them.
 
-    Columns: training; trainings (how many; equal ones count once, see ``train_once``); steps each; GFLOP per step
-    (the mean where a start has several phases); PFLOP in all; GB fp32 and GB bf16 (10^9 bytes at the peak of a step,
-    whichever precision the profile has); hours each; hours in all.
+    Columns: training; trainings (how many; equal ones count once, see ``train_once``); steps each; GFLOP per
+    step (the mean where a start has several phases); PFLOP in all; GB fp32 and GB bf16 (10^9 bytes at the
+    peak of a step, whichever precision the profile has); hours each; hours in all.
 
-    tflops: the TFLOP/s that each of ``train.gpus`` sustains over a whole step, from which the hours follow. It is an
-    assumption until a training has been timed (steps per second times GFLOP per step): convolutions reach a part of the
-    data sheet's peak, small networks wait for launches, GPUs for each other. Raises MasksrError unless it is positive.
+    tflops: the TFLOP/s that each of ``train.gpus`` sustains over a whole step, from which the hours follow.
+    It is an assumption until a training has been timed (steps per second times GFLOP per step): convolutions
+    reach a part of the data sheet's peak, small networks wait for launches, GPUs for each other. Raises
+    MasksrError unless it is positive.
     """
     if not tflops > 0:
         raise MasksrError(f"tflops must be positive, got {tflops:g}")

@@ -77,8 +77,8 @@ def allow_tf32(device: torch.device, precision: Precision) -> None:
 def memory_format(device: torch.device, precision: Precision) -> torch.memory_format:
     """How images and weights lie in memory, for speed: channels last, but for fp32 on CUDA.
 
-    A CPU is faster with channels last in both precisions (measured), and so are the tensor cores of a GPU, which fp32
-    does not use: cuDNN's fp32 kernels for channels last are few and slow.
+    A CPU is faster with channels last in both precisions (measured), and so are the tensor cores of a GPU,
+    which fp32 does not use: cuDNN's fp32 kernels for channels last are few and slow.
     """
     nchw = device.type == "cuda" and precision == "fp32"
     return torch.contiguous_format if nchw else torch.channels_last
@@ -87,9 +87,9 @@ def memory_format(device: torch.device, precision: Precision) -> torch.memory_fo
 def compile_network(network: nn.Module, how: bool | Literal["reduce-overhead"]) -> None:
     """torch.compile in place, for fixed shapes: else graphs would depend on the shapes seen before, so on resuming.
 
-    how: ``reduce-overhead`` also replays CUDA graphs; each step then begins with ``cudagraph_mark_step_begin``.
-    Kernels are not chosen by timing them (inductor's deterministic mode): another process could choose others, and a
-    training that goes on there would get other bits.
+    how: ``reduce-overhead`` also replays CUDA graphs; each step then begins with
+    ``cudagraph_mark_step_begin``. Kernels are not chosen by timing them (inductor's deterministic mode):
+    another process could choose others, and a training that goes on there would get other bits.
     """
     from torch._inductor import config  # here: nobody else waits for the compiler's import
 

@@ -16,12 +16,12 @@ import torch.multiprocessing as mp
 
 from masksr.errors import MasksrError
 
-TIMEOUT = timedelta(hours=1)  # of ranks that wait for one that validates or writes; one that dies is noticed at once
+TIMEOUT = timedelta(hours=1)  # of ranks that wait for one that validates or writes
 OURS = f"{MasksrError.__module__}.{MasksrError.__name__}: "  # as a traceback names it
 
 
 def check_gpus(gpus: int, device: torch.device, wanted: str) -> None:
-    """Raise MasksrError unless ``device`` is there ``gpus`` times; wanted: train.device, of which cpu is no limit."""
+    """Raise MasksrError unless ``device`` is there ``gpus`` times; wanted: train.device, cpu is no limit."""
     there = torch.cuda.device_count() if device.type == "cuda" else int(device.type == "mps")
     if 1 < gpus > there and wanted != "cpu":
         found = f"{there} GPU{'s' * (there != 1)}"
@@ -34,12 +34,12 @@ def check_gpus(gpus: int, device: torch.device, wanted: str) -> None:
 def launch(function: Callable[..., None], *arguments: Any, ranks: int, backend: str) -> None:
     """Call ``function(rank, ranks, *arguments)`` in ``ranks`` new processes; return when all have returned.
 
-    function: of a module, by its name there. arguments: what pickle takes. backend: ``nccl``, a GPU for each rank, or
-    ``gloo``, with the CPU's threads divided among them. torch's default process group is there when they begin. What
-    rank 0 prints appears in the caller.
+    function: of a module, by its name there. arguments: what pickle takes. backend: ``nccl``, a GPU for each
+    rank, or ``gloo``, with the CPU's threads divided among them. torch's default process group is there when
+    they begin. What rank 0 prints appears in the caller.
 
-    When one rank fails, the others are ended and its error is raised here: a MasksrError as such, another with its
-    traceback. They end with the caller, when it is interrupted and when it is killed (on Linux).
+    When one rank fails, the others are ended and its error is raised here: a MasksrError as such, another
+    with its traceback. They end with the caller, when it is interrupted and when it is killed (on Linux).
     """
     threads = max(1, torch.get_num_threads() // ranks)
     with tempfile.TemporaryDirectory(prefix="masksr-") as folder:
@@ -72,7 +72,8 @@ def _run_rank(
     function: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which spawn has sent when the caller dies: also ends who waits in C
+    # When the caller dies, Linux sends SIGINT, as spawn has asked it to: that must also end a rank that waits in C.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if rank > 0:  # they would all say the same
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 1)

@@ -1,8 +1,9 @@
 """The mask the paper leaves to the future: equation 8 with the expectation of the error in place of one sample of it.
 
-The paper writes the expected error and computes it from a single SR image, whose error is one noisy sample. Here a
-small network learns to expect it from the LR patch alone, while the GAN trains: what it converges to is the mean error
-of all HR images that share that LR patch, which by equations 6 and 7 is the variance of their class.
+The paper writes the expected error and computes it from a single SR image, whose error is one noisy sample.
+Here a small network learns to expect it from the LR patch alone, while the GAN trains: what it converges to
+is the mean error of all HR images that share that LR patch, which by equations 6 and 7 is the variance of
+their class.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ class ErrorNetwork(nn.Module):
 def expectation_loss(log_expected: Tensor, error: Tensor) -> Tensor:
     """How badly an expected error fits the measured one: ``error / expected + log expected``, the mean; a scalar.
 
-    Its minimum over any distribution of errors is at their mean, as of a squared distance; but it counts ratios, so
-    that smooth regions, whose errors are a thousand times smaller, are learned as well as texture (the likelihood of
-    a gamma distribution; Patton, "Volatility forecast comparison using imperfect volatility proxies", Journal of
-    Econometrics 160(1), 2011).
+    Its minimum over any distribution of errors is at their mean, as of a squared distance; but it counts
+    ratios, so that smooth regions, whose errors are a thousand times smaller, are learned as well as texture
+    (the likelihood of a gamma distribution; Patton, "Volatility forecast comparison using imperfect
+    volatility proxies", Journal of Econometrics 160(1), 2011).
 
     log_expected, error: (B, C, H, W), the second in the squared units of the first.
     """

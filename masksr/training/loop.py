@@ -67,9 +67,9 @@ class Training:
 def fit(training: Training, folder: Path) -> nn.Module:
     """Train to the end, from the last checkpoint in ``folder`` if there is one; fill ``training.history``.
 
-    Returns the generator, or its moving average where that is on. Raises MasksrError when a loss or weight stops being
-    finite; the last checkpoint, always of a finite state, stays. Of several processes (``data.share``) all call this;
-    the first one alone validates and writes.
+    Returns the generator, or its moving average where that is on. Raises MasksrError when a loss or weight
+    stops being finite; the last checkpoint, always of a finite state, stays. Of several processes
+    (``data.share``) all call this; the first one alone validates and writes.
     """
     settings, share = training.settings, training.sampler.share
 
@@ -91,7 +91,7 @@ def fit(training: Training, folder: Path) -> nn.Module:
             done = step + 1
             last = done == training.steps
 
-            # A row of the history: the means since the last row, the speed, the PSNR of the validation patches.
+            # A row of the history: means since the last row, speed, PSNR of the validation patches.
             validating = done % settings.validate_every == 0 or last
             if done % settings.log_every == 0 or validating:
                 row = {"phase": training.name, "step": done, "epoch": done / settings.steps_per_epoch}
@@ -118,7 +118,8 @@ def take_step(training: Training, state: State, lr: Tensor, hr: Tensor, step: in
     """Take one step of every optimizer on one batch of uint8 patches (B, 3, H, W), wherever they are."""
     settings, parts = training.settings, training.settings.accumulate
     if settings.compile == "reduce-overhead":
-        torch.compiler.cudagraph_mark_step_begin()  # what graphs returned for the step before may be overwritten
+        # What graphs returned for the step before may be overwritten.
+        torch.compiler.cudagraph_mark_step_begin()
     for optimizer in state.optimizers:
         optimizer.param_groups[0]["lr"] = training.learning_rate(step)
         optimizer.zero_grad(set_to_none=True)
@@ -143,9 +144,10 @@ def _to_device(patches: Tensor, training: Training) -> Tensor:
 
 
 class State:
-    """Everything a checkpoint holds: networks, optimizers, moving average, history, the sums since its last row.
+    """What a checkpoint holds: networks, optimizers, moving average, history, the sums since its last row.
 
-    Several processes all have the same state, and the first one writes it down: a checkpoint tells no number of them.
+    Several processes all have the same state, and the first one writes it down: a checkpoint does not tell their
+    number.
     """
 
     def __init__(self, training: Training) -> None:
@@ -168,12 +170,14 @@ class State:
 
         self.result, self.average = networks[0], None
         if decay := settings.ema:
-            self.average = AveragedModel(self.result, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+            average_of = get_ema_multi_avg_fn(decay)
+            self.average = AveragedModel(self.result, multi_avg_fn=average_of, use_buffers=True)
             self.average.n_averaged.fill_(1)  # it begins at the initial weights, which the copy has
             self.result = self.average.module
 
         self.parts = [*networks, *self.optimizers, *([self.average] if self.average else [])]
-        self.sums: dict[str, Any] = {}  # of the metrics, on the device, so that no step waits for them; and of steps
+        # Of steps and of their metrics, on the device, so that no step waits for them.
+        self.sums: dict[str, Any] = {}
 
     def update(self, parts: int) -> None:
         """Step along the mean of the gradients that ``parts`` parts of the batch have left summed."""
@@ -187,10 +191,11 @@ class State:
 
     def add_metrics(self, metrics: Metrics) -> None:
         steps = int(self.sums.get("steps", 0)) + 1
-        self.sums = {"steps": steps} | {name: value + self.sums.get(name, 0.0) for name, value in metrics.items()}
+        added = {name: value + self.sums.get(name, 0.0) for name, value in metrics.items()}
+        self.sums = {"steps": steps} | added
 
     def mean_metrics(self, step: int) -> dict[str, float]:
-        """The means since the last row, over all processes, as numbers. Raises MasksrError where one is not finite."""
+        """The means since the last row, over all processes. Raises MasksrError where one is not finite."""
         names = [name for name in self.sums if name != "steps"]
         if self.share.ranks > 1 and names:
             self.sums |= zip(names, average(torch.stack([self.sums[name] for name in names])), strict=True)
@@ -200,7 +205,7 @@ class State:
         return means
 
     def save(self, folder: Path, step: int) -> None:
-        """Write a checkpoint, unless something in it is not finite: a run must never resume from a broken state."""
+        """Write a checkpoint, unless something is not finite: a run must never resume from a broken state."""
         self.mean_metrics(step)
         for part in self.parts:
             if not all(torch.isfinite(tensor).all() for tensor in _tensors(part.state_dict())):
@@ -224,7 +229,7 @@ class State:
             saved = load_checkpoint(folder, training.device)
         step = saved["step"] if saved else 0
         if self.share.mean(torch.tensor(float(step), device=training.device)) != step:
-            raise MasksrError(f"{folder}: the processes of this training do not see the same checkpoints; try again")
+            raise MasksrError(f"{folder}: the processes of a training do not see the same checkpoints; try again")
         if not saved:
             return 0
         for part, state in zip(self.parts, saved["parts"], strict=True):
@@ -254,8 +259,8 @@ def _tensors(state: Any) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
-# Checkpoints, which survive a killed process, a full disk and a flipped bit: each is written beside its final name,
-# flushed and renamed, with its sha256 in that name.
+# Checkpoints, which survive a killed process, a full disk and a flipped bit: each is written beside its final
+# name, flushed and renamed, with its sha256 in that name.
 
 _NAME = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.pt")
 
@@ -274,9 +279,9 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """The newest whole checkpoint of ``folder``, or None. A damaged one is named and set aside for the one before.
+    """The newest whole checkpoint of ``folder``, or None. A damaged one is set aside for the one before.
 
-    Raises MasksrError for one that cannot be read: it may hold days of work, so it is not passed over in silence.
+    Raises MasksrError for one that cannot be read: it may hold days of work.
     """
     for path in reversed(_checkpoints(folder)):
         try:
@@ -288,7 +293,7 @@ def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None
                 f"{path} cannot be read ({error.strerror or error}); try again, or remove it to go on from the "
                 "checkpoint before it"
             ) from None
-        print(f"{path.name} is damaged (its sha256 differs from its name); using the checkpoint before it", flush=True)
+        print(f"{path.name} is damaged (not the sha256 in its name); using the checkpoint before it", flush=True)
         path.replace(path.with_suffix(".damaged"))
     return None
 
@@ -305,10 +310,10 @@ def _short_digest(content: bytes) -> str:
 
 
 class Validation:
-    """PSNR-Y on a few fixed patches of the validation set: the pulse of a training, never a reason to choose a model.
+    """PSNR-Y on a few fixed patches of the validation set: to watch a training, never to choose a model.
 
-    The patches have ``lr_size`` LR pixels a side at ``scale``. Where an image of the set is smaller (one of Set5,
-    against the paper's LR patches of 64), so are all patches.
+    The patches have ``lr_size`` LR pixels a side at ``scale``. Where an image of the set is smaller (one of
+    Set5, against the paper's LR patches of 64), so are all patches.
     """
 
     def __init__(self, pack: Pack, *, lr_size: int, scale: int, count: int) -> None:
@@ -318,7 +323,7 @@ class Validation:
         self.bicubic = self._mean([imresize(patch, scale) for patch in self._lr.permute(0, 2, 3, 1).numpy()])
 
     def row(self, generator: nn.Module) -> dict[str, float]:
-        """What the history records: the generator's mean PSNR-Y in dB and that of bicubic enlargement, to be passed."""
+        """What the history records: mean PSNR-Y in dB, of the generator and of bicubic, which is to be passed."""
         return {"psnr": self.of_generator(generator), "psnr_bicubic": self.bicubic}
 
     @torch.inference_mode()
@@ -326,7 +331,7 @@ class Validation:
         """The generator is left in the mode and on the device it was."""
         device, training = next(generator.parameters()).device, generator.training
         lr = self._lr.to(device).float() * (generator.pixel_range / 255)
-        sr = generator.eval().forward(lr).cpu()  # past train.compile: these shapes are not worth a compilation
+        sr = generator.eval().forward(lr).cpu()  # not compiled: these shapes are not worth it
         generator.train(training)
         return self._mean([to_image(patch, generator.pixel_range) for patch in sr])
 
@@ -358,7 +363,8 @@ def explain_errors(training: Training) -> Iterator[None]:
                 "2 or more, train.gradient_checkpointing to true, or a smaller batch or lr_patch (python -m masksr "
                 "cost counts the memory)"
             ) from error
-        if training.settings.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        of_compiler = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+        if training.settings.compile and of_compiler:
             reason = str(error).strip().splitlines()[0]
             raise MasksrError(
                 f"{training.name}: train.compile does not work here ({reason}); it needs a C++ compiler on a CPU and "

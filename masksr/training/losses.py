@@ -1,8 +1,9 @@
 """The parts of equations 10-12: GAN terms, the VGG54 distance, total variation. L1 is torch's own ``l1_loss``.
 
-Logits are those of the discriminator for real (HR) and fake (SR) images; D(x) below is a logit, s the sigmoid, E the
-mean over the batch. With BCE(x, 1) = -log s(x) = softplus(-x) and BCE(x, 0) = -log(1 - s(x)) = softplus(x) every term
-is written in softplus, which stays finite for any logit. Everything is computed in float32, under autocast too.
+Logits are those of the discriminator for real (HR) and fake (SR) images; D(x) below is a logit, s the
+sigmoid, E the mean over the batch. With BCE(x, 1) = -log s(x) = softplus(-x) and BCE(x, 0) = -log(1 - s(x)) =
+softplus(x) every term is written in softplus, which stays finite for any logit. Everything is computed in
+float32, under autocast too.
 
 Where the logits are a share of a batch (``masksr.data.share``), ``mean`` takes the means inside a term over all of it.
 """
@@ -31,8 +32,9 @@ def generator_loss(
 
         (E[BCE(D(real) - E[D(fake)], 0)] + E[BCE(D(fake) - E[D(real)], 1)]) / 2
 
-    ``relativistic_pairwise`` (PESR), with p = s(D(fake) - D(real)) and the focal weight of ``focal_gamma``, which eases
-    the pairs that already deceive; it carries gradient, as it did in the PyTorch that PESR was written for::
+    ``relativistic_pairwise`` (PESR), with p = s(D(fake) - D(real)) and the focal weight of ``focal_gamma``,
+    which eases the pairs that already deceive; it carries gradient, as it did in the PyTorch that PESR was
+    written for::
 
         E[-(1 - p)^focal_gamma log p]
 
@@ -96,8 +98,8 @@ def vgg54_distance(features_sr: Tensor, features_hr: Tensor, kind: Distance) -> 
 def total_variation(image: Tensor) -> Tensor:
     """Equation 11's TV: absolute differences of neighbouring pixels, summed over batch, channels and pixels: a scalar.
 
-    image: (B, C, H, W). A sum, as in PESR, so it grows with the patch, the batch and the pixel range; the weight 1e-6
-    is meant for that.
+    image: (B, C, H, W). A sum, as in PESR, so it grows with the patch, the batch and the pixel range; the
+    weight 1e-6 is meant for that.
     """
     image = _float32(image)
     return image.diff(dim=-1).abs().sum() + image.diff(dim=-2).abs().sum()

@@ -25,17 +25,17 @@ def error_mask(
     rng: torch.Generator | None = None,
     share: Share = WHOLE,
 ) -> Tensor:
-    """Compute where the adversarial loss should count: equation 8, ``clip(k * error + b, 0, 1)``, or a control of it.
+    """Compute where the adversarial loss counts: equation 8, ``clip(k * error + b, 0, 1)``, or a control of it.
 
-    The squared error of ``sr`` estimates the variance of the class of HR images that share one LR image (eqs. 6-7):
-    near zero where the class mean is a good answer, large in texture.
+    The squared error of ``sr`` estimates the variance of the class of HR images that share one LR image (eqs.
+    6-7): near zero where the class mean is a good answer, large in texture.
 
-    sr, hr: (B, 3, H, W), pixel values in [0, ``pixel_range``]. mask: an entry of ``masks`` in params.yaml. Returns
-    (B, 1, H, W), or (B, 3, H, W) with ``per_channel``, in [0, 1]; without gradient unless ``detach`` is false; ones for
-    the kind ``none``, the baseline.
+    sr, hr: (B, 3, H, W), pixel values in [0, ``pixel_range``]. mask: an entry of ``masks`` in params.yaml.
+    Returns (B, 1, H, W), or (B, 3, H, W) with ``per_channel``, in [0, 1]; without gradient unless ``detach``
+    is false; ones for the kind ``none``, the baseline.
 
-    expected: the squared error that ``training.expected`` expects, (B, C, H, W), for that kind. rng: where ``shuffled``
-    and ``random`` draw from, for the whole batch where the images are a ``share`` of it.
+    expected: the squared error that ``training.expected`` expects, (B, C, H, W), for that kind. rng: where
+    ``shuffled`` and ``random`` draw from, for the whole batch where the images are a ``share`` of it.
 
     Raises ValueError where the shapes differ or the expected error is missing.
     """
@@ -57,7 +57,7 @@ def error_mask(
 
 
 def squared_error(sr: Tensor, hr: Tensor, mask: Mask) -> Tensor:
-    """The local error of equation 8, (B, 1, H, W), or (B, 3, H, W) with ``per_channel``, in squared units of a pixel.
+    """The error of equation 8, (B, 1, H, W), or (B, 3, H, W) with ``per_channel``, in squared units of a pixel.
 
     sr, hr: (B, 3, H, W). Each value is the mean over a box of ``window`` pixels a side; 1 is per pixel.
 
@@ -76,9 +76,9 @@ def squared_error(sr: Tensor, hr: Tensor, mask: Mask) -> Tensor:
 def mask_from_error(error: Tensor, mask: Mask, pixel_range: float, share: Share = WHOLE) -> Tensor:
     """Equation 8 of an error (B, C, H, W) >= 0 that was measured, or expected, in [0, ``pixel_range``]².
 
-    ``error_range`` is the pixel range in which the error is counted. ``native`` takes the images as they are, ``1`` and
-    ``255`` convert from ``pixel_range`` (so k on a range of 255 acts as 255² k on a range of 1), ``relative``
-    divides by the mean error of the batch, of which the images may be a ``share``.
+    ``error_range`` is the pixel range in which the error is counted. ``native`` takes the images as they are,
+    ``1`` and ``255`` convert from ``pixel_range`` (so k on a range of 255 acts as 255² k on a range of 1),
+    ``relative`` divides by the mean error of the batch, of which the images may be a ``share``.
     """
     if mask.error_range == "relative":
         error = error / share.mean(error).clamp_min(torch.finfo(error.dtype).tiny)
@@ -95,8 +95,9 @@ def without_structure(mask: Tensor) -> Tensor:
 def at_random_places(mask: Tensor, rng: torch.Generator | None, share: Share = WHOLE) -> Tensor:
     """The control ``shuffled``: the values of each image's (B, C, H, W) mask at random places of that image.
 
-    The places are the same for equal seeds: the numbers are drawn where ``rng`` is and sorted, which takes a CPU core a
-    tenth of a second for a million of them, where the mask is; stably, so that equal numbers keep one order.
+    The places are the same for equal seeds: the numbers are drawn where ``rng`` is and sorted, which takes a
+    CPU core a tenth of a second for a million of them, where the mask is; stably, so that equal numbers keep
+    one order.
     """
     batch, channels, height, width = mask.shape
     device = rng.device if rng is not None else mask.device
@@ -121,9 +122,9 @@ def at_random(mask: Tensor, rng: torch.Generator | None, share: Share = WHOLE) -
 def apply_mask(sr: Tensor, hr: Tensor, mask: Tensor, apply: Apply) -> tuple[Tensor, Tensor]:
     """Make the fake and the real input of the discriminator, (B, 3, H, W) each (figure 3).
 
-    ``both`` multiplies SR and HR by the mask; ``sr`` SR alone (the text's letter; the discriminator can then tell
-    real from fake by brightness); ``gradient`` shows both as they are and scales by the mask only the gradient that
-    comes back to the generator.
+    ``both`` multiplies SR and HR by the mask; ``sr`` SR alone (the text's letter; the discriminator can then
+    tell real from fake by brightness); ``gradient`` shows both as they are and scales by the mask only the
+    gradient that comes back to the generator.
     """
     if apply == "gradient":
         return _ScaleGradient.apply(sr, mask), hr

@@ -1,8 +1,8 @@
 """One training step, before and with the GAN: figure 3 and equations 10-12 of the paper.
 
-Both steps take the gradient with respect to the SR image first and send it through the generator once. That way the
-parts stay apart until they are added, in one fixed order: a mask of ones gives, bit for bit, what the plain variant
-gives.
+Both steps take the gradient with respect to the SR image first and send it through the generator once. That
+way the parts stay apart until they are added, in one fixed order: a mask of ones gives, bit for bit, what the
+plain variant gives.
 """
 
 from __future__ import annotations
@@ -73,12 +73,14 @@ def adversarial_step(
 ) -> Metrics:
     """Leave the gradients of the generator's and the discriminator's loss in their parameters.
 
-    lr: (B, 3, h, w), hr: (B, 3, H, W), in [0, ``pixel_range``]. The discriminator is not updated between its own
-    part and the generator's, so one forward pass on each image serves both (the public ESRGAN step takes five).
-    expectation: the ErrorNetwork of a mask of kind ``expected``, which gets the gradient of its own loss.
+    lr: (B, 3, h, w), hr: (B, 3, H, W), in [0, ``pixel_range``]. The discriminator is not updated between its
+    own part and the generator's, so one forward pass on each image serves both (the public ESRGAN step takes
+    five). expectation: the ErrorNetwork of a mask of kind ``expected``, which gets the gradient of its own
+    loss.
 
-    Where the images are a ``share`` of a batch, the mean of the gradients of all shares is that of the batch; what
-    couples images (relativistic means, batch statistics, a relative error) sees all processes, but one part.
+    Where the images are a ``share`` of a batch, the mean of the gradients of all shares is that of the batch;
+    what couples images (relativistic means, batch statistics, a relative error) sees all processes, but one
+    part.
     """
     with autocast():
         sr = generator(lr)

@@ -1,8 +1,8 @@
-"""The two trainings of the paper: a model's start (before the GAN) and the masked adversarial training from it.
+"""The two trainings of the paper: a model's start (before the GAN) and the masked GAN training from it.
 
-Each is done once: a training belongs to its inputs, not to a stage, and is stored by the hash of everything that
-determines its result. Two stages with equal inputs share it, a killed one goes on where its last checkpoint was, and a
-second process that wants the same one waits for the first.
+Each is done once: a training belongs to its inputs, not to a stage, and is stored by the hash of everything
+that determines its result. Two stages with equal inputs share it, a killed one goes on where its last
+checkpoint was, and a second process that wants the same one waits for the first.
 """
 
 from __future__ import annotations
@@ -57,16 +57,24 @@ from masksr.training.step import Metrics, adversarial_step, distance_step
 Trained = tuple[nn.Module, list[dict[str, Any]]]  # generator and history
 OUTPUTS = ("generator.safetensors", "history.csv", "training.json")
 # What determines the bits of a training; of quality, what the PSNR of its validation takes.
-CODE = ("data/*.py", "models/*.py", "training/*.py", "quality/fidelity.py", "quality/gaussian.py", "quality/luma.py")
+CODE = (
+    "data/*.py",
+    "models/*.py",
+    "training/*.py",
+    "quality/fidelity.py",
+    "quality/gaussian.py",
+    "quality/luma.py",
+)
 # Of ``train``: what a training may go on with another value of, at most to be rounded differently.
 NOT_IN_THE_KEY = {"device", "gpus", "sync_batchnorm", "checkpoint_every"}
 
 
 def train_start(params: Params, model: str, seed: int, paths: Paths) -> dict[str, Any]:
-    """Train what comes before the GAN: the phases of ``models.<model>.start``, shared by all masks of that model.
+    """Train what comes before the GAN: the phases of ``models.<model>.start``, shared by all its masks.
 
-    Where the scale changes (EDSR x2, then x4) the network keeps all but its tail; the result is always x4. Writes
-    generator.safetensors, history.csv and training.json to ``paths.start(model, seed)`` and returns the last.
+    Where the scale changes (EDSR x2, then x4) the network keeps all but its tail; the result is always x4.
+    Writes generator.safetensors, history.csv and training.json to ``paths.start(model, seed)`` and returns
+    the last.
     """
     job = Job(params, model, seed, paths)
     recipe = job.recipe
@@ -79,10 +87,11 @@ def train_start(params: Params, model: str, seed: int, paths: Paths) -> dict[str
 
 
 def train_gan(params: Params, model: str, mask: Mask, seed: int, paths: Paths, out: Path) -> dict[str, Any]:
-    """Train ``model`` adversarially from its start with ``mask``: one cell of Table 1, or one point of Figure 5.
+    """Train ``model`` adversarially from its start with ``mask``: a cell of Table 1 or a point of Figure 5.
 
-    The same seed gives every mask the same start, the same discriminator and the same patches, so that comparisons are
-    paired. Writes generator.safetensors, history.csv and training.json to ``out`` and returns the last.
+    The same seed gives every mask the same start, the same discriminator and the same patches, so that
+    comparisons are paired. Writes generator.safetensors, history.csv and training.json to ``out`` and returns
+    the last.
     """
     job = Job(params, model, seed, paths)
     recipe = job.recipe
@@ -104,7 +113,9 @@ class Job:
     Raises MasksrError where the device is not there, or not as often as ``train.gpus`` says.
     """
 
-    def __init__(self, params: Params, model: str, seed: int, paths: Paths, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(
+        self, params: Params, model: str, seed: int, paths: Paths, rank: int = 0, ranks: int = 1
+    ) -> None:
         self.params, self.model, self.seed, self.paths = params, model, seed, paths
         self.recipe, self.settings = params.models[model], params.train
         self.share = Share(rank, ranks, params.train.accumulate)
@@ -137,7 +148,7 @@ class Job:
     def training(
         self, name: str, networks: list[nn.Module], step: Step, schedule: Schedule, scale: int, patches: str
     ) -> Training:
-        """``patches`` names the stream of patches: no two phases see the same ones, all masks of a phase do."""
+        """patches: names their stream; no two phases see the same ones, all masks of a phase do."""
         sampler = PatchSampler(
             self.pack,
             lr_size=self.recipe.lr_patch,
@@ -175,9 +186,10 @@ def _run_start(job: Job, checkpoints: Path, init: Path | None) -> Trained:
         training = job.training(name, [generator], step, settings, settings.scale, f"patches start {number}")
         generator = fit(training, checkpoints / f"phase{number}")
         history += training.history
-    if not recipe.start.phases or generator.scale != 4:  # the network to go on with has not been validated yet
+    if not recipe.start.phases or generator.scale != 4:  # what the GAN gets has not been validated yet
         generator = network_at(4, generator).to(job.device)
-        row = {"phase": f"{recipe.title} start, as the GAN gets it", "step": 0, "epoch": 0.0, "learning_rate": 0.0}
+        name = f"{recipe.title} start, as the GAN gets it"
+        row = {"phase": name, "step": 0, "epoch": 0.0, "learning_rate": 0.0}
         history.append(row | job.validation(4).row(generator))
     return generator, history
 
@@ -187,7 +199,7 @@ def _distance_step(job: Job, kind: str) -> Step:
 
 
 def _find_init(params: Params, model: str) -> Path:
-    """The checkpoint that ``models.<model>.start.init`` names: a file, or an entry of the registry that fits."""
+    """The checkpoint that ``models.<model>.start.init`` names: a file, or a fitting entry of the registry."""
     from masksr.fetch.weights import find_pretrained  # here: most trainings need no network
 
     recipe, where = params.models[model], f"models.{model}.start.init"
@@ -241,11 +253,12 @@ def _run_gan(job: Job, checkpoints: Path, mask: Mask) -> Trained:
 
 def _gan_files(job: Job) -> tuple[Path, Path]:
     """The generator that the GAN begins from, and VGG19."""
-    return job.paths.start(job.model, job.seed) / "generator.safetensors", job.paths.weights / "vgg19.safetensors"
+    start = job.paths.start(job.model, job.seed)
+    return start / "generator.safetensors", job.paths.weights / "vgg19.safetensors"
 
 
 def networks_of_a_gan(model: Model, mask: Mask, generator: nn.Module, seed: int) -> list[nn.Module]:
-    """What an adversarial training of ``generator`` trains: it, its discriminator, and what the mask itself learns."""
+    """What a GAN training of ``generator`` trains: it, its discriminator, and what the mask itself learns."""
     side = generator.scale * model.lr_patch
     networks = [generator, build_discriminator(model.discriminator, side, seed_for(seed, "discriminator"))]
     if mask.kind == "expected":
@@ -268,12 +281,12 @@ def train_once(
 ) -> dict[str, Any]:
     """Do ``work(job, checkpoints, argument)`` unless a training with equal ``inputs`` is already stored.
 
-    inputs: JSON-serialisable; their hash is the training's key. work: a function of this module, which other processes
-    must find. Copies the files of the training to ``out`` and returns what ``training.json`` says.
+    inputs: JSON-serialisable; their hash is the training's key. work: a function of this module, which other
+    processes must find. Copies the files of the training to ``out`` and returns what ``training.json`` says.
 
-    Where ``train.gpus`` processes share the training, they train as far as the last checkpoint; from there this process
-    goes on, as after any interruption, and finds nothing left to do. So the results have one writer, and checkpoints
-    know nothing of processes.
+    Where ``train.gpus`` processes share the training, they train as far as the last checkpoint; from there
+    this process goes on, as after any interruption, and finds nothing left to do. So the results have one
+    writer, and checkpoints know nothing of processes.
     """
     key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:20]
     folder = job.paths.trainings / key
@@ -304,7 +317,7 @@ def _run_share(
     argument: Any,
 ) -> None:
     """What each process of a training does that several share."""
-    # Processes of a training that was killed this very moment may not have ended yet; there is one writer at a time.
+    # Processes of a training that was killed this moment may not have ended yet; there is one writer at a time.
     with alone(checkpoints / ".writer", "this very training") if rank == 0 else nullcontext():
         work(Job(*of, rank, ranks), checkpoints, argument)
 
@@ -349,7 +362,7 @@ def _is_whole(folder: Path, inputs: dict[str, Any]) -> bool:
 
 
 def code_digest() -> str:
-    """sha256 of the modules that determine what a training computes, without their comments and docstrings."""
+    """sha256 of the modules that determine what a training computes, without comments and docstrings."""
     folder, digest = Path(masksr.__file__).parent, hashlib.sha256()
     for path in sorted(path for pattern in CODE for path in folder.glob(pattern)):
         tree = ast.parse(path.read_bytes())
