@@ -12,7 +12,7 @@ from tests.faults.kills import kill_at_random
 from tests.faults.works import WORKS, Work
 
 SHARES = {"training (GAN)": 0.25, "training (start)": 0.15, "checkpoint": 0.2, "packing": 0.12, "evaluation": 0.1}
-SHARES |= {"report": 0.08}  # of the kills; the rest goes to real commands, which take seconds each
+# The rest of the kills goes to real commands, which take seconds each.
 
 
 def faults(kills: int, *, short: bool) -> dict[str, Fault]:

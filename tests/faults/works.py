@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import nbformat
 import numpy as np
 import torch
 
@@ -21,8 +20,6 @@ from masksr.quality.ma import MaModel
 from masksr.quality.matfiles import write_ma, write_niqe
 from masksr.quality.niqe import NiqeModel
 from masksr.quality.weights import MA, NIQE, RECORD
-from masksr.report.notebooks import Section
-from masksr.report.page import build_report
 from masksr.results import evaluation
 from masksr.tools.weights import prepare_vgg19
 from masksr.training import checkpoints
@@ -124,30 +121,6 @@ def evaluate(folder: Path) -> None:
     evaluation.evaluate_generator(settings, Paths(folder, "mini"), folder / "out", "edsr", "none", 0)
 
 
-def prepare_report(folder: Path) -> None:
-    """Executed notebooks with text, tables, formulas and pictures."""
-    rng, folder = np.random.default_rng(0), folder / "executed"
-    folder.mkdir(parents=True)
-    picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
-    for number in range(6):
-        rows = "".join(f"<tr><td>{a}</td><td>{b:.3f}</td></tr>" for a, b in enumerate(rng.random(60)))
-        outputs = [
-            nbformat.v4.new_output("display_data", {"text/html": f"<table>{rows}</table>"}),
-            nbformat.v4.new_output("display_data", {"image/png": picture}),
-        ]
-        text = f"# Section {number}\n\n" + "Text with $k e + b$ in it.\n\n" * 10
-        cells = [
-            nbformat.v4.new_markdown_cell(text, id=f"text{number}"),
-            nbformat.v4.new_code_cell("show()", outputs=outputs, execution_count=1, id=f"code{number}"),
-        ]
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / f"n{number}.ipynb")
-
-
-def report(folder: Path) -> None:
-    sections = [Section(path) for path in sorted((folder / "executed").glob("*.ipynb"))]
-    build_report(sections, folder / "out/report.html", title="T", subtitle="S", facts={"Profile": "tiny"})
-
-
 def one_file(name: str) -> Callable[[Path], dict[str, bytes]]:
     return lambda folder: {path.name: path.read_bytes() for path in folder.glob(f"out/{name}")}
 
@@ -164,5 +137,4 @@ WORKS = (
     Work("checkpoint", Path.mkdir, checkpointing, one_file("x.bin")),
     Work("packing", Path.mkdir, packing, pack_files),
     Work("evaluation", prepare_evaluation, evaluate, one_file("quality.csv")),
-    Work("report", prepare_report, report, one_file("report.html")),
 )
