@@ -19,7 +19,8 @@ from PIL import Image
 from masksr import durations, params
 from masksr.errors import MasksrError
 from masksr.paths import Paths
-from masksr.report.page import Section, build_report, formula
+from masksr.report.markdown import formula
+from masksr.report.page import Section, build_report
 from masksr.report.story import list_sections, read_facts, sum_times
 
 ROOT = Path(__file__).parents[1]

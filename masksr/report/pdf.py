@@ -12,11 +12,10 @@ from masksr.errors import MasksrError
 from masksr.files import write_atomic
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-SECONDS = 300
 
 
 def find_chromium() -> str:
-    """The program that the variable CHROMIUM names, else the first of ``NAMES`` on the PATH. Raises MasksrError."""
+    """Return the program that CHROMIUM names, else the first of ``NAMES`` on the PATH. Raises MasksrError."""
     names = [os.environ["CHROMIUM"]] if os.environ.get("CHROMIUM") else NAMES
     if program := next(filter(None, map(shutil.which, names)), None):
         return program
@@ -27,20 +26,14 @@ def find_chromium() -> str:
 
 
 def run_chromium(page: Path, *options: str) -> str:
-    """Open ``page`` without a window, with ``options``; what Chromium prints and complains of. Raises MasksrError."""
+    """Open ``page`` without a window and return what Chromium says. Raises MasksrError."""
     program = find_chromium()
-    as_root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # root has no sandbox
+    options += ("--no-sandbox",) if hasattr(os, "geteuid") and os.geteuid() == 0 else ()  # root has none
     with tempfile.TemporaryDirectory(prefix="masksr-chromium-", ignore_cleanup_errors=True) as profile:
-        quiet = [
-            "--headless=new",
-            "--disable-gpu",
-            "--no-first-run",
-            "--hide-scrollbars",
-            f"--user-data-dir={profile}",
-        ]
-        command = [program, *quiet, *as_root, *options, page.resolve().as_uri()]
+        quiet = ["--headless=new", "--disable-gpu", "--no-first-run", f"--user-data-dir={profile}"]
+        command = [program, *quiet, *options, page.resolve().as_uri()]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS)
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=300)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise MasksrError(f"{program} could not open {page} ({error})") from None
     return done.stdout + done.stderr
@@ -54,5 +47,5 @@ def write_pdf(page: Path, output: Path) -> None:
         printed = Path(folder, "page.pdf")
         said = run_chromium(page, "--no-pdf-header-footer", f"--print-to-pdf={printed}")
         if not printed.is_file():
-            raise MasksrError(f"Chromium printed no PDF: {said.strip()[-300:] or 'it said nothing'}")
+            raise MasksrError(f"Chromium printed no PDF: {said.strip()[-300:]}")
         write_atomic(output, printed.read_bytes())

@@ -18,23 +18,12 @@ from masksr.report.page import Section, build_report
 from masksr.results import records
 
 TITLE = "An image mask for GAN super-resolution"
-SUBTITLE = (
-    "A reproduction of Jiang et al., <cite>Optimising GAN-based image super-resolution models with an image "
-    "mask</cite>, Journal of Chongqing University 46(5), 2023, "
-    '<a href="https://doi.org/10.11835/j.issn.1000-582X.2023.05.010">doi 10.11835/j.issn.1000-582X.2023.05.010</a>'
-)
-RESULTS = (
-    "summary",
-    "idea",
-    "argument",
-    "method",
-    "table1",
-    "evidence",
-    "figure4",
-    "figure5",
-    "mask",
-    "questions",
-)
+SUBTITLE = """
+A reproduction of Jiang et al., <cite>Optimising GAN-based image super-resolution models with an image mask</cite>,
+Journal of Chongqing University 46(5), 2023,
+<a href="https://doi.org/10.11835/j.issn.1000-582X.2023.05.010">doi 10.11835/j.issn.1000-582X.2023.05.010</a>
+"""
+RESULTS = ("summary", "idea", "argument", "method", "table1", "evidence", "figure4", "figure5", "mask", "questions")
 
 
 def write_report(params: Params, paths: Paths) -> Path:
@@ -54,46 +43,37 @@ def write_report(params: Params, paths: Paths) -> Path:
 def list_sections(params: Params, paths: Paths) -> list[Section]:
     """The notebooks in reading order: results, then what was done to get them, in folded groups."""
     runs, table1, sweep = paths.runs, params.table1, params.sweep
+    sections = [Section(paths.results / f"{name}.ipynb", name, name) for name in RESULTS]
+    crops = tuple(list(zip(*detail, strict=True)) for detail in load_crops(runs / "figure4"))
+    sections[RESULTS.index("figure4")] = Section(paths.results / "figure4.ipynb", "figure4", "figure4", crops=crops)
+    sections.append(Section(runs / "05_test_sets.ipynb", "test_sets", "test_sets"))
+    sections.append(Section(runs / "02_weights.ipynb", "weights", "weights"))
 
-    def folded(group: str, title: str, notebook: Path, stage: str) -> Section:
+    def fold(group: str, title: str, notebook: Path, stage: str) -> None:
         anchor = re.sub(r"[^\w.]+", "-", f"{stage}-{title}")
-        return Section(notebook, anchor, stage, title, group)
+        sections.append(Section(notebook, anchor, stage, title, group))
 
-    details = tuple(list(zip(*detail, strict=True)) for detail in load_crops(runs / "figure4"))
-    sections = [
-        Section(paths.results / f"{name}.ipynb", name, name, crops=details if name == "figure4" else ())
-        for name in RESULTS
-    ]
-    sections += [
-        Section(runs / "05_test_sets.ipynb", "test_sets", "test_sets"),
-        Section(runs / "02_weights.ipynb", "weights", "weights"),
-    ]
-    for stage, names in (
-        ("data", [params.data.train, params.data.validation]),
-        ("test_data", params.data.test),
-    ):
-        sections += [folded("Photographs", name, runs / "data" / f"{name}.ipynb", stage) for name in names]
+    for name in (params.data.train, params.data.validation, *params.data.test):
+        stage = "test_data" if name in params.data.test else "data"
+        fold("Photographs", name, runs / f"data/{name}.ipynb", stage)
     for model, seed in product(table1.models, table1.seeds):
         title = f"{params.models[model].title}, seed {seed}"
-        sections.append(folded("Starts", title, paths.start(model, seed) / "start.ipynb", "start"))
-    trainings = []
+        fold("Before the GAN", title, paths.start(model, seed) / "start.ipynb", "start")
+    variants, points = {}, {}
     for model, mask, seed in product(table1.models, table1.masks, table1.seeds):
         which = "no mask" if mask == "none" else f"mask {mask}"
-        title, folder = (
-            f"{params.models[model].title}, {which}, seed {seed}",
-            paths.variant(model, mask, seed),
-        )
-        trainings.append(("Trainings of Table 1", title, "train", "evaluate", folder))
+        variants[f"{params.models[model].title}, {which}, seed {seed}"] = paths.variant(model, mask, seed)
     for k, b, seed in product(sweep.k, sweep.b, sweep.seeds):
-        title, folder = f"k = {k}, b = {b}, seed {seed}", paths.sweep_point(k, b, seed)
-        trainings.append(("Trainings of Figure 5", title, "sweep", "evaluate_sweep", folder))
-    sections += [
-        folded(group, title, path / "train.ipynb", stage) for group, title, stage, _, path in trainings
-    ]
-    sections.append(folded("Evaluations", "The ends of the scale", paths.ends / "ends.ipynb", "ends"))
-    sections += [
-        folded("Evaluations", title, path / "evaluate.ipynb", stage) for _, title, _, stage, path in trainings
-    ]
+        points[f"k = {k}, b = {b}, seed {seed}"] = paths.sweep_point(k, b, seed)
+    for title, folder in variants.items():
+        fold("Trainings of Table 1", title, folder / "train.ipynb", "train")
+    for title, folder in points.items():
+        fold("Trainings of Figure 5", title, folder / "train.ipynb", "sweep")
+    fold("Evaluations", "The ends of the scale", paths.ends / "ends.ipynb", "ends")
+    for title, folder in variants.items():
+        fold("Evaluations", title, folder / "evaluate.ipynb", "evaluate")
+    for title, folder in points.items():
+        fold("Evaluations", title, folder / "evaluate.ipynb", "evaluate_sweep")
     return sections
 
 
@@ -102,18 +82,14 @@ def read_facts(file: Path) -> tuple[dict[str, str], dict[str, str]]:
     content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     facts = {name: str(value) for name, value in content.get("made_with", {}).items()}
     outs = [out for stage in content.get("stages", {}).values() for out in stage["outs"].items()]
-    return facts, {
-        path: md5 for path, md5 in outs if path.startswith("data/") or path.endswith(".safetensors")
-    }
+    return facts, {path: md5 for path, md5 in outs if path.startswith("data/") or path.endswith(".safetensors")}
 
 
 def sum_times(sections: Iterable[Section], root: Path) -> list[dict[str, Any]]:
     """For each stage: how many notebooks, how many of them left a time on this machine, and its sum in minutes."""
     rows: dict[str, dict[str, Any]] = {}
     for section in sections:
-        row = rows.setdefault(
-            section.stage, {"stage": section.stage, "notebooks": 0, "timed": 0, "minutes": 0.0}
-        )
+        row = rows.setdefault(section.stage, {"stage": section.stage, "notebooks": 0, "timed": 0, "minutes": 0.0})
         row["notebooks"] += 1
         if duration := durations.read(section.notebook, root):
             row["timed"] += 1
