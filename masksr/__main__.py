@@ -151,9 +151,9 @@ def _pdf(_: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from masksr.results import verify
+    from masksr import provenance
 
-    verify.run(options.profile)
+    provenance.verify(options.profile)
 
 
 def _check(options: argparse.Namespace) -> None:
