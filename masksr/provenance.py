@@ -72,8 +72,8 @@ def verify(profile: str | None = None) -> None:
     """Print a line for each difference between the files of a profile and what was recorded of them.
 
     profile: None: that of params.yaml. Its differences are those of ``dvc status``; of other profiles the MD5
-    of the files that are here is compared with provenance.json. What is not here is only counted: a fresh clone
-    has no weights. Raises MasksrError where something differs, and where nothing is recorded.
+    of the files that are here is compared with provenance.json. What is not here is only counted: a fresh
+    clone has no weights. Raises MasksrError where something differs, and where nothing is recorded.
     """
     present, root = params.load(), project.root()
     paths = Paths(root, profile or present.profile)
@@ -89,7 +89,7 @@ def verify(profile: str | None = None) -> None:
     if missing:
         print(f"{len(missing)} files and folders are not here; `dvc pull` or `dvc repro` brings them")
     if different:
-        raise MasksrError(f"{len(different)} differences in {paths.profile}; `dvc repro` makes what is old anew")
+        raise MasksrError(f"{len(different)} differences in {paths.profile}; `dvc repro` makes anew what is old")
     print(f"{paths.profile}: all files that are here are as recorded")
 
 
@@ -106,7 +106,7 @@ def _open_repo(root: Path) -> Repo:
 
 
 def _digests(files: list[Any]) -> dict[str, str]:
-    """Path and MD5 of a stage's dependencies or outputs, as far as dvc.lock has one; without its parameters."""
+    """Path and MD5 of a stage's dependencies or outputs, as far as dvc.lock has one; without parameters."""
     digests = {file.def_path: file.hash_info.value for file in files}
     return {path: md5 for path, md5 in digests.items() if isinstance(md5, str)}
 

@@ -18,7 +18,7 @@ from masksr import params
 from masksr import plots as figures
 from masksr.__main__ import main
 from masksr.errors import MasksrError
-from masksr.notebook_parameters import declared
+from masksr.notebook import read_defaults
 from masksr.results import compare, evidence
 from masksr.results.changes import parameter_changes, parameters_note, trainings, trainings_note
 from masksr.results.compare import differences, mask_minus_plain, note, paired, why_not
@@ -343,8 +343,8 @@ def run_cells(**parameters: object) -> list[object]:
 def test_the_notebook_runs_in_a_fresh_clone_as_it_stands(monkeypatch):
     """On committed results, which share no picture: what cannot be compared is said, what can is shown."""
     monkeypatch.chdir(ROOT / "notebooks")
-    known = declared(NOTEBOOK)
-    assert known["a"].default == "mini" and (ROOT / "results" / known["b"].default / "quality.csv").is_file()
+    known = read_defaults(NOTEBOOK)
+    assert known["a"] == "mini" and (ROOT / "results" / known["b"] / "quality.csv").is_file()
     *_, parameters, weights, table, figure, one, of_one, other, of_other = run_cells()
     assert "parameters differ" in parameters.data and "weights" in weights.data
     assert figure is None and ("cannot be compared" in table.data or "Nothing was measured" in table.data)

@@ -28,7 +28,8 @@ def parameters_note(one: Side, other: Side) -> str:
     unknown = [name for name, side in zip(names(one, other), (one, other), strict=True) if not side.parameters]
     if unknown:
         made = "was made" if len(unknown) == 1 else "were made"
-        return f"With which parameters {' and '.join(unknown)} {made} is not known: there is no provenance.json of this version."
+        who = " and ".join(unknown)
+        return f"With which parameters {who} {made} is not known: no provenance.json that can be read is there."
     keys = one.parameters.keys() | other.parameters.keys()
     count = len(parameter_changes(one, other))
     notes = [f"{count} of {len(keys)} parameters differ." if count else "All parameters are the same."]

@@ -21,7 +21,6 @@ from masksr.results.quality_table import measure_titles, weights_used
 from masksr.results.sides import Side, opened
 from masksr.results.summaries import ENDS
 from masksr.results.typeset import to_markdown
-from masksr.terminal import shown
 
 __all__ = ["changed", "differences", "mask_minus_plain", "note", "opened", "paired", "parameter_changes",
            "parameters_note", "readable", "run", "trainings", "trainings_note", "why_not"]  # fmt: skip
@@ -132,7 +131,7 @@ def run(one: str, other: str, *, sets: Sequence[str] = (), measure: str = "pi") 
     }
     for title, (table, text) in parts.items():
         body = f"{to_markdown(table)}\n" if len(table) else ""
-        print(shown(f"\n{title}\n\n{body}{text}", keep="\n"))
+        print(f"\n{title}\n\n{body}{text}")
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
