@@ -283,7 +283,7 @@ def _edited_inputs(
     from dvc.repo import Repo
 
     try:
-        dependencies = Repo(root).stage.load_one(name=name.rpartition(":")[2]).deps
+        dependencies = Repo(root).stage.load_one(str(root / "dvc.yaml"), name.rpartition(":")[2]).deps
     except DvcException:  # params.yaml has no such stage any more, or is no longer valid
         return [f"what {name} is (params.yaml)"]
     edited = set()
