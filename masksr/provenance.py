@@ -81,13 +81,18 @@ def verify(profile: str | None = None) -> None:
         known = sorted(path.parent.name for path in (root / "results").glob("*/quality.csv")) or ["none yet"]
         raise MasksrError(f"results/{paths.profile} does not exist (there are: {', '.join(known)})")
     repo = _open_repo(root)
-    found = list(_dvc_status(repo) if paths.profile == present.profile else _compare_files(repo, paths))
+    if paths.profile == present.profile:
+        found, stray = list(_dvc_status(repo)), _find_stray(repo, paths)
+    else:
+        found, stray = list(_compare_files(repo, paths)), []
     missing = {file for _, file, state in found if state in ("deleted", "not in cache")}
     different = [f"  {stage}: {file} is {state}" for stage, file, state in found if file not in missing]
     if different:
         print("\n".join(different))
     if missing:
         print(f"{len(missing)} files and folders are not here; `dvc pull` or `dvc repro` brings them")
+    if stray:
+        print(f"of no stage: {', '.join(stray)}; remove them, or stages that read the folders above run again elsewhere")
     if different:
         raise MasksrError(f"{len(different)} differences in {paths.profile}; `dvc repro` makes anew what is old")
     print(f"{paths.profile}: all files that are here are as recorded")
@@ -123,6 +128,16 @@ def _dvc_status(repo: Repo) -> Iterator[tuple[str, str, str]]:
                     yield from ((stage, f"{key} in {file}", of_key) for key, of_key in state.items())
                 else:
                     yield stage, file, state
+
+
+def _find_stray(repo: Repo, paths: Paths) -> list[str]:
+    """Packs and runs here that params.yaml no longer names: after ``dvc pull`` they are missing."""
+    outs = {Path(out.fs_path) for stage in repo.index.stages for out in stage.outs}
+    above = {folder for out in outs for folder in out.parents}
+    folders = (paths.runs, paths.root / "data/sets" / paths.profile)
+    found = {path for folder in folders for path in folder.rglob("[!.]*") if path.parent in above}
+    stray = [path for path in found - outs - above if not path.name.endswith(".partial.ipynb")]
+    return sorted(path.relative_to(paths.root).as_posix() for path in stray)
 
 
 def _compare_files(repo: Repo, paths: Paths) -> Iterator[tuple[str, str, str]]:

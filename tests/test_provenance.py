@@ -164,6 +164,14 @@ def test_a_clone_has_nothing_to_object_to(project: Path, capsys: pytest.CaptureF
         become_another_profile(project)
 
 
+def test_what_no_stage_makes_any_more_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("data/sets/mini/old/hr.npy", "data/sets/mini/.cat.lock", "data/sets/mini/old.partial.ipynb"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).touch()
+    assert main(["verify"]) == 0
+    assert capsys.readouterr().out.startswith("of no stage: data/sets/mini/old; remove")
+
+
 def test_what_cannot_be_verified_is_one_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     become_another_profile(project)
     file = project / "results/mini/provenance.json"
