@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from masksr import __version__, durations
-from masksr.files import write_atomic
+from masksr import durations, provenance
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.plots.crops import load as load_crops
 from masksr.report.page import Section, build_report
-from masksr.results import records
 
 TITLE = "An image mask for GAN super-resolution"
 SUBTITLE = """
@@ -31,10 +28,11 @@ def write_report(params: Params, paths: Paths) -> Path:
 
     Beside it: provenance.json, what everything was made from. Raises MasksrError for a notebook that is missing.
     """
-    write_atomic(paths.results / "provenance.json", records.join(params, paths))
     sections, output = list_sections(params, paths), paths.results / "report.html"
-    facts, digests = read_facts(paths.results / "provenance.json")
-    facts = {"profile": params.profile, "masksr": __version__} | facts
+    origin = provenance.write_provenance(params, paths)
+    facts = {"profile": params.profile} | origin["made_with"]
+    outs = [out for stage in origin["stages"].values() for out in stage["outs"].items()]
+    digests = {path: md5 for path, md5 in outs if path.startswith("data/") or path.endswith(".safetensors")}
     times = sum_times(sections, paths.root)
     build_report(sections, output, title=TITLE, subtitle=SUBTITLE, facts=facts, digests=digests, times=times)
     return output
@@ -75,14 +73,6 @@ def list_sections(params: Params, paths: Paths) -> list[Section]:
     for title, folder in points.items():
         fold("Evaluations", title, folder / "evaluate.ipynb", "evaluate_sweep")
     return sections
-
-
-def read_facts(file: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Read facts (commit, versions, device) and digests of data and weights from provenance.json, if there is one."""
-    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    facts = {name: str(value) for name, value in content.get("made_with", {}).items()}
-    outs = [out for stage in content.get("stages", {}).values() for out in stage["outs"].items()]
-    return facts, {path: md5 for path, md5 in outs if path.startswith("data/") or path.endswith(".safetensors")}
 
 
 def sum_times(sections: Iterable[Section], root: Path) -> list[dict[str, Any]]:
