@@ -168,7 +168,7 @@ def test_metrics_and_plots_are_shown(reproduced: Path) -> None:
 
 def test_a_new_k_runs_its_point_and_what_tells_of_it(reproduced: Path) -> None:
     change(reproduced, "sweep", "k", value=[0.2, 3, 3.0e-6])  # as DVC writes them: 3 and 3e-06
-    expected = {"sweep@3-0.5-0", "evaluate_sweep@3-0.5-0", "figure5", "evidence", "report"}
+    expected = {"sweep@3-0.5-0", "evaluate_sweep@3-0.5-0", "figure5", "evidence", "summary", "report"}
     expected |= {"sweep@3e-06-0.5-0", "evaluate_sweep@3e-06-0.5-0"}
     # "params" and "questions" only read params.yaml again.
     assert ran(dvc(reproduced, "repro")) - {"params", "questions"} == expected

@@ -18,7 +18,7 @@ MODELS = ("esrgan", "pesr", "edsr")
 def summarize(tmp_path, monkeypatch):
     """Run 09_summary on results made up here, and return what it shows."""
     (tmp_path / "data").mkdir()
-    for name in ("data/paper.yaml", "CITATION.cff", "dvc.yaml"):
+    for name in ("data/paper.yaml", "dvc.yaml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     results = tmp_path / "results/mini"
     results.mkdir(parents=True)

@@ -18,9 +18,9 @@ from typing import Any
 
 import nbformat
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 from PIL import Image
-from traitlets.config import Config
 
 from masksr.errors import MasksrError
 from masksr.files import write_atomic
@@ -77,11 +77,9 @@ class Exporter(HTMLExporter):
 
     def __init__(self, anchors: Collection[str]) -> None:
         """anchors: of all sections, which links between notebooks may lead to."""
-        config = Config()
-        config.TagRemovePreprocessor.enabled = True
-        config.TagRemovePreprocessor.remove_cell_tags = {"remove-cell", "parameters"}
-        config.TagRemovePreprocessor.remove_input_tags = {"hide-input"}
-        super().__init__(config=config, extra_template_basedirs=[str(FOLDER.parent)])
+        super().__init__(extra_template_basedirs=[str(FOLDER.parent)])
+        tags = {"remove_cell_tags": {"remove-cell", "parameters"}, "remove_input_tags": {"hide-input"}}
+        self.register_preprocessor(TagRemovePreprocessor(**tags), enabled=True)
         self.environment.filters |= {"mark_numbers": mark_numbers, "data_url": data_url}
         self.anchors = anchors
 
