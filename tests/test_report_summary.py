@@ -27,6 +27,7 @@ def summarize(tmp_path, monkeypatch):
     settings = yaml.safe_load((ROOT / "profiles/mini.yaml").read_text(encoding="utf-8"))
 
     def summarize(masked=5.5, verdict="undecided (one seed)", kind="stand-in", **changes) -> str:
+        """masked: PI with a mask; plain it is 5. changes: of params.yaml, SECTION__KEY=value."""
         for path, value in changes.items():
             section, key = path.split("__")
             settings[section][key] = value

@@ -1,1 +1,1 @@
-"""The report: the executed notebooks of a profile as one HTML page that needs no network and no other file."""
+"""The report: the executed notebooks of a profile as one HTML page, without network or other files."""

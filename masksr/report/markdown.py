@@ -74,9 +74,9 @@ class Renderer(IPythonRenderer):
 
 
 def formula(latex: str, display: str) -> str:
-    r"""Convert a formula, without its dollars, to MathML; ``\tag{8}`` becomes the number at the right of a block.
+    r"""Convert a formula, without its dollars, to MathML.
 
-    What latex2mathml cannot convert is shown as its source.
+    ``\tag{8}`` becomes the number at the right of a block. What latex2mathml cannot convert is shown as its source.
     """
     number = re.search(r"\\tag\{(\w+)\}", latex)
     try:

@@ -1,7 +1,7 @@
 """Executed notebooks as one HTML page, by nbconvert's exporter and the templates beside this file.
 
-The page loads nothing: formulas are MathML, pictures and style are embedded, and its Content-Security-Policy allows
-one script, ``template/page.js``, by its hash. The notebooks are ours, so their HTML is taken as it is.
+The page loads nothing: formulas are MathML, pictures and style are embedded, and its Content-Security-Policy
+allows one script, ``template/page.js``, by its hash. The notebooks are ours, so their HTML is taken as it is.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _read(section: Section) -> NotebookNode:
     try:
         return nbformat.read(section.notebook, as_version=4)
     except FileNotFoundError:
-        raise MasksrError(f"{section.notebook}: this notebook of the report does not exist; {again}") from None
+        raise MasksrError(f"{section.notebook}: this notebook does not exist; {again}") from None
     except (OSError, ValueError) as error:
         raise MasksrError(f"{section.notebook}: not a readable notebook ({error}); {again}") from None
 
@@ -127,7 +127,7 @@ def _prepare_outputs(cell: NotebookNode, following: NotebookNode, *, exact: bool
         if output.output_type == "execute_result":  # the last value of a cell is shown like what it displays
             output.output_type = "display_data"
             del output["execution_count"]
-    figures = [output for output in cell.outputs if {"image/png", "image/svg+xml"} & output.get("data", {}).keys()]
+    figures = [o for o in cell.outputs if {"image/png", "image/svg+xml"} & o.get("data", {}).keys()]
     if not figures:
         return
     caption = ""
@@ -148,7 +148,7 @@ def _prepare_outputs(cell: NotebookNode, following: NotebookNode, *, exact: bool
 def _draw(data: NotebookNode, *, exact: bool) -> dict[str, Any]:
     """Return the address of a picture in few bytes, and its width and height in pixels where it has some.
 
-    exact: keep every pixel. The page compares super-resolved pictures, and the artefacts of a codec would pass for
+    exact: keep every pixel. The page compares super-resolved pictures, and artefacts of a codec would pass for
     those of a network; in folded sections few bytes count more.
     """
     figure: dict[str, Any] = {}

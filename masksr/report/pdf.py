@@ -20,8 +20,8 @@ def find_chromium() -> str:
     if program := next(filter(None, map(shutil.which, names)), None):
         return program
     raise MasksrError(
-        f"the PDF is printed by Chromium, and {' or '.join(names)} is no program that could be started; install one "
-        "(on Debian and Ubuntu: apt install chromium), or name it: make pdf CHROMIUM=/path/to/chrome"
+        f"the PDF is printed by Chromium, and {' or '.join(names)} is no program that can be started; "
+        "install one (on Debian and Ubuntu: apt install chromium), or name it: make pdf CHROMIUM=/path/to/chrome"
     )
 
 

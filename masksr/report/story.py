@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,19 @@ from masksr.report.page import Section, build_report
 
 TITLE = "An image mask for GAN super-resolution"
 SUBTITLE = """
-A reproduction of Jiang et al., <cite>Optimising GAN-based image super-resolution models with an image mask</cite>,
+A reproduction of Jiang et al.,
+<cite>Optimising GAN-based image super-resolution models with an image mask</cite>,
 Journal of Chongqing University 46(5), 2023,
 <a href="https://doi.org/10.11835/j.issn.1000-582X.2023.05.010">doi 10.11835/j.issn.1000-582X.2023.05.010</a>
 """
-RESULTS = ("summary", "idea", "argument", "method", "table1", "evidence", "figure4", "figure5", "mask", "questions")
+RESULTS = ["summary", "idea", "argument", "method", "table1", "evidence", "figure4", "figure5", "mask"]
+RESULTS += ["questions"]
 
 
 def write_report(params: Params, paths: Paths) -> Path:
     """Write ``results/<profile>/report.html`` from the executed notebooks; returns its path.
 
-    Beside it: provenance.json, what everything was made from. Raises MasksrError for a notebook that is missing.
+    Beside it: provenance.json, what everything was made from. Raises MasksrError where a notebook is missing.
     """
     sections, output = list_sections(params, paths), paths.results / "report.html"
     origin = provenance.write_provenance(params, paths)
@@ -43,7 +46,8 @@ def list_sections(params: Params, paths: Paths) -> list[Section]:
     runs, table1, sweep = paths.runs, params.table1, params.sweep
     sections = [Section(paths.results / f"{name}.ipynb", name, name) for name in RESULTS]
     crops = tuple(list(zip(*detail, strict=True)) for detail in load_crops(runs / "figure4"))
-    sections[RESULTS.index("figure4")] = Section(paths.results / "figure4.ipynb", "figure4", "figure4", crops=crops)
+    figure4 = RESULTS.index("figure4")
+    sections[figure4] = replace(sections[figure4], crops=crops)
     sections.append(Section(runs / "05_test_sets.ipynb", "test_sets", "test_sets"))
     sections.append(Section(runs / "02_weights.ipynb", "weights", "weights"))
 
@@ -76,10 +80,11 @@ def list_sections(params: Params, paths: Paths) -> list[Section]:
 
 
 def sum_times(sections: Iterable[Section], root: Path) -> list[dict[str, Any]]:
-    """For each stage: how many notebooks, how many of them left a time on this machine, and its sum in minutes."""
+    """Count the notebooks of each stage, those that left a time on this machine, and their minutes."""
     rows: dict[str, dict[str, Any]] = {}
     for section in sections:
-        row = rows.setdefault(section.stage, {"stage": section.stage, "notebooks": 0, "timed": 0, "minutes": 0.0})
+        start = {"stage": section.stage, "notebooks": 0, "timed": 0, "minutes": 0.0}
+        row = rows.setdefault(section.stage, start)
         row["notebooks"] += 1
         if duration := durations.read(section.notebook, root):
             row["timed"] += 1
