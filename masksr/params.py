@@ -26,7 +26,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 # A folder name; "-" separates names in stages. They stand in commands of dvc.yaml: no sign here may mean a thing to a
 # shell.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$", max_length=100)]
-Channels = Annotated[int, Field(gt=0, le=4096)]  # what no network here comes near: absurd sizes would fill memory
+Channels = Annotated[
+    int, Field(gt=0, le=4096)
+]  # what no network here comes near: absurd sizes would fill memory
 Blocks = Annotated[int, Field(gt=0, le=1000)]
 
 
@@ -168,7 +170,9 @@ class Schedule(Section):
 
     @model_validator(mode="after")
     def _halvings_in_order(self) -> Schedule:
-        if self.halve_at != sorted(set(self.halve_at)) or (self.halve_at and self.halve_at[-1] >= self.epochs):
+        if self.halve_at != sorted(set(self.halve_at)) or (
+            self.halve_at and self.halve_at[-1] >= self.epochs
+        ):
             raise ValueError(f"halve_at must rise and stay below epochs ({self.epochs}), got {self.halve_at}")
         return self
 
@@ -216,7 +220,9 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _what_fits_together(self) -> Model:
-        scales = [self.start.init_scale] * (self.start.init is not None) + [phase.scale for phase in self.start.phases]
+        scales = [self.start.init_scale] * (self.start.init is not None) + [
+            phase.scale for phase in self.start.phases
+        ]
         if 2 in scales and self.generator.architecture != "edsr":
             raise ValueError("start: only edsr changes its scale (x2, then a fresh x4 tail); use scale 4")
         if self.loss.focal_gamma and self.loss.gan_type != "relativistic_pairwise":
@@ -225,9 +231,7 @@ class Model(Section):
             raise ValueError("start: needs phases or a checkpoint to begin from (init)")
         multiple, least = (8, 16) if self.discriminator.architecture == "vggstyle" else (4, 8)
         if self.lr_patch % multiple or self.lr_patch < least:
-            what = (
-                f"a multiple of {multiple}, at least {least}, for the discriminator {self.discriminator.architecture}"
-            )
+            what = f"a multiple of {multiple}, at least {least}, for the discriminator {self.discriminator.architecture}"
             raise ValueError(f"lr_patch must be {what}; got {self.lr_patch}")
         return self
 
@@ -267,9 +271,13 @@ class Mask(Section):
         if self.window % 2 == 0:
             raise ValueError(f"window must be odd, got {self.window}")
         if self.kind == "expected" and not self.detach:
-            raise ValueError("kind: expected takes its error from LR alone, without gradient; it needs detach: true")
+            raise ValueError(
+                "kind: expected takes its error from LR alone, without gradient; it needs detach: true"
+            )
         if self.apply == "gradient" and not self.detach:
-            raise ValueError("apply: gradient scales a gradient that the mask has no part in; it needs detach: true")
+            raise ValueError(
+                "apply: gradient scales a gradient that the mask has no part in; it needs detach: true"
+            )
         return self
 
 
@@ -433,22 +441,32 @@ class Params(Section):
         if self.masks[sweep.mask].kind == "none":
             raise ValueError("sweep.mask: a mask of kind none has no k and b to sweep")
         if missing := set(sweep.seeds) - set(table1.seeds):
-            raise ValueError(f"sweep.seeds: {sorted(missing)} must be in table1.seeds too, which trains the starts")
-        if {name for name, mask in self.masks.items() if mask.kind == "none"} != {"none"} or "start" in self.masks:
+            raise ValueError(
+                f"sweep.seeds: {sorted(missing)} must be in table1.seeds too, which trains the starts"
+            )
+        if {name for name, mask in self.masks.items() if mask.kind == "none"} != {
+            "none"
+        } or "start" in self.masks:
             raise ValueError("masks: one entry, named none, has kind none; and none may be named start")
         if "none" not in table1.masks:
             raise ValueError("table1.masks: must hold none, which the masks (and Figure 5) are compared with")
         if self.figure4.largest_difference and table1.masks == ["none"]:
-            raise ValueError("figure4.largest_difference: no mask in table1.masks differs from none; set it to 0")
+            raise ValueError(
+                "figure4.largest_difference: no mask in table1.masks differs from none; set it to 0"
+            )
         if "others" not in self.cluster:
-            raise ValueError("cluster.others: this key is missing (what stages without an entry of their own get)")
+            raise ValueError(
+                "cluster.others: this key is missing (what stages without an entry of their own get)"
+            )
         return self
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> Params:
         sets = [self.data.train, self.data.validation, *self.data.test]
         if len(set(sets)) != len(sets):
-            raise ValueError(f"data: train, validation and test must be different sets, got {', '.join(sets)}")
+            raise ValueError(
+                f"data: train, validation and test must be different sets, got {', '.join(sets)}"
+            )
         lists = {"table1": ("models", "masks", "seeds"), "sweep": ("k", "b", "seeds"), "measures": ("also",)}
         for section, keys in lists.items():
             for key in keys:
@@ -464,7 +482,9 @@ class Params(Section):
             batch = self.models[model].batch
             named = f"models.{model}.batch ({batch})"
             if batch % parts or batch < 2 * parts:
-                raise ValueError(f"train.accumulate: must divide {named} into parts of 2 or more, got {parts}")
+                raise ValueError(
+                    f"train.accumulate: must divide {named} into parts of 2 or more, got {parts}"
+                )
             if batch % (parts * gpus):
                 whole = named.replace(")", f" in {parts} parts)") if parts > 1 else named
                 raise ValueError(f"train.gpus: must share {whole} evenly, got {gpus}")
@@ -479,7 +499,9 @@ class Params(Section):
         """Raises MasksrError where ``cluster`` names a stage that is not one of ``stages``, those of dvc.yaml."""
         for name in self.cluster:
             if name not in (known := [*stages, "others"]):
-                raise MasksrError(f"params.yaml: cluster: dvc.yaml has no stage {name!r}{_suggest(name, known)}")
+                raise MasksrError(
+                    f"params.yaml: cluster: dvc.yaml has no stage {name!r}{_suggest(name, known)}"
+                )
 
     def model(self, name: str) -> Model:
         """The entry ``name`` of ``models``. Raises MasksrError where there is none."""
@@ -506,7 +528,9 @@ def _one_line(error: ValidationError, path: Path) -> str:
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     location = list(map(str, first["loc"]))
     if location[:2] == ["train", "compile"]:
-        return f"{path.name}: train.compile: must be true, false or reduce-overhead, got {first['input']!r:.200}"
+        return (
+            f"{path.name}: train.compile: must be true, false or reduce-overhead, got {first['input']!r:.200}"
+        )
     if "generator" in location:  # pydantic names the branch of the union here; params.yaml does not
         del location[location.index("generator") + 1 : location.index("generator") + 2]
     message = first["msg"].removeprefix("Value error, ")

@@ -92,9 +92,11 @@ def verify(profile: str | None = None) -> None:
     if missing:
         print(f"{len(missing)} files and folders are not here; `dvc pull` or `dvc repro` brings them")
     if stray:
-        print(f"of no stage: {', '.join(stray)}; remove them, or stages that read the folders above run again elsewhere")
+        print(f"of no stage: {', '.join(stray)}; stages that read the folders above see them, so remove them")
     if different:
-        raise MasksrError(f"{len(different)} differences in {paths.profile}; `dvc repro` makes anew what is old")
+        raise MasksrError(
+            f"{len(different)} differences in {paths.profile}; `dvc repro` brings it up to date"
+        )
     print(f"{paths.profile}: all files that are here are as recorded")
 
 
