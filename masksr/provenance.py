@@ -163,12 +163,9 @@ def _compare_files(repo: Repo, paths: Paths) -> Iterator[tuple[str, str, str]]:
 
 def _md5(repo: Repo, path: Path) -> str | None:
     """As dvc.lock has it, of a file or a folder; None where nothing is here."""
-    from dvc_data.hashfile.build import build
+    from dvc.output import Output
 
-    cache = repo.cache.local
-    if not path.exists():
-        return None
-    return build(cache, str(path), cache.fs, "md5", ignore=repo.dvcignore, dry_run=True)[2].hash_info.value
+    return Output(None, str(path), repo=repo, cache=False).get_hash().value if path.exists() else None
 
 
 def made_with() -> dict[str, str | None]:

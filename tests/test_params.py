@@ -26,6 +26,8 @@ NOTHING = {
     "seed": 0,
     "crops": [],
 }  # of figure 4
+GRADIENT = {"kind": "error", "k": 1.0, "b": 0.1, "error_range": "1", "window": 1, "per_channel": False}
+GRADIENT |= {"apply": "gradient", "detach": False}
 
 
 @pytest.fixture
@@ -90,20 +92,7 @@ def test_the_committed_default_is_the_profile_mini() -> None:
         ("figure4.search", 0, r"figure4.search: .*greater than 0"),
         ("figure4", NOTHING, "figure4: shows nothing; set largest_difference or random to 1, or name crops"),
         ("table1.masks", ["none"], "figure4.largest_difference: no mask in table1.masks .* set it to 0"),
-        (
-            "masks.paper",
-            {
-                "kind": "error",
-                "k": 1.0,
-                "b": 0.1,
-                "error_range": "1",
-                "window": 1,
-                "per_channel": False,
-                "apply": "gradient",
-                "detach": False,
-            },
-            "masks.paper: apply: gradient .* needs detach: true",
-        ),
+        ("masks.paper", GRADIENT, "masks.paper: apply: gradient .* needs detach: true"),
         ("train.precision", "fp16", "train.precision: .*'fp32', 'tf32' or 'bf16'"),
         ("weights.vgg", "imagenet", "weights: vgg_width must be 1"),
     ],
