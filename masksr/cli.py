@@ -221,12 +221,14 @@ def summary() -> None:
 
 @command("join the executed notebooks to one HTML page, and record what they were made from")
 def report() -> None:
-    from masksr import params
+    from masksr import params, project
+    from masksr.notebook import guard_inputs
     from masksr.paths import Paths
     from masksr.report.story import write_report
 
     settings = params.load()
-    print(write_report(settings, Paths.of(settings)))
+    with guard_inputs(project.root()):
+        print(write_report(settings, Paths.of(settings)))
 
 
 @command("print that page with Chromium")

@@ -49,7 +49,7 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, r
     if output == source:
         raise MasksrError(f"{_short(source, root)} would be overwritten; choose another output")
     partial = output.with_suffix(".partial.ipynb")
-    with durations.timed(output, root), _unchanged_inputs(root):
+    with durations.timed(output, root), guard_inputs(root):
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             with _kernel(root) as kernel:
@@ -250,7 +250,7 @@ def _merge_streams(outputs: list[NotebookNode], root: Path) -> list[NotebookNode
 
 
 @contextmanager
-def _unchanged_inputs(root: Path) -> Iterator[None]:
+def guard_inputs(root: Path) -> Iterator[None]:
     """Around the work of a stage that DVC has started: its inputs must not change under it.
 
     DVC reads parameters and files again *after* the command and records those values. So an edit while a
@@ -258,11 +258,14 @@ def _unchanged_inputs(root: Path) -> Iterator[None]:
     then records nothing.
     """
     name = os.environ.get("DVC_STAGE")
-    before = _read_inputs(root) if name else {}
+    if not name:
+        yield
+        return
+    before = _read_inputs(root)
     yield
-    after = _read_inputs(root) if name else {}
+    after = _read_inputs(root)
     differ = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-    if name and differ and (edited := _edited_inputs(name, root, differ, before, after)):
+    if differ and (edited := _edited_inputs(name, root, differ, before, after)):
         raise MasksrError(
             f"{' and '.join(edited)} changed while {name} ran. Its result belongs to the state before, so it "
             "does not count; run dvc repro again. What was trained is kept, and used if you undo the change"

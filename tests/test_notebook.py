@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from masksr.errors import MasksrError
-from masksr.notebook import _unchanged_inputs, parse_parameters, read_defaults, run_notebook
+from masksr.notebook import guard_inputs, parse_parameters, read_defaults, run_notebook
 
 PARAMETERS = 'name = "a"\nseed = 0\nratio = 0.5\nfast = False'
 
@@ -326,7 +326,7 @@ def test_an_edit_counts_where_the_stage_depends_on_it(
     stage: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, says: str
 ) -> None:
     def edit() -> None:
-        with _unchanged_inputs(stage):
+        with guard_inputs(stage):
             text = (stage / file).read_text() if (stage / file).exists() else ""
             (stage / file).write_text(text.replace(old, new, 1) if old else new)
 
