@@ -41,10 +41,10 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _cluster(options: argparse.Namespace) -> None:
-    from masksr.cluster import command
+    from masksr import cluster
 
     settings = {name: value for name, value in vars(options).items() if name not in ("command", "targets")}
-    command.run(options.targets, **settings)
+    cluster.run(options.targets, **settings)
 
 
 def _fetch(options: argparse.Namespace) -> None:

@@ -88,9 +88,7 @@ def _running(commands: Any) -> None:
     cluster.add_argument("targets", nargs="*", metavar="STAGE", help="with what it needs; none: the whole pipeline")
     cluster.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster; none: a Ray of its own, here")
     cluster.add_argument("--jobs", type=_positive, metavar="N", help="CPUs to share out here (default: all)")
-    only = cluster.add_mutually_exclusive_group()
-    only.add_argument("--dry", action="store_true", help="only print what would run, with what, and the longest chain")
-    only.add_argument("--simulate", type=_numbers, metavar="N,N", help="only print how long it would take on N GPUs")
+    cluster.add_argument("--dry", action="store_true", help="only print what would run, and with what")
 
 
 def _after(commands: Any) -> None:
@@ -200,7 +198,3 @@ def _positive(text: str) -> int:
 
 def _whole(text: str) -> int:
     return 0 if text == "0" else _positive(text)
-
-
-def _numbers(text: str) -> list[int]:
-    return [_positive(number) for number in text.split(",")]
