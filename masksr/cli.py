@@ -199,9 +199,9 @@ def run(notebook: Path, output: Path, parameters: Sequence[str] = ()) -> None:
 @option("--jobs", type=positive, metavar="N", help="CPUs to share out here (default: all)")
 @option("--dry", action="store_true", help="only print what would run, and with what")
 def cluster(targets: Sequence[str] = (), **settings: Any) -> None:
-    from masksr.cluster import command
+    from masksr import cluster
 
-    command.run(targets, **settings)
+    cluster.run(targets, **settings)
 
 
 # After a run
