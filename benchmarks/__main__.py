@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-SECTIONS = ("steps", "patches", "quality", "pipeline", "upscale", "mask", "scaling", "cluster")
+SECTIONS = ("steps", "patches", "quality", "pipeline", "upscale", "mask", "scaling")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Collection
 from typing import Any
 
-from benchmarks import cluster, machine, mask, patches, pipeline, quality, scaling, steps, upscale
+from benchmarks import machine, mask, patches, pipeline, quality, scaling, steps, upscale
 from benchmarks.report import Table
 from masksr.training import devices
 
@@ -34,7 +34,6 @@ def run(only: Collection[str], device: str, *, quick: bool) -> tuple[dict[str, A
         "upscale": lambda: upscale.tables(device, quick),
         "mask": lambda: mask.tables(device, quick),
         "scaling": lambda: scaling.tables(device, quick),
-        "cluster": lambda: cluster.tables(quick),
     }
     for name, section in sections.items():
         if name in only:

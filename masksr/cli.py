@@ -1,7 +1,7 @@
 """The command line: ``python -m masksr`` or ``masksr``. Each command imports only what it needs.
 
-The options of a command are the decorators above the function it calls, and the parameters of that function; an
-option that is not given is not passed, so that a default is written once.
+The options of a command are the decorators above the function it calls, and the parameters of that function;
+an option that is not given is not passed, so that a default is written once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {}  # in the order in which people me
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit status: 0, 1 after an error the user can mend, 130 when interrupted."""
+    """Run one command. Returns the exit status: 0, 1 after an error the user can mend, 130 if interrupted."""
     options = vars(parse(arguments))
     try:
         COMMANDS[options.pop("command")](**options)
@@ -67,7 +67,8 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
             one.add_argument(*flags, **settings)
     options, more = whole.parse_known_args(words)
     # Of what may be repeated, argparse of Python 3.11 leaves out the words that follow an option.
-    rest = [flags[0] for flags, settings in COMMANDS[options.command].options if settings.get("nargs") in ("*", "+")]
+    known = COMMANDS[options.command].options
+    rest = [flags[0] for flags, settings in known if settings.get("nargs") in ("*", "+")]
     if any(word.startswith("-") for word in more) or (more and not rest):
         whole.error(f"unrecognized arguments: {' '.join(more)}")
     if more:
@@ -178,7 +179,9 @@ def fetch(names: Sequence[str] = (), list: bool = False, verify: bool = False) -
 # Running
 
 
-@command("execute one notebook with parameters, as a stage does", "notebooks/40_compare.ipynb -o out.ipynb a=mini")
+@command(
+    "execute one notebook with parameters, as a stage does", "notebooks/40_compare.ipynb -o x.ipynb a=mini"
+)
 @option("notebook", type=Path, metavar="NOTEBOOK")
 @option("-o", "--output", type=Path, required=True, help="where the executed notebook goes")
 @option("parameters", nargs="*", metavar="name=value", help="replaces a default of the parameters cell")
@@ -196,9 +199,9 @@ def run(notebook: Path, output: Path, parameters: Sequence[str] = ()) -> None:
 @option("--jobs", type=positive, metavar="N", help="CPUs to share out here (default: all)")
 @option("--dry", action="store_true", help="only print what would run, and with what")
 def cluster(targets: Sequence[str] = (), **settings: Any) -> None:
-    from masksr.cluster import command
+    from masksr import cluster
 
-    command.run(targets, **settings)
+    cluster.run(targets, **settings)
 
 
 # After a run
@@ -218,12 +221,14 @@ def summary() -> None:
 
 @command("join the executed notebooks to one HTML page, and record what they were made from")
 def report() -> None:
-    from masksr import params
+    from masksr import params, project
+    from masksr.notebook import guard_inputs
     from masksr.paths import Paths
     from masksr.report.story import write_report
 
     settings = params.load()
-    print(write_report(settings, Paths.of(settings)))
+    with guard_inputs(project.root()):
+        print(write_report(settings, Paths.of(settings)))
 
 
 @command("print that page with Chromium")

@@ -1,7 +1,7 @@
 """YAML and JSON files, read with one clear error where they cannot be.
 
-YAML is read by the parser that DVC uses: what is checked here is what DVC puts into its commands. It refuses a key
-that is there twice, and reads YAML 1.2: ``1e-4`` is a number and ``no`` a text.
+YAML is read by the parser that DVC uses: what is checked here is what DVC puts into commands. It refuses a
+key that is there twice, and reads YAML 1.2: ``1e-4`` is a number and ``no`` a text.
 """
 
 from __future__ import annotations

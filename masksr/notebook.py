@@ -1,8 +1,8 @@
 """One notebook, run with typed parameters: what a stage of the pipeline does.
 
 Papermill does the work. Around it is what a pipeline needs and papermill leaves open: a wrong parameter is an
-error, the kernel is this very interpreter, reruns are byte-identical, a failure is one message, and a stage whose
-inputs were edited while it ran does not count.
+error, the kernel is this very interpreter, reruns are byte-identical, a failure is one message, and a stage
+whose inputs were edited while it ran does not count.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ _CODE_FILE = re.compile(r"\S*ipykernel_\d+\S*\.py")  # of a cell, in warnings; h
 
 
 def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, root: Path) -> None:
-    """Execute ``source`` in the folder ``root`` and write the executed notebook to ``output``, whole or not at all.
+    """Execute ``source`` in the folder ``root`` and write the executed notebook to ``output``, or nothing.
 
-    parameters: of ``parse_parameters``; they replace defaults of the cell tagged ``parameters``. What the cells
-    print appears at once; progress bars and absolute paths below ``root`` do not enter the output. While it runs
-    and after a failure, the notebook as far as it got is beside the output as ``<name>.partial.ipynb``.
+    parameters: of ``parse_parameters``; they replace defaults of the cell tagged ``parameters``. What cells
+    print appears at once; progress bars and absolute paths below ``root`` do not enter the output. While it
+    runs and after a failure, the notebook as far as it got is beside the output, as ``<name>.partial.ipynb``.
 
-    Raises MasksrError: a cell that failed, a kernel that died, a disk that refuses, inputs of the stage that were
-    edited meanwhile.
+    Raises MasksrError: a cell that failed, a kernel that died, a disk that refuses, inputs of the stage that
+    were edited meanwhile.
     """
     source, output = source.resolve(), output.resolve()
     if output == source:
         raise MasksrError(f"{_short(source, root)} would be overwritten; choose another output")
     partial = output.with_suffix(".partial.ipynb")
-    with durations.timed(output, root), _unchanged_inputs(root):
+    with durations.timed(output, root), guard_inputs(root):
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             with _kernel(root) as kernel:
@@ -59,8 +59,8 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, r
         except OSError as error:
             file = error.filename or _short(partial, root)
             raise MasksrError(
-                f"{_short(source, root)}: {file} cannot be written ({error.strerror or error}); free some space "
-                "or fix the rights, then run the same command again"
+                f"{_short(source, root)}: {file} cannot be written ({error.strerror or error}); free some "
+                "space or fix the rights, then run the same command again"
             ) from None
         write_atomic(output, _normalize(notebook, root))
         partial.unlink(missing_ok=True)
@@ -75,8 +75,9 @@ def read_defaults(source: Path) -> dict[str, Any]:
     Raises MasksrError for a file that is no notebook, or a cell with something else in it.
     """
     try:
-        cells = [cell for cell in read_json(source)["cells"] if "parameters" in cell["metadata"].get("tags", [])]
-        lines = ["".join(cell["source"]) for cell in cells]
+        cells = read_json(source)["cells"]
+        tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+        lines = ["".join(cell["source"]) for cell in tagged]
     except (FileNotFoundError, MasksrError, LookupError, TypeError, AttributeError):
         raise MasksrError(f"{source}: cannot be read as a notebook (nbformat 4)") from None
     defaults = {}
@@ -85,7 +86,8 @@ def read_defaults(source: Path) -> dict[str, Any]:
             targets = line.targets if isinstance(line, ast.Assign) else [line.target]
             defaults[targets[0].id] = ast.literal_eval(line.value)
     except (SyntaxError, ValueError, TypeError, AttributeError):
-        raise MasksrError(f"{source}: its cell tagged 'parameters' may hold only lines like: name = 1") from None
+        problem = "its cell tagged 'parameters' may hold only lines like: name = 1"
+        raise MasksrError(f"{source}: {problem}") from None
     return defaults
 
 
@@ -108,7 +110,8 @@ def parse_parameters(source: Path, assignments: Sequence[str]) -> dict[str, Any]
         if kind is float and type(value) is int:
             value = float(value)
         if kind not in (type(None), type(value)):
-            raise MasksrError(f"{source}: {assignment!r} is no {kind.__name__}, which the default {default!r} is")
+            problem = f"{assignment!r} is no {kind.__name__}, which the default {default!r} is"
+            raise MasksrError(f"{source}: {problem}")
         values[name] = value
     return values
 
@@ -201,7 +204,7 @@ def _escape(path: Path) -> str:
 
 
 def _normalize(notebook: NotebookNode, root: Path) -> bytes:
-    """The notebook without what differs between equal runs: times, ids, versions, progress bars, local paths."""
+    """The notebook without what differs between equal runs: times, ids, versions, progress bars, paths."""
     import nbformat
 
     notebook.metadata = {
@@ -234,8 +237,8 @@ def _merge_streams(outputs: list[NotebookNode], root: Path) -> list[NotebookNode
         for name, text in texts.items():
             text = text.replace("\r\n", "\n")
             text = re.sub(r"\r +\r", "\r\n", text)  # a progress bar that wipes itself out
-            # Line by line, because a pattern on the whole text would take hours for a line of a megabyte; without
-            # progress bars, which hold times.
+            # Line by line, because a pattern on the whole text would take hours for a line of a megabyte;
+            # without progress bars, which hold times.
             lines = [line for line in re.split(r"(?<=\n)", text) if "\r" not in line]
             text = "".join(_CODE_FILE.sub("<cell>", line) if "ipykernel_" in line else line for line in lines)
             if text := text.replace(f"{root}{os.sep}", ""):
@@ -247,22 +250,25 @@ def _merge_streams(outputs: list[NotebookNode], root: Path) -> list[NotebookNode
 
 
 @contextmanager
-def _unchanged_inputs(root: Path) -> Iterator[None]:
+def guard_inputs(root: Path) -> Iterator[None]:
     """Around the work of a stage that DVC has started: its inputs must not change under it.
 
-    DVC reads parameters and files again *after* the command and records those values. So an edit while a stage
-    runs would be recorded as what its result was made from, and never run. Raises MasksrError, and DVC then
-    records nothing.
+    DVC reads parameters and files again *after* the command and records those values. So an edit while a
+    stage runs would be recorded as what its result was made from, and never run. Raises MasksrError, and DVC
+    then records nothing.
     """
     name = os.environ.get("DVC_STAGE")
-    before = _read_inputs(root) if name else {}
+    if not name:
+        yield
+        return
+    before = _read_inputs(root)
     yield
-    after = _read_inputs(root) if name else {}
+    after = _read_inputs(root)
     differ = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-    if name and differ and (edited := _edited_inputs(name, root, differ, before, after)):
+    if differ and (edited := _edited_inputs(name, root, differ, before, after)):
         raise MasksrError(
             f"{' and '.join(edited)} changed while {name} ran. Its result belongs to the state before, so it "
-            "does not count; run dvc repro again. What was trained is kept, and taken if you take the change back"
+            "does not count; run dvc repro again. What was trained is kept, and used if you undo the change"
         )
 
 

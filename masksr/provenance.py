@@ -92,9 +92,11 @@ def verify(profile: str | None = None) -> None:
     if missing:
         print(f"{len(missing)} files and folders are not here; `dvc pull` or `dvc repro` brings them")
     if stray:
-        print(f"of no stage: {', '.join(stray)}; remove them, or stages that read the folders above run again elsewhere")
+        print(f"of no stage: {', '.join(stray)}; stages that read the folders above see them, so remove them")
     if different:
-        raise MasksrError(f"{len(different)} differences in {paths.profile}; `dvc repro` makes anew what is old")
+        raise MasksrError(
+            f"{len(different)} differences in {paths.profile}; `dvc repro` brings it up to date"
+        )
     print(f"{paths.profile}: all files that are here are as recorded")
 
 
@@ -161,12 +163,9 @@ def _compare_files(repo: Repo, paths: Paths) -> Iterator[tuple[str, str, str]]:
 
 def _md5(repo: Repo, path: Path) -> str | None:
     """As dvc.lock has it, of a file or a folder; None where nothing is here."""
-    from dvc_data.hashfile.build import build
+    from dvc.output import Output
 
-    cache = repo.cache.local
-    if not path.exists():
-        return None
-    return build(cache, str(path), cache.fs, "md5", ignore=repo.dvcignore, dry_run=True)[2].hash_info.value
+    return Output(None, str(path), repo=repo, cache=False).get_hash().value if path.exists() else None
 
 
 def made_with() -> dict[str, str | None]:

@@ -40,7 +40,9 @@ BREAK = {
 
 @pytest.mark.parametrize("broken", BREAK)
 @pytest.mark.parametrize(("read", "name"), READERS, ids=[f"{read.__name__} {name}" for read, name in READERS])
-def test_a_broken_file_is_one_line(tmp_path: Path, read: Callable[[Path], object], name: str, broken: str) -> None:
+def test_a_broken_file_is_one_line(
+    tmp_path: Path, read: Callable[[Path], object], name: str, broken: str
+) -> None:
     (tmp_path / name).write_bytes(BREAK[broken](WHOLE[name]))
     with pytest.raises(MasksrError, match=name) as caught:
         read(tmp_path / name)

@@ -17,7 +17,19 @@ from masksr.cli import main
 from masksr.errors import MasksrError
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["check", "params", "cost", "fetch", "run", "cluster", "summary", "report", "pdf", "verify", "compare"]
+COMMANDS = [
+    "check",
+    "params",
+    "cost",
+    "fetch",
+    "run",
+    "cluster",
+    "summary",
+    "report",
+    "pdf",
+    "verify",
+    "compare",
+]
 COMMANDS += ["evaluate", "upscale", "score"]  # in the order in which people meet them
 
 
@@ -78,11 +90,20 @@ def test_the_examples_of_a_command_are_right(command: str, capsys: pytest.Captur
     [
         ("fetch", {}),
         ("fetch Set5 --list", {"names": ["Set5"], "list": True}),
-        ("run n.ipynb -o x a=1 b=2", {"notebook": Path("n.ipynb"), "output": Path("x"), "parameters": ["a=1", "b=2"]}),
-        ("run n.ipynb a=1 -o x b=2", {"notebook": Path("n.ipynb"), "output": Path("x"), "parameters": ["a=1", "b=2"]}),
+        (
+            "run n.ipynb -o x a=1 b=2",
+            {"notebook": Path("n.ipynb"), "output": Path("x"), "parameters": ["a=1", "b=2"]},
+        ),
+        (
+            "run n.ipynb a=1 -o x b=2",
+            {"notebook": Path("n.ipynb"), "output": Path("x"), "parameters": ["a=1", "b=2"]},
+        ),
         ("cluster --dry a b", {"targets": ["a", "b"], "dry": True}),
         ("cluster --jobs 2", {"jobs": 2}),
-        ("score a --also lpips,dists -o x b", {"inputs": ["a", "b"], "also": ["lpips", "dists"], "output": Path("x")}),
+        (
+            "score a --also lpips,dists -o x b",
+            {"inputs": ["a", "b"], "also": ["lpips", "dists"], "output": Path("x")},
+        ),
         ("compare a b --set x --set y", {"a": "a", "b": "b", "set": ["x", "y"]}),
         ("verify", {}),
     ],
@@ -112,14 +133,18 @@ def test_check(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "params.yaml: sede: unknown key" in error(capsys)
 
 
-def test_summary_prints_table_1_and_the_place_of_the_report(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_summary_prints_table_1_and_the_place_of_the_report(
+    clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["summary"]) == 1
     assert "results/mini/table1.md does not exist yet; make it with: make repro" in error(capsys)
     results = clone / "results/mini"
     results.mkdir(parents=True)
     (results / "table1.md").write_text("| PI |\n|---|\n| 3.02 |\n")
     assert main(["summary"]) == 0
-    assert capsys.readouterr().out == "| PI |\n|---|\n| 3.02 |\n\nThe whole report: build it with make report\n"
+    assert (
+        capsys.readouterr().out == "| PI |\n|---|\n| 3.02 |\n\nThe whole report: build it with make report\n"
+    )
     (results / "report.html").touch()
     assert main(["summary"]) == 0
     assert capsys.readouterr().out.endswith(f"\nThe whole report: {results / 'report.html'}\n")
@@ -135,7 +160,15 @@ def test_run_reports_a_wrong_parameter_in_one_line(clone: Path, capsys, words: s
 @pytest.mark.parametrize(
     "words",
     [
-        *("", "no", "run n.ipynb", "run n.ipynb -o x --p", "summary x", "compare mini", "compare mini study paper"),
+        *(
+            "",
+            "no",
+            "run n.ipynb",
+            "run n.ipynb -o x --p",
+            "summary x",
+            "compare mini",
+            "compare mini study paper",
+        ),
         *("compare mini study --measure lpips", "score", "score a.png --border -1", "score a.png --scale 0"),
         "cluster --jobs x",
     ],

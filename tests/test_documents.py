@@ -39,13 +39,19 @@ def test_other_text_is_no_yaml(text: str, says: str) -> None:
 
 def test_errors_name_the_file(tmp_path) -> None:
     path = tmp_path / "x.yaml"
-    for prepare in (lambda: None, lambda: path.write_bytes(b"a: \xff"), lambda: (path.unlink(), path.mkdir())):
+    for prepare in (
+        lambda: None,
+        lambda: path.write_bytes(b"a: \xff"),
+        lambda: (path.unlink(), path.mkdir()),
+    ):
         prepare()
         with pytest.raises(MasksrError, match=r"x\.yaml: cannot be read \("):
             read_yaml(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b"9" * 5000, b"nul", b"\xff", os.urandom(100)])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[" * 100_000, b"9" * 5000, b"nul", b"\xff", os.urandom(100)]
+)
 def test_other_bytes_are_no_json(tmp_path, content: bytes) -> None:
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(MasksrError, match=r"x\.json: cannot be read"):

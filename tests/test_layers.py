@@ -17,7 +17,9 @@ LAYERS = [  # from the bottom; rooms of one layer do not import each other
     {"results"},
     {"argument", "inspection", "plots"},
     {"report", "tools"},
-    {"cli", "__main__", "notebook", "cluster"},
+    {"notebook", "cluster"},
+    {"cli"},
+    {"__main__"},
 ]
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 FILES = sorted((ROOT / "masksr").rglob("*.py"))

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from masksr.errors import MasksrError
-from masksr.notebook import _unchanged_inputs, parse_parameters, read_defaults, run_notebook
+from masksr.notebook import guard_inputs, parse_parameters, read_defaults, run_notebook
 
 PARAMETERS = 'name = "a"\nseed = 0\nratio = 0.5\nfast = False'
 
@@ -30,7 +30,9 @@ def project(tmp_path, monkeypatch):
     (root / "params.yaml").touch()
     foreign = tmp_path / "jupyter/kernels/python3"
     foreign.mkdir(parents=True)
-    (foreign / "kernel.json").write_text('{"argv": ["false"], "display_name": "theirs", "language": "python"}')
+    (foreign / "kernel.json").write_text(
+        '{"argv": ["false"], "display_name": "theirs", "language": "python"}'
+    )
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     (tmp_path / "startup.py").write_text("seed = 'set by a start-up file'\n1 / 0")
     monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "startup.py"))
@@ -60,7 +62,9 @@ class Reader(io.StringIO):
 def stream(executed, name):
     cells = json.loads(executed.read_text())["cells"]
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
-    return ["".join(o["text"]).splitlines() for o in outputs if o["output_type"] == "stream" and o["name"] == name]
+    return [
+        "".join(o["text"]).splitlines() for o in outputs if o["output_type"] == "stream" and o["name"] == name
+    ]
 
 
 def test_a_run_is_typed_streamed_and_repeatable(project, monkeypatch, capsys):
@@ -98,7 +102,11 @@ print("done", file=sys.stderr)""",
     assert bar == ["done"]
     assert str(project) not in executed.read_text()
     content = json.loads(executed.read_text())
-    assert content["metadata"]["kernelspec"] == {"display_name": "Python 3", "language": "python", "name": "python3"}
+    assert content["metadata"]["kernelspec"] == {
+        "display_name": "Python 3",
+        "language": "python",
+        "name": "python3",
+    }
     assert all(set(cell["metadata"]) <= {"tags"} for cell in content["cells"])
     nbformat.validate(nbformat.read(executed, as_version=4))
     assert "last" in sys.stdout.getvalue()
@@ -112,12 +120,18 @@ print("done", file=sys.stderr)""",
             "class MasksrError(Exception): pass\nraise MasksrError('no data in x\\nfetch it')",
             "n.ipynb failed in cell [3]: no data in x\nfetch it\n",
         ),
-        ("int('3.5')", "n.ipynb failed in cell [3]: ValueError: invalid literal for int() with base 10: '3.5'\n"),
+        (
+            "int('3.5')",
+            "n.ipynb failed in cell [3]: ValueError: invalid literal for int() with base 10: '3.5'\n",
+        ),
         (
             "import os\nos.kill(os.getpid(), 9)",
             "n.ipynb failed in cell [3]: the kernel died; most often memory ran out\n",
         ),
-        ("import sys\nsys.exit()", "n.ipynb failed in cell [3]: the cell ended the notebook early (sys.exit)\n"),
+        (
+            "import sys\nsys.exit()",
+            "n.ipynb failed in cell [3]: the cell ended the notebook early (sys.exit)\n",
+        ),
     ],
     ids=["MasksrError", "ValueError", "killed", "exit"],
 )
@@ -131,7 +145,9 @@ def test_a_failure_is_one_message_and_leaves_a_partial_notebook(project, cell, s
 
 
 def test_a_long_line_and_a_progress_bar_beside_it(project):
-    source = notebook(project / "n.ipynb", "print('x' * 300_000)\nprint('\\r1 of 2\\r2 of 2')\nprint('last', end='')")
+    source = notebook(
+        project / "n.ipynb", "print('x' * 300_000)\nprint('\\r1 of 2\\r2 of 2')\nprint('last', end='')"
+    )
     run_notebook(source, Path("out/n.ipynb"), {}, root=project)
     assert stream(project / "out/n.ipynb", "stdout") == [["x" * 300_000, "last"]]
 
@@ -212,7 +228,14 @@ def source(tmp_path: Path) -> Path:
     ],
 )
 def test_words_of_a_command_line_become_typed_values(source: Path, words: str, values: dict) -> None:
-    assert read_defaults(source) == {"mask": "none", "seed": 0, "lr": 1e-4, "fast": False, "k": None, "ks": []}
+    assert read_defaults(source) == {
+        "mask": "none",
+        "seed": 0,
+        "lr": 1e-4,
+        "fast": False,
+        "k": None,
+        "ks": [],
+    }
     result = parse_parameters(source, words.split())
     assert result == values
     assert {name: type(value) for name, value in result.items()} == {n: type(v) for n, v in values.items()}
@@ -238,13 +261,17 @@ def test_a_wrong_parameter_is_one_line(source: Path, word: str, says: str) -> No
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("cell", ["import torch", "a = int(3)", "a =", "a: int", "a, b = 1, 2", "a = " + "(" * 500])
+@pytest.mark.parametrize(
+    "cell", ["import torch", "a = int(3)", "a =", "a: int", "a, b = 1, 2", "a = " + "(" * 500]
+)
 def test_a_parameters_cell_holds_literals_only(tmp_path: Path, cell: str) -> None:
     with pytest.raises(MasksrError, match="only lines like: name = 1"):
         read_defaults(notebook(tmp_path / "n.ipynb", parameters=cell))
 
 
-@pytest.mark.parametrize("content", [None, "not json", "[]", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{}]}'])
+@pytest.mark.parametrize(
+    "content", [None, "not json", "[]", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{}]}']
+)
 def test_another_file_is_no_notebook(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "n.ipynb").write_text(content)
@@ -299,7 +326,7 @@ def test_an_edit_counts_where_the_stage_depends_on_it(
     stage: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, says: str
 ) -> None:
     def edit() -> None:
-        with _unchanged_inputs(stage):
+        with guard_inputs(stage):
             text = (stage / file).read_text() if (stage / file).exists() else ""
             (stage / file).write_text(text.replace(old, new, 1) if old else new)
 

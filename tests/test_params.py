@@ -18,7 +18,16 @@ from masksr.errors import MasksrError
 
 ROOT = Path(__file__).parents[1]
 FILES = [ROOT / "params.yaml", *sorted((ROOT / "profiles").glob("*.yaml"))]
-NOTHING = {"size": 64, "largest_difference": 0, "search": None, "random": 0, "seed": 0, "crops": []}  # of figure 4
+NOTHING = {
+    "size": 64,
+    "largest_difference": 0,
+    "search": None,
+    "random": 0,
+    "seed": 0,
+    "crops": [],
+}  # of figure 4
+GRADIENT = {"kind": "error", "k": 1.0, "b": 0.1, "error_range": "1", "window": 1, "per_channel": False}
+GRADIENT |= {"apply": "gradient", "detach": False}
 
 
 @pytest.fixture
@@ -83,25 +92,14 @@ def test_the_committed_default_is_the_profile_mini() -> None:
         ("figure4.search", 0, r"figure4.search: .*greater than 0"),
         ("figure4", NOTHING, "figure4: shows nothing; set largest_difference or random to 1, or name crops"),
         ("table1.masks", ["none"], "figure4.largest_difference: no mask in table1.masks .* set it to 0"),
-        (
-            "masks.paper",
-            {
-                "kind": "error",
-                "k": 1.0,
-                "b": 0.1,
-                "error_range": "1",
-                "window": 1,
-                "per_channel": False,
-                "apply": "gradient",
-                "detach": False,
-            },
-            "masks.paper: apply: gradient .* needs detach: true",
-        ),
+        ("masks.paper", GRADIENT, "masks.paper: apply: gradient .* needs detach: true"),
         ("train.precision", "fp16", "train.precision: .*'fp32', 'tf32' or 'bf16'"),
         ("weights.vgg", "imagenet", "weights: vgg_width must be 1"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_the_key(mini: dict, tmp_path: Path, at: str, value, expected: str) -> None:
+def test_a_mistake_is_one_line_that_names_the_key(
+    mini: dict, tmp_path: Path, at: str, value, expected: str
+) -> None:
     with pytest.raises(MasksrError, match=expected) as error:
         load(mini, tmp_path, at=at, value=value)
     assert "\n" not in str(error.value)
@@ -124,8 +122,14 @@ def test_a_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
 
 def test_a_sweep_point_is_the_mask_with_its_own_k_and_b(mini: dict, tmp_path: Path) -> None:
     settings = load(mini, tmp_path)
-    assert settings.mask("paper", 7, 0.1).model_dump() == settings.masks["paper"].model_dump() | {"k": 7.0, "b": 0.1}
-    assert settings.mask("paper", settings.masks["paper"].k, settings.masks["paper"].b) == settings.masks["paper"]
+    assert settings.mask("paper", 7, 0.1).model_dump() == settings.masks["paper"].model_dump() | {
+        "k": 7.0,
+        "b": 0.1,
+    }
+    assert (
+        settings.mask("paper", settings.masks["paper"].k, settings.masks["paper"].b)
+        == settings.masks["paper"]
+    )
     with pytest.raises(MasksrError, match="no 'papper'"):
         settings.mask("papper")
 
@@ -154,7 +158,9 @@ def test_all_that_is_in_commands_is_checked() -> None:
     assert "${" not in pipeline["stages"]["params"]["cmd"].replace("${run}", "")
 
 
-@given(st.text(max_size=8) | st.from_regex(r"[A-Za-z0-9._]+\s?[;&|$`(){}<>*?~#!\\'\"\n\r /-]?.?", fullmatch=True))
+@given(
+    st.text(max_size=8) | st.from_regex(r"[A-Za-z0-9._]+\s?[;&|$`(){}<>*?~#!\\'\"\n\r /-]?.?", fullmatch=True)
+)
 def test_a_name_means_nothing_to_a_shell_or_a_path(text: str) -> None:
     try:
         name = TypeAdapter(params.Name).validate_python(text)
@@ -164,7 +170,9 @@ def test_a_name_means_nothing_to_a_shell_or_a_path(text: str) -> None:
     assert name not in (".", "..") and name[0] not in "-.~"
 
 
-@pytest.mark.parametrize("name", ["x; touch taken; #", "x\ntouch taken\n", "$(touch taken)", "../precious", "-o", ""])
+@pytest.mark.parametrize(
+    "name", ["x; touch taken; #", "x\ntouch taken\n", "$(touch taken)", "../precious", "-o", ""]
+)
 @pytest.mark.parametrize("at", ["profile", "data.train", "table1.models.0"])
 def test_a_bad_name_is_refused(mini: dict, tmp_path: Path, at: str, name: str) -> None:
     with pytest.raises(MasksrError, match=f"params.yaml: {at}: "):

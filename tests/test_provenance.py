@@ -56,7 +56,11 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("a project")
     settings = yaml.safe_load((ROOT / "profiles/mini.yaml").read_text())
     files = {"params.yaml": yaml.safe_dump(settings), "profiles/mini.yaml": yaml.safe_dump(settings)}
-    files |= {"dvc.yaml": yaml.safe_dump({"stages": STAGES}), "report.py": REPORT, "masksr/code.py": "a = 1\n"}
+    files |= {
+        "dvc.yaml": yaml.safe_dump({"stages": STAGES}),
+        "report.py": REPORT,
+        "masksr/code.py": "a = 1\n",
+    }
     for name, text in files.items():
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text)
@@ -125,34 +129,25 @@ def change_parameters(project: Path) -> None:
         (project / file).write_text(text)
 
 
-SAME: list[str] = []
-
-
 @pytest.mark.parametrize(
     ("change", "of_present", "of_another"),
     [
-        (lambda project: None, SAME, SAME),
-        (append("results/mini/table1.csv"), ["results/mini/table1.csv is modified"], ["table1.csv is modified"]),
-        (append("data/sets/mini/cat/hr.npy"), ["data/sets/mini/cat is modified"], ["data/sets/mini/cat is modified"]),
-        (append("masksr/code.py"), ["data: masksr is modified"], SAME),
-        (change_parameters, SAME, ["train in profiles/mini.yaml is modified"]),
-        (change_a_record, ["report: results/mini/provenance.json is modified"], ["cat is not the one that this was"]),
+        (lambda project: None, "", ""),
+        (append("results/mini/table1.csv"), *["table1: results/mini/table1.csv is modified"] * 2),
+        (append("data/sets/mini/cat/hr.npy"), *["data: data/sets/mini/cat is modified"] * 2),
+        (append("masksr/code.py"), "data: masksr is modified", ""),
+        (change_parameters, "", "parameters: train in profiles/mini.yaml is modified"),
+        (change_a_record, "results/mini/provenance.json is modified", "cat is not the one that this was made from"),
     ],
     ids=["nothing", "a table", "a pack", "the code", "parameters", "the record"],
 )
-def test_what_changed_is_named(
-    project: Path,
-    capsys: pytest.CaptureFixture[str],
-    change: Callable[[Path], None],
-    of_present: list[str],
-    of_another: list[str],
-) -> None:
+def test_what_changed_is_named(project: Path, capsys, change: Callable, of_present: str, of_another: str) -> None:
     change(project)
     for says in (of_present, of_another):
         assert main(["verify", "mini"]) == bool(says)
         out, error = capsys.readouterr()
-        assert all(any(words in line for line in out.splitlines()) for words in says)
-        assert ("differences in mini" in error) if says else (out == "mini: all files that are here are as recorded\n")
+        assert (says or "mini: all files that are here are as recorded") in out
+        assert ("differences in mini" in error) == bool(says)
         become_another_profile(project)
 
 
@@ -169,13 +164,13 @@ def test_what_no_stage_makes_any_more_is_named(project: Path, capsys: pytest.Cap
         (project / name).parent.mkdir(exist_ok=True)
         (project / name).touch()
     assert main(["verify"]) == 0
-    assert capsys.readouterr().out.startswith("of no stage: data/sets/mini/old; remove")
+    assert capsys.readouterr().out.startswith("of no stage: data/sets/mini/old; stages")
 
 
 def test_what_cannot_be_verified_is_one_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     become_another_profile(project)
     file = project / "results/mini/provenance.json"
-    for content, says in [("{}", "is of an earlier version"), ("{", "cannot be read"), (None, "does not exist; `dvc")]:
+    for content, says in [("{}", "is of an earlier version"), ("{", "cannot be read"), (None, "does not exist")]:
         file.write_text(content) if content else file.unlink()
         assert main(["verify", "mini"]) == 1
         assert says in capsys.readouterr().err
@@ -192,7 +187,7 @@ def test_a_project_that_never_ran_has_no_stages(project: Path) -> None:
         provenance.write_provenance(settings, Paths.of(settings))
 
 
-def test_commit_is_the_last_one_of_the_code(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commit_is_the_last_one_of_the_code(project: Path, tmp_path: Path, monkeypatch) -> None:
     clean = provenance.commit()
     (project / "results/other.csv").write_text("1")
     assert provenance.commit() == clean

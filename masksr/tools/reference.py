@@ -1,7 +1,7 @@
 """``docs/params.md``: every key of ``params.yaml``, made from the types that check it.
 
-Nothing in the page is typed there: meanings and units are the text under the keys in ``masksr.params``, and what a
-key takes is its type.
+Nothing in the page is typed there: meanings and units are the text under the keys in ``masksr.params``, and
+what a key takes is its type.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ HEAD = f"""\
 
 *Made by `{COMMAND} > docs/params.md` from the types in `masksr/params.py`; a test holds the two together.*
 
-`params.yaml` is the only file to edit: change a value, run `dvc repro`, and just what depends on it runs again. Every
-key must be there, so that what a training did is readable in the file that started it; only a mask of kind `none`
-leaves out all others, which are then as the table says. What keys demand of each other, `python -m masksr check` says
-in one line. **MODEL**, **MASK** and **STAGE** stand for the names of entries. What the paper sets and what it leaves
-open is in `data/paper.yaml` and in every report.
+`params.yaml` is the only file to edit: change a value, run `dvc repro`, and what depends on it runs again.
+Every key must be there, so that what a training did is readable in the file that started it; only a mask of
+kind `none` leaves out all others, which are then as the table says. What keys demand of each other,
+`python -m masksr check` says in one line. **MODEL**, **MASK** and **STAGE** are the names of entries. What the
+paper sets and what it leaves open is in `data/paper.yaml` and in every report.
 """
 
 
@@ -42,7 +42,8 @@ def markdown() -> str:
             lines.append(f"| `{key}` | {takes} | {meaning} |")
         kind = section["properties"].get("architecture", {}).get("const")
         of_kind = f" with `architecture: {kind}`" if kind else ""
-        parts += [f"## `{path or 'params.yaml'}`{of_kind}", join_lines(section["description"]), "\n".join(lines)]
+        parts.append(f"## `{path or 'params.yaml'}`{of_kind}")
+        parts += [join_lines(section["description"]), "\n".join(lines)]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
@@ -76,7 +77,12 @@ def describe(value: dict[str, Any]) -> str:
     if value["type"] == "array":
         least = ", at least one" if value.get("minItems") else ""
         return f"a list{least}; each {describe(value['items'])}"
-    kinds = {"integer": "a whole number", "number": "a number", "boolean": "`true`, `false`", "null": "`null`"}
+    kinds = {
+        "integer": "a whole number",
+        "number": "a number",
+        "boolean": "`true`, `false`",
+        "null": "`null`",
+    }
     is_name = value.get("pattern") == SCHEMA["properties"]["profile"]["pattern"]
     kind = kinds.get(value["type"]) or ("a name" if is_name else "text")
     signs = {"minimum": "≥", "ge": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
