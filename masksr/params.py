@@ -26,8 +26,15 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 # A folder name; "-" separates names in stages. They stand in commands of dvc.yaml: no sign here may mean a thing to a
 # shell.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$", max_length=100)]
-Channels = Annotated[int, Field(gt=0, le=4096)]  # what no network here comes near: absurd sizes would fill memory
+# Bounds that no network here comes near: absurd sizes would fill memory.
+Channels = Annotated[int, Field(gt=0, le=4096)]
 Blocks = Annotated[int, Field(gt=0, le=1000)]
+
+
+def _check(holds: object, problem: str) -> None:
+    """Raises the ValueError that pydantic collects, where something does not hold."""
+    if not holds:
+        raise ValueError(problem)
 
 
 class Section(BaseModel):
@@ -73,10 +80,11 @@ class Weights(Section):
 
     @model_validator(mode="after")
     def _what_belongs_to_random(self) -> Weights:
-        if self.vgg == "random" and self.vgg_file:
-            raise ValueError("vgg_file names trained weights; it needs vgg: imagenet (or oxford)")
-        if self.vgg != "random" and self.vgg_width != 1:
-            raise ValueError(f"vgg_width must be 1 with vgg: {self.vgg} (only random features can be narrow)")
+        random = self.vgg == "random"
+        trained = "vgg_file names trained weights; it needs vgg: imagenet (or oxford)"
+        _check(not (random and self.vgg_file), trained)
+        narrow = f"vgg_width must be 1 with vgg: {self.vgg} (only random features can be narrow)"
+        _check(random or self.vgg_width == 1, narrow)
         return self
 
 
@@ -168,8 +176,8 @@ class Schedule(Section):
 
     @model_validator(mode="after")
     def _halvings_in_order(self) -> Schedule:
-        if self.halve_at != sorted(set(self.halve_at)) or (self.halve_at and self.halve_at[-1] >= self.epochs):
-            raise ValueError(f"halve_at must rise and stay below epochs ({self.epochs}), got {self.halve_at}")
+        rises = self.halve_at == sorted(set(self.halve_at)) and max(self.halve_at, default=0) < self.epochs
+        _check(rises, f"halve_at must rise and stay below epochs ({self.epochs}), got {self.halve_at}")
         return self
 
 
@@ -216,19 +224,20 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _what_fits_together(self) -> Model:
-        scales = [self.start.init_scale] * (self.start.init is not None) + [phase.scale for phase in self.start.phases]
-        if 2 in scales and self.generator.architecture != "edsr":
-            raise ValueError("start: only edsr changes its scale (x2, then a fresh x4 tail); use scale 4")
-        if self.loss.focal_gamma and self.loss.gan_type != "relativistic_pairwise":
-            raise ValueError("loss.focal_gamma belongs to gan_type relativistic_pairwise; set it to 0.0")
-        if not self.start.init and not self.start.phases:
-            raise ValueError("start: needs phases or a checkpoint to begin from (init)")
-        multiple, least = (8, 16) if self.discriminator.architecture == "vggstyle" else (4, 8)
-        if self.lr_patch % multiple or self.lr_patch < least:
-            what = (
-                f"a multiple of {multiple}, at least {least}, for the discriminator {self.discriminator.architecture}"
-            )
-            raise ValueError(f"lr_patch must be {what}; got {self.lr_patch}")
+        scales = {phase.scale for phase in self.start.phases}
+        if self.start.init is not None:
+            scales.add(self.start.init_scale)
+        only_edsr = "start: only edsr changes its scale (x2, then a fresh x4 tail); use scale 4"
+        _check(2 not in scales or self.generator.architecture == "edsr", only_edsr)
+        pairwise = self.loss.gan_type == "relativistic_pairwise"
+        focal = "loss.focal_gamma belongs to gan_type relativistic_pairwise; set it to 0.0"
+        _check(pairwise or not self.loss.focal_gamma, focal)
+        _check(scales, "start: needs phases or a checkpoint to begin from (init)")
+        kind = self.discriminator.architecture
+        multiple, least = (8, 16) if kind == "vggstyle" else (4, 8)
+        sizes = f"a multiple of {multiple}, at least {least}, for the discriminator {kind}"
+        fits = self.lr_patch % multiple == 0 and self.lr_patch >= least
+        _check(fits, f"lr_patch must be {sizes}; got {self.lr_patch}")
         return self
 
 
@@ -259,17 +268,17 @@ class Mask(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Mask:
-        fields = set(type(self).model_fields) - {"kind"}
-        if self.kind == "none" and self.model_fields_set - {"kind"}:
-            raise ValueError("kind: none takes no other key")
-        if self.kind != "none" and (missing := sorted(fields - self.model_fields_set)):
-            raise ValueError(f"kind: {self.kind} also needs {', '.join(missing)}")
-        if self.window % 2 == 0:
-            raise ValueError(f"window must be odd, got {self.window}")
-        if self.kind == "expected" and not self.detach:
-            raise ValueError("kind: expected takes its error from LR alone, without gradient; it needs detach: true")
-        if self.apply == "gradient" and not self.detach:
-            raise ValueError("apply: gradient scales a gradient that the mask has no part in; it needs detach: true")
+        given = self.model_fields_set - {"kind"}
+        if self.kind == "none":
+            _check(not given, "kind: none takes no other key")
+        else:
+            missing = sorted(set(type(self).model_fields) - {"kind"} - given)
+            _check(not missing, f"kind: {self.kind} also needs {', '.join(missing)}")
+        _check(self.window % 2, f"window must be odd, got {self.window}")
+        expected = "kind: expected takes its error from LR alone, without gradient; it needs detach: true"
+        _check(self.detach or self.kind != "expected", expected)
+        gradient = "apply: gradient scales a gradient that the mask has no part in; it needs detach: true"
+        _check(self.detach or self.apply != "gradient", gradient)
         return self
 
 
@@ -368,8 +377,8 @@ class Figure4(Section):
 
     @model_validator(mode="after")
     def _something_to_show(self) -> Figure4:
-        if not self.largest_difference + self.random + len(self.crops):
-            raise ValueError("shows nothing; set largest_difference or random to 1, or name crops")
+        details = self.largest_difference + self.random + len(self.crops)
+        _check(details, "shows nothing; set largest_difference or random to 1, or name crops")
         return self
 
 
@@ -385,8 +394,8 @@ class Resources(Section):
 
     @model_validator(mode="after")
     def _whole_or_a_part(self) -> Resources:
-        if self.gpus > 1 and self.gpus % 1:
-            raise ValueError(f"gpus must be a whole number or a part of one GPU, got {self.gpus:g}")
+        whole = self.gpus <= 1 or self.gpus % 1 == 0
+        _check(whole, f"gpus must be a whole number or a part of one GPU, got {self.gpus:g}")
         return self
 
 
@@ -418,67 +427,66 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
-        def check(key: str, name: str, known: Collection[str]) -> None:
-            if name not in known:
+        table1, sweep = self.table1, self.sweep
+        for key, names, known in (
+            ("table1.models", table1.models, self.models),
+            ("table1.masks", table1.masks, self.masks),
+            ("sweep.mask", [sweep.mask], self.masks),
+            ("sweep.model (it starts from the start of table1.models)", [sweep.model], table1.models),
+            ("figure4.crops", [crop.set for crop in self.figure4.crops], self.data.test),
+        ):
+            for name in names:
                 hint = _suggest(name, known) or f" (there are: {', '.join(known)})"
-                raise ValueError(f"{key}: there is no {name!r}{hint}")
+                _check(name in known, f"{key}: there is no {name!r}{hint}")
+        sweeps = self.masks[sweep.mask].kind != "none"
+        _check(sweeps, "sweep.mask: a mask of kind none has no k and b to sweep")
+        missing = set(sweep.seeds) - set(table1.seeds)
+        starts = f"sweep.seeds: {sorted(missing)} must be in table1.seeds too, which trains the starts"
+        _check(not missing, starts)
+        plain = {name for name, mask in self.masks.items() if mask.kind == "none"}
+        one_none = "masks: one entry, named none, has kind none; and none may be named start"
+        _check(plain == {"none"} and "start" not in self.masks, one_none)
+        baseline = "table1.masks: must hold none, which the masks (and Figure 5) are compared with"
+        _check("none" in table1.masks, baseline)
+        differs = table1.masks != ["none"] or not self.figure4.largest_difference
+        _check(differs, "figure4.largest_difference: no mask in table1.masks differs from none; set it to 0")
+        others = "cluster.others: this key is missing (what stages without an entry of their own get)"
+        _check("others" in self.cluster, others)
+        return self
 
-        for model in self.table1.models:
-            check("table1.models", model, self.models)
-        for mask in self.table1.masks:
-            check("table1.masks", mask, self.masks)
-        check("sweep.mask", self.sweep.mask, self.masks)
-        if self.masks[self.sweep.mask].kind == "none":
-            raise ValueError("sweep.mask: a mask of kind none has no k and b to sweep")
-        check("sweep.model (it starts from the start of table1.models)", self.sweep.model, self.table1.models)
-        if missing := set(self.sweep.seeds) - set(self.table1.seeds):
-            raise ValueError(f"sweep.seeds: {sorted(missing)} must also stand in table1.seeds, which trains the starts")
-        if {name for name, mask in self.masks.items() if mask.kind == "none"} != {"none"} or "start" in self.masks:
-            raise ValueError("masks: one entry, named none, has kind none; and none may be named start")
-        if "none" not in self.table1.masks:
-            raise ValueError("table1.masks: must hold none, which the masks (and Figure 5) are compared with")
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> Params:
         sets = [self.data.train, self.data.validation, *self.data.test]
-        if len(set(sets)) != len(sets):
-            raise ValueError(f"data: train, validation and test must be different sets, got {', '.join(sets)}")
+        different = f"data: train, validation and test must be different sets, got {', '.join(sets)}"
+        _check(len(set(sets)) == len(sets), different)
+        lists = {"table1": ("models", "masks", "seeds"), "sweep": ("k", "b", "seeds"), "measures": ("also",)}
+        for section, keys in lists.items():
+            for key in keys:
+                values = getattr(getattr(self, section), key)
+                _check(len(set(values)) == len(values), f"{section}.{key}: {values} names something twice")
+        return self
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> Params:
+        parts, gpus = self.train.accumulate, self.train.gpus
         for model in self.table1.models:
-            batch, parts, gpus = self.models[model].batch, self.train.accumulate, self.train.gpus
-            if batch % parts or batch < 2 * parts:
-                raise ValueError(
-                    f"train.accumulate: must divide models.{model}.batch ({batch}) into parts of at least 2 patches, "
-                    f"got {parts}"
-                )
-            if batch % (parts * gpus):
-                whole = f"models.{model}.batch ({batch}" + (f" in {parts} parts)" if parts > 1 else ")")
-                raise ValueError(f"train.gpus: must share {whole} evenly, got {gpus}")
-            if batch < 2 * parts * gpus and not self.train.sync_batchnorm:
-                raise ValueError(
-                    f"train.gpus: {gpus} leaves each GPU one patch of models.{model}.batch ({batch}), too few for "
-                    "statistics of its own; set train.sync_batchnorm to true"
-                )
-        if "others" not in self.cluster:
-            raise ValueError("cluster.others: this key is missing (what stages without an entry of their own get)")
-        if self.figure4.largest_difference and self.table1.masks == ["none"]:
-            raise ValueError("figure4.largest_difference: no mask in table1.masks differs from none; set it to 0")
-        for crop in self.figure4.crops:
-            check("figure4.crops", crop.set, self.data.test)
-        for key, values in {
-            "measures.also": self.measures.also,
-            "table1.models": self.table1.models,
-            "table1.masks": self.table1.masks,
-            "table1.seeds": self.table1.seeds,
-            "sweep.k": self.sweep.k,
-            "sweep.b": self.sweep.b,
-            "sweep.seeds": self.sweep.seeds,
-        }.items():
-            if len(set(values)) != len(values):
-                raise ValueError(f"{key}: {values} names something twice")
+            batch = self.models[model].batch
+            named = f"models.{model}.batch ({batch})"
+            divides = batch % parts == 0 and batch >= 2 * parts
+            _check(divides, f"train.accumulate: must divide {named} into parts of 2 or more, got {parts}")
+            whole = named.replace(")", f" in {parts} parts)") if parts > 1 else named
+            _check(batch % (parts * gpus) == 0, f"train.gpus: must share {whole} evenly, got {gpus}")
+            few = f"train.gpus: {gpus} leaves each GPU one patch of {named}, too few for statistics of its own"
+            enough = batch >= 2 * parts * gpus or self.train.sync_batchnorm
+            _check(enough, f"{few}; set train.sync_batchnorm to true")
         return self
 
     def check_stages(self, stages: Collection[str]) -> None:
         """Raises MasksrError where ``cluster`` names a stage that is not one of ``stages``, those of dvc.yaml."""
         for name in self.cluster:
             if name not in (known := [*stages, "others"]):
-                raise MasksrError(f"params.yaml: cluster: dvc.yaml has no stage {name!r}{_suggest(name, known)}")
+                hint = _suggest(name, known)
+                raise MasksrError(f"params.yaml: cluster: dvc.yaml has no stage {name!r}{hint}")
 
     def model(self, name: str) -> Model:
         """The entry ``name`` of ``models``. Raises MasksrError where there is none."""
@@ -499,44 +507,27 @@ def _suggest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _every_key() -> set[str]:
-    sections, keys = [Section], set()
-    while sections:
-        section = sections.pop()
-        keys |= set(section.model_fields)
-        sections += section.__subclasses__()
-    return keys
-
-
 def _one_line(error: ValidationError, path: Path) -> str:
     """The first thing wrong, as ``file: the.key: what``; pydantic would print a page."""
     # An unknown key first: it is the one that can say what was meant.
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     location = list(map(str, first["loc"]))
     if location[:2] == ["train", "compile"]:
-        return f"{path.name}: train.compile: must be true, false or reduce-overhead, got {first['input']!r:.200}"
+        given = f"{first['input']!r:.200}"
+        return f"{path.name}: train.compile: must be true, false or reduce-overhead, got {given}"
     if "generator" in location:  # pydantic names the branch of the union here; params.yaml does not
         del location[location.index("generator") + 1 : location.index("generator") + 2]
     message = first["msg"].removeprefix("Value error, ")
+    keys = {key for section in [Phase, *Section.__subclasses__()] for key in section.model_fields}
     if first["type"] == "extra_forbidden":
-        message = "unknown key" + _suggest(location[-1], _every_key())
+        message = "unknown key" + _suggest(location[-1], keys)
     elif first["type"] == "missing":
         message = "this key is missing"
     elif not isinstance(first["input"], dict | BaseModel):
         message += f", got {first['input']!r:.200}"
-        if isinstance(first["input"], str) and _looks_like_number(first["input"]):
-            message += " (text: write numbers without quotes, and 1e-4 as 1.0e-4, which YAML reads as a number)"
     where = ".".join(location) + ": " if location else ""
     more = error.error_count() - 1
     return f"{path.name}: {where}{message}" + (f" (and {more} more)" if more else "")
-
-
-def _looks_like_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def load(path: Path | str | None = None) -> Params:

@@ -18,8 +18,8 @@ from masksr import params
 from masksr import plots as figures
 from masksr.__main__ import main
 from masksr.errors import MasksrError
-from masksr.notebook_parameters import declared
-from masksr.results import compare, evidence, records
+from masksr.notebook import read_defaults
+from masksr.results import compare, evidence
 from masksr.results.changes import parameter_changes, parameters_note, trainings, trainings_note
 from masksr.results.compare import differences, mask_minus_plain, note, paired, why_not
 from masksr.results.quality_table import COLUMNS
@@ -134,12 +134,11 @@ def test_what_was_measured_otherwise_is_refused():
     assert why_not(official, half, "niqe") is None and len(paired(official, half, "niqe")) == 1
 
     def fitted(digest: str) -> Side:
-        files = {"data/weights/mini/quality/niqe.mat": "n", "data/weights/mini/quality/ma.mat": digest}
-        steps = {"runs/mini/ends/evaluation.json": {"inputs": files, "outputs": {}}}
-        return side("b", scores(cells, kinds=("stand-in", "stand-in")), profile="mini", steps=steps)
+        stages = {"ends": {"deps": {"data/weights/mini/quality": digest}, "outs": {}}}
+        return side("b", scores(cells, kinds=("stand-in", "stand-in")), profile="mini", stages=stages)
 
-    assert "Ma (stand-in) has other weights in each" in why_not(fitted("1"), fitted("2"), "pi")
-    assert why_not(fitted("1"), fitted("1"), "pi") is why_not(fitted("1"), fitted("2"), "niqe") is None
+    assert "NIQE (stand-in) has other weights in each" in why_not(fitted("1"), fitted("2"), "pi")
+    assert why_not(fitted("1"), fitted("1"), "pi") is None
     other_pictures = side("b", scores(cells, hr=2.1))
     for measure in ("pi", "psnr"):  # whose HR is perfect, whatever the picture
         assert "HR itself scores differently on cat" in why_not(official, other_pictures, measure)
@@ -189,29 +188,29 @@ def test_parameters_by_name():
 START = "runs/p/start/esrgan-s0/generator.safetensors"
 
 
-def training(weights: str, **facts: str) -> records.Record:
-    files = {
-        name: facts.pop(name, "0") for name in ("data/sets/p/train", "runs/p/start/esrgan-s0/generator.safetensors")
-    }
-    outputs = {"runs/p/generator.safetensors": weights, "runs/p/history.csv": facts.pop("history", "h")}
-    return {"inputs": files, "outputs": outputs, "code": "c", "torch": "2.14", "device": "cpu", "key": "k"} | facts
+def training(folder: str, weights: str, **facts: str) -> dict:
+    deps = {name: facts.pop(name, "0") for name in ("masksr/training", "data/sets/p/train", START)}
+    return {"deps": deps, "outs": {f"{folder}/generator.safetensors": weights, f"{folder}/history.csv": "h"} | facts}
 
 
 @pytest.mark.parametrize(
     ("facts", "weights", "because"),
     [
-        ({"history": "other speeds"}, "w", ""),
-        ({"code": "d", "key": "l"}, "v", "code"),
-        ({"torch": "2.15", "data/sets/p/train": "1", "key": "l"}, "v", "torch, images"),
+        ({"runs/p/history.csv": "other speeds"}, "w", ""),
+        ({"masksr/training": "1"}, "v", "code"),
+        ({"data/sets/p/train": "1", "torch": "2.15"}, "v", "images, torch"),
         ({START: "1"}, "v", "start"),
-        ({"key": "l"}, "v", "parameters"),
+        ({"parameters": "other"}, "v", "parameters"),
         ({}, "v", "nothing that is recorded"),
     ],
 )
 def test_why_weights_differ(facts, weights, because):
-    quality, name = scores({CELLS[0]: noise(1)}), "runs/{}/variants/esrgan-none-s0/training.json"
-    a = side("a", quality, profile="p", steps={name.format("p"): training("w")})
-    b = side("b", quality, profile="q", steps={name.format("q"): training(weights, **facts)})
+    quality, folder = scores({CELLS[0]: noise(1)}), "runs/{}/variants/esrgan-none-s0"
+    torch, k = facts.pop("torch", "2.14"), {"k": facts.pop("parameters", "same")}
+    stages = {"train@esrgan-none-0": training(folder.format("p"), "w")}
+    a = side("a", quality, profile="p", stages=stages, parameters={"k": "same"}, made_with={"torch": "2.14"})
+    stages = {"train@esrgan-none-0": training(folder.format("q"), weights, **facts)}
+    b = side("b", quality, profile="q", stages=stages, parameters=k, made_with={"torch": torch})
     expected = ["variants/esrgan-none-s0", "different" if because else "equal", because]
     assert trainings(a, b).to_numpy().tolist() == [expected]
     assert trainings_note(a, b) == f"Weights of the trainings: 1 {expected[1]}."
@@ -220,11 +219,9 @@ def test_why_weights_differ(facts, weights, because):
 
 def test_a_training_of_one_side_alone():
     quality = scores({CELLS[0]: noise(1)})
-    steps = {f"runs/p/{name}/training.json": training("w") for name in ("start/esrgan-s0", "start/pesr-s0")}
-    a, b = (
-        side("a", quality, profile="p", steps=steps),
-        side("b", quality, profile="p", steps=dict([*steps.items()][:1])),
-    )
+    stages = {name: training(f"runs/p/start/{name}-s0", "w") for name in ("esrgan", "pesr")}
+    a = side("a", quality, profile="p", stages=stages)
+    b = side("b", quality, profile="p", stages={"esrgan": stages["esrgan"]})
     assert trainings(a, b)["weights"].tolist() == ["equal", "only in a"]
     assert "b has no provenance.json" in trainings_note(a, side("b", quality))
     unknown = side("q.csv", quality)
@@ -246,8 +243,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for profile in ("mini", "other"):
         (tmp_path / "results" / profile).mkdir(parents=True)
         scores(cells).to_csv(tmp_path / "results" / profile / "quality.csv", index=False)
-    steps = {"runs/mini/start/esrgan-s0/training.json": training("w")}
-    provenance = {"format": 1, "profile": "mini", "params": {"profile": "mini", "k": 0.2}, "steps": steps}
+    stages = {"start@esrgan-0": training("runs/mini/start/esrgan-s0", "w")}
+    provenance = {"profile": "mini", "params": {"profile": "mini", "k": 0.2}, "made_with": {}, "stages": stages}
     (tmp_path / "results/mini/provenance.json").write_text(json.dumps(provenance))
     monkeypatch.chdir(tmp_path)
     if shutil.which("git"):
@@ -261,11 +258,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_profiles_folders_files(project):
     by_name = opened("mini")
-    assert by_name.parameters == {"k": 2.0} and list(by_name.steps) == ["runs/mini/start/esrgan-s0/training.json"]
+    assert by_name.parameters == {"k": 2.0} and list(by_name.stages) == ["start@esrgan-0"]
     for same in ("results/mini", "results/mini/quality.csv"):
         pd.testing.assert_frame_equal(opened(same).quality, by_name.quality)
     shutil.copy(project / "profiles/mini.yaml", project / "profiles/other.yaml")
-    assert opened("other").parameters_from == "profiles/other.yaml as it is now" and not opened("other").steps
+    assert opened("other").parameters_from == "profiles/other.yaml as it is now" and not opened("other").stages
 
 
 needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
@@ -346,8 +343,8 @@ def run_cells(**parameters: object) -> list[object]:
 def test_the_notebook_runs_in_a_fresh_clone_as_it_stands(monkeypatch):
     """On committed results, which share no picture: what cannot be compared is said, what can is shown."""
     monkeypatch.chdir(ROOT / "notebooks")
-    known = declared(NOTEBOOK)
-    assert known["a"].default == "mini" and (ROOT / "results" / known["b"].default / "quality.csv").is_file()
+    known = read_defaults(NOTEBOOK)
+    assert known["a"] == "mini" and (ROOT / "results" / known["b"] / "quality.csv").is_file()
     *_, parameters, weights, table, figure, one, of_one, other, of_other = run_cells()
     assert "parameters differ" in parameters.data and "weights" in weights.data
     assert figure is None and ("cannot be compared" in table.data or "Nothing was measured" in table.data)

@@ -19,6 +19,7 @@ from masksr.models.edsr import EDSR
 from masksr.models.rrdb import RRDBNet
 from masksr.params import RRDB, Params, load
 from masksr.paths import Paths
+from masksr.quality.weights import load_weights
 from masksr.results import evaluation
 from masksr.results.quality_table import COLUMNS, read_quality
 from masksr.tools import pretrained
@@ -59,7 +60,7 @@ def checkpoint(tmp_path) -> Path:
 
 
 def evaluated(checkpoint: Path, paths: Paths, limit: int | None = None, architecture="rrdb", **more) -> pd.DataFrame:
-    settings = {"data_folder": None, "title": "public"} | more
+    settings = {"data_folder": None, "title": "public", "weights": load_weights(paths.weights / "quality")} | more
     return evaluate_pretrained(only_cat(), paths, checkpoint, architecture, ["cat"], limit, **settings)
 
 
@@ -81,27 +82,12 @@ def test_the_rows_are_those_of_the_evaluation_of_the_variants(checkpoint, projec
     assert set(table["niqe_weights"]) == {"stand-in"}
 
 
-def test_a_set_that_the_profile_has_not_packed_is_packed_for_the_run(checkpoint, project, tmp_path, capsys):
+def test_a_set_that_the_profile_has_not_packed_is_packed_for_the_run(checkpoint, project, tmp_path):
     shutil.copytree(project / "data/weights", tmp_path / "data/weights")
     there, absent = Paths(project, "mini"), Paths(tmp_path, "mini")
     pd.testing.assert_frame_equal(evaluated(checkpoint, there), evaluated(checkpoint, absent))
-    said = capsys.readouterr().out
-    assert "cat: 2 images, packed by the profile mini" in said
-    assert "cat: 2 images, packed for this run" in said
+    assert evaluated(checkpoint, Paths(project, "mini"), limit=1)["image"].tolist() == ["chelsea-left"] * 3
     assert not (tmp_path / "data/sets").exists()
-
-
-def test_a_limit_takes_the_first_images_of_the_profile_s_pack(checkpoint, project, monkeypatch):
-    monkeypatch.setattr(pretrained, "build_pack", lambda *_, **__: pytest.fail("the profile has packed it"))
-    table = evaluated(checkpoint, Paths(project, "mini"), limit=1)
-    assert table["image"].tolist() == ["chelsea-left"] * 3
-    assert len(evaluated(checkpoint, Paths(project, "mini"), limit=9)) == 6
-
-
-def test_a_pack_with_fewer_images_than_wanted_is_not_enough(checkpoint, project, tmp_path):
-    shutil.copytree(project / "data/weights", tmp_path / "data/weights")
-    build_pack("cat", Paths(tmp_path, "mini").set("cat"), limit=1)
-    assert evaluated(checkpoint, Paths(tmp_path, "mini"))["image"].nunique() == 2
 
 
 def test_an_image_without_pi_leaves_the_others_theirs(checkpoint, project, tmp_path):
@@ -188,8 +174,7 @@ def test_a_name_of_the_registry_stands_for_its_checkpoint(checkpoint, project, m
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"model": "srgan"}, "--model srgan: there are esrgan, pesr, edsr"),
-        ({"limit": 0}, "--limit must be at least 1, not 0"),
+        ({"model": "srgan"}, "--model srgan: choose from esrgan, pesr, edsr"),
         ({"sets": ["kat"]}, "no data set 'kat'.*did you mean 'cat'"),
         ({"output": Path()}, "is a folder; name a file"),
     ],

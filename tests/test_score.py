@@ -1,4 +1,4 @@
-"""Scores of pictures of any origin: the numbers of the evaluation, honest names, and errors that name the picture."""
+"""Scores of pictures of any origin: the numbers of the evaluation, pairs by their names, and errors that name them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from masksr.results import evaluation
 from masksr.results.quality_table import read_quality
 from masksr.tools import score, weights
 from masksr.tools.photo import Photo, write_photo
-from masksr.tools.score import read_levels, run, score_files
+from masksr.tools.score import cut_alike, pair, read_levels, run
 
 ROOT = Path(__file__).parents[1]
 CAT = np.ascontiguousarray(data.chelsea()[60:190, 60:194])  # 130 x 134: 128 x 132 where it is cut
@@ -116,13 +116,15 @@ def test_pictures_that_cannot_be_scored_do_not_lose_the_others(pictures, capsys)
     write_photo(pictures / "sr/hole.png", Photo(CAT, hole, None))
     (pictures / "sr/broken.png").write_bytes(b"no picture")
     write_png(pictures / "sr/lr.png", CAT[:32, :33])
-    for name in ("hole", "broken", "lr"):
-        write_png(pictures / f"hr/{name}.png", CAT)
+    write_png(pictures / "sr/tiny.png", CAT[:8, :60])
+    for name in ("hole", "broken", "lr", "tiny"):
+        write_png(pictures / f"hr/{name}.png", CAT if name != "tiny" else CAT[:8, :60])
     with pytest.raises(MasksrError) as caught:
         run(["sr"], hr="hr", output=pictures / "q.csv")
     said = str(caught.value)
-    assert said.startswith("3 of 5 pictures could not be scored:\n")
-    for reason in ("hole.png: has transparent pixels", "broken.png: cannot be read", "the size of the LR picture"):
+    assert said.startswith("4 of 6 pictures could not be scored:\n")
+    reasons = ["hole.png: has transparent pixels", "broken.png: cannot be read", "lr.png: has 33 x 32 pixels and not"]
+    for reason in [*reasons, "tiny.png: of 60 x 8 pixels nothing is left inside the border"]:
         assert reason in said
     assert list(read_quality([pictures / "q.csv"])["image"]) == ["cat", "tac"]
     assert "| `sr` |" in capsys.readouterr().out
@@ -136,12 +138,6 @@ def test_a_picture_without_pi_has_a_row_that_says_why(pictures, capsys):
     assert "| — |" in said and "flat/flat: NIQE: " in said
 
 
-def test_nothing_left_inside_the_border(pictures):
-    write_png(pictures / "tiny/a.png", CAT[:8, :60])
-    table, problems = score_files([Path("tiny/a.png")], load_weights("data/weights/mini/quality"))
-    assert table.empty and "tiny/a.png: of 60 x 8 pixels nothing is left inside the border" in problems[0]
-
-
 def test_names_are_told_before_weights_are_looked_for(pictures, monkeypatch):
     monkeypatch.setattr(score, "choose_weights", lambda _: pytest.fail("too late"))
     write_png(pictures / "sr/cow.png", CAT)
@@ -153,13 +149,11 @@ def test_names_are_told_before_weights_are_looked_for(pictures, monkeypatch):
 
 def test_the_weights_that_are_wanted_or_an_error_that_says_how(project, monkeypatch):
     assert weights.choose_weights("auto").niqe_source == weights.choose_weights("standin").ma_source == "stand-in"
-    monkeypatch.setattr(weights, "fetch_weights", lambda spec, _: (_ for _ in ()).throw(MasksrError(spec.name)))
-    with pytest.raises(MasksrError, match="niqe"):
-        weights.choose_weights("official")
     write_quality_weights(project / "data/weights/mini/quality", "official")
     with pytest.raises(MasksrError, match=r"no stand-ins of both halves here; in a project set weights\.quality"):
         weights.choose_weights("standin")
     shutil.rmtree(project / "data/weights")
+    monkeypatch.setattr(weights, "fetch_weights", lambda spec, _: (_ for _ in ()).throw(MasksrError(spec.name)))
     with pytest.raises(MasksrError, match="make stand-ins: in a project run `dvc repro weights`"):
         weights.choose_weights("auto")
 
@@ -186,3 +180,53 @@ def test_the_command(pictures, capsys):
     assert main(["score", "nowhere.png"]) == 1
     assert capsys.readouterr().err == "masksr: error: nowhere.png: there is no such file\n"
     assert main(["score", "sr", "--device", "mps"]) == (0 if torch.backends.mps.is_available() else 1)
+
+
+# ---- Pairs -----------------------------------------------------------------------------------------------------------
+
+
+def paths(*names: str) -> list[Path]:
+    return [Path(name) for name in names]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["baby", "baby_x4", "babyx4", "babySR", "baby_SR", "baby_HR", "baby_SRF_4_SR", "BABY_X4_sr", "baby_x4_out"],
+)
+def test_endings_that_tell_sr_from_hr_are_no_part_of_the_name(name):
+    hr = paths("hr/baby_SRF_4_HR.png", "hr/bird.png")
+    assert pair(paths(f"sr/{name}.png", "sr/bird.png"), hr, 4)[Path(f"sr/{name}.png")] == hr[0]
+
+
+def test_the_same_name_goes_before_a_like_name():
+    hr = paths("hr/cat.png", "hr/cat_sr.png", "hr/dog_HR.jpg", "hr/scout.png")
+    found = pair(paths("out/cat_sr.png", "out/cat.jpg", "out/dog_x4.png", "out/scout.png"), hr, 4)
+    assert [found[path].name for path in found] == ["cat_sr.png", "cat.png", "dog_HR.jpg", "scout.png"]
+    assert len(pair(paths("a/cat.png", "b/cat_x4.png"), paths("hr/cat.png", "hr/dog.png"), 4)) == 2
+    assert pair(paths("result.png"), paths("photo.jpg"), 4) == {Path("result.png"): Path("photo.jpg")}
+
+
+@pytest.mark.parametrize(
+    ("pictures", "hr", "says"),
+    [
+        (["o/cat.png", "o/cow.png"], ["h/cat.png"], r"o/cow\.png: no HR picture of that name \(cat\.png\)"),
+        (["o/cat_x4.png"], ["h/cat.png", "h/CAT.jpg"], r"more than one HR picture could be meant \(cat\.png, CAT\.jpg"),
+        (["o/cat.png", "o/cat_x4.png"], ["h/cat.png"], r"o/cat\.png and o/cat_x4\.png both belong to cat\.png"),
+        (["o/cat_x2.png", "o/sr.png"], ["h/cat.png"], r"o/cat_x2\.png: no HR picture"),
+    ],
+)
+def test_names_that_are_not_a_pair_are_one_error(pictures, hr, says):
+    with pytest.raises(MasksrError, match=says):
+        pair(paths(*pictures), paths(*hr), 4)
+
+
+def test_hr_is_cut_as_the_test_sets_are_and_sr_of_the_whole_size_likewise():
+    hr = CAT[:23, :30]
+    for sr in (hr[:20, :28] + 1, hr + 1):
+        image, reference = cut_alike(sr, hr, 4)
+        np.testing.assert_array_equal(reference, hr[:20, :28])
+        np.testing.assert_array_equal(image, reference + 1)
+    with pytest.raises(MasksrError, match="has 27 x 20 pixels and not 28 x 20, its HR picture cut to multiples of 4"):
+        cut_alike(CAT[:20, :27], hr, 4)
+    with pytest.raises(MasksrError, match="only 30 x 3 pixels"):
+        cut_alike(hr[:3], hr[:3], 4)

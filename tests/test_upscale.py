@@ -1,14 +1,17 @@
-"""From files to larger files: what is kept of a picture, what is written where, and what is said."""
+"""Pictures as photographers keep them, read, upscaled and written: what is kept, and what is said."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, ImageOps
 from torch import Tensor, nn
 
 from masksr.data.bicubic import imresize
@@ -17,11 +20,14 @@ from masksr.errors import MasksrError
 from masksr.models.checkpoints import build_generator, save_generator
 from masksr.params import EDSRSize
 from masksr.results.evaluation import with_generator
+from masksr.tools import upscale
 from masksr.tools.photo import Photo, find_photos, read_photo, write_photo
-from masksr.tools.upscale import plan, run, upscale_files, upscale_photo
+from masksr.tools.upscale import plan, run, upscale_photo
 
 CPU = torch.device("cpu")
 SIZE = EDSRSize(architecture="edsr", n_resblocks=1, n_feats=8, res_scale=0.1)
+TWO = [Image.new("L", (4, 4), level) for level in (0, 9)]
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 class Repeat(nn.Module):
@@ -45,18 +51,88 @@ def repeated(pixels: np.ndarray, scale: int = 4) -> np.ndarray:
     return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-@pytest.fixture
-def album(tmp_path: Path) -> Path:
-    """A folder of three pictures and a note."""
-    folder = tmp_path / "album"
-    folder.mkdir()
-    for number, name in enumerate(("one.png", "two.bmp", "three.jpg")):
-        Image.fromarray(noise(6 + number, 9, 3)).save(folder / name)
-    (folder / "notes.txt").write_text("not a picture")
-    return folder
+# ---- Read and written ------------------------------------------------------------------------------------------------
 
 
-# ---- One picture -----------------------------------------------------------------------------------------------------
+@settings(max_examples=40)
+@given(
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    channels=st.sampled_from([1, 3]),
+    transparent=st.booleans(),
+    dtype=st.sampled_from([np.uint8, np.uint16]),
+    profile=st.sampled_from([None, PROFILE]),
+)
+def test_a_photo_comes_back_as_it_was_written(tmp_path_factory, size, channels, transparent, dtype, profile):
+    pixels, alpha = noise(*size, channels, dtype=dtype), noise(*size, dtype=dtype)
+    path = tmp_path_factory.getbasetemp() / "new" / "photo.png"
+    write_photo(path, Photo(pixels, alpha if transparent else None, profile))
+    back = read_photo(path)
+    assert (back.pixels == pixels).all() and back.pixels.dtype == dtype and back.levels == np.iinfo(dtype).max
+    assert back.profile == (profile if dtype == np.uint8 else None)
+    np.testing.assert_array_equal(back.alpha, alpha if transparent else None)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_of_exif_is_turned_upright_as_pillow_does(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(noise(4, 7, 3)).save(tmp_path / "a.png", exif=exif)
+    upright = np.array(ImageOps.exif_transpose(Image.open(tmp_path / "a.png")))
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.png").pixels, upright)
+
+
+def test_16_bit_colours_are_those_that_opencv_writes(tmp_path):
+    bgr = noise(11, 7, 3, dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), bgr)
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.png").pixels, bgr[..., ::-1])
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])
+def test_all_modes_of_8_bits_are_read_as_pillow_reads_them(tmp_path, mode, name):
+    image = Image.fromarray(noise(8, 6, 4)).convert("RGB" if mode in ("P", "1") else mode).convert(mode)
+    image.save(tmp_path / name, **{"lossless": True, "exact": True} if name == "a.webp" else {})
+    photo = read_photo(tmp_path / name)
+    with Image.open(tmp_path / name) as saved:
+        rgba = np.array(saved.convert("RGBA"))
+    np.testing.assert_array_equal(np.broadcast_to(photo.pixels, (8, 6, 3)), rgba[..., :3])
+    assert (photo.alpha is None) == ("A" not in mode)
+    assert photo.alpha is None or (photo.alpha == rgba[..., 3]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "save", "says"),
+    [
+        ("a.tif", lambda path: Image.new("CMYK", (4, 4)).save(path), "mode CMYK is not supported"),
+        ("a.tif", lambda path: cv2.imwrite(str(path), noise(4, 4, 3, dtype=np.uint16)), "TIFF is read with 8 bits"),
+        ("a.gif", lambda path: TWO[0].save(path, save_all=True, append_images=TWO[1:]), "several pictures"),
+        ("a.png", lambda path: path.write_bytes(b"no picture"), "cannot be read"),
+        ("a.png", lambda path: None, "no such file"),
+    ],
+)
+def test_what_is_not_read_is_named(tmp_path, name, save, says):
+    save(tmp_path / name)
+    with pytest.raises(MasksrError, match=rf"{name}: .*{says}"):
+        read_photo(tmp_path / name)
+
+
+def test_folders_and_patterns_stand_for_their_pictures(tmp_path):
+    for name in ("b.JPG", "a.png", "notes.txt", ".hidden.png", "below/c.png", "[a].png", "empty/x.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def found(*names: str) -> list[str]:
+        return [path.name for path in find_photos([str(tmp_path / name) for name in names])]
+
+    assert found("") == ["[a].png", "a.png", "b.JPG"]
+    assert found("b.JPG", "*.png", "", "**/c.*") == ["b.JPG", "[a].png", "a.png", "c.png"], "nothing comes twice"
+    assert found("[a].png") == ["[a].png"], "a name with brackets is a name first"
+    for wrong in ("nothing.png", "*.bmp", "empty"):
+        with pytest.raises(MasksrError, match=r"(no such file|no picture)"):
+            found("a.png", wrong)
+
+
+# ---- One picture upscaled --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -70,129 +146,40 @@ def test_every_level_of_every_depth_goes_through_unharmed(dtype, channels, pixel
 
 
 def test_grey_is_the_mean_of_the_colours_that_a_network_makes_of_it():
-    pixels = np.full((4, 5, 1), 100, np.uint8)
-    sr = upscale_photo(Photo(pixels, None, None), Repeat(red=30 / 255))
+    sr = upscale_photo(Photo(np.full((4, 5, 1), 100, np.uint8), None, None), Repeat(red=30 / 255))
     assert (sr.pixels == 110).all() and sr.pixels.shape == (16, 20, 1)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_transparency_is_enlarged_by_our_bicubic(scale):
-    alpha = noise(7, 5)
-    sr = upscale_photo(Photo(noise(7, 5, 3), alpha, None), Repeat(scale))
-    np.testing.assert_array_equal(sr.alpha, imresize(alpha, scale))
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("size", [(1, 1), (1, 6), (13, 11)])
-def test_transparency_of_16_bits_is_the_same_bicubic_with_finer_levels(scale, size):
-    alpha = 60 + noise(*size) // 2  # away from the ends, where 8 bits are cut between the passes
-    sr = upscale_photo(Photo(noise(*size, 3, dtype=np.uint16), alpha.astype(np.uint16) * 257, None), Repeat(scale))
-    assert sr.alpha.dtype == np.uint16
-    assert np.abs(sr.alpha / 257 - imresize(alpha, scale)).max() <= 1.2  # its two roundings: half a level each, or more
-
-
-def test_opaque_stays_opaque_and_holes_stay_holes():
-    for dtype in (np.uint8, np.uint16):
-        top = np.iinfo(dtype).max
-        alpha = np.zeros((12, 12), dtype)
-        alpha[:, 6:] = top
-        sr = upscale_photo(Photo(noise(12, 12, 3, dtype=dtype), alpha, None), Repeat())
-        assert (sr.alpha[:, :16] == 0).all() and (sr.alpha[:, 32:] == top).all()
-
-
-# ---- Files -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_folder_becomes_a_folder_of_png(album, tmp_path, capsys):
-    out = tmp_path / "new" / "large"
-    written = upscale_files([str(album)], out, Repeat(), device=CPU)
-    assert sorted(path.name for path in out.iterdir()) == ["one.png", "three.png", "two.png"]
-    assert sorted(written) == sorted(out.iterdir())
-    for name in ("one.png", "two.bmp", "three.jpg"):
-        expected = repeated(read_image(album / name))
-        np.testing.assert_array_equal(read_image((out / name).with_suffix(".png")), expected)
-    assert "[1/3]" in (said := capsys.readouterr().out) and "9 x 6 to 36 x 24" in said
-
-
-def test_all_that_a_picture_holds_arrives_in_the_file(tmp_path):
-    pixels, alpha = noise(5, 6, 3, dtype=np.uint16), np.full((5, 6), 65535, np.uint16)
-    write_photo(tmp_path / "in.png", Photo(pixels, alpha, b"a profile"))
-    (path,) = upscale_files([str(tmp_path / "in.png")], tmp_path / "out", Repeat(), device=CPU)
-    sr = read_photo(path)
-    np.testing.assert_array_equal(sr.pixels, repeated(pixels))
-    assert (sr.alpha == 65535).all() and sr.profile == b"a profile"
-
-
-def test_photos_from_a_turned_camera_are_upright(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(noise(6, 9, 3)).save(tmp_path / "in.png", exif=exif)
-    (path,) = upscale_files([str(tmp_path / "in.png")], tmp_path / "out", Repeat(), device=CPU)
-    np.testing.assert_array_equal(read_image(path), repeated(np.rot90(noise(6, 9, 3), -1)))
-    assert not Image.open(path).getexif()
-
-
-def test_what_is_there_stays_unless_it_may_be_overwritten(album, tmp_path, capsys):
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "two.png").write_bytes(b"precious")
-    written = upscale_files([str(album)], out, Repeat(), device=CPU)
-    assert (out / "two.png").read_bytes() == b"precious" and len(written) == 2
-    assert "--overwrite" in capsys.readouterr().out
-    assert len(upscale_files([str(album)], out, Repeat(), device=CPU, overwrite=True)) == 3
-    np.testing.assert_array_equal(read_image(out / "two.png"), repeated(read_image(album / "two.bmp")))
-
-
-def test_one_broken_file_does_not_lose_the_others(album, tmp_path):
-    whole = (album / "one.png").read_bytes()
-    (album / "one.png").write_bytes(whole[: len(whole) // 2])
-    Image.new("CMYK", (4, 4)).save(album / "print.tif")
-    with pytest.raises(MasksrError, match=r"(?s)^2 of 4 pictures failed:.*one\.png: cannot be read.*CMYK"):
-        upscale_files([str(album)], tmp_path / "out", Repeat(), device=CPU)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["three.png", "two.png"]
-
-
-def test_a_failure_of_the_network_names_the_picture(album, tmp_path):
-    with pytest.raises(MasksrError, match=r"one\.png: .*NaN"):
-        upscale_files([str(album / "one.png")], tmp_path / "out", Repeat(red=float("nan")), device=CPU)
-    assert not (tmp_path / "out").exists()
-
-
-class Unused(Repeat):
-    def forward(self, lr: Tensor) -> Tensor:
-        raise AssertionError("nothing should be computed")
-
-
-def test_pictures_of_one_stem_keep_their_whole_names(album, tmp_path):
-    (album / "ONE.jpg").write_bytes((album / "three.jpg").read_bytes())
-    found = {path.name for path in plan(find_photos([str(album)]), tmp_path / "out").values()}
-    assert {"ONE.jpg.png", "one.png.png", "three.png"} <= found
-
-
-def test_two_pictures_of_one_name_are_refused_before_anything_is_computed(album, tmp_path):
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other/ONE.png").write_bytes((album / "one.png").read_bytes())
-    with pytest.raises(MasksrError, match=r"one\.png and .*ONE\.png would both become|ONE\.png and .*one\.png would"):
-        upscale_files([str(album), str(tmp_path / "other")], tmp_path / "out", Unused(), device=CPU)
-
-
-def test_inputs_are_never_overwritten(album):
-    with pytest.raises(MasksrError, match=r"over a picture to upscale"):
-        upscale_files([str(album)], album, Unused(), device=CPU, overwrite=True)
-
-
-@pytest.mark.parametrize(
-    "wrong,match",
-    [({"inputs": ["nothing.png"]}, "no such file"), ({"tile": 8, "overlap": 4}, "--tile"), ({"out": "file"}, "-o")],
-)
-def test_what_cannot_work_is_refused_before_anything_is_computed(album, tmp_path, wrong, match):
-    (tmp_path / "file").touch()
-    inputs, out = wrong.pop("inputs", [str(album)]), tmp_path / wrong.pop("out", "out")
-    with pytest.raises(MasksrError, match=match):
-        upscale_files(inputs, out, Unused(), device=CPU, **wrong)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_transparency_is_enlarged_by_bicubic(dtype):
+    alpha, finer = 60 + noise(13, 11) // 2, np.iinfo(dtype).max // 255  # away from the ends, which are cut
+    sr = upscale_photo(Photo(noise(13, 11, 3, dtype=dtype), alpha.astype(dtype) * dtype(finer), None), Repeat())
+    difference = sr.alpha / finer - imresize(alpha, 4)
+    assert sr.alpha.dtype == dtype and np.abs(difference[8:-8, 8:-8]).max() <= 1.2  # imresize rounds twice
+    hole = np.zeros((12, 12), dtype)
+    hole[:, 6:] = np.iinfo(dtype).max
+    sr = upscale_photo(Photo(noise(12, 12, 3, dtype=dtype), hole, None), Repeat())
+    assert (sr.alpha[:, :16] == 0).all() and (sr.alpha[:, 32:] == np.iinfo(dtype).max).all()
 
 
 # ---- The command -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """A folder of three pictures and a note."""
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for number, name in enumerate(("one.png", "two.bmp", "three.jpg")):
+        Image.fromarray(noise(6 + number, 9, 3)).save(folder / name)
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+@pytest.fixture
+def repeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--checkpoint`` leads to a network that repeats pixels."""
+    monkeypatch.setattr(upscale, "find_generator", lambda *_: (Path("g.pth"), Repeat()))
 
 
 @pytest.fixture
@@ -202,45 +189,78 @@ def checkpoint(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of the profile mini in which nothing was trained yet."""
-    root, here = Path(__file__).parents[1], tmp_path / "project"
-    here.mkdir()
-    (here / "dvc.yaml").touch()
-    (here / "params.yaml").write_text((root / "profiles/mini.yaml").read_text())
-    monkeypatch.chdir(here)
-    return here
+def test_a_folder_becomes_a_folder_of_png(repeat, album, tmp_path, capsys):
+    out = tmp_path / "new" / "large"
+    written = run([str(album)], out, "edsr", device="cpu")
+    assert sorted(path.name for path in written) == ["one.png", "three.png", "two.png"]
+    assert sorted(written) == sorted(out.iterdir())
+    for name in ("one.png", "two.bmp", "three.jpg"):
+        np.testing.assert_array_equal(read_image((out / name).with_suffix(".png")), repeated(read_image(album / name)))
+    assert "[1/3]" in (said := capsys.readouterr().out) and "9 x 6, x4" in said
+    assert not run([str(album)], out, "edsr", device="cpu"), "what is there stays"
+    assert "--overwrite" in capsys.readouterr().out
+    assert len(run([str(album)], out, "edsr", device="cpu", overwrite=True)) == 3
+
+
+def test_16_bits_lose_their_colour_profile_and_are_told_so(repeat, album, tmp_path, monkeypatch, capsys):
+    pixels = noise(5, 6, 3, dtype=np.uint16)
+    monkeypatch.setattr(upscale, "read_photo", lambda _: Photo(pixels, None, PROFILE))
+    (path,) = run([str(album / "one.png")], tmp_path / "out", "edsr", device="cpu")
+    np.testing.assert_array_equal(read_photo(path).pixels, repeated(pixels))
+    assert "without its colour profile" in capsys.readouterr().out
+
+
+def test_one_broken_file_does_not_lose_the_others(repeat, album, tmp_path):
+    whole = (album / "one.png").read_bytes()
+    (album / "one.png").write_bytes(whole[: len(whole) // 2])
+    Image.new("CMYK", (4, 4)).save(album / "print.tif")
+    with pytest.raises(MasksrError, match=r"(?s)^2 of 4 pictures failed:.*one\.png: cannot be read.*CMYK"):
+        run([str(album)], tmp_path / "out", "edsr", device="cpu")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["three.png", "two.png"]
+
+
+def test_a_failure_of_the_network_names_the_picture(album, tmp_path, monkeypatch):
+    monkeypatch.setattr(upscale, "find_generator", lambda *_: (Path("g.pth"), Repeat(red=float("nan"))))
+    with pytest.raises(MasksrError, match=r"one\.png: .*NaN"):
+        run([str(album / "one.png")], tmp_path / "out", "edsr", device="cpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_picture_replaces_another(album, tmp_path):
+    (album / "ONE.jpg").write_bytes((album / "three.jpg").read_bytes())
+    names = {path.name for path in plan(find_photos([str(album)]), tmp_path / "out").values()}
+    assert names == {"ONE.jpg.png", "one.png.png", "three.png", "two.png"}
+    with pytest.raises(MasksrError, match="would both become"):
+        plan([album / "one.png", tmp_path / "other/ONE.png"], tmp_path / "out")
+    with pytest.raises(MasksrError, match="over a picture to upscale"):
+        plan([album / "three.jpg", album / "two.png"], album)
 
 
 def test_a_file_of_weights_needs_no_project(album, checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    out = tmp_path / "out"
-    run([str(album)], out, "edsr", checkpoint=str(checkpoint), device="cpu")
-    generator = build_generator(SIZE, 4, seed=0)
+    run([str(album)], tmp_path / "out", "edsr", checkpoint=str(checkpoint), device="cpu")
 
     class OnePicture:
         def lr(self, number: int, scale: int) -> np.ndarray:
             return read_image(album / "one.png")
 
-    expected = with_generator(generator, CPU)(OnePicture(), 0)
-    difference = read_image(out / "one.png").astype(int) - expected  # from how evaluation upscales it
+    expected = with_generator(build_generator(SIZE, 4, seed=0), CPU)(OnePicture(), 0)
+    difference = read_image(tmp_path / "out/one.png").astype(int) - expected  # from how evaluation upscales it
     assert np.abs(difference).max() <= 1 and np.count_nonzero(difference) < 0.01 * difference.size
     assert "generator.safetensors: x4, fp32 on CPU" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_same_generator_gives_the_same_bytes(album, checkpoint, tmp_path, precision):
+    options = {"checkpoint": str(checkpoint), "device": "cpu", "precision": "bf16", "tile": 5, "overlap": 1}
     for out in ("a", "b"):
-        settings = {"checkpoint": str(checkpoint), "device": "cpu", "precision": precision, "tile": 5, "overlap": 1}
-        run([str(album / "one.png")], tmp_path / out, "edsr", **settings)
+        run([str(album / "one.png")], tmp_path / out, "edsr", **options)
     assert (tmp_path / "a/one.png").read_bytes() == (tmp_path / "b/one.png").read_bytes()
 
 
-def test_without_a_checkpoint_it_is_what_the_profile_trained(album, checkpoint, project, tmp_path):
+def test_without_a_checkpoint_it_is_what_the_profile_trained(album, checkpoint, tmp_path, monkeypatch):
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "params.yaml").write_text((Path(__file__).parents[1] / "profiles/mini.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(MasksrError, match=r"profile mini has no trained edsr yet.*make repro.*--checkpoint"):
         run([str(album)], tmp_path / "out", "edsr", device="cpu")
-    trained = project / "runs/mini/variants/edsr-paper-s0/generator.safetensors"
+    trained = tmp_path / "runs/mini/variants/edsr-paper-s0/generator.safetensors"
     trained.parent.mkdir(parents=True)
     checkpoint.rename(trained)
     assert len(run([str(album)], tmp_path / "out", "edsr", device="cpu")) == 3
@@ -248,15 +268,21 @@ def test_without_a_checkpoint_it_is_what_the_profile_trained(album, checkpoint, 
         run([str(album)], tmp_path / "out", "edsr", device="cpu", res_scale=0.1)
 
 
-def test_mistakes_on_the_command_line(album, checkpoint, tmp_path):
-    def fails(match: str, *inputs: Path, model: str = "edsr", **settings: object) -> None:
-        with pytest.raises(MasksrError, match=match):
-            run([str(path) for path in inputs or (album,)], tmp_path / "out", model, **settings)
-
-    fails("--model srgan: there are esrgan, pesr, edsr", model="srgan", checkpoint=str(checkpoint))
-    fails("use --model edsr", model="pesr", checkpoint=str(checkpoint), device="cpu")
-    fails("no such file", tmp_path / "nothing", checkpoint="not looked for")
-    fails("--overlap", checkpoint="not looked for", tile=10, overlap=5)
-    if not torch.cuda.is_available():
-        fails("--device cuda: not available", checkpoint=str(checkpoint), device="cuda")
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"model": "srgan"}, "--model srgan: choose from esrgan, pesr, edsr"),
+        ({"model": "pesr", "device": "cpu"}, "use --model edsr"),
+        ({"inputs": ["nothing.png"]}, "no such file"),
+        ({"tile": 10, "overlap": 5}, "--overlap"),
+        ({"out": Path(__file__)}, "is a file; name a folder with -o"),
+        ({"device": "mps"}, "--device mps: not available"),
+    ],
+)
+def test_mistakes_on_the_command_line(album, checkpoint, tmp_path, wrong, says):
+    arguments = {"inputs": [str(album)], "out": tmp_path / "out", "model": "edsr", "checkpoint": str(checkpoint)}
+    if wrong.get("device") == "mps" and torch.backends.mps.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(MasksrError, match=says):
+        run(**arguments | wrong)
     assert not (tmp_path / "out").exists()

@@ -1,99 +1,94 @@
-"""Markdown to HTML, formulas to MathML: what a browser shows without a script.
-
-nbconvert's own renderer leaves ``$...$`` for MathJax, which comes from the net.
-"""
+"""Markdown as HTML that a browser shows without a script: formulas are MathML, links stay in the page."""
 
 from __future__ import annotations
 
 import html
 import re
-import warnings
-from pathlib import Path
-from typing import Any, ClassVar
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
 
 import latex2mathml.converter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath, MathBlockParser, MathInlineParser
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-_TAG = re.compile(r"\\tag\*?\{([^{}]*)\}")
-_ENVIRONMENT = re.compile(r"\\(begin|end)\{(?:align|aligned|alignat|split|eqnarray)\*?\}")
-_BAR = re.compile("<mo>(&#x02016;|&#x0007C;|[|‖])</mo>")  # as in TeX, bars grow only after \\left
-# Rewritten into what latex2mathml knows.
-_REPLACED = {r"\arg": r"\operatorname{arg}", r"\coloneqq": ":=", r"\nonumber": "", r"\notag": ""}
+BARS = re.compile("<mo>(&#x02016;|&#x0007C;|[|‖])</mo>")  # as in TeX, bars grow only after \left
 
 
-def mathml(latex: str, *, block: bool = False) -> str:
-    r"""A formula, without its dollars, as a ``<math>`` element.
+@dataclass
+class Outline:
+    """Of the section that Markdown belongs to.
 
-    ``\tag{8}`` becomes the number ``(8)`` at the right of a block. Raises ValueError for what cannot be converted.
+    level: of the section's own heading, of which the notebook's is the first.
+    anchors: of all sections of the page, which links to notebooks may lead to.
+    headings: id to HTML, as far as they were rendered.
     """
-    source = _ENVIRONMENT.sub(r"\\\1{align*}", latex.strip())
-    numbers = _TAG.findall(source)
-    if len(numbers) == 1 and block:  # one number for the whole block stands in the margin, several in a column
-        source = _TAG.sub("", source)
-    else:
-        column = "&" if r"\begin{align*}" in source else r"\qquad"
-        source, numbers = _TAG.sub(lambda tag: rf"{column}\text{{({tag[1]})}}", source), []
-    for old, new in _REPLACED.items():
-        source = re.sub(re.escape(old) + r"(?![a-zA-Z])", lambda _, new=new: new, source)
-    try:
-        converted = latex2mathml.converter.convert(source, display="block" if block else "inline")
-    except Exception as error:  # latex2mathml has a dozen kinds and no common base
-        raise ValueError(f"{type(error).__name__} in formula: {latex.strip()}") from error
-    if re.search(r"<m[io]>(\\|&<)", converted):  # what it does not know it passes on
-        raise ValueError(f"unknown command in formula: {latex.strip()}")
-    converted = converted.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")  # \sim is a relation
-    converted = _BAR.sub(r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', converted)
-    converted = re.sub(r"<mo>([A-Za-z]{2,})</mo>", r'<mo lspace="0.1em" rspace="0.1em">\1</mo>', converted)
-    if not block:
-        return converted
-    number = f'<span class="number">({html.escape(numbers[0])})</span>' if numbers else ""
-    return f'<span class="formula">{converted}{number}</span>'
+
+    anchor: str
+    level: int
+    anchors: Collection[str]
+    headings: dict[str, str] = field(default_factory=dict)
 
 
-def _formula(latex: str, *, block: bool) -> str:
-    try:
-        return mathml(latex, block=block)
-    except ValueError as error:
-        warnings.warn(f"shown as source: {error}", stacklevel=2)
-        return f'<code class="tex">{html.escape(latex.strip())}</code>'
+def markdown_to_html(source: str, outline: Outline) -> str:
+    """Render a cell, an output or a caption of a section."""
+    return MarkdownWithMath(renderer=Renderer(outline)).render(source)
 
 
-class _Inline(MathInlineParser):
-    # Pandoc's rule, so that "$5 and $6" stays money: no space inside the dollars, no digit after them, one paragraph.
-    SPECIFICATION: ClassVar[dict[str, str]] = {
-        **MathInlineParser.SPECIFICATION,
-        "inline_math_tex": r"(?<![$\\])\$(?=[^\s$])(?P<math_inline_tex>(?:[^$\\`]|\\.)*?)(?<=[^\s])\$(?![\d$])",
-    }
+class Renderer(IPythonRenderer):
+    """nbconvert's renderer, but for formulas, headings, links, tables and paragraphs that are a caption."""
 
+    def __init__(self, outline: Outline) -> None:
+        super().__init__(escape=False)
+        self.outline = outline
 
-class _Renderer(IPythonRenderer):
     def block_math(self, body: str) -> str:
-        return _formula(body, block=True)
+        return formula(body, "block")
 
     def inline_math(self, body: str) -> str:
-        return _formula(body, block=False)
+        return formula(body, "inline")
 
     def latex_environment(self, name: str, body: str) -> str:
-        if name in ("equation", "equation*", "displaymath", "math"):
-            return _formula(body, block=True)
-        return _formula(f"\\begin{{{name}}}{body}\\end{{{name}}}", block=True)
+        return formula(f"\\begin{{{name}}}{body}\\end{{{name}}}", "block")
 
     def heading(self, text: str, level: int, **attrs: Any) -> str:
-        return f"<h{level}>{text}</h{level}>\n"
+        words = re.sub(r"[\W_]+", "-", re.sub("<[^>]+>", "", text).lower()).strip("-")
+        name = f"{self.outline.anchor}--{words}"
+        while name in self.outline.headings:
+            name += "-again"
+        self.outline.headings[name] = text
+        level = min(level - 1 + self.outline.level, 6)
+        return f'<h{level} id="{name}">{text}</h{level}>\n'
 
-    def _src_to_base64(self, src: str) -> str | None:
-        folder = Path(self.path).resolve()
-        try:
-            below = (folder / src).resolve().is_relative_to(folder)
-        except (OSError, ValueError):  # too long, a NUL
-            return None
-        return super()._src_to_base64(src) if below else None  # the page must not take along what lies elsewhere
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        notebook = re.fullmatch(r"(?:.*/)?(?:\d+_)?(\w+)\.ipynb(#.*)?", url)
+        if not notebook:
+            return super().link(text, url, title)
+        return f'<a href="#{notebook[1]}">{text}</a>' if notebook[1] in self.outline.anchors else text
 
-    def block_mermaidjs(self, code: str) -> str:  # a diagram would need a script
-        return f"<pre><code>{html.escape(code)}</code></pre>\n"
+    def paragraph(self, text: str) -> str:
+        note = re.fullmatch("<em>(?:(?!<em>).)*</em>", text, re.DOTALL)
+        return f'<p class="note">{text}</p>\n' if note else f"<p>{text}</p>\n"
+
+    def table(self, text: str) -> str:
+        return f'<div class="table"><table>{text}</table></div>\n'
 
 
-def to_html(source: str, *, folder: Path, attachments: dict[str, Any] | None = None) -> str:
-    """Markdown with formulas as HTML; images below ``folder`` and attachments are embedded."""
-    renderer = _Renderer(escape=False, embed_images=True, path=str(folder), attachments=attachments or {})
-    return MarkdownWithMath(renderer, block=MathBlockParser(), inline=_Inline()).render(source)
+def formula(latex: str, display: str) -> str:
+    r"""Convert a formula, without its dollars, to MathML.
+
+    ``\tag{8}`` becomes the number at the right of a block. What latex2mathml cannot convert is shown as its source.
+    """
+    number = re.search(r"\\tag\{(\w+)\}", latex)
+    try:
+        mathml = latex2mathml.converter.convert(re.sub(r"\\tag\{\w+\}", "", latex), display=display)
+    except Exception:  # latex2mathml has a dozen kinds and no common base
+        mathml = "<mi>\\"
+    if re.search(r"<m[io]>\\", mathml):  # a command that it does not know it passes on
+        return f"<code>{html.escape(latex.strip())}</code>"
+    mathml = mathml.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")  # \sim is a relation
+    mathml = BARS.sub(r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', mathml)
+    mathml = re.sub(r"<mo>([A-Za-z]{2,})</mo>", r'<mo lspace="0.1em" rspace="0.1em">\1</mo>', mathml)
+    if display == "inline":
+        return mathml
+    right = f'<span class="number">({number[1]})</span>' if number else ""
+    return f'<span class="formula">{mathml}{right}</span>'

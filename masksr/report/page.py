@@ -1,133 +1,165 @@
-"""Sections to one page: everything in one file, with one small script of ours that it can do without."""
+"""Executed notebooks as one HTML page, by nbconvert's exporter and the templates beside this file.
+
+The page loads nothing: formulas are MathML, pictures and style are embedded, and its Content-Security-Policy
+allows one script, ``template/page.js``, by its hash. The notebooks are ours, so their HTML is taken as it is.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import os
+import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import jinja2
-from markupsafe import Markup
+import nbformat
+from nbconvert import HTMLExporter
+from nbconvert.preprocessors import TagRemovePreprocessor
+from nbformat import NotebookNode
+from PIL import Image
 
 from masksr.errors import MasksrError
 from masksr.files import write_atomic
-from masksr.report import markdown, notebooks
-from masksr.report.cells import Rendered, render
-from masksr.report.clean import fragment
-from masksr.report.links import Links, anchor_of, unique
-from masksr.report.notebooks import Section
+from masksr.report import markdown
+
+FOLDER = Path(__file__).parent / "template"
+LONGEST_SVG = 300_000  # characters; a drawing of more is shown as pixels
+CAPTION = re.compile(r"\*(?!\*).+?\*(\n\n|\Z)", re.DOTALL)  # a first paragraph in italics, below a figure
 
 
 @dataclass(frozen=True)
-class _Entry:
-    section: Section
-    anchor: str
-    level: int  # of its heading
-    content: Rendered
+class Section:
+    """One executed notebook of the page.
 
-
-def build_report(
-    sections: Sequence[Section],
-    output: Path,
-    *,
-    title: str,
-    subtitle: str,
-    facts: Mapping[str, str],
-    abstract: str | None = None,
-    notice: str = "",
-) -> None:
-    """Join executed notebooks to one HTML page at ``output`` that loads nothing and runs nothing but page.js.
-
-    subtitle, notice, abstract: markdown. The notice stands above everything else, such as what a small profile cannot
-    show; without an abstract, the first markdown cell of the first section serves as one.
-    facts: the footer, such as ``provenance.in_words`` gives.
-    The same inputs give the same bytes. Raises MasksrError for a notebook that is missing, was not executed or holds
-    an error; nothing is written then.
+    anchor: its id; a link to ``10_NAME.ipynb`` leads to the section NAME.
+    stage: the stage of dvc.yaml that makes the notebook, for the error where it is missing.
+    title: in place of the notebook's own, where many share one: ``ESRGAN, mask paper, seed 0``.
+    group: the heading over this section and its neighbours; sections of a group are folded.
+    crops: titles and PNG files, a list for each place, to be compared with a handle below the notebook.
     """
-    if not sections:
-        raise ValueError("a report needs at least one section")
-    loaded = [(section, notebooks.load(section)) for section in sections]  # every error before the work
-    anchors = {"abstract", "notice", "subtitle", "contents", "contents-title", "facts", "main"}
-    entries = []
-    for number, (section, notebook) in enumerate(loaded):
-        anchor = unique(anchor_of(section.anchor or section.notebook.stem), anchors)
-        level = 3 if section.group else 2
-        take_lead = number == 0 and abstract is None
-        try:
-            content = render(section, notebook, anchor, level, take_lead=take_lead)
-        except Exception as error:  # a notebook may hold anything that JSON can
-            raise MasksrError(f"{section.notebook}: cannot be shown ({type(error).__name__}: {error})") from error
-        entries.append(_Entry(section, anchor, level, content))
-    links = Links()
-    for entry in entries:
-        links.add_section(entry.anchor, entry.section.notebook.stem, (h.id for h in entry.content.headings))
-    lead = entries[0].content.lead if abstract is None else _markdown(abstract, "abstract")
-    page = _template().render(
-        title=title,
-        subtitle=Markup(re.sub(r"^<p>(.*)</p>$", r"\1", _markdown(subtitle, "subtitle"), flags=re.DOTALL)),
-        notice=Markup(links.rewrite(_markdown(notice, "notice"), "notice")),
-        abstract=Markup(links.rewrite(lead, entries[0].anchor if abstract is None else "abstract")),
-        groups=[
-            {
-                "title": group,
-                "anchor": unique(anchor_of(group), anchors) if group else "",
-                "sections": [_for_template(entry, links, output.parent) for entry in members],
-            }
-            for group, members in _grouped(entries)
-        ],
-        facts=facts,
-        style=Markup("\n".join(map(_resource, ("style.css", "moving.css", "print.css")))),
-        script=Markup(script := _resource("page.js")),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+
+    notebook: Path
+    anchor: str
+    stage: str
+    title: str = ""
+    group: str = ""
+    crops: tuple[list[tuple[str, bytes]], ...] = ()
+
+
+def build_report(sections: Sequence[Section], output: Path, **page: Any) -> None:
+    """Write the notebooks of ``sections``, in their order, as one page to ``output``.
+
+    page: title, subtitle (HTML), facts, digests and times, see ``template/page.html.j2``.
+    Raises MasksrError for a notebook that is missing or unreadable; nothing is written then.
+    """
+    notebooks = [_read(section) for section in sections]
+    exporter = Exporter({section.anchor for section in sections})
+    parts = [exporter.render(*pair) for pair in zip(sections, notebooks, strict=True)]
+    script = (FOLDER / "page.js").read_text(encoding="utf-8")
+    text = exporter.environment.get_template("page.html.j2").render(
+        page,
+        groups=[(name, list(members)) for name, members in groupby(parts, key=lambda part: part["group"])],
+        style=(FOLDER / "style.css").read_text(encoding="utf-8"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    write_atomic(output, page.encode(errors="replace"))  # JSON knows halves of characters, UTF-8 does not
+    write_atomic(output, text.encode())
 
 
-def _for_template(entry: _Entry, links: Links, folder: Path) -> dict[str, Any]:
-    content, notebook = entry.content, entry.section.notebook
-    place = "" if entry.section.text else Path(os.path.relpath(notebook, folder)).as_posix()
-    return {
-        "title": Markup(content.title),
-        "plain_title": content.plain_title,
-        "anchor": entry.anchor,
-        "level": entry.level,
-        "open": entry.section.open,
-        "summary": entry.section.summary,
-        "parameters": {k: v if isinstance(v, str) else repr(v) for k, v in content.parameters.items()},
-        "headings": [heading for heading in content.headings if heading.level == entry.level + 1],
-        "body": Markup(links.rewrite(content.body, entry.anchor) + entry.section.html),
-        "notebook": notebook.name,
-        "place": quote(place),
-    }
+class Exporter(HTMLExporter):
+    """One notebook as the HTML of a section."""
+
+    template_name = "template"
+
+    def __init__(self, anchors: Collection[str]) -> None:
+        """anchors: of all sections, which links between notebooks may lead to."""
+        super().__init__(extra_template_basedirs=[str(FOLDER.parent)])
+        tags = {"remove_cell_tags": {"remove-cell", "parameters"}, "remove_input_tags": {"hide-input"}}
+        self.register_preprocessor(TagRemovePreprocessor(**tags), enabled=True)
+        self.environment.filters |= {"mark_numbers": mark_numbers, "data_url": data_url}
+        self.anchors = anchors
+
+    def render(self, section: Section, notebook: NotebookNode) -> dict[str, Any]:
+        """Return what ``template/page.html.j2`` needs of a section."""
+        first = notebook.cells[0]
+        title, _, first.source = first.source.partition("\n")
+        for cell, following in pairwise([*notebook.cells, nbformat.v4.new_markdown_cell()]):
+            if cell.cell_type == "code":
+                _prepare_outputs(cell, following, exact=not section.group)
+        outline = markdown.Outline(section.anchor, 3 if section.group else 2, self.anchors)
+        self.environment.filters["markdown2html"] = lambda source: markdown.markdown_to_html(source, outline)
+        body, _ = self.from_notebook_node(notebook)
+        title = section.title or title.lstrip("# ")
+        return vars(section) | {"title": title, "body": body, "headings": outline.headings}
 
 
-def _grouped(entries: Iterable[_Entry]) -> list[tuple[str, list[_Entry]]]:
-    """Neighbours of one group together; a section without a group stands alone."""
-    groups: list[tuple[str, list[_Entry]]] = []
-    for entry in entries:
-        if groups and entry.section.group and groups[-1][0] == entry.section.group:
-            groups[-1][1].append(entry)
-        else:
-            groups.append((entry.section.group, [entry]))
-    return groups
+def data_url(content: bytes, kind: str) -> str:
+    """Bytes as an address that needs no file."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _markdown(source: str, prefix: str) -> str:
-    return str(fragment(markdown.to_html(source, folder=Path()), prefix)).strip() if source else ""
+def mark_numbers(table: str) -> str:
+    """Give the cells of a pandas table that hold a number a class, by which they stand to the right."""
+    return re.sub(r"<td>(?=[-+\N{MINUS SIGN}]?\d[\d.e+-]*</td>)", '<td class="number">', table)
 
 
-def _resource(name: str) -> str:
-    return (files("masksr.report") / name).read_text(encoding="utf-8")
+def _read(section: Section) -> NotebookNode:
+    again = f"`dvc repro {section.stage}` makes it"
+    try:
+        return nbformat.read(section.notebook, as_version=4)
+    except FileNotFoundError:
+        raise MasksrError(f"{section.notebook}: this notebook does not exist; {again}") from None
+    except (OSError, ValueError) as error:
+        raise MasksrError(f"{section.notebook}: not a readable notebook ({error}); {again}") from None
 
 
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment.undefined = jinja2.StrictUndefined
-    return environment.from_string(_resource("template.html.j2"))
+def _prepare_outputs(cell: NotebookNode, following: NotebookNode, *, exact: bool) -> None:
+    """Make the pictures of a code cell small and give them an alt text; the last one takes the caption.
+
+    The caption is a first paragraph in italics of an output or of the next cell, and is removed there.
+    exact: keep every pixel, see ``_draw``.
+    """
+    for output in cell.outputs:
+        if output.output_type == "execute_result":  # the last value of a cell is shown like what it displays
+            output.output_type = "display_data"
+            del output["execution_count"]
+    figures = [o for o in cell.outputs if {"image/png", "image/svg+xml"} & o.get("data", {}).keys()]
+    if not figures:
+        return
+    caption = ""
+    texts = [o for o in cell.outputs if CAPTION.match(o.get("data", {}).get("text/markdown", ""))]
+    if texts:
+        caption = texts[0].data["text/markdown"]
+        cell.outputs.remove(texts[0])
+    elif following.cell_type == "markdown" and (found := CAPTION.match(following.source)):
+        caption = found[0]
+        following.source = following.source[found.end() :]
+    for output in figures:
+        figure = _draw(output.data, exact=exact)
+        alt = next((kind["alt"] for kind in output.metadata.values() if "alt" in kind), caption.strip("*\n "))
+        output.data, output.metadata = {"image/png": ""}, {"figure": figure | {"alt": alt}}
+    figures[-1].metadata["figure"]["caption"] = caption.strip()
+
+
+def _draw(data: NotebookNode, *, exact: bool) -> dict[str, Any]:
+    """Return the address of a picture in few bytes, and its width and height in pixels where it has some.
+
+    exact: keep every pixel. The page compares super-resolved pictures, and artefacts of a codec would pass for
+    those of a network; in folded sections few bytes count more.
+    """
+    figure: dict[str, Any] = {}
+    svg = data.get("image/svg+xml", "")
+    if "image/png" in data:
+        png, webp = base64.b64decode(data["image/png"]), io.BytesIO()
+        with Image.open(io.BytesIO(png)) as image:
+            image.convert("RGBA").save(webp, "WEBP", lossless=exact, quality=80, method=3)
+            figure = {"width": image.width, "height": image.height}
+        smaller = webp.tell() < len(png)
+        figure["address"] = data_url(webp.getvalue(), "image/webp") if smaller else data_url(png, "image/png")
+    if svg and (not figure or (exact and len(svg) < LONGEST_SVG)):
+        figure["address"] = data_url(svg.encode(), "image/svg+xml")
+    return figure

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
-from masksr.results.records import Record
 from masksr.results.sides import Side
+
+# What a training reads, by the beginning of its path.
+FOLDERS = {"masksr/": "code", "data/sets/": "images", "data/weights/": "VGG19", "runs/": "start"}
 
 
 def parameter_changes(one: Side, other: Side) -> pd.DataFrame:
@@ -24,7 +28,8 @@ def parameters_note(one: Side, other: Side) -> str:
     unknown = [name for name, side in zip(names(one, other), (one, other), strict=True) if not side.parameters]
     if unknown:
         made = "was made" if len(unknown) == 1 else "were made"
-        return f"With which parameters {' and '.join(unknown)} {made} is not known: there is no provenance.json."
+        who = " and ".join(unknown)
+        return f"With which parameters {who} {made} is not known: no provenance.json that can be read is there."
     keys = one.parameters.keys() | other.parameters.keys()
     count = len(parameter_changes(one, other))
     notes = [f"{count} of {len(keys)} parameters differ." if count else "All parameters are the same."]
@@ -37,19 +42,19 @@ def parameters_note(one: Side, other: Side) -> str:
 def trainings(one: Side, other: Side) -> pd.DataFrame:
     """A row for each training: whether both have it, whether its weights are the same bytes and, if not, why not.
 
-    The causes are what both records name: the code, torch, the device, images, VGG19's weights, the start, a public
-    checkpoint (init), parameters. Empty where one of the two has no records.
+    The causes are what both records name: the code, torch, the device, images, VGG19's weights, the start,
+    parameters. Empty where one of the two has no records.
     """
     found = [_trainings(side) for side in (one, other)]
     rows = []
     for name in dict.fromkeys([*found[0], *found[1]]) if all(found) else ():
-        first, second = (steps.get(name) for steps in found)
+        first, second = (stages.get(name) for stages in found)
         if first is None or second is None:
             rows.append([name, f"only in {names(one, other)[first is None]}", ""])
         elif _weights(first) == _weights(second):
             rows.append([name, "equal", ""])
         else:
-            rows.append([name, "different", ", ".join(_causes(first, second))])
+            rows.append([name, "different", ", ".join(_causes(first, second, one, other))])
     return pd.DataFrame(rows, columns=["training", "weights", "because of"])
 
 
@@ -77,23 +82,25 @@ def names(one: Side, other: Side) -> list[str]:
     return [f"{one.name} (a)", f"{other.name} (b)"] if same else [one.name, other.name]
 
 
-def _causes(first: Record, second: Record) -> list[str]:
-    causes = [name for name in ("code", "torch", "device", "init") if first.get(name) != second.get(name)]
-    for folder, what in {"data/sets/": "images", "data/weights/": "VGG19", "runs/": "start"}.items():
-        theirs = [_below(step["inputs"], folder) for step in (first, second)]
+def _causes(first: dict[str, Any], second: dict[str, Any], one: Side, other: Side) -> list[str]:
+    causes = []
+    for folder, what in FOLDERS.items():
+        theirs = [_below(stage["deps"], folder) for stage in (first, second)]
         if theirs[0] != theirs[1]:
             causes.append(what)
-    if not causes and first.get("key") == second.get("key"):
+    causes += [key for key in ("torch", "device") if one.made_with.get(key) != other.made_with.get(key)]
+    if not causes and one.parameters == other.parameters:
         return ["nothing that is recorded"]
     return causes or ["parameters"]
 
 
-def _trainings(side: Side) -> dict[str, Record]:
-    """The records of trainings by their place in the runs, such as ``variants/esrgan-paper-s0``."""
-    ending, before = "/training.json", f"runs/{side.profile}/"
+def _trainings(side: Side) -> dict[str, dict[str, Any]]:
+    """The stages of trainings by their place in the runs, such as ``variants/esrgan-paper-s0``."""
+    ending, before = "/generator.safetensors", f"runs/{side.profile}/"
     return {
-        name.removesuffix(ending).removeprefix(before): step
-        for name, step in side.steps.items()
+        name.removesuffix(ending).removeprefix(before): stage
+        for stage in side.stages.values()
+        for name in stage["outs"]
         if name.endswith(ending)
     }
 
@@ -103,6 +110,6 @@ def _below(files: dict[str, str], folder: str) -> list[str]:
     return sorted(digest for name, digest in files.items() if name.startswith(folder))
 
 
-def _weights(record: Record) -> list[str]:
+def _weights(stage: dict[str, Any]) -> list[str]:
     """Not its history, which holds speeds."""
-    return sorted(digest for name, digest in record["outputs"].items() if name.endswith(".safetensors"))
+    return sorted(digest for name, digest in stage["outs"].items() if name.endswith(".safetensors"))

@@ -20,7 +20,6 @@ from masksr.results.quality_table import measure_titles, weights_used
 from masksr.results.sides import Side, opened
 from masksr.results.summaries import ENDS
 from masksr.results.typeset import to_markdown
-from masksr.terminal import shown
 
 __all__ = ["changed", "differences", "mask_minus_plain", "note", "opened", "paired", "parameter_changes",
            "parameters_note", "readable", "run", "trainings", "trainings_note", "why_not"]  # fmt: skip
@@ -131,7 +130,7 @@ def run(one: str, other: str, *, sets: Sequence[str] = (), measure: str = "pi") 
     }
     for title, (table, text) in parts.items():
         body = f"{to_markdown(table)}\n" if len(table) else ""
-        print(shown(f"\n{title}\n\n{body}{text}", keep="\n"))
+        print(f"\n{title}\n\n{body}{text}")
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -175,16 +174,16 @@ def _same(differences: pd.DataFrame) -> bool:
 def _same_weights(one: Side, other: Side, half: str) -> bool | None:
     """Whether NIQE or Ma had the same weights in both; None where neither labels nor records tell."""
     kinds = {weights_used(side.quality)[half] for side in (one, other)}
-    digests = [_digest(side, half) for side in (one, other)]
+    digests = [_digest(side) for side in (one, other)]
     if len(kinds) > 1 or (all(digests) and digests[0] != digests[1]):
         return False
     return True if all(digests) or kinds == {"official"} else None
 
 
-def _digest(side: Side, half: str) -> str | None:
-    """The sha256 of the weights with which all of a side was measured, where its record has one."""
-    place = f"data/weights/{side.profile}/quality/{half}.mat"
-    found = {step["inputs"].get(place) for step in side.steps.values()} - {None}
+def _digest(side: Side) -> str | None:
+    """The MD5 of the weights with which all of a side was measured, where its record has one."""
+    place = f"data/weights/{side.profile}/quality"
+    found = {stage["deps"].get(place) for stage in side.stages.values()} - {None}
     return found.pop() if len(found) == 1 else None
 
 

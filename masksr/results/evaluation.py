@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import repeat
 from pathlib import Path
@@ -24,7 +24,6 @@ from masksr.paths import Paths
 from masksr.quality import further
 from masksr.quality.index import score_many
 from masksr.quality.weights import QualityWeights, load_weights
-from masksr.results import records
 from masksr.results.quality_table import COLUMNS
 from masksr.results.tiles import upscale_tiled
 from masksr.training.device import choose_device, cores, is_out_of_memory
@@ -108,18 +107,16 @@ def measured(
 
 def evaluate_generator(params: Params, paths: Paths, folder: Path, model: str, mask: str, seed: int) -> pd.DataFrame:
     """Score the generator in ``folder`` and write quality.csv beside it."""
-    inputs = _inputs(params, paths, [folder])
     device = choose_device(params.train.device)
     upscale = with_generator(load_generator(folder / "generator.safetensors"), device)
     also = further.load(params.measures.also, device)
-    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths), also)
-    return _write(table, folder, inputs, paths, also)
+    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths), device, also)
+    write_quality(table, folder / "quality.csv")
+    return table
 
 
 def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
     """Score what the variants are compared with: HR, bicubic, and each model before its GAN training."""
-    starts = [paths.start(model, seed) for model in params.table1.models for seed in params.table1.seeds]
-    inputs = _inputs(params, paths, starts)
     device = choose_device(params.train.device)
 
     def upscalers() -> Iterator[tuple[str, str, int, Upscale]]:
@@ -135,7 +132,9 @@ def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
         evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *protocol, also)
         for model, mask, seed, upscale in upscalers()
     ]
-    return _write(pd.concat(tables, ignore_index=True), paths.ends, inputs, paths, also)
+    table = pd.concat(tables, ignore_index=True)
+    write_quality(table, paths.ends / "quality.csv")
+    return table
 
 
 def write_quality(table: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -165,24 +164,3 @@ def describe_test_sets(params: Params, paths: Paths) -> pd.DataFrame:
 def _protocol(params: Params, paths: Paths) -> tuple[dict[str, Pack], QualityWeights]:
     packs = {name: Pack(paths.set(name)) for name in params.data.test}
     return packs, load_weights(paths.weights / "quality")
-
-
-def _inputs(params: Params, paths: Paths, folders: Iterable[Path]) -> dict[str, str]:
-    """What the scores of the generators in ``folders`` rest on, for the record."""
-    generators = [folder / "generator.safetensors" for folder in folders]
-    yardsticks = [paths.weights / "quality" / name for name in ("niqe.mat", "ma.mat")]
-    return records.digests(paths, [*generators, *map(paths.set, params.data.test), *yardsticks])
-
-
-def _write(
-    table: pd.DataFrame, folder: Path, inputs: dict[str, str], paths: Paths, also: Sequence[further.Measure]
-) -> pd.DataFrame:
-    write_quality(table, folder / "quality.csv")
-    outputs = records.digests(paths, [folder / "quality.csv"])
-    rooms = "data/*.py", "models/*.py", "quality/**/*.py"
-    code = records.code_digest(*rooms, "results/evaluation.py", "results/tiles.py")
-    facts: dict[str, Any] = {"code": code, "torch": torch.__version__}
-    if also:
-        facts["measures"] = {measure.name: measure.digest for measure in also}
-    records.write(folder / "evaluation.json", inputs, outputs, **facts)
-    return table

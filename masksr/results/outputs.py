@@ -18,7 +18,7 @@ from masksr.params import Params, Section
 from masksr.paths import Paths
 from masksr.plots.picture import Picture
 from masksr.quality.measures import known, lower_is_better
-from masksr.results import evidence, records, tables
+from masksr.results import evidence, tables
 from masksr.results.quality_table import further_measures, measure_titles, weights_used
 
 _SECTION_NAMES = {"RRDB": "generator", "EDSRSize": "generator", "PESRSize": "generator", "Schedule": "gan"}
@@ -157,7 +157,6 @@ def write_table1(quality: pd.DataFrame, params: Params, paths: Paths) -> None:
     """Write quality.csv, Table 1 as CSV, Markdown and LaTeX, and metrics.json, and say where."""
     files = table1_files(quality, params)
     _write(paths, files)
-    records.write_result("table1", paths, _of_table1(params, paths), files)
 
 
 def table1_files(quality: pd.DataFrame, params: Params) -> dict[str, str]:
@@ -175,11 +174,8 @@ def table1_files(quality: pd.DataFrame, params: Params) -> dict[str, str]:
 
 def write_figure4(figure: Picture, maps: Picture, params: Params, paths: Paths) -> None:
     """Write figure4 and figure4_maps, each as PNG and SVG, and say where."""
-    files = [*write_figure(figure, "figure4", paths), *write_figure(maps, "figure4_maps", paths)]
-    variants = product(params.table1.models, params.table1.masks, params.table1.seeds[:1])
-    generators = [paths.variant(*names) / "generator.safetensors" for names in variants]
-    packs = [paths.set(name) for name in params.data.test]  # all of them: the rules look at all
-    records.write_result("figure4", paths, generators + packs, files)
+    write_figure(figure, "figure4", paths)
+    write_figure(maps, "figure4_maps", paths)
 
 
 def write_evidence(
@@ -189,8 +185,6 @@ def write_evidence(
     text, controls = (table.to_csv(index=False, float_format="%.6g") for table in (effects, changes))
     made = {"evidence.csv": text, "controls.csv": controls, "claims.csv": verdicts.to_csv(index=False)}
     _write(paths, made)
-    read = [paths.results / "quality.csv", paths.results / "argument.json", *_of_figure5(params, paths)]
-    records.write_result("evidence", paths, read, made)
 
 
 def write_figure5(
@@ -209,7 +203,7 @@ def write_figure5(
         "figure5_intervals.csv": intervals.assign(metric=label).to_csv(index=False, float_format="%.6g"),
     }
     _write(paths, made)
-    records.write_result("figure5", paths, _of_figure5(params, paths), [*made, *write_figure(figure, "figure5", paths)])
+    write_figure(figure, "figure5", paths)
 
 
 def write_figure(figure: Picture, name: str, paths: Paths) -> list[str]:

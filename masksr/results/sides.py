@@ -1,7 +1,7 @@
 """One side of a comparison: what was measured somewhere, with which parameters, and from what.
 
 A side is a folder of ``results``, here or in a commit, or nothing but a quality.csv. Only quality.csv has to be there;
-what provenance.json (``masksr.results.records``) would tell is otherwise unknown, and said to be.
+what provenance.json (``masksr.provenance``) would tell is otherwise unknown, and said to be.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pandas as pd
 from masksr import params, project
 from masksr.errors import MasksrError
 from masksr.files import user_path
-from masksr.results import records
+from masksr.provenance import dump_params, read_provenance
 from masksr.results.quality_table import read_quality
 
 FILES = ("quality.csv", "provenance.json")
@@ -31,7 +31,8 @@ class Side:
     parameters: dict[str, Any] = field(default_factory=dict)  # by dotted name; empty: unknown
     parameters_from: str = ""  # the file they stand in, where it is not the record of this very run
     profile: str | None = None
-    steps: dict[str, records.Record] = field(default_factory=dict)  # of provenance.json; empty: unknown
+    stages: dict[str, Any] = field(default_factory=dict)  # of provenance.json; empty: unknown
+    made_with: dict[str, Any] = field(default_factory=dict)  # likewise
 
 
 def opened(text: str) -> Side:
@@ -76,21 +77,21 @@ def _profiles(root: Path) -> list[str]:
 def _read(quality: Path, provenance: Path, name: str, settings: Path | None = None) -> Side:
     """settings: a parameter file to make do with where nothing was recorded."""
     table = read_quality([quality])
-    if provenance.is_file():
-        return Side(name, table, **_recorded(provenance))
+    if provenance.is_file() and (recorded := _recorded(provenance)):
+        return Side(name, table, **recorded)
     if settings is not None and settings.is_file():
-        known = records.parameters(params.load(settings))
+        known = dump_params(params.load(settings))
         return Side(name, table, flat(known), f"profiles/{settings.name} as it is now", known["profile"])
     return Side(name, table)
 
 
 def _recorded(file: Path) -> dict[str, Any]:
-    provenance = records.read(file)
-    found, steps = provenance.get("params"), provenance.get("steps")
-    if not isinstance(found, dict) or not isinstance(steps, dict):
-        raise MasksrError(f"{file}: not a record of results; `dvc repro report` makes it anew")
-    steps = {name: records.checked(step, file) for name, step in steps.items()}
-    return {"parameters": flat(found), "profile": str(provenance.get("profile")), "steps": steps}
+    try:
+        recorded = read_provenance(file)
+    except MasksrError:  # of an earlier version: as good as none
+        return {}
+    named = {key: recorded[key] for key in ("profile", "stages", "made_with")}
+    return {"parameters": flat(recorded["params"]), **named}
 
 
 def _at_revision(revision: str, inside: str, text: str) -> Side:

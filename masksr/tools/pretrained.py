@@ -1,4 +1,4 @@
-"""Checkpoints made elsewhere, under our protocol: numbers of a network you trust, to check ours against."""
+"""``masksr evaluate``: checkpoints made elsewhere under our protocol, numbers to check ours against."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
-from masksr.fetch.registry import PackageSet, SetSpec, Weights, find_set, load_registry
+from masksr.fetch.registry import Weights, find_set, load_registry
 from masksr.fetch.weights import check_name, find_pretrained
 from masksr.files import user_path
 from masksr.models.checkpoints import (
@@ -38,9 +38,7 @@ from masksr.results.summaries import summary
 from masksr.tools.weights import choose_weights
 from masksr.training.device import choose_device
 
-ENDS = {"bicubic": with_bicubic, "HR": the_truth}
-
-__all__ = ["evaluate_pretrained", "load_pretrained", "published_as", "run", "summary"]
+ENDS = {"bicubic": with_bicubic, "HR": the_truth}  # of the scale
 
 
 def load_pretrained(path: Path, architecture: Architecture, *, res_scale: float | None = None) -> nn.Module:
@@ -50,11 +48,11 @@ def load_pretrained(path: Path, architecture: Architecture, *, res_scale: float 
     be of x2, x3 or x4, as its attribute ``scale`` says. Raises MasksrError where the file cannot be read, holds another
     network (it names the keys) or one of a scale that the network here does not have.
     """
-    if (recorded := _recorded_size(path)) is not None:
-        if recorded.architecture != architecture:
-            use = next(model for model, known in MODELS.items() if known == recorded.architecture)
-            raise MasksrError(f"{path} holds {NAMES[recorded.architecture]}; use --model {use}")
-        if res_scale not in (None, getattr(recorded, "res_scale", None)):
+    if size := _recorded_size(path):
+        if size.architecture != architecture:
+            use = next(model for model, known in MODELS.items() if known == size.architecture)
+            raise MasksrError(f"{path} holds {NAMES[size.architecture]}; use --model {use}")
+        if res_scale not in (None, getattr(size, "res_scale", None)):
             raise MasksrError(f"{path} was written by masksr and says all its sizes; leave out --res-scale")
         return load_generator(path)
     state = read_weights(path)
@@ -62,6 +60,17 @@ def load_pretrained(path: Path, architecture: Architecture, *, res_scale: float 
     if scale not in ((2, 3, 4) if architecture == "edsr" else (4,)):
         raise MasksrError(f"{path} holds {NAMES[architecture]} that upscales by {scale}; use a checkpoint for x4")
     return generator_with(state, size, scale, str(path))
+
+
+def _recorded_size(path: Path) -> GeneratorSize | None:
+    """What ``build.save_generator`` wrote of the network; None for a file that is not of ours."""
+    if path.suffix != ".safetensors":
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return TypeAdapter(GeneratorSize).validate_json((file.metadata() or {}).get("generator", ""))
+    except (OSError, SafetensorError, ValidationError):
+        return None  # read_weights says what is wrong with a file that cannot be read
 
 
 def published_as(name: str, model: str) -> Weights | None:
@@ -73,53 +82,6 @@ def published_as(name: str, model: str) -> Weights | None:
     if spec and (spec.architecture != MODELS[model] or spec.scale != 4):
         raise MasksrError(f"{name}: {spec.title}; --model {model} wants {NAMES[MODELS[model]]} for x4")
     return spec
-
-
-def evaluate_pretrained(
-    params: Params,
-    paths: Paths,
-    checkpoint: Path,
-    architecture: Architecture,
-    sets: Sequence[str],
-    limit: int | None,
-    *,
-    data_folder: Path | None,
-    title: str,
-    res_scale: float | None = None,
-    weights: QualityWeights | None = None,
-    also: Sequence[str] = (),
-) -> pd.DataFrame:
-    """Score a checkpoint as ``results.evaluation`` scores the variants, with bicubic and HR as the ends of the scale.
-
-    sets: names in data/registry.yaml. limit: at most the first so many images of each; None: as many as the profile
-    takes of its test sets, all of any other set. Packs and quality weights of the profile are used where they are; else
-    a set is packed for this run alone (``data_folder``: see ``fetch.sets``), and the weights are the official
-    ones. title: what stands in the column model. weights: without them ``weights.choose_weights``. also: see
-    ``further.load``.
-
-    Returns a table with ``quality_table.COLUMNS`` and those of ``also``, a row per image and upscaler, with a problem
-    where there is no PI. Raises MasksrError where the checkpoint, its scale (only x4), a set or the weights are not
-    what is needed, before anything is scored.
-    """
-    if title in ENDS:
-        raise MasksrError(f"a checkpoint cannot be called {title}, as an end of the scale is; rename its file")
-    generator = load_pretrained(checkpoint, architecture, res_scale=res_scale)
-    if generator.scale != 4:
-        raise MasksrError(f"{checkpoint} upscales by {generator.scale}; the protocol is x4, so use a checkpoint for x4")
-    print(f"{title}: {_described(generator)}", flush=True)
-    device, weights = choose_device(params.train.device), weights or choose_weights("auto", params, paths)
-    taken = further.load(also, device)
-    with tempfile.TemporaryDirectory(prefix="masksr-", ignore_cleanup_errors=True) as scratch:
-        packs = {
-            name: _pack(paths, name, limit or params.data.limit_of(name), data_folder, Path(scratch))
-            for name in dict.fromkeys(sets)
-        }
-        upscalers = {title: with_generator(generator, device)} | ENDS
-        tables = [
-            evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, taken)
-            for who, upscale in upscalers.items()
-        ]
-    return pd.concat(tables, ignore_index=True)
 
 
 def run(
@@ -140,9 +102,7 @@ def run(
     as of evaluate_pretrained.
     """
     if model not in MODELS:
-        raise MasksrError(f"--model {model}: there are {', '.join(MODELS)}")
-    if limit is not None and limit < 1:
-        raise MasksrError(f"--limit must be at least 1, not {limit}")
+        raise MasksrError(f"--model {model}: choose from {', '.join(MODELS)}")
     check_output(output)
     also = params.measures.also if also is None else also
     measures.check(also)
@@ -164,49 +124,56 @@ def run(
     return table
 
 
-class _FirstImages(Pack):
-    """The first ``count`` images of a pack that holds more."""
+def evaluate_pretrained(
+    params: Params,
+    paths: Paths,
+    checkpoint: Path,
+    architecture: Architecture,
+    sets: Sequence[str],
+    limit: int | None,
+    *,
+    data_folder: Path | None,
+    title: str,
+    weights: QualityWeights,
+    res_scale: float | None = None,
+    also: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Score a checkpoint as ``results.evaluation`` scores the variants, with bicubic and HR as the ends of the scale.
 
-    def __init__(self, folder: Path, count: int) -> None:
-        super().__init__(folder)
-        self.names = self.names[:count]
+    sets: names in data/registry.yaml. limit: at most the first so many images of each; None: as many as the profile
+    takes of its test sets, all of any other set. data_folder: see ``fetch.sets``. title: what stands in the column
+    model. also: see ``further.load``.
 
-    def __len__(self) -> int:
-        return len(self.names)
+    Returns a table with ``quality_table.COLUMNS`` and those of ``also``, a row per image and upscaler, with a problem
+    where there is no PI. Raises MasksrError where the checkpoint, its scale (only x4) or a set is not what is needed,
+    before anything is scored.
+    """
+    if title in ENDS:
+        raise MasksrError(f"a checkpoint cannot be called {title}, as an end of the scale is; rename its file")
+    generator = load_pretrained(checkpoint, architecture, res_scale=res_scale)
+    if generator.scale != 4:
+        raise MasksrError(f"{checkpoint} upscales by {generator.scale}; the protocol is x4, so use a checkpoint for x4")
+    size = sum(parameter.numel() for parameter in generator.parameters())
+    print(f"{title}: {type(generator).__name__}, {size:,} parameters", flush=True)
+    device = choose_device(params.train.device)
+    taken = further.load(also, device)
+    with tempfile.TemporaryDirectory(prefix="masksr-", ignore_cleanup_errors=True) as scratch:
+        packs = {
+            name: _pack(paths.set(name), name, limit or params.data.limit_of(name), data_folder, Path(scratch))
+            for name in sets
+        }
+        upscalers = {title: with_generator(generator, device)} | ENDS
+        tables = [
+            evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, device, taken)
+            for who, upscale in upscalers.items()
+        ]
+    return pd.concat(tables, ignore_index=True)
 
 
-def _pack(paths: Paths, name: str, limit: int | None, data_folder: Path | None, scratch: Path) -> Pack:
-    spec, folder = find_set(name), paths.set(name)
-    wanted = _images(spec) if limit is None else min(limit, _images(spec))
+def _pack(made: Path, name: str, limit: int | None, data_folder: Path | None, scratch: Path) -> Pack:
+    """The pack of a set: that of the profile, ``made``, where it is and has these images, else one for this run."""
     with suppress(MasksrError):  # never packed, or by a version of masksr with another format
-        if len(pack := Pack(folder)) >= wanted:
-            print(f"{name}: {wanted if limit else len(pack)} images, packed by the profile {paths.profile}", flush=True)
-            return pack if limit is None else _FirstImages(folder, wanted)
-    pack = build_pack(spec, scratch / name, scales=(4,), data_folder=data_folder, limit=limit)
-    print(f"{name}: {len(pack)} images, packed for this run", flush=True)
-    return pack
-
-
-def _images(spec: SetSpec) -> int:
-    """How many images a set has."""
-    if isinstance(spec, PackageSet):
-        return sum(len(photograph.crops) if photograph.crops else 1 for photograph in spec.photographs)
-    return spec.images
-
-
-def _recorded_size(path: Path) -> GeneratorSize | None:
-    """What ``build.save_generator`` wrote of the network; None for a file that is not of ours."""
-    if path.suffix != ".safetensors":
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            return TypeAdapter(GeneratorSize).validate_json((file.metadata() or {}).get("generator", ""))
-    except (OSError, SafetensorError, ValidationError):
-        return None  # what cannot be read at all, read_weights will say
-
-
-def _described(generator: nn.Module) -> str:
-    count = sum(parameter.numel() for parameter in generator.parameters())
-    factor = getattr(generator.body[0], "res_scale", None)
-    size = f"{type(generator).__name__}, {count:,} parameters"
-    return size if factor is None else f"{size}, residual blocks scaled by {factor:g}"
+        pack = Pack(made)
+        if limit in (None, len(pack)):
+            return pack
+    return build_pack(find_set(name), scratch / name, scales=(4,), data_folder=data_folder, limit=limit)

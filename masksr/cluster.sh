@@ -1,7 +1,7 @@
 #!/bin/bash
 # A Ray cluster on the nodes of one Slurm job, and `masksr cluster` on it. From the project, on a shared file system:
 #
-#     sbatch --nodes=4 --gpus-per-node=8 --cpus-per-task=64 --time=24:00:00 masksr/cluster/slurm.sh
+#     sbatch --nodes=4 --gpus-per-node=8 --cpus-per-task=64 --time=24:00:00 masksr/cluster.sh
 #
 # What comes after the script goes to `masksr cluster`, such as the names of stages. A job that runs out of time leaves
 # what is finished, and trainings at their last checkpoint: submit it again, or run `dvc repro`.

@@ -1,0 +1,76 @@
+// All that moves on the page. Without it the page is whole: pairs of pictures stand side by side, tables in their order.
+"use strict";
+const root = document.documentElement;
+root.classList.add("js");
+
+// Pictures: one over the other, the right one cut off at the handle.
+for (const widget of document.querySelectorAll(".compare")) {
+  const pictures = widget.querySelector(".pictures");
+  const handle = widget.querySelector("input");
+  const figures = [...pictures.children];
+  const move = () => pictures.style.setProperty("--at", handle.value + "%");
+  for (const side of ["left", "right"]) {
+    const select = widget.querySelector("select." + side);
+    select.addEventListener("change", () =>
+      figures.forEach((figure, n) => figure.classList.toggle(side, n === select.selectedIndex)));
+  }
+  handle.addEventListener("input", move);
+  const drag = (event) => {
+    if (event.type === "pointermove" && !event.buttons) return;
+    const frame = pictures.getBoundingClientRect();
+    handle.value = (100 * (event.clientX - frame.left)) / frame.width;
+    move();
+  };
+  pictures.addEventListener("pointerdown", drag);
+  pictures.addEventListener("pointermove", drag);
+  pictures.addEventListener("dragstart", (event) => event.preventDefault());
+}
+
+// Tables with one row of headings: a click sorts up, another one down; what is no number stays below the numbers.
+const text = (row, column) => row.cells[column].textContent.trim();
+const number = (row, column) => parseFloat(text(row, column).replaceAll("−", "-").replace(/^\+/, ""));
+function sort(table, column, up) {
+  const body = table.tBodies[0];
+  const rows = [...body.rows];
+  const numeric = rows.some((row) => !isNaN(number(row, column)));
+  const compare = (a, b) => {
+    const [x, y] = [number(a, column), number(b, column)];
+    if (!numeric) return up * text(a, column).localeCompare(text(b, column), "en", { numeric: true });
+    return isNaN(x) || isNaN(y) ? isNaN(x) - isNaN(y) : up * (x - y);
+  };
+  body.append(...rows.sort(compare));
+}
+for (const table of document.querySelectorAll(".table table")) {
+  if (table.tHead?.rows.length !== 1 || table.tBodies[0]?.rows.length < 2) continue;
+  if (table.querySelector("[colspan], [rowspan]")) continue;
+  [...table.tHead.rows[0].cells].forEach((cell, column) => {
+    const button = document.createElement("button");
+    button.append(...cell.childNodes);
+    cell.append(button);
+    button.addEventListener("click", () => {
+      const down = cell.ariaSort === "ascending";
+      for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+      cell.ariaSort = down ? "descending" : "ascending";
+      sort(table, column, down ? -1 : 1);
+    });
+  });
+}
+
+// A link into a folded section opens it.
+function unfold() {
+  const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  for (let at = place; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+  place?.scrollIntoView();
+}
+addEventListener("hashchange", unfold);
+if (location.hash) unfold();
+
+// Dark or light, first as the system has it.
+const toggle = document.querySelector(".theme");
+const isDark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+const label = () => (toggle.textContent = isDark() ? "light" : "dark");
+toggle.addEventListener("click", () => {
+  root.dataset.theme = isDark() ? "light" : "dark";
+  label();
+});
+label();
