@@ -22,7 +22,7 @@ from masksr.notebook_parameters import declared
 from masksr.results import compare, evidence, records
 from masksr.results.changes import parameter_changes, parameters_note, trainings, trainings_note
 from masksr.results.compare import differences, mask_minus_plain, note, paired, why_not
-from masksr.results.quality_table import COLUMNS
+from masksr.results.scores import COLUMNS
 from masksr.results.sides import Side, flat, opened
 
 ROOT = Path(__file__).parents[1]

@@ -19,7 +19,7 @@ from masksr.results import evidence
 from masksr.results import outputs as results
 from masksr.results.evidence import Effect, compare, direction, effect, verdict
 from masksr.results.power import power_of, seeds_needed
-from masksr.results.quality_table import COLUMNS
+from masksr.results.scores import COLUMNS
 
 PROFILE = Path(__file__).parents[1] / "profiles/mini.yaml"
 

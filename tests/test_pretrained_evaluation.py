@@ -17,8 +17,8 @@ from masksr.fetch.sets import build_pack
 from masksr.models import EDSR, RRDBNet, build
 from masksr.params import RRDB, Params, load
 from masksr.paths import Paths
-from masksr.results import evaluation
-from masksr.results.quality_table import COLUMNS, read_quality
+from masksr.results import evaluate
+from masksr.results.scores import COLUMNS, read_quality
 from masksr.tools import pretrained
 from masksr.tools.pretrained import evaluate_pretrained, load_pretrained, run, summary
 
@@ -67,7 +67,7 @@ def test_the_rows_are_those_of_the_evaluation_of_the_variants(checkpoint, projec
     size = RRDB(architecture="rrdb", num_feat=8, num_block=1, num_grow_ch=4)
     folder = paths.variant("esrgan", "none", 0)
     build.save_generator(load_pretrained(checkpoint, "rrdb"), size, folder / "generator.safetensors")
-    ours = evaluation.evaluate_generator(params, paths, folder, "esrgan", "none", 0)
+    ours = evaluate.evaluate_generator(params, paths, folder, "esrgan", "none", 0)
 
     table = evaluated(checkpoint, paths)
     assert list(table.columns) == COLUMNS

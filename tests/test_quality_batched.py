@@ -28,7 +28,7 @@ from masksr.quality.ma_gsm import whitening
 from masksr.quality.niqe import niqe_features, patch_features
 from masksr.quality.resize import resize
 from masksr.quality.weights import QualityWeights
-from masksr.results import evaluation
+from masksr.results import evaluate
 
 CPU = torch.device("cpu")
 ASTRONAUT, COFFEE, CAT = data.astronaut(), data.coffee(), data.chelsea()
@@ -300,13 +300,13 @@ def test_an_evaluation_scores_on_a_gpu_where_there_is_one(device, passed, weight
         asked.append((device, len(images)))
         return [Score(float(n), 5.0, 5.0, 30.0, 0.9, 1.0, "official", "official") for n in range(len(images))]
 
-    monkeypatch.setattr(evaluation, "score_many", many)
+    monkeypatch.setattr(evaluate, "score_many", many)
     where = device and torch.device(device)
     who = {"model": "m", "mask": "none", "seed": 0}
-    table = evaluation.evaluate(who, evaluation.the_truth, {"set": OneSet()}, weights, where)
+    table = evaluate.evaluate(who, evaluate.the_truth, {"set": OneSet()}, weights, where)
     assert table["image"].tolist() == list(OneSet.names)
     assert {on for on, _ in asked} == {passed and torch.device(passed)}
-    assert max(count for _, count in asked) <= max(64, 8 * evaluation.devices.cores())
+    assert max(count for _, count in asked) <= max(64, 8 * evaluate.devices.cores())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -326,8 +326,8 @@ def test_a_gpu_that_is_too_small_leaves_the_scores_to_the_cpu(monkeypatch: pytes
             raise torch.OutOfMemoryError("CUDA out of memory")
         return ["a score"]
 
-    monkeypatch.setattr(evaluation, "score_many", many)
+    monkeypatch.setattr(evaluate, "score_many", many)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     gpu = torch.device("cuda")
-    assert evaluation.scores([], [], None, 2, gpu) == ["a score"] and asked == [gpu, None]
+    assert evaluate.scores([], [], None, 2, gpu) == ["a score"] and asked == [gpu, None]
     assert "too small" in capsys.readouterr().out

@@ -21,9 +21,9 @@ from masksr.errors import MasksrError
 from masksr.plots.style import new_figure
 from masksr.quality import further, measures
 from masksr.quality.weights import QualityWeights
-from masksr.results import evaluation, evidence, tables
+from masksr.results import evaluate, evidence, tables
 from masksr.results import outputs as results
-from masksr.results.quality_table import COLUMNS, measure_titles, read_quality
+from masksr.results.scores import COLUMNS, measure_titles, read_quality
 from masksr.tools import weights
 from masksr.tools.score import run as score_run
 
@@ -158,7 +158,7 @@ def yardsticks() -> QualityWeights:
 
 
 def evaluated(weights: QualityWeights, also: list[str]) -> pd.DataFrame:
-    return evaluation.evaluate(
+    return evaluate.evaluate(
         {"model": "esrgan", "mask": "none", "seed": 0},
         lambda pack, number: (SR, SR[:, ::-1].copy())[number],
         {"cat": OneSet()},  # type: ignore[dict-item]
@@ -175,7 +175,7 @@ def test_columns_come_after_the_others_and_without_any_nothing_changes(
     pd.testing.assert_frame_equal(plain, more[COLUMNS])
     assert more["gmsd"][0] == further.load(["gmsd"])[0](SR, HR)[0]
     for name, table in {"plain": plain.assign(seed=1), "more": more}.items():
-        evaluation.write_quality(table, tmp_path / f"{name}.csv")
+        evaluate.write_quality(table, tmp_path / f"{name}.csv")
     assert (tmp_path / "plain.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
     read = read_quality([tmp_path / "plain.csv", tmp_path / "more.csv"])
     assert read["gmsd"].isna().tolist() == [True, True, False, False]
@@ -190,7 +190,7 @@ def test_the_record_names_them_only_where_there_are_any(tmp_path: Path, monkeypa
         root = tmp_path
 
     for also in ([], ["nlpd"]):
-        evaluation._write(pd.DataFrame(columns=COLUMNS), tmp_path, {}, Here(), further.load(also))  # type: ignore[arg-type]
+        evaluate._write(pd.DataFrame(columns=COLUMNS), tmp_path, {}, Here(), further.load(also))  # type: ignore[arg-type]
         record = json.loads((tmp_path / "evaluation.json").read_text())
         assert list(record.get("measures", {})) == also and ("measures" in record) == bool(also)
 

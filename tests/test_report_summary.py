@@ -20,7 +20,7 @@ from masksr.paths import Paths
 from masksr.plots import crops
 from masksr.report import Section, effort, prose
 from masksr.report.summary import Findings, abstract
-from masksr.results.quality_table import COLUMNS
+from masksr.results.scores import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 LABEL = "PI (stand-in)"

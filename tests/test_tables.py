@@ -8,7 +8,7 @@ import pytest
 from masksr import params
 from masksr.errors import MasksrError
 from masksr.results import outputs as results
-from masksr.results import quality_table, tables
+from masksr.results import scores, tables
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,7 +37,7 @@ def quality(p, official=("official", "official"), images=3):
                 pi += {"none": 0, "start": 2}.get(mask, -0.5)
                 row = [model, mask, seed, name, f"{image:03}", pi + 1, 11 - pi, pi]
                 rows.append([*row, np.inf if model == "HR" else 25.0, 0.7, 12.0, *official, ""])
-    return pd.DataFrame(rows, columns=quality_table.COLUMNS)
+    return pd.DataFrame(rows, columns=scores.COLUMNS)
 
 
 def write(table, path):
@@ -62,7 +62,7 @@ def test_reading_gives_back_what_was_written(tmp_path):
     table.loc[0, "problem"] = "too flat"
     halves = [write(table[table["model"] == m], tmp_path / f"{m}.csv") for m in ["esrgan", "pesr", "HR", "bicubic"]]
     read = tables.read_quality(halves)
-    columns = quality_table.KEYS
+    columns = scores.KEYS
     expected = table.sort_values(columns).reset_index(drop=True)
     pd.testing.assert_frame_equal(read.sort_values(columns).reset_index(drop=True), expected, check_dtype=False)
     assert read["image"].iloc[0] == "000"  # a name, not a number

@@ -23,10 +23,10 @@ from masksr.inspection import tables as inspection
 from masksr.paths import Paths
 from masksr.plots.style import new_figure
 from masksr.report.story import write_report
-from masksr.results import evaluation, records
+from masksr.results import evaluate, records
 from masksr.results import outputs as results
 from masksr.results.chain import AS_RECORDED, DIFFERS, NO_RECORD, NOT_HERE, VERIFIED
-from masksr.results.quality_table import COLUMNS
+from masksr.results.scores import COLUMNS
 from masksr.results.verify import left_over, verify
 
 ROOT = Path(__file__).parents[1]
@@ -69,10 +69,10 @@ def score(settings: params.Params, paths: Paths) -> None:
     trained = [(folder, model, "paper" if "none" not in folder.name else "none", s) for folder, model, s in trainings]
     runs = [run for run in trained if run[0].parent.name != "start"] + [(paths.ends, "HR", "none", 0)]
     for number, (folder, model, mask, seed) in enumerate(runs):
-        inputs = evaluation._inputs(settings, paths, [folder if model != "HR" else paths.start("esrgan", 0)])
+        inputs = evaluate._inputs(settings, paths, [folder if model != "HR" else paths.start("esrgan", 0)])
         row = [model, mask, seed, "cat", "left", 5.0 + number, 5.0, 5.0 + number / 2, 30.0, 0.9, 8.0]
         table = pd.DataFrame([[*row, "stand-in", "stand-in", ""]], columns=COLUMNS)
-        evaluation._write(table, folder, inputs, paths, ())
+        evaluate._write(table, folder, inputs, paths, ())
 
 
 def notebooks(settings: params.Params, paths: Paths) -> None:

@@ -11,7 +11,7 @@ from masksr.paths import Paths
 from masksr.report.summary import Findings
 from masksr.report.words import counted, listed
 from masksr.results import evidence, paper, questions, tables
-from masksr.results.quality_table import weights_used
+from masksr.results.scores import weights_used
 
 
 def method(params: Params) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from masksr.params import Params
 from masksr.results import evidence, paper, questions
-from masksr.results.quality_table import pi_label
+from masksr.results.scores import pi_label
 
 COLUMNS = ["claim", "source", "what we ran", "what came out", "verdict", "notebook"]
 

@@ -17,7 +17,7 @@ from masksr.quality.measures import lower_is_better
 from masksr.results import outputs as results
 from masksr.results.changes import changed, names, parameter_changes, parameters_note, trainings, trainings_note
 from masksr.results.evidence import COLUMNS, LEVEL, judged, together
-from masksr.results.quality_table import measure_titles, weights_used
+from masksr.results.scores import measure_titles, weights_used
 from masksr.results.sides import Side, opened
 from masksr.results.summaries import ENDS
 from masksr.results.typeset import to_markdown

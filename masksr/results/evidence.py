@@ -26,7 +26,7 @@ from scipy import stats
 from masksr.errors import MasksrError
 from masksr.params import Params
 from masksr.quality.measures import lower_is_better
-from masksr.results.quality_table import measure_titles
+from masksr.results.scores import measure_titles
 from masksr.results.tables import variant_title
 
 Array = NDArray[np.float64]

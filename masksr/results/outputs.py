@@ -19,7 +19,7 @@ from masksr.paths import Paths
 from masksr.plots.picture import Picture
 from masksr.quality.measures import known, lower_is_better
 from masksr.results import evidence, records, tables
-from masksr.results.quality_table import further_measures, measure_titles, weights_used
+from masksr.results.scores import further_measures, measure_titles, weights_used
 
 _SECTION_NAMES = {"RRDB": "generator", "EDSRSize": "generator", "PESRSize": "generator", "Schedule": "gan"}
 

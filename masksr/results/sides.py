@@ -19,7 +19,7 @@ from masksr import params, project
 from masksr.errors import MasksrError
 from masksr.files import user_path
 from masksr.results import records
-from masksr.results.quality_table import read_quality
+from masksr.results.scores import read_quality
 
 FILES = ("quality.csv", "provenance.json")
 
@@ -27,7 +27,7 @@ FILES = ("quality.csv", "provenance.json")
 @dataclass(frozen=True)
 class Side:
     name: str  # as the user has it
-    quality: pd.DataFrame  # quality_table.COLUMNS
+    quality: pd.DataFrame  # scores.COLUMNS
     parameters: dict[str, Any] = field(default_factory=dict)  # by dotted name; empty: unknown
     parameters_from: str = ""  # the file they stand in, where it is not the record of this very run
     profile: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from masksr.results.quality_table import further_measures, label_note, measure_titles
+from masksr.results.scores import further_measures, label_note, measure_titles
 from masksr.results.typeset import to_markdown
 
 MEASURES = ["pi", "niqe", "ma", "psnr", "ssim", "rmse"]
@@ -14,7 +14,7 @@ ENDS = ("bicubic", "HR")  # not trained: they differ only where the pictures or 
 def summary(table: pd.DataFrame, who: str = "model") -> str:
     """Means over each set, and over the sets where there are several, as a Markdown table with a note on its PI.
 
-    table: with ``quality_table.COLUMNS``; a measure that nobody took has no column. who: the title of ``model``.
+    table: with ``scores.COLUMNS``; a measure that nobody took has no column. who: the title of ``model``.
     """
     taken = [*MEASURES, *further_measures(table)]
     measures = [name for name in taken if name in ("pi", "niqe", "ma") or table[name].notna().any()]

@@ -14,7 +14,7 @@ import pandas as pd
 from masksr.errors import MasksrError
 from masksr.params import Params
 from masksr.results import paper
-from masksr.results.quality_table import KEYS, label_note, measure_titles, pi_label, read_quality
+from masksr.results.scores import KEYS, label_note, measure_titles, pi_label, read_quality
 from masksr.results.typeset import to_csv, to_latex, to_markdown
 
 __all__ = [

@@ -119,7 +119,7 @@ def _without_records(paths: Paths, settings: tuple[str, Params | None]) -> list[
     _, present = settings
     if present and "quality.csv" in results:
         from masksr.results.outputs import table1_files  # here: pandas and matplotlib
-        from masksr.results.quality_table import read_quality
+        from masksr.results.scores import read_quality
 
         try:
             given = table1_files(read_quality([paths.results / "quality.csv"]), present)

@@ -26,8 +26,8 @@ from masksr.paths import Paths, data_folder
 from masksr.quality import further, measures
 from masksr.quality.weights import QualityWeights
 from masksr.quality.yardstick import yardstick
-from masksr.results.evaluation import evaluate, the_truth, with_bicubic, with_generator, write_quality
-from masksr.results.quality_table import check_output
+from masksr.results.evaluate import evaluate, the_truth, with_bicubic, with_generator, write_quality
+from masksr.results.scores import check_output
 from masksr.results.summaries import summary
 from masksr.training import devices
 
@@ -89,7 +89,7 @@ def evaluate_pretrained(
     a set is packed for this run alone (``data_folder``: see ``fetch.sets``), and the weights are the official
     ones. title: what stands in the column model. weights: without them :func:`yardstick`. also: see ``further.load``.
 
-    Returns a table with ``quality_table.COLUMNS`` and those of ``also``, a row per image and upscaler, with a problem
+    Returns a table with ``scores.COLUMNS`` and those of ``also``, a row per image and upscaler, with a problem
     where there is no PI. Raises MasksrError where the checkpoint, its scale (only x4), a set or the weights are not
     what is needed, before anything is scored.
     """

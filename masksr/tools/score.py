@@ -18,8 +18,8 @@ from masksr.quality import further, measures
 from masksr.quality.luma import BORDER
 from masksr.quality.weights import Mode, QualityWeights
 from masksr.quality.yardstick import chosen
-from masksr.results.evaluation import measured, write_quality
-from masksr.results.quality_table import COLUMNS, check_output
+from masksr.results.evaluate import measured, write_quality
+from masksr.results.scores import COLUMNS, check_output
 from masksr.results.summaries import summary
 from masksr.terminal import shown
 from masksr.tools.pairs import cut_alike, pair

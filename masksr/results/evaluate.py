@@ -24,7 +24,7 @@ from masksr.paths import Paths
 from masksr.quality import Score, further, score_many
 from masksr.quality.weights import QualityWeights, load_weights
 from masksr.results import records
-from masksr.results.quality_table import COLUMNS
+from masksr.results.scores import COLUMNS
 from masksr.results.tiles import upscale_tiled
 from masksr.training import devices
 
@@ -201,7 +201,7 @@ def _write(
     write_quality(table, folder / "quality.csv")
     outputs = records.digests(paths, [folder / "quality.csv"])
     rooms = "data/*.py", "models/*.py", "quality/**/*.py"
-    code = records.code_digest(*rooms, "results/evaluation.py", "results/tiles.py")
+    code = records.code_digest(*rooms, "results/evaluate.py", "results/tiles.py")
     facts: dict[str, Any] = {"code": code, "torch": torch.__version__}
     if also:
         facts["measures"] = {measure.name: measure.digest for measure in also}
