@@ -11,7 +11,7 @@ from masksr import params
 from masksr import plots as figures
 from masksr.plots import data, style
 from masksr.results import scores
-from masksr.results.sweep import intervals
+from masksr.results.evidence import sweep_intervals as intervals
 
 matplotlib.use("Agg")
 ROOT = Path(__file__).parents[1]

@@ -21,12 +21,10 @@ from masksr.argument import errors
 from masksr.fetch.sets import build_pack
 from masksr.inspection import tables as inspection
 from masksr.paths import Paths
-from masksr.plots.style import new_figure
 from masksr.report.story import write_report
-from masksr.results import evaluate, records
-from masksr.results import outputs as results
+from masksr.results import evaluate, records, tables
 from masksr.results.chain import AS_RECORDED, DIFFERS, NO_RECORD, NOT_HERE, VERIFIED
-from masksr.results.scores import COLUMNS
+from masksr.results.scores import COLUMNS, read_quality
 from masksr.results.verify import left_over, verify
 
 ROOT = Path(__file__).parents[1]
@@ -107,23 +105,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train(settings, paths)
     score(settings, paths)
     notebooks(settings, paths)
-    results.write_table1(results.collect_quality(settings, paths), settings, paths)
+    files = tables.quality_files(settings, paths)
+    tables.write_results("table1", tables.table1_files(read_quality(files), settings), files, paths)
     errors.write({"classes": 1}, paths, [paths.set("photographs"), paths.set("rocket")])
-    cell = {
-        "model": "esrgan",
-        "mask": "paper",
-        "variant": "ESRGAN+Mask",
-        "set": "cat",
-        "difference": 0.1,
-        "low": 0.0,
-        "high": 0.2,
-        "seeds": 1,
-    }
-    verdicts = pd.DataFrame({"claim": ["It helps"], "verdict": ["not run"]})
-    cells = pd.DataFrame([cell | {"verdict": "undecided (one seed)"}])
-    results.write_evidence(cells, cells, verdicts, settings, paths)
-    results.write_figure4(new_figure(1), new_figure(1), settings, paths)
-    results.write_figure5(*results.collect_sweep(settings, paths), pd.DataFrame(), new_figure(1), settings, paths)
+    for name, files in {
+        "evidence": ["evidence.csv", "controls.csv", "claims.csv"],
+        "figure4": ["figure4.png", "figure4.svg", "figure4_maps.png", "figure4_maps.svg"],
+        "figure5": ["figure5.csv", "figure5_intervals.csv", "figure5.png", "figure5.svg"],
+    }.items():
+        columns = "model,mask,variant,set,difference,low,high,seeds,claim,verdict"
+        row = "esrgan,paper,ESRGAN+Mask,cat,0.1,0.0,0.2,1,It helps,not run"
+        inputs = tables.sweep_files(settings, paths).values()
+        tables.write_results(name, dict.fromkeys(files, f"{columns}\n{row}\n"), inputs, paths)
     inspection.write(pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [1]}), settings, paths)
     with pytest.MonkeyPatch.context() as here:
         here.chdir(root)

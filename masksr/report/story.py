@@ -10,11 +10,11 @@ from masksr import provenance
 from masksr.files import write_atomic
 from masksr.params import Params
 from masksr.paths import Paths
-from masksr.plots import crops
+from masksr.plots.crops import load as load_crops
 from masksr.report import effort, origins, prose, sliders, summary
 from masksr.report.notebooks import Section
 from masksr.report.page import build_report
-from masksr.results import questions, records, tables
+from masksr.results import paper, records, scores, tables
 
 TITLE = "An image mask for GAN super-resolution"
 SUBTITLE = """
@@ -54,9 +54,9 @@ def write_report(params: Params, paths: Paths) -> Path:
 
 def _notice(params: Params, paths: Paths) -> str:
     """What nobody should overlook: stand-ins among the weights, and a profile that is not the paper's."""
-    label = tables.pi_label(tables.read_quality([paths.results / "quality.csv"]))
+    label = scores.pi_label(scores.read_quality([paths.results / "quality.csv"]))
     lines = []
-    if set(questions.cuts(params)["note"]) != {"same"}:
+    if set(paper.cuts(params)["note"]) != {"same"}:
         lines.append(
             f"The profile **{params.profile}** is not the paper's setting ([what was changed](20_questions.ipynb))."
         )
@@ -72,7 +72,7 @@ def _notice(params: Params, paths: Paths) -> str:
 def _with_prose(notebooks: list[Section], found: summary.Findings, paths: Paths, provenance_text: str) -> list[Section]:
     """``notebooks`` with what no notebook says, each where a paper would have it."""
     sections = {section.anchor: section for section in notebooks}
-    details = crops.load(paths.runs / "figure4")
+    details = load_crops(paths.runs / "figure4")
     after = {
         "30_argument": [_text("method", prose.method(found.params))],
         "14_figure4": [_text("before_and_after", sliders.text(details), sliders.html(details))] if details else [],

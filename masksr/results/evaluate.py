@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,20 @@ from masksr.files import write_atomic
 from masksr.models.build import load_generator
 from masksr.params import Params
 from masksr.paths import Paths
-from masksr.quality import Score, further, score_many
+from masksr.quality import further, score_many
 from masksr.quality.weights import QualityWeights, load_weights
 from masksr.results import records
 from masksr.results.scores import COLUMNS
 from masksr.results.tiles import upscale_tiled
 from masksr.training import devices
 
-Upscale = Callable[[Pack, int], np.ndarray]  # (pack, image number) -> (H, W, 3) uint8, four times the LR image
+Upscale = Callable[
+    [Pack, int], np.ndarray
+]  # (pack, image number) -> (H, W, 3) uint8, four times the LR image
 
 
 def with_generator(generator: nn.Module, device: torch.device) -> Upscale:
-    """Super-resolution of a whole image at once, in fp32; in tiles where the device's memory does not hold that."""
+    """Upscale whole images with a generator, in fp32; in tiles where the device's memory does not hold an image."""
     generator.to(device).eval()
 
     @torch.inference_mode()
@@ -43,7 +44,7 @@ def with_generator(generator: nn.Module, device: torch.device) -> Upscale:
         except Exception as error:  # cuDNN has errors of its own for too little memory
             if not devices.is_out_of_memory(error):
                 raise
-        # Here, where the error no longer holds what the attempt had in memory.
+        # Outside of the except block, where the error no longer holds what the attempt had in memory.
         print(f"{device} does not hold {pack.names[number]} as a whole; it is upscaled in tiles", flush=True)
         return upscale_tiled(generator, lr)[0].permute(1, 2, 0).contiguous().numpy()
 
@@ -51,136 +52,100 @@ def with_generator(generator: nn.Module, device: torch.device) -> Upscale:
 
 
 def with_bicubic(pack: Pack, number: int) -> np.ndarray:
-    """The lower end of the scale: MATLAB's bicubic enlargement."""
+    """Upscale by MATLAB's bicubic interpolation: the lower end of the scale."""
     return imresize(pack.lr(number, 4), 4)
 
 
-def the_truth(pack: Pack, number: int) -> np.ndarray:
-    """The upper end of the scale: the HR image itself."""
+def load_hr(pack: Pack, number: int) -> np.ndarray:
+    """Take the HR image itself: the upper end of the scale."""
     return pack.hr(number)
 
 
 def evaluate(
-    who: dict[str, str | int],
+    labels: dict[str, str | int],
     upscale: Upscale,
     packs: dict[str, Pack],
     weights: QualityWeights,
-    device: torch.device | None = None,
     also: Sequence[further.Measure] = (),
 ) -> pd.DataFrame:
     """Score one upscaler on every image of every set: a table with ``COLUMNS``, and one more for each of ``also``.
 
-    who: what stands in the columns model, mask and seed. device: on cuda images are scored there, in batches; else on
-    all cores, which is faster than torch on a CPU.
+    labels: the values of the columns model, mask and seed.
     """
     rows = []
-    workers, on_gpu = devices.cores(), device is not None and device.type == "cuda"
-    at_once = 64 if on_gpu else 8 * workers  # bounded: images of 2K are 10 MB each
+    at_once = 8 * devices.cores()  # bounded: images of 2K are 10 MB each
     for name, pack in packs.items():
-        numbers = range(len(pack))
-        for first in tqdm(range(0, len(numbers), at_once), desc=f"{who['model']}, {name}", leave=False):
-            chunk = numbers[first : first + at_once]
-            images = [upscale(pack, number) for number in chunk]
-            references = [pack.hr(number) for number in chunk]
-            found = measured(images, references, weights, workers, device if on_gpu else None, also)
+        for first in tqdm(range(0, len(pack), at_once), desc=f"{labels['model']}, {name}", leave=False):
+            numbers = range(first, min(first + at_once, len(pack)))
+            images = [upscale(pack, number) for number in numbers]
+            references = [pack.hr(number) for number in numbers]
+            scores = score_images(images, references, weights, also)
             rows += [
-                who | {"set": name, "image": pack.names[number]} | values
-                for number, values in zip(chunk, found, strict=True)
+                labels | {"set": name, "image": pack.names[number]} | row
+                for number, row in zip(numbers, scores, strict=True)
             ]
     return pd.DataFrame(rows)[[*COLUMNS, *(measure.name for measure in also)]]
 
 
-def measured(
+def score_images(
     images: list[np.ndarray],
     references: list[np.ndarray] | None,
     weights: QualityWeights,
-    workers: int,
-    device: torch.device | None,
     also: Sequence[further.Measure] = (),
 ) -> list[dict[str, Any]]:
-    """``scores`` and ``also`` of each image, by column; without references the measures that compare are NaN."""
-    rows = [asdict(score) for score in scores(images, references, weights, workers, device)]
-    for measure in also:
-        for row, image, reference in zip(rows, images, references or repeat(None), strict=False):
-            possible = reference is not None or not measure.compares
-            row[measure.name], problem = measure(image, reference) if possible else (float("nan"), None)
+    """Score images (H, W, 3) uint8 on all cores: for each the measures of PIRM 2018 and ``also``, by column.
+
+    Without references the measures that compare with HR are None or NaN.
+    """
+    scores = score_many(images, references, weights=weights, workers=devices.cores())
+    rows = [asdict(score) for score in scores]
+    for number, (image, row) in enumerate(zip(images, rows, strict=True)):
+        for measure in also:
+            if measure.compares and references is None:
+                row[measure.name] = float("nan")
+                continue
+            row[measure.name], problem = measure(image, references[number] if references else None)
             row["problem"] = "; ".join(filter(None, [row["problem"], problem])) or None
     return rows
 
 
-def scores(
-    images: list[np.ndarray],
-    references: list[np.ndarray] | None,
-    weights: QualityWeights,
-    workers: int,
-    device: torch.device | None,
-) -> list[Score]:
-    """``score_many`` on the GPU ``device``, or where its memory does not hold that, or there is none, on all cores."""
-    if device is not None:
-        torch.cuda.empty_cache()  # what the generator had counts as taken otherwise
-        try:
-            return score_many(images, references, weights, workers, device)
-        except Exception as error:
-            if not devices.is_out_of_memory(error):
-                raise
-            print(f"{device} is too small to score these images; they are scored on the CPU", flush=True)
-    return score_many(images, references, weights, workers)
-
-
-def evaluate_generator(params: Params, paths: Paths, folder: Path, model: str, mask: str, seed: int) -> pd.DataFrame:
+def evaluate_generator(
+    params: Params, paths: Paths, folder: Path, model: str, mask: str, seed: int
+) -> pd.DataFrame:
     """Score the generator in ``folder`` and write quality.csv beside it."""
     inputs = _inputs(params, paths, [folder])
     device = devices.choose_device(params.train.device)
-    upscale = with_generator(load_generator(folder / "generator.safetensors"), device)
     also = further.load(params.measures.also, device)
-    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths), device, also)
+    upscale = with_generator(load_generator(folder / "generator.safetensors"), device)
+    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths), also)
     return _write(table, folder, inputs, paths, also)
 
 
 def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
     """Score what the variants are compared with: HR, bicubic, and each model before its GAN training."""
-    starts = [paths.start(model, seed) for model in params.table1.models for seed in params.table1.seeds]
-    inputs = _inputs(params, paths, starts)
+    starts = {
+        (model, seed): paths.start(model, seed)
+        for model in params.table1.models
+        for seed in params.table1.seeds
+    }
+    inputs = _inputs(params, paths, starts.values())
     device = devices.choose_device(params.train.device)
+    also = further.load(params.measures.also, device)
+    packs, weights = _protocol(params, paths)
 
-    def upscalers() -> Iterator[tuple[str, str, int, Upscale]]:
-        yield "HR", "none", 0, the_truth
-        yield "bicubic", "none", 0, with_bicubic
-        for model in params.table1.models:
-            for seed in params.table1.seeds:
-                start = load_generator(paths.start(model, seed) / "generator.safetensors")
-                yield model, "start", seed, with_generator(start, device)
+    def score(model: str, mask: str, seed: int, upscale: Upscale) -> pd.DataFrame:
+        return evaluate({"model": model, "mask": mask, "seed": seed}, upscale, packs, weights, also)
 
-    protocol, also = _protocol(params, paths), further.load(params.measures.also, device)
-    tables = [
-        evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *protocol, device, also)
-        for model, mask, seed, upscale in upscalers()
-    ]
+    tables = [score("HR", "none", 0, load_hr), score("bicubic", "none", 0, with_bicubic)]
+    for (model, seed), folder in starts.items():
+        generator = load_generator(folder / "generator.safetensors")
+        tables.append(score(model, "start", seed, with_generator(generator, device)))
     return _write(pd.concat(tables, ignore_index=True), paths.ends, inputs, paths, also)
 
 
-def write_quality(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+def write_quality(table: pd.DataFrame, path: Path) -> None:
+    """Write a quality table as CSV, with ten digits."""
     write_atomic(path, table.to_csv(index=False, float_format="%.10g").encode())
-    return table
-
-
-def describe_test_sets(params: Params, paths: Paths) -> pd.DataFrame:
-    """A row for each test set: what it is, how many images, how many pixels, whose LR images."""
-    rows = []
-    for name in params.data.test:
-        manifest = (pack := Pack(paths.set(name))).manifest
-        megapixels = sum(image["height"] * image["width"] for image in manifest["images"]) / 1e6
-        official = [gap for image in manifest["images"] if (gap := image["lr"]["lr_x4"]) != "masksr"]
-        rows.append(
-            {"set": name, "what": manifest["title"], "images": len(pack), "HR megapixels": round(megapixels, 2)}
-        )
-        rows[-1] |= {
-            "cut to multiples of 4": sum(image["cut"] for image in manifest["images"]),
-            "official LR images": len(official),
-            "levels they are from ours, at most": max(official, default=None),
-            "digest": pack.digest[:12],
-        }
-    return pd.DataFrame(rows)
 
 
 def _protocol(params: Params, paths: Paths) -> tuple[dict[str, Pack], QualityWeights]:
@@ -189,10 +154,10 @@ def _protocol(params: Params, paths: Paths) -> tuple[dict[str, Pack], QualityWei
 
 
 def _inputs(params: Params, paths: Paths, folders: Iterable[Path]) -> dict[str, str]:
-    """What the scores of the generators in ``folders`` rest on, for the record."""
+    """The digests of what the scores of the generators in ``folders`` depend on, for the record."""
     generators = [folder / "generator.safetensors" for folder in folders]
-    yardsticks = [paths.weights / "quality" / name for name in ("niqe.mat", "ma.mat")]
-    return records.digests(paths, [*generators, *map(paths.set, params.data.test), *yardsticks])
+    quality = [paths.weights / "quality" / name for name in ("niqe.mat", "ma.mat")]
+    return records.digests(paths, [*generators, *map(paths.set, params.data.test), *quality])
 
 
 def _write(

@@ -118,8 +118,8 @@ def _without_records(paths: Paths, settings: tuple[str, Params | None]) -> list[
     results.pop("README.md", None)
     _, present = settings
     if present and "quality.csv" in results:
-        from masksr.results.outputs import table1_files  # here: pandas and matplotlib
         from masksr.results.scores import read_quality
+        from masksr.results.tables import table1_files  # here: pandas and matplotlib
 
         try:
             given = table1_files(read_quality([paths.results / "quality.csv"]), present)

@@ -15,7 +15,6 @@ from masksr.documents import read_yaml
 from masksr.params import Params
 from masksr.results import paper
 
-MISSING = object()  # of a mask of kind none, every other key
 COMMAND = "python -m masksr params"
 PROFILE = "mini"
 _NAMED = {"models": "MODEL", "masks": "MASK", "cluster": "STAGE"}  # maps by names that the reader chooses
@@ -85,8 +84,8 @@ def _rows(table: Table, schema: dict[str, Any], profile: dict[str, Any], titles:
             takes = f"a list; {takes} in each"
         cells = [f"`{key}`", takes + (f" [{unit}]" if unit else "")]
         if optional:
-            cells.append(f"`{_written(value['default'])}`" if "default" in value else "—")
-        here = "—" if leads else _by_name(_values(profile, path, table.only), titles)
+            cells.append(f"`{paper.write_value(value['default'])}`" if "default" in value else "—")
+        here = "—" if leads else paper.write_by_name(_values(profile, path, table.only), titles)
         cells += [meaning, _paper(path, titles), here]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
@@ -100,14 +99,14 @@ def _takes(value: dict[str, Any]) -> str:
             del kinds["integer"]  # a number as well
         return ", or ".join(map(_takes, kinds.values()))
     if choice := value.get("enum", [value["const"]] if "const" in value else []):
-        return ", ".join(f"`{_written(one)}`" for one in choice)
+        return ", ".join(f"`{paper.write_value(one)}`" for one in choice)
     if value["type"] == "array":
         least = ", at least one" if value.get("minItems") else ""
         return f"a list{least}; each {_takes(value['items'])}"
     kinds = {"integer": "a whole number", "number": "a number", "boolean": "`true`, `false`", "null": "`null`"}
     kind = kinds.get(value["type"]) or ("a name" if value.get("pattern") == _NAME else "text")
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = [f"{sign} {_written(value[key])}" for key, sign in signs.items() if key in value]
+    bounds = [f"{sign} {paper.write_value(value[key])}" for key, sign in signs.items() if key in value]
     bounds += [f"a multiple of {value['multipleOf']}"] if "multipleOf" in value else []
     bounds += [f"of at most {value['maxLength']} characters"] if "maxLength" in value and kind == "text" else []
     return f"{kind} {', '.join(bounds)}".strip()
@@ -117,11 +116,12 @@ def _paper(path: str, titles: dict[str, str]) -> str:
     """What the paper says of a key, or what we answer where it leaves that open."""
     for setting in paper.settings():
         if _same(setting["parameter"], path):
-            return _by_name(setting["paper"], titles, setting.get("written", {}))
+            return paper.write_by_name(setting["paper"], titles, setting.get("written"))
     for question in paper.open_questions():
         if question["parameter"] and _same(question["parameter"], path):
-            known = "default" in question
-            return f"open; ours: {_by_name(question['default'], titles, question.get('written'))}" if known else "open"
+            if "default" not in question:
+                return "open"
+            return f"open; ours: {paper.write_by_name(question['default'], titles, question.get('written'))}"
     return "—"
 
 
@@ -131,43 +131,13 @@ def _same(parameter: str, path: str) -> bool:
     return re.fullmatch(pattern, path) is not None
 
 
-def _values(content: Any, path: str, only: str | None) -> Any:
+def _values(profile: dict[str, Any], path: str, only: str | None) -> Any:
     """What the profile has at a path: a value, or values by the name that stands for MODEL, MASK or STAGE."""
-    key, _, rest = path.partition(".")
-    if not key:
-        return content
-    if key in _NAMED.values():
-        found = {name: _values(value, rest, only) for name, value in content.items()}
-        return {name: value for name, value in found.items() if value is not MISSING}
-    if isinstance(content, list):
-        return [_values(entry, path, only) for entry in content]
-    if key not in content or (only and key == "generator" and content[key]["architecture"] != only):
-        return MISSING
-    return _values(content[key], rest, only)
-
-
-def _by_name(values: Any, titles: dict[str, str], words: dict[Any, str] | None = None) -> str:
-    """One value for all names, or ``ESRGAN: l1; PESR, EDSR: mse``."""
-    if not isinstance(values, dict):
-        return _written(values, words)
-    names: dict[str, list[str]] = {}
-    for name, value in values.items():
-        names.setdefault(_written(value, words), []).append(titles.get(name, name))
-    return next(iter(names)) if len(names) == 1 else "; ".join(f"{', '.join(n)}: {text}" for text, n in names.items())
-
-
-def _written(value: Any, words: dict[Any, str] | None = None) -> str:
-    """As YAML has it."""
-    if isinstance(value, bool) or value is None:
-        return (words or {}).get(value) or {True: "true", False: "false", None: "null"}[value]
-    if isinstance(value, float):
-        return re.sub(r"^(\d+)e-0?", r"\1.0e-", f"{value:g}") if "e" in f"{value:g}" else str(value)
-    if isinstance(value, list):
-        return f"[{', '.join(map(_written, value))}]"
-    if isinstance(value, dict):
-        sizes = ", ".join(f"{key} {_written(one)}" for key, one in value.items() if key != "architecture")
-        return f"{value['architecture']} ({sizes})"
-    return str(value)
+    if only:
+        models = profile["models"].items()
+        profile = {"models": {name: model for name, model in models if model["generator"]["architecture"] == only}}
+    path = ".".join("*" if key in _NAMED.values() else key for key in path.split("."))
+    return paper.value_at(profile, path)
 
 
 def _plain(text: str) -> str:
