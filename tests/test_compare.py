@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from masksr import params
-from masksr.__main__ import main
+from masksr.cli import main
 from masksr.errors import MasksrError
 from masksr.results import evidence
 from masksr.results.compare import (

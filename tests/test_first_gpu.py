@@ -20,7 +20,7 @@ THERE = {
     "dateutil", "six", "torch", "torchgen", "functorch", "triton", "sympy", "mpmath", "networkx", "jinja2",
     "markupsafe", "filelock", "fsspec", "typing_extensions", "packaging", "setuptools", "pkg_resources",
     # carried
-    "pydantic", "pydantic_core", "annotated_types", "typing_inspection", "masksr", "benchmarks",
+    "pydantic", "pydantic_core", "annotated_types", "typing_inspection", "ruamel", "masksr", "benchmarks",
 }  # fmt: skip
 BLOCKED = f"""
 import sys, runpy

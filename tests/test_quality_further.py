@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -183,16 +182,6 @@ def test_columns_come_after_the_others_and_without_any_nothing_changes(
     (tmp_path / "wrong.csv").write_text((tmp_path / "more.csv").read_text().replace("gmsd", "gmsdd"))
     with pytest.raises(MasksrError, match="unknown columns: gmsdd"):
         read_quality([tmp_path / "wrong.csv"])
-
-
-def test_the_record_names_them_only_where_there_are_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Here:
-        root = tmp_path
-
-    for also in ([], ["nlpd"]):
-        evaluate._write(pd.DataFrame(columns=COLUMNS), tmp_path, {}, Here(), further.load(also))  # type: ignore[arg-type]
-        record = json.loads((tmp_path / "evaluation.json").read_text())
-        assert list(record.get("measures", {})) == also and ("measures" in record) == bool(also)
 
 
 def test_score_wants_hr_for_a_measure_that_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from masksr.argument.classes import EquivalenceClass
 from masksr.files import write_atomic
 from masksr.paths import Paths
-from masksr.results import records
 
 FILE = "argument.json"
 
@@ -93,8 +91,7 @@ def read(paths: Paths) -> dict[str, Any] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def write(found: dict[str, Any], paths: Paths, packs: Sequence[Path]) -> None:
-    """Write argument.json and its record, and say where. packs: the photographs it was made from."""
+def write(found: dict[str, Any], paths: Paths) -> None:
+    """Write argument.json, and say where."""
     write_atomic(paths.results / FILE, (json.dumps(found, indent=2) + "\n").encode())
-    records.write_result("argument", paths, packs, [FILE])
     print("wrote", (paths.results / FILE).relative_to(paths.root).as_posix())

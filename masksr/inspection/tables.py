@@ -8,10 +8,9 @@ import pandas as pd
 from IPython.display import Markdown
 
 from masksr.files import write_atomic
-from masksr.inspection.networks import READINGS, folders
+from masksr.inspection.networks import READINGS
 from masksr.params import Params
 from masksr.paths import Paths
-from masksr.results import records
 
 ARROW = " \N{RIGHTWARDS ARROW} "
 
@@ -89,8 +88,6 @@ def write(masks: pd.DataFrame, gradient: pd.DataFrame, params: Params, paths: Pa
     for name, table in files.items():
         write_atomic(paths.results / name, table.to_csv(index=False, float_format="%.4g").encode())
         print("wrote", (paths.results / name).relative_to(paths.root).as_posix())
-    generators = [folder / "generator.safetensors" for folder in folders(params, paths).values()]
-    records.write_result("mask", paths, [*generators, paths.set(params.data.validation)], files)
 
 
 def _change(pair: pd.DataFrame, column: str, form: str = "") -> str:

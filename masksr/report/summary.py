@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 
 from masksr.params import Params
-from masksr.paths import Paths
+from masksr.paths import Paths, training_folders
 from masksr.report.inputs import read_json, read_table
 from masksr.report.words import counted, listed, signed
-from masksr.results import paper, records, scores
+from masksr.results import paper, scores
 
 NBSP = "\N{NO-BREAK SPACE}"
 
@@ -45,7 +45,10 @@ class Findings:
             read_table(at / "claims.csv", ["claim", "verdict"], "evidence"),
             read_json(at / "metrics.json", "table1"),
             read_json(at / "argument.json", "argument"),
-            [records.read(folder / "training.json").get("key", "") for folder, *_ in records.trainings(params, paths)],
+            [
+                read_json(folder / "training.json", "train").get("key", "")
+                for folder, *_ in training_folders(params, paths)
+            ],
         )
 
 

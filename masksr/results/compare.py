@@ -103,7 +103,9 @@ def _read(file: Path, name: str) -> Run:
         return Run(name, quality, _flatten(provenance["params"]), provenance)
     # Without a record, or with one of an earlier version, the profile as it is now has to do for the parameters.
     profile = file.resolve().parents[2] / f"profiles/{file.parent.name}.yaml"
-    return Run(name, quality, _flatten(params.load(profile).model_dump(mode="json")) if profile.is_file() else {})
+    return Run(
+        name, quality, _flatten(params.load(profile).model_dump(mode="json")) if profile.is_file() else {}
+    )
 
 
 def _flatten(tree: Any, name: str = "") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from masksr.params import Params
 from masksr.paths import Paths
 from masksr.quality import further, score_many
 from masksr.quality.weights import QualityWeights, load_weights
-from masksr.results import records
 from masksr.results.scores import COLUMNS
 from masksr.results.tiles import upscale_tiled
 from masksr.training import devices
@@ -113,12 +112,12 @@ def evaluate_generator(
     params: Params, paths: Paths, folder: Path, model: str, mask: str, seed: int
 ) -> pd.DataFrame:
     """Score the generator in ``folder`` and write quality.csv beside it."""
-    inputs = _inputs(params, paths, [folder])
     device = devices.choose_device(params.train.device)
     also = further.load(params.measures.also, device)
     upscale = with_generator(load_generator(folder / "generator.safetensors"), device)
     table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths), also)
-    return _write(table, folder, inputs, paths, also)
+    write_quality(table, folder / "quality.csv")
+    return table
 
 
 def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
@@ -128,7 +127,6 @@ def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
         for model in params.table1.models
         for seed in params.table1.seeds
     }
-    inputs = _inputs(params, paths, starts.values())
     device = devices.choose_device(params.train.device)
     also = further.load(params.measures.also, device)
     packs, weights = _protocol(params, paths)
@@ -140,7 +138,9 @@ def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
     for (model, seed), folder in starts.items():
         generator = load_generator(folder / "generator.safetensors")
         tables.append(score(model, "start", seed, with_generator(generator, device)))
-    return _write(pd.concat(tables, ignore_index=True), paths.ends, inputs, paths, also)
+    table = pd.concat(tables, ignore_index=True)
+    write_quality(table, paths.ends / "quality.csv")
+    return table
 
 
 def write_quality(table: pd.DataFrame, path: Path) -> None:
@@ -151,24 +151,3 @@ def write_quality(table: pd.DataFrame, path: Path) -> None:
 def _protocol(params: Params, paths: Paths) -> tuple[dict[str, Pack], QualityWeights]:
     packs = {name: Pack(paths.set(name)) for name in params.data.test}
     return packs, load_weights(paths.weights / "quality")
-
-
-def _inputs(params: Params, paths: Paths, folders: Iterable[Path]) -> dict[str, str]:
-    """The digests of what the scores of the generators in ``folders`` depend on, for the record."""
-    generators = [folder / "generator.safetensors" for folder in folders]
-    quality = [paths.weights / "quality" / name for name in ("niqe.mat", "ma.mat")]
-    return records.digests(paths, [*generators, *map(paths.set, params.data.test), *quality])
-
-
-def _write(
-    table: pd.DataFrame, folder: Path, inputs: dict[str, str], paths: Paths, also: Sequence[further.Measure]
-) -> pd.DataFrame:
-    write_quality(table, folder / "quality.csv")
-    outputs = records.digests(paths, [folder / "quality.csv"])
-    rooms = "data/*.py", "models/*.py", "quality/**/*.py"
-    code = records.code_digest(*rooms, "results/evaluate.py", "results/tiles.py")
-    facts: dict[str, Any] = {"code": code, "torch": torch.__version__}
-    if also:
-        facts["measures"] = {measure.name: measure.digest for measure in also}
-    records.write(folder / "evaluation.json", inputs, outputs, **facts)
-    return table

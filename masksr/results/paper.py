@@ -211,7 +211,7 @@ def _compare(here: Any, wanted: Any, entry: dict[str, Any]) -> str:
     return "cut" if smaller else "differs"
 
 
-# Values of params.yaml by dotted paths, as text; tools/reference.py writes docs/params.md with the same
+# Values of params.yaml by dotted paths, as text
 
 
 def used_values(params: Params, path: str) -> dict[str, Any]:
@@ -232,19 +232,15 @@ def used_values(params: Params, path: str) -> dict[str, Any]:
 
 
 def value_at(tree: Any, path: str) -> Any:
-    """What nested parameters have at a dotted path; ``MISSING`` where there is nothing.
-
-    ``*`` stands for every name: then a dict by name, without those where it is missing. A list gives a list.
-    """
-    if not path or tree is MISSING:
-        return tree
+    """What nested parameters have at a dotted path, where ``*`` is every name, or every entry of a list."""
     key, _, rest = path.partition(".")
-    if isinstance(tree, list):
-        return [value_at(entry, rest if key == "*" else path) for entry in tree]
+    if not path:
+        return tree
     if key != "*":
-        return value_at(tree.get(key, MISSING), rest)
-    values = {name: value_at(entry, rest) for name, entry in tree.items()}
-    return {name: value for name, value in values.items() if value is not MISSING}
+        return value_at(tree[key], rest)
+    if isinstance(tree, list):
+        return [value_at(entry, rest) for entry in tree]
+    return {name: value_at(entry, rest) for name, entry in tree.items()}
 
 
 def default_for(value: Any, name: str) -> Any:
@@ -252,10 +248,8 @@ def default_for(value: Any, name: str) -> Any:
     return value.get(name, MISSING) if isinstance(value, dict) else value
 
 
-def write_by_name(values: Any, titles: dict[str, str], words: dict[Any, str] | None = None) -> str:
+def write_by_name(values: dict[str, Any], titles: dict[str, str], words: dict[Any, str] | None = None) -> str:
     """One value for all names, or ``ESRGAN: l1; PESR, EDSR: mse``. words: how some values read."""
-    if not isinstance(values, dict):
-        return write_value(values, words)
     names: dict[str, list[str]] = {}
     for name, value in values.items():
         names.setdefault(write_value(value, words), []).append(titles.get(name, name))

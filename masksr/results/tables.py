@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import product, zip_longest
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -21,7 +20,6 @@ from masksr.errors import MasksrError
 from masksr.files import write_atomic
 from masksr.params import Params, Section
 from masksr.paths import Paths
-from masksr.results import records
 from masksr.results.scores import KEYS, label_note, measure_titles, pi_label, read_quality
 from masksr.results.typeset import to_latex, to_markdown
 
@@ -129,26 +127,23 @@ def table1_files(quality: pd.DataFrame, params: Params) -> dict[str, str]:
     }
 
 
-def quality_files(params: Params, paths: Paths) -> list[Path]:
-    """The quality tables of every variant of Table 1, and of the ends of the scale."""
+def read_table1(params: Params, paths: Paths) -> pd.DataFrame:
+    """The scores of every variant of Table 1, and of the ends of the scale."""
     variants = product(params.table1.models, params.table1.masks, params.table1.seeds)
-    return [*(paths.variant(*names) / "quality.csv" for names in variants), paths.ends / "quality.csv"]
-
-
-def sweep_files(params: Params, paths: Paths) -> dict[tuple[float, float, int], Path]:
-    """The quality tables of Figure 5 by k, b and seed; k and b are NaN for the model without a mask."""
-    sweep, nan = params.sweep, float("nan")
-    files = {(nan, nan, seed): paths.variant(sweep.model, "none", seed) for seed in sweep.seeds}
-    files |= {point: paths.sweep_point(*point) for point in product(sweep.k, sweep.b, sweep.seeds)}
-    return {point: folder / "quality.csv" for point, folder in files.items()}
+    folders = [*(paths.variant(*names) for names in variants), paths.ends]
+    return read_quality(folder / "quality.csv" for folder in folders)
 
 
 def read_sweep(params: Params, paths: Paths) -> pd.DataFrame:
     """The scores of every point of Figure 5, with their ``k`` and ``b``: NaN for the model without a mask."""
-    files = sweep_files(params, paths)
-    tables = [read_quality([file]).assign(k=float(k), b=float(b)) for (k, b, _), file in files.items()]
-    quality = pd.concat(tables, ignore_index=True)
-    return quality[quality["set"].isin(params.data.test) & quality["seed"].isin(params.sweep.seeds)]
+    sweep, nan = params.sweep, float("nan")
+    folders = {(nan, nan, seed): paths.variant(sweep.model, "none", seed) for seed in sweep.seeds}
+    folders |= {point: paths.sweep_point(*point) for point in product(sweep.k, sweep.b, sweep.seeds)}
+    tables = [
+        read_quality([folder / "quality.csv"]).assign(k=float(k), b=float(b))
+        for (k, b, _), folder in folders.items()
+    ]
+    return pd.concat(tables, ignore_index=True).query("set in @params.data.test")
 
 
 def sweep_differences(sweep: pd.DataFrame) -> dict[tuple[float, float], pd.DataFrame]:
@@ -179,10 +174,9 @@ def settings_table(*sections: Section) -> Markdown:
     return Markdown(pd.DataFrame(rows, columns=titles).to_markdown(index=False, disable_numparse=True))
 
 
-def write_results(name: str, files: Mapping[str, str | bytes], inputs: Iterable[Path], paths: Paths) -> None:
-    """Write files of ``results/<profile>`` and say where; record under ``name`` what they were made from (inputs)."""
-    for file, content in files.items():
-        path = paths.results / file
+def write_results(files: Mapping[str, str | bytes], paths: Paths) -> None:
+    """Write files of ``results/<profile>``, and say where."""
+    for name, content in files.items():
+        path = paths.results / name
         write_atomic(path, content.encode() if isinstance(content, str) else content)
         print("wrote", path.relative_to(paths.root).as_posix())
-    records.write_result(name, paths, inputs, files)

@@ -19,7 +19,6 @@ from masksr.quality.weights import Mode, QualityWeights
 from masksr.quality.yardstick import chosen
 from masksr.results.evaluate import score_images, write_quality
 from masksr.results.scores import COLUMNS, check_output, summarize
-from masksr.terminal import shown
 from masksr.tools.pairs import cut_alike, pair
 from masksr.tools.photo import find_photos, read_photo
 from masksr.training import devices
@@ -94,14 +93,14 @@ def run(
     taken = further.load(also, where)
     table, problems = score_files(pictures, found, hr=references, scale=scale, border=border, also=taken)
     if len(table):
-        print(shown(summarize(table, "folder"), keep="\n"))
+        print(summarize(table, "folder"))
         if border != BORDER:
             print(f"Without a border of {border} pixels; the protocol of PIRM 2018 leaves out {BORDER}.")
         for row in table.dropna(subset=["problem"]).itertuples():
-            print(f"{shown(row.model)}/{shown(row.image)}: {row.problem}")
+            print(f"{row.model}/{row.image}: {row.problem}")
     if output is not None and len(table):
         write_quality(table, output)
-        print(f"\nwrote {shown(output)}")
+        print(f"\nwrote {output}")
     if problems:
         raise MasksrError("\n  ".join([f"{len(problems)} of {len(pictures)} pictures could not be scored:", *problems]))
     return table
