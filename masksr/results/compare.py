@@ -23,17 +23,13 @@ from masksr.errors import MasksrError
 from masksr.files import user_path
 from masksr.quality.measures import lower_is_better
 from masksr.results.evidence import COLUMNS, LEVEL, bonferroni, effects_table, judge
-from masksr.results.scores import ENDS, measure_titles, read_quality, weights_used
+from masksr.results.scores import ENDS, KEYS, measure_titles, read_quality, weights_used
 from masksr.results.typeset import to_markdown
 
 HALVES = {"pi": ("niqe", "ma"), "niqe": ("niqe",), "ma": ("ma",)}  # what of a measure has weights
-ALIKE = 1e-3  # scores of one picture on two machines: rounding can turn a leaf of Ma's forests
-INPUTS = {
-    "masksr/": "code",
-    "data/sets/": "images",
-    "data/weights/": "VGG19",
-    "runs/": "start",
-}  # of a training
+ALIKE = 1e-3  # of scores of one picture on two machines: rounding can turn a leaf of Ma's forests
+# What a training reads, by the beginning of its path.
+INPUTS = {"masksr/": "code", "data/sets/": "images", "data/weights/": "VGG19", "runs/": "start"}
 Cells = dict[tuple[str, str, str], pd.DataFrame]  # (model, mask, test set) -> (seeds, images)
 
 
@@ -103,9 +99,8 @@ def _read(file: Path, name: str) -> Run:
         return Run(name, quality, _flatten(provenance["params"]), provenance)
     # Without a record, or with one of an earlier version, the profile as it is now has to do for the parameters.
     profile = file.resolve().parents[2] / f"profiles/{file.parent.name}.yaml"
-    return Run(
-        name, quality, _flatten(params.load(profile).model_dump(mode="json")) if profile.is_file() else {}
-    )
+    parameters = params.load(profile).model_dump(mode="json") if profile.is_file() else {}
+    return Run(name, quality, _flatten(parameters) if parameters else {})
 
 
 def _flatten(tree: Any, name: str = "") -> dict[str, Any]:
@@ -195,28 +190,18 @@ def differences(one: Run, other: Run, measure: str = "pi", sets: Sequence[str] =
     """For each model, mask and test set the second run minus the first, on the seeds and images that both have."""
     if why_not(one, other, measure):
         return {}
-    first, second = _grids(one, measure, sets), _grids(other, measure, sets)
-    if (
-        len({cell[:2] for cell in first}) == len({cell[:2] for cell in second}) == 1
-    ):  # two folders of pictures
-        (variant,) = {cell[:2] for cell in first}
-        second = {(*variant, name): grid for (*_, name), grid in second.items()}
-    return {
-        cell: found
-        for cell in first
-        if cell in second and (found := _subtract(second[cell], first[cell])).size
-    }
+    first, second = (_select(run, sets) for run in (one, other))
+    variants = [table[["model", "mask"]].drop_duplicates() for table in (first, second)]
+    if len(variants[0]) == len(variants[1]) == 1:  # such as two folders of pictures, whatever they are called
+        second = second.assign(**variants[0].iloc[0])
+    return _subtract(second, first, measure, KEYS)
 
 
 def mask_minus_plain(run: Run, measure: str = "pi", sets: Sequence[str] = ()) -> pd.DataFrame:
     """What each mask changes within one run, as ``evidence.compare`` has it, for whatever was measured there."""
-    grids = _grids(run, measure, sets)
-    cells = {
-        (model, mask, name): _subtract(grid, grids[model, "none", name])
-        for (model, mask, name), grid in grids.items()
-        if mask not in ("none", "start") and (model, "none", name) in grids
-    }
-    return _table({cell: d for cell, d in cells.items() if d.size}, run, measure)
+    table = _select(run, sets)
+    masked, baseline = table[~table["mask"].isin(["none", "start"])], table[table["mask"] == "none"]
+    return _judge(_subtract(masked, baseline, measure, ["model", "seed", "set", "image"]), run, measure)
 
 
 def compare_scores(
@@ -224,85 +209,76 @@ def compare_scores(
 ) -> tuple[pd.DataFrame, str]:
     """The second run minus the first, a row for each of ``differences``, with ``evidence.COLUMNS``; and a note.
 
-    The intervals of all rows hold together with 95 %. Where no score differs the verdict is ``the same``: no interval
-    is needed there, and none of the 5 % is spent. The note says which sign is good and what was left out, or why there
-    are no rows.
+    The intervals of all rows hold together with 95 %. Where no score differs the verdict is ``the same``: no
+    interval is needed there, and none of the 5 % is spent. The note says which sign is good and what was left out,
+    or why there are no rows.
     """
-    names, cells = _names(one, other), differences(one, other, measure, sets)
-    table = _table(cells, one, measure)
+    titles, (a, b) = measure_titles(one.quality), _names(one, other)
+    cells = differences(one, other, measure, sets)
+    table = _judge(cells, one, measure)
     if problem := why_not(one, other, measure):
-        titles = measure_titles(one.quality)
         possible = [titles[m] for m in ("niqe", "psnr") if m != measure and differences(one, other, m, sets)]
         return table, problem + (f" Comparable: {' and '.join(possible)}." if possible else "")
     if not cells:
-        return (
-            table,
-            "Nothing was measured in both: no picture of the same test set with the same model, mask and seed.",
+        note = (
+            "Nothing was measured in both: no picture of the same test set with the same model, mask and seed."
         )
-    notes = [
-        f"{names[1]} minus {names[0]}, picture by picture and seed by seed; "
-        f"{'negative' if lower_is_better(measure) else 'positive'}: {names[1]} is better."
-    ]
-    if same := int((table["verdict"] == "the same").sum()):
+        return table, note
+    sign = "negative" if lower_is_better(measure) else "positive"
+    notes = [f"{b} minus {a}, picture by picture and seed by seed; {sign}: {b} is better."]
+    same = int((table["verdict"] == "the same").sum())
+    if same:
         notes.append(
             "All scores are the same." if same == len(table) else f"Not shown: {same} rows of equal scores."
         )
-    measured = [_grids(run, measure, sets) for run in (one, other)]
-    alone = [len(grids) - len(cells) for grids in measured]
+    alone = [len(_select(run, sets)) - sum(cell.size for cell in cells.values()) for run in (one, other)]
     if any(alone):
-        notes.append(f"Rows without a partner: {alone[0]} of {names[0]}, {alone[1]} of {names[1]}.")
-    if any(d.shape != grids[cell].shape for grids in measured for cell, d in cells.items() if cell in grids):
-        notes.append("Seeds and pictures that only one of them has are left out.")
+        notes.append(f"Left out, without a partner: {alone[0]} scores of {a}, {alone[1]} of {b}.")
     if any(name == "pictures" for *_, name in cells):
         notes.append("Pictures were paired by their names alone.")
+    if "stand-in" in titles[measure] and not any((run.quality["model"] == "HR").any() for run in (one, other)):
+        notes.append("Whether the stand-in is the same in both cannot be told from these files.")
     return table, " ".join(notes)
 
 
 def why_not(one: Run, other: Run, measure: str) -> str | None:
     """Why a measure cannot be compared, in a sentence; None where it can.
 
-    NIQE and Ma are other measures with other weights: stand-ins are fitted on the photographs of a profile. HR itself
-    tells: with the same weights the same picture has the same score.
+    NIQE and Ma are other measures with other weights: stand-ins are fitted on the photographs of a profile. HR
+    itself tells: with the same weights the same picture has the same score.
     """
-    title = measure_titles(one.quality)[measure]
-    for half in HALVES.get(measure, ()):
+    title, halves = measure_titles(one.quality)[measure], HALVES.get(measure, ())
+    for half in halves:
         labels = [measure_titles(run.quality)[half] for run in (one, other)]
         if labels[0] != labels[1]:
             return f"{title} cannot be compared: {' and '.join(labels)} are two different measures."
-    official = all(weights_used(run.quality)["niqe"] == "official" for run in (one, other))
-    probe = measure if measure in HALVES else "niqe"  # PSNR of HR is infinite, whatever the picture
-    if measure in HALVES or official:
-        first, second = (
-            run.quality[run.quality["model"] == "HR"].set_index(["set", "image"])[probe]
-            for run in (one, other)
-        )
+    # PSNR of HR is infinite, whatever the picture: official NIQE tells whether the pictures are the same.
+    if halves or all(weights_used(run.quality)["niqe"] == "official" for run in (one, other)):
+        hr = [run.quality[run.quality["model"] == "HR"].set_index(["set", "image"]) for run in (one, other)]
+        first, second = (table[measure if halves else "niqe"] for table in hr)
         gap = (second - first).abs()
         if moved := list(gap[gap > ALIKE].index.unique("set")):
-            sets = ", ".join(moved)
-            why = f"HR itself scores differently on {sets}; other pictures, or other weights?"
+            why = f"HR itself scores differently on {', '.join(moved)}; other pictures, or other weights?"
             return f"{title} cannot be compared: {why}"
     return None
 
 
-def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """``compare_scores`` for reading, without the rows in which all scores are the same."""
-    return effects_table(table[table["verdict"] != "the same"])
+def _select(run: Run, sets: Sequence[str]) -> pd.DataFrame:
+    """The scores of trained models, on these test sets or on all."""
+    quality = run.quality[~run.quality["model"].isin(ENDS)]
+    return quality[quality["set"].isin(sets)] if sets else quality
 
 
-def _grids(run: Run, measure: str, sets: Sequence[str]) -> Cells:
-    part = run.quality[~run.quality["model"].isin(ENDS)]
-    part = part[part["set"].isin(sets)] if sets else part
-    groups = part.groupby(["model", "mask", "set"], sort=False)
-    return {cell: group.pivot(index="seed", columns="image", values=measure) for cell, group in groups}
+def _subtract(one: pd.DataFrame, other: pd.DataFrame, measure: str, keys: list[str]) -> Cells:
+    """One minus the other where they share the ``keys``; 0 where both are the same infinity, such as PSNR of HR."""
+    both = one.merge(other[[*keys, measure]], on=keys, suffixes=("", " of other"))
+    first, second = both[measure], both[f"{measure} of other"]
+    both["difference"] = (first - second).mask(first == second, 0.0)
+    groups = both.groupby(["model", "mask", "set"], sort=False)
+    return {cell: group.pivot(index="seed", columns="image", values="difference") for cell, group in groups}
 
 
-def _subtract(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """One minus the other on the seeds and images that both have; 0 where both are the same infinity."""
-    one, other = one.align(other, join="inner")
-    return (one - other).mask(one == other, 0.0)
-
-
-def _table(cells: Cells, run: Run, measure: str) -> pd.DataFrame:
+def _judge(cells: Cells, run: Run, measure: str) -> pd.DataFrame:
     same = {cell for cell, d in cells.items() if d.eq(0).all(axis=None)}
     level, rows = bonferroni(LEVEL, max(len(cells) - len(same), 1)), []
     for cell, d in cells.items():
@@ -310,7 +286,9 @@ def _table(cells: Cells, run: Run, measure: str) -> pd.DataFrame:
         variant = {"none": model, "start": f"{model} start"}.get(mask, f"{model}, mask {mask}")
         row = {"model": model, "mask": mask, "variant": variant, "set": name}
         row |= {"metric": measure_titles(run.quality)[measure]} | judge(d, measure, level)
-        rows.append(row | (dict.fromkeys(["verdict", "trainings"], "the same") if cell in same else {}))
+        if cell in same:
+            row |= {"verdict": "the same", "trainings": "the same"}
+        rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -322,14 +300,13 @@ def run(one: str, other: str, *, sets: Sequence[str] = (), measure: str = "pi") 
     a, b = open_run(one), open_run(other)
     measured = list(dict.fromkeys([*a.quality["set"], *b.quality["set"]]))
     if unknown := [name for name in sets if name not in measured]:
-        raise MasksrError(
-            f"--set {', '.join(unknown)}: measured in neither; there are: {', '.join(measured)}"
-        )
+        known = ", ".join(measured)
+        raise MasksrError(f"--set {', '.join(unknown)}: measured in neither; there are: {known}")
     scores, note = compare_scores(a, b, measure, sets)
     parts = {
         "Parameters": compare_parameters(a, b),
         "Trainings": compare_trainings(a, b),
-        "Scores": (readable(scores), note),
+        "Scores": (effects_table(scores[scores["verdict"] != "the same"]), note),
     }
     for title, (table, text) in parts.items():
         print(f"\n{title}\n\n{to_markdown(table)}\n{text}" if len(table) else f"\n{title}\n\n{text}")
