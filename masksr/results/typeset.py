@@ -35,7 +35,8 @@ def to_markdown(table: pd.DataFrame) -> str:
     text = text.map(_escape_markdown)
     text[ends] = text[ends].map(lambda cell: f"*{cell}*" if cell else cell)
     text.columns = [_escape_markdown(title) for title in text.columns]
-    return text.to_markdown(index=False, colalign=align if len(text) else None, disable_numparse=True) + "\n"
+    markdown = text.to_markdown(index=False, colalign=align if len(text) else None, disable_numparse=True)
+    return re.sub(" {2,}", " ", markdown) + "\n"  # one long cell would widen every line of its column
 
 
 def to_latex(table: pd.DataFrame, *, caption: str, label: str) -> str:
