@@ -177,8 +177,7 @@ def compare(
 
 
 def one_change(params: Params) -> dict[tuple[str, str], str]:
-    """Pairs of masks of Table 1, the first an error mask, that differ in one setting: {(mask, other): "k:
-    2.0"}.
+    """Pairs of masks of Table 1, the first of kind error, that differ in one setting: {pair: "k: 2.0"}.
 
     Against the baseline a mask changes two things at once: how much of the images the discriminator sees, and
     where. A control keeps the one and takes away the other.
