@@ -53,7 +53,7 @@ from masksr.models.checkpoints import build_generator, load_weights, save_weight
 from masksr.models.vgg import load_vgg19, random_vgg19
 from masksr.params import Mask, Model, Phase, Schedule
 from masksr.paths import Paths
-from masksr.results.evaluation import with_generator
+from masksr.results.evaluate import with_generator
 from masksr.training.cost import step_cost
 from masksr.training.device import Precision, allow_tf32, autocast, make_deterministic, memory_format
 from masksr.training.loop import Validation, fit, history_table

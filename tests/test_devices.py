@@ -13,7 +13,7 @@ from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
 from masksr.models.edsr import EDSR
-from masksr.results.evaluation import with_generator
+from masksr.results.evaluate import with_generator
 from masksr.training.device import Precision, allow_tf32, compile_network, memory_format
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

@@ -10,8 +10,8 @@ import pytest
 from masksr import params
 from masksr import plots as figures
 from masksr.plots import data, style
-from masksr.results import quality_table
-from masksr.results.sweep import intervals
+from masksr.results import scores
+from masksr.results.evidence import sweep_intervals as intervals
 
 matplotlib.use("Agg")
 ROOT = Path(__file__).parents[1]
@@ -220,7 +220,7 @@ def measurements(p, images=2):
                 pi = {"HR": 2.0, "bicubic": 7.0}.get(model, 3.0) + 0.1 * RNG.random()
                 row = [model, mask, seed, name, str(image), 4.0, 8.0, pi, 25.0, 0.7, 12.0]
                 rows.append([*row, "official", "official", ""])
-    return pd.DataFrame(rows, columns=quality_table.COLUMNS)
+    return pd.DataFrame(rows, columns=scores.COLUMNS)
 
 
 def profile(sets, seeds, masks):

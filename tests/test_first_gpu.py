@@ -47,7 +47,7 @@ def run_blocked(code: str, *arguments: str, timeout: float) -> subprocess.Comple
 
 
 @pytest.mark.parametrize(
-    "module", ["masksr.training.train", "masksr.training.mask", "masksr.results.evaluation", "benchmarks.first_gpu"]
+    "module", ["masksr.training.train", "masksr.training.mask", "masksr.results.evaluate", "benchmarks.first_gpu"]
 )
 def test_training_needs_nothing_of_the_pipeline(module: str) -> None:
     done = run_blocked(f"import {module}; print('imported')", timeout=120)

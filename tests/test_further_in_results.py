@@ -8,7 +8,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from random_quality import write_quality_weights
 from skimage import data
 
 from masksr import params
@@ -16,15 +15,17 @@ from masksr import plots as figures
 from masksr.errors import MasksrError
 from masksr.plots.style import new_figure
 from masksr.quality import further
-from masksr.quality.weights import QualityWeights, load_weights
-from masksr.results import evaluation, evidence, tables
-from masksr.results import outputs as results
-from masksr.results.quality_table import COLUMNS, measure_titles, read_quality
+from masksr.quality.weights import QualityWeights
+from masksr.results import evaluate, evidence
+from masksr.results.scores import COLUMNS, measure_titles, read_quality
+from masksr.results.typeset import to_markdown
+from masksr.tools import weights
 from masksr.tools.score import run as score_run
 
 ROOT = Path(__file__).parents[1]
 HR = data.cat()[40:168, 60:188]
 SR = np.clip(HR + np.random.default_rng(0).normal(0, 9, HR.shape), 0, 255).astype(np.uint8)
+WITHOUT_WEIGHTS = ["gmsd", "fsim", "vif", "nlpd", "vsi", "ssimc", "entropy", "piqe"]
 
 
 class OneSet:
@@ -40,14 +41,16 @@ class OneSet:
 
 
 @pytest.fixture(scope="module")
-def quality_weights(tmp_path_factory: pytest.TempPathFactory) -> QualityWeights:
-    folder = tmp_path_factory.mktemp("quality")
-    write_quality_weights(folder)
+def yardsticks() -> QualityWeights:
+    from masksr.quality.weights import load_weights
+
+    if not (folder := ROOT / "data/weights/mini/quality").is_dir():
+        pytest.skip("the profile mini has no weights of NIQE and Ma yet")
     return load_weights(folder)
 
 
 def evaluated(weights: QualityWeights, also: list[str]) -> pd.DataFrame:
-    return evaluation.evaluate(
+    return evaluate.evaluate(
         {"model": "esrgan", "mask": "none", "seed": 0},
         lambda pack, number: (SR, SR[:, ::-1].copy())[number],
         {"cat": OneSet()},  # type: ignore[dict-item]
@@ -57,14 +60,14 @@ def evaluated(weights: QualityWeights, also: list[str]) -> pd.DataFrame:
 
 
 def test_columns_come_after_the_others_and_without_any_nothing_changes(
-    quality_weights: QualityWeights, tmp_path: Path
+    yardsticks: QualityWeights, tmp_path: Path
 ) -> None:
-    plain, more = evaluated(quality_weights, []), evaluated(quality_weights, ["gmsd", "entropy"])
+    plain, more = evaluated(yardsticks, []), evaluated(yardsticks, ["gmsd", "entropy"])
     assert list(plain) == COLUMNS and list(more) == [*COLUMNS, "gmsd", "entropy"]
     pd.testing.assert_frame_equal(plain, more[COLUMNS])
     assert more["gmsd"][0] == further.load(["gmsd"])[0](SR, HR)[0]
     for name, table in {"plain": plain.assign(seed=1), "more": more}.items():
-        evaluation.write_quality(table, tmp_path / f"{name}.csv")
+        evaluate.write_quality(table, tmp_path / f"{name}.csv")
     assert (tmp_path / "plain.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
     read = read_quality([tmp_path / "plain.csv", tmp_path / "more.csv"])
     assert read["gmsd"].isna().tolist() == [True, True, False, False]
@@ -109,11 +112,8 @@ def test_evidence_and_tables_say_which_way_is_better() -> None:
     }
     assert set(evidence.compare(quality, settings, "lpips")["verdict"]) == {"better"}
     assert set(evidence.compare(quality, settings, "topiq_fr")["verdict"]) == {"worse"}
-    text = results.further_effects(quality, settings).data
-    assert "LPIPS ↓ (compared with HR): negative is better" in text and "positive is better" in text
-    assert "−0.0200" in text.replace("-", "−")  # noqa: RUF001
-    assert "measures.also" in results.further_effects(quality[COLUMNS], settings).data
-    assert "| 0.1800 | 0.1800 |" in tables.to_markdown(tables.fidelity_table(quality.round(2), settings))
+    text = to_markdown(evidence.effects_table(evidence.compare(quality, settings, "lpips")))
+    assert "LPIPS ↓" in text and "−0.0200" in text  # noqa: RUF001
 
 
 def test_the_plane_has_a_row_for_each_further_measure() -> None:
@@ -125,3 +125,10 @@ def test_the_plane_has_a_row_for_each_further_measure() -> None:
     assert [ax.yaxis_inverted() for ax in figure.axes] == [False] * 4 + [True] * 2
     assert "LPIPS ↓ esrgan-paper (0.18)" in figure.alt and "topiq_fr ↑ esrgan-start" in figure.alt
     assert type(figure) is type(new_figure(1.0))
+
+
+def test_the_weights_stage_lists_them() -> None:
+    settings = params.load(ROOT / "profiles/mini.yaml")
+    assert weights.further_measures(settings).empty
+    wanted = settings.model_copy(update={"measures": params.Measures(also=["gmsd", "fsim"])})
+    assert weights.further_measures(wanted)["better"].tolist() == ["lower", "higher"]

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from masksr.params import Params
 from masksr.plots.picture import Picture
 from masksr.plots.style import GREY, colours, mask_style, new_figure
-from masksr.results.quality_table import pi_label
+from masksr.results.scores import pi_label
 from masksr.results.tables import variant_title
 
 

@@ -11,7 +11,7 @@ from masksr.plots.comparison import mask_handles
 from masksr.plots.picture import Picture
 from masksr.plots.style import GREY, colours, mask_style, new_figure, verdicts
 from masksr.quality.measures import known, lower_is_better
-from masksr.results.quality_table import further_measures, measure_titles, pi_label
+from masksr.results.scores import further_measures, measure_titles, pi_label
 
 NOTE = {"textcoords": "offset points", "color": GREY, "fontsize": 9.5}
 

@@ -19,7 +19,7 @@ from masksr.paths import Paths
 from masksr.plots import CropRow, places
 from masksr.plots.places import Place
 from masksr.plots.style import cut
-from masksr.results.evaluation import Upscale, with_bicubic, with_generator
+from masksr.results.evaluate import Upscale, with_bicubic, with_generator
 from masksr.results.tables import variant_title
 from masksr.training.device import choose_device
 from masksr.training.mask import error_mask

@@ -12,8 +12,8 @@ from matplotlib.transforms import ScaledTranslation
 
 from masksr.plots.picture import Picture
 from masksr.plots.style import FIXED, GREY, MINUS, WIDTH, new_figure
-from masksr.results.sweep import ENOUGH
 
+ENOUGH = 3  # images; the interval of two is some ten times longer than they lie apart
 PLAIN = "0.25"
 LINES = ["-", "-.", ":", (0, (5, 1, 1, 1, 1, 1))]  # with the markers they differ in grey too; dashed is the plain model
 MARKERS = "osD^vP*X"
@@ -25,7 +25,8 @@ def figure5(points: pd.DataFrame, plain: pd.DataFrame, label: str, intervals: pd
     several values, below them a map of the difference from the plain model.
 
     points: columns k, b, seed, set, pi; plain: seed, set, pi of the model without mask, the dashed line. label: what
-    ``tables.pi_label`` calls the metric. intervals: of ``sweep.intervals``; the bands, where a set has enough images.
+    ``scores.pi_label`` calls the metric. intervals: of ``evidence.sweep_intervals``; the bands, where a set has enough
+    images.
     """
     sets = list(dict.fromkeys(points["set"]))
     points, plain = _with_mean(points, ["k", "b"], sets), _with_mean(plain, [], sets).set_index("set")["pi"]

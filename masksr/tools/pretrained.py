@@ -32,13 +32,12 @@ from masksr.params import Params
 from masksr.paths import Paths, data_folder
 from masksr.quality import further, measures
 from masksr.quality.weights import QualityWeights
-from masksr.results.evaluation import evaluate, the_truth, with_bicubic, with_generator, write_quality
-from masksr.results.quality_table import check_output
-from masksr.results.summaries import summary
+from masksr.results.evaluate import evaluate, load_hr, with_bicubic, with_generator, write_quality
+from masksr.results.scores import check_output, summarize
 from masksr.tools.weights import choose_weights
 from masksr.training.device import choose_device
 
-ENDS = {"bicubic": with_bicubic, "HR": the_truth}  # of the scale
+ENDS = {"bicubic": with_bicubic, "HR": load_hr}  # of the scale
 
 
 def load_pretrained(path: Path, architecture: Architecture, *, res_scale: float | None = None) -> nn.Module:
@@ -117,7 +116,7 @@ def run(
     path = find_pretrained(checkpoint, folder)
     settings = {"data_folder": folder, "title": path.name, "res_scale": res_scale, "weights": weights, "also": also}
     table = evaluate_pretrained(params, paths, path, MODELS[model], names, limit, **settings)
-    print(f"\n{summary(table)}")
+    print(f"\n{summarize(table)}")
     if output is not None:
         write_quality(table, output)
         print(f"\nwrote {output}")
@@ -138,13 +137,13 @@ def evaluate_pretrained(
     res_scale: float | None = None,
     also: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Score a checkpoint as ``results.evaluation`` scores the variants, with bicubic and HR as the ends of the scale.
+    """Score a checkpoint as ``results.evaluate`` scores the variants, with bicubic and HR as the ends of the scale.
 
     sets: names in data/registry.yaml. limit: at most the first so many images of each; None: as many as the profile
     takes of its test sets, all of any other set. data_folder: see ``fetch.sets``. title: what stands in the column
     model. also: see ``further.load``.
 
-    Returns a table with ``quality_table.COLUMNS`` and those of ``also``, a row per image and upscaler, with a problem
+    Returns a table with ``scores.COLUMNS`` and those of ``also``, a row per image and upscaler, with a problem
     where there is no PI. Raises MasksrError where the checkpoint, its scale (only x4) or a set is not what is needed,
     before anything is scored.
     """

@@ -18,9 +18,8 @@ from masksr.errors import MasksrError
 from masksr.quality import further, measures
 from masksr.quality.filters import BORDER
 from masksr.quality.weights import Mode
-from masksr.results.evaluation import measured, write_quality
-from masksr.results.quality_table import COLUMNS, check_output
-from masksr.results.summaries import summary
+from masksr.results.evaluate import score_images, write_quality
+from masksr.results.scores import COLUMNS, check_output, summarize
 from masksr.tools.photo import find_photos, read_photo
 from masksr.tools.weights import choose_weights
 from masksr.training.device import choose_device, cores
@@ -45,7 +44,7 @@ def run(
     cut. border: pixels of each side that do not count; PIRM 2018 has 4. weights: see ``choose_weights``. also: names
     of further measures, computed on ``device``. No project is needed where the official weights are on this machine.
 
-    Returns a table as ``results.evaluation`` writes; the column model is the folder of a picture, set that of its HR
+    Returns a table as ``results.evaluate`` writes; the column model is the folder of a picture, set that of its HR
     picture (``pictures`` without one). Raises MasksrError, at the end, about the pictures that could not be scored.
     """
     check_output(output)
@@ -79,11 +78,11 @@ def run(
             name = partner.stem if partner else own_name
             keys.append({"model": picture.parent.as_posix(), "mask": "none", "seed": 0, "set": of_set, "image": name})
         known = references if partners else None
-        scores = measured(images, known, quality_weights, cores(), taken)
+        scores = score_images(images, known, quality_weights, taken)
         rows += [key | values for key, values in zip(keys, scores, strict=True)]
     table = pd.DataFrame(rows, columns=[*COLUMNS, *also])
     if len(table):
-        print(summary(table, who="folder"))
+        print(summarize(table, "folder"))
         if border != BORDER:
             print(f"Without a border of {border} pixels; the protocol of PIRM 2018 leaves out {BORDER}.")
         for row in table.dropna(subset=["problem"]).itertuples():

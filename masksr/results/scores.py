@@ -1,0 +1,121 @@
+"""The long table of scores, one row per image: reading it, the honest name of its PI, and its means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from masksr.errors import MasksrError
+from masksr.quality import measures
+from masksr.quality.measures import MEASURES
+from masksr.results.typeset import to_markdown
+
+KEYS = ["model", "mask", "seed", "set", "image"]
+COLUMNS = [*KEYS, *MEASURES, "niqe_weights", "ma_weights", "problem"]
+TEXTS = ["model", "mask", "set", "image", "niqe_weights", "ma_weights", "problem"]
+ENDS = ("bicubic", "HR")  # models that are not trained: they differ only where the pictures or the weights do
+
+
+def read_quality(files: Iterable[Path | str]) -> pd.DataFrame:
+    """Read quality tables as one: a row per image, with ``COLUMNS`` and the further measures of any.
+
+    A table without one of these has NaN there. Raises MasksrError when a file is missing, has other columns
+    or repeats an image, and when official and stand-in weights are mixed: such PIs cannot be compared.
+    """
+    parts = [_read(Path(file)) for file in files]
+    if not parts:
+        raise MasksrError("there are no quality tables to read; run `dvc repro`")
+    quality = pd.concat(parts, ignore_index=True)
+    if quality.duplicated(KEYS).any():
+        twice = quality[quality.duplicated(KEYS)].iloc[0]
+        raise MasksrError(
+            f"the quality tables measure this twice: {', '.join(f'{k} {twice[k]}' for k in KEYS)}"
+        )
+    for half in ("niqe_weights", "ma_weights"):
+        if len(kinds := set(quality[half]) - {""}) > 1:
+            raise MasksrError(
+                f"{half}: {' and '.join(sorted(kinds))} are mixed; run `dvc repro` to measure all alike"
+            )
+    return quality
+
+
+def _read(file: Path) -> pd.DataFrame:
+    if not file.is_file():
+        raise MasksrError(f"{file}: there is no such quality table; `dvc repro` makes it")
+    try:
+        columns = pd.read_csv(file, nrows=0).columns
+        more = [name for name in columns if name not in COLUMNS and name in measures.known()]
+        numbers = [*MEASURES, *more]
+        empty = {name: ["", "nan", "NaN"] for name in numbers}  # elsewhere an empty cell is an empty text
+        table = pd.read_csv(file, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=empty)
+        if wrong := sorted(set(table.columns) ^ {*COLUMNS, *more}):
+            raise ValueError(f"missing or unknown columns: {', '.join(wrong)}")
+        return table[[*COLUMNS, *more]].astype(dict.fromkeys(numbers, float) | {"seed": int})
+    except ValueError as error:  # pandas' parsers raise kinds of it too
+        raise MasksrError(f"{file}: not a quality table ({error}); make it again with `dvc repro`") from None
+
+
+def check_output(file: Path | None) -> None:
+    """Raises MasksrError where a quality table cannot be called that: before the work, not after it."""
+    if file is not None and file.is_dir():
+        raise MasksrError(f"{file} is a folder; name a file for the table, such as {file / 'quality.csv'}")
+
+
+def further_measures(quality: pd.DataFrame) -> list[str]:
+    """The columns of measures that pyiqa took, in their order."""
+    return [name for name in quality.columns if name not in COLUMNS and name in measures.known()]
+
+
+def weights_used(quality: pd.DataFrame) -> dict[str, str]:
+    """``official`` or ``stand-in`` for each half, ``niqe`` and ``ma``: official only where every row is."""
+    return {
+        half: "official" if set(quality[f"{half}_weights"]) - {""} == {"official"} else "stand-in"
+        for half in ("niqe", "ma")
+    }
+
+
+def pi_label(quality: pd.DataFrame) -> str:
+    """``PI`` where all of it rests on official weights; else a name that says that it does not."""
+    return measures.pi_label(*weights_used(quality).values())
+
+
+def measure_titles(quality: pd.DataFrame) -> dict[str, str]:
+    """The title of each measure: it names a stand-in as one, and which way is better of a further one."""
+    used = weights_used(quality)
+    fidelity = {"psnr": "PSNR-Y", "ssim": "SSIM-Y", "rmse": "RMSE"}
+    halves = {"niqe": measures.half_label("NIQE", used["niqe"]), "ma": measures.half_label("Ma", used["ma"])}
+    further = {name: measures.further_title(name) for name in further_measures(quality)}
+    return fidelity | halves | {"pi": pi_label(quality)} | further
+
+
+def label_note(quality: pd.DataFrame) -> str:
+    """Two sentences for captions: which way PI is better, and with which weights it was computed."""
+    used, label = weights_used(quality), pi_label(quality)
+    note = f"{label}: lower is better. NIQE with {used['niqe']} weights, Ma with {used['ma']} weights"
+    return note + ("." if label == "PI" else ", so not comparable with published values of PI.")
+
+
+def summarize(quality: pd.DataFrame, model_title: str = "model") -> str:
+    """Means over each set, and over several sets, as a Markdown table with a note on its PI.
+
+    quality: with ``COLUMNS``; a measure that nobody took has no column. model_title: the title of the column
+    model.
+    """
+    fidelity = [
+        name for name in ["psnr", "ssim", "rmse", *further_measures(quality)] if quality[name].notna().any()
+    ]
+    names = ["pi", "niqe", "ma", *fidelity]
+    groups = quality.groupby(["model", "set"], sort=False)
+    means = groups[names].mean().assign(images=groups.size(), without_pi=groups.size() - groups["pi"].count())
+    rows = []
+    for model, by_set in means.groupby("model", sort=False):
+        title = model if model in ENDS else f"`{model}`"  # file names have underscores
+        rows += by_set.reset_index().assign(model=title).to_dict("records")
+        if len(by_set) > 1:  # every set counts alike; a set without any PI leaves no mean
+            mean, total = by_set[names].mean(skipna=False), by_set[["images", "without_pi"]].sum()
+            rows.append({"model": title, "set": "mean of sets", **mean, **total})
+    table = pd.DataFrame(rows)[["model", "set", "images", *names, "without_pi"]]
+    titles = measure_titles(quality) | {"model": model_title}
+    return f"{to_markdown(table.rename(columns=titles))}\n{label_note(quality)}"
