@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from test_evidence import quality, settings
 
-from masksr import plots as figures
 from masksr.params import Params
+from masksr.plots import intervals
 from masksr.results import claims, evidence, paper, power, questions
 
 SETS = ("cat", "temple")
@@ -146,28 +146,16 @@ def test_the_summary_and_the_picture_say_what_the_table_says(seeds: int, tmp_pat
     effects, *_ = found({"cat": -1.0, "temple": 0.0}, seeds)
     text = claims.summary(effects)
     assert f"{effects['difference'].mean():+.2f}" in text and effects["verdict"].iloc[0] in text
-    figure = figures.effects(effects)
+    figure = intervals.effects(effects)
     assert [ax.get_title() for ax in figure.axes] == list(SETS)
     for ax, row in zip(figure.axes, effects.itertuples(), strict=True):
-        lines = [list(line.get_xdata()) for line in ax.lines]
-        assert [row.low, row.high] in lines and [row.difference] in lines
+        (whole,) = [part.get_segments()[0] for part in ax.collections]
+        assert list(whole[:, 0]) == [row.low, row.high] and list(ax.lines[-1].get_xdata()) == [row.difference]
     figure.savefig(tmp_path / "effects.png")
 
 
 def test_nothing_to_compare_is_said() -> None:
     assert claims.summary(pd.DataFrame()) == "No mask was compared with a plain model."
-
-
-def test_the_plane_has_a_mark_for_every_variant(tmp_path) -> None:
-    _, params, table = found({"cat": -1.0, "temple": 0.0}, 2)
-    ends = quality({("none", name): np.ones((1, 8)) for name in SETS})
-    measured = pd.concat([table, ends.assign(model="HR"), ends.assign(model="bicubic", pi=6.0)]).assign(rmse=1.0)
-    figure = figures.perception_distortion(measured, params)
-    assert [ax.get_title() for ax in figure.axes] == list(SETS) and figure.axes[0].get_ylabel().startswith("PI")
-    assert [text.get_text() for text in figure.axes[0].texts] == ["HR", "bicubic"]
-    marks = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
-    assert len(marks) == 3  # bicubic, plain, mask
-    figure.savefig(tmp_path / "plane.png")
 
 
 def test_one_pair_of_k_and_b_says_nothing_of_every_pair(at_the_papers_setting: None) -> None:

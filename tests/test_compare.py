@@ -15,13 +15,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from masksr import params
-from masksr import plots as figures
 from masksr.__main__ import main
 from masksr.errors import MasksrError
 from masksr.notebook_parameters import declared
 from masksr.results import compare, evidence, records
 from masksr.results.changes import parameter_changes, parameters_note, trainings, trainings_note
-from masksr.results.compare import differences, mask_minus_plain, note, paired, why_not
+from masksr.results.compare import mask_minus_plain, note, paired, why_not
 from masksr.results.quality_table import COLUMNS
 from masksr.results.sides import Side, flat, opened
 
@@ -95,7 +94,6 @@ def test_equal_scores_are_the_same_and_spend_nothing_of_the_level():
     assert found.loc[CELLS[0], "low"] == pytest.approx(evidence.effect(change, 0.95).low)
     assert len(compare.readable(paired(a, b))) == 1 and "Not shown: 2 rows of equal scores." in note(a, b)
     assert "All scores are the same." in note(a, a)
-    assert figures.paired_differences(paired(a, a), differences(a, a), ("a", "a")) is None
 
 
 def test_pictures_that_equal_hr_are_the_same_though_their_psnr_is_infinite():
@@ -155,19 +153,6 @@ def test_the_mask_within_one_side_is_what_the_evidence_says():
     theirs = evidence.compare(quality, mini.model_copy(update={"table1": table1, "data": data}))
     ours = mask_minus_plain(side("a", quality))
     pd.testing.assert_frame_equal(ours.drop(columns="variant"), theirs.drop(columns="variant"))
-
-
-def test_the_figure_has_a_mark_for_every_cell_and_a_dot_for_every_picture(tmp_path):
-    one = {cell: noise(2, number) for number, cell in enumerate(CELLS)}
-    a, b = side("a", scores(one)), side("b", scores({cell: values - 1 for cell, values in one.items()}))
-    figure = figures.paired_differences(paired(a, b), differences(a, b), ("a", "b"))
-    figure.savefig(tmp_path / "f.png")
-    cat, _ = figure.axes
-    assert [ax.get_title() for ax in figure.axes] == ["cat", "dog"]
-    dots = [line for line in cat.lines if line.get_marker() == "."]
-    assert [len(line.get_xdata()) for line in dots] == [IMAGES, IMAGES]
-    assert [text.get_text() for text in cat.get_yticklabels()] == ["esrgan", "esrgan, mask paper"]
-    assert figure.get_supxlabel() == "PI, b minus a"
 
 
 # ---- Parameters and trainings ----------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ import pytest
 from test_evidence import quality, settings
 
 from masksr import params, project
-from masksr import plots as figures
 from masksr.params import Mask, Params
-from masksr.plots.style import mask_style
+from masksr.plots import intervals
+from masksr.plots.style import marker
 from masksr.results import controls
 from masksr.results import outputs as results
 from masksr.results.evidence import effect
@@ -50,7 +50,7 @@ def test_a_mask_is_held_against_its_control_of_the_same_seed_and_image():
     assert cat["variant"] == "ESRGAN+Mask − flat" and cat["verdict"] == "better"  # noqa: RUF001
     alone = effect(pi["paper", "cat"] - pi["flat", "cat"], 1 - 0.05 / 2)
     assert (cat["difference"], cat["low"]) == pytest.approx((alone.mean, alone.low))
-    assert "other is" in results.effects_table(table) and figures.effects(table) is not None
+    assert "other is" in results.effects_table(table) and intervals.effects(table).axes
 
 
 def test_a_table_without_such_pairs_is_empty_and_says_so(tmp_path):
@@ -58,7 +58,7 @@ def test_a_table_without_such_pairs_is_empty_and_says_so(tmp_path):
     table = controls.compare(
         quality({(m, s): np.ones((1, 2)) for m in ("none", "paper") for s in ("cat", "temple")}), of
     )
-    assert table.empty and "masks_cpu" in controls.note(table) and figures.effects(table) is None
+    assert table.empty and "masks_cpu" in controls.note(table)
     table.to_csv(tmp_path / "controls.csv", index=False)
     assert list(pd.read_csv(tmp_path / "controls.csv").columns) == list(table.columns)
 
@@ -77,21 +77,5 @@ def test_the_profile_made_for_it_has_every_reading_and_control():
 
 def test_no_two_masks_of_the_profile_of_masks_are_drawn_alike():
     masks = params.load(project.root() / "profiles/masks_cpu.yaml").table1.masks
-    drawn = [(style["marker"], style["fillstyle"]) for style in map(mask_style, masks)]
+    drawn = [(style["marker"], style["fillstyle"]) for style in map(marker, masks)]
     assert len(set(drawn)) == len(masks)
-
-
-def test_the_figure_of_controls_speaks_of_first_and_other():
-    rng, of = np.random.default_rng(1), with_masks(flat={"kind": "constant"})
-    table = quality({(mask, name): rng.normal(5, 1, (3, 6)) for mask in of.table1.masks for name in of.data.test})
-    axis = figures.effects(controls.compare(table, of)).get_supxlabel()
-    assert "mask minus other mask: left of 0 the first is better" in axis
-
-
-def test_the_legend_of_many_masks_fits_the_figure():
-    of = params.load(project.root() / "profiles/masks_cpu.yaml")
-    table = quality({(mask, name): np.full((1, 1), 5.0) for mask in of.table1.masks for name in of.data.test})
-    figure = figures.perception_distortion(table, of)
-    figure.draw_without_rendering()
-    box = figure.legends[0].get_window_extent()
-    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1

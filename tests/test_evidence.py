@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from masksr import params
-from masksr import plots as figures
 from masksr.errors import MasksrError
 from masksr.params import Params
+from masksr.plots import intervals
 from masksr.results import evidence
 from masksr.results import outputs as results
 from masksr.results.evidence import Effect, compare, direction, effect, verdict
@@ -157,7 +157,7 @@ def test_a_cell_without_any_measure_has_its_row(nothing: float) -> None:
     assert list(found["verdict"]) == ["not measured", "undecided"] and list(found["without"]) == [4, 0]
     nowhere = compare(quality(cells).assign(pi=np.nan), settings([0, 1]))
     assert nowhere["difference"].isna().all() and len(results.effects_table(nowhere)) == 2
-    figures.effects(nowhere)
+    intervals.effects(nowhere)
 
 
 def test_a_missing_training_is_named() -> None:

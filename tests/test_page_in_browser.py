@@ -11,7 +11,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from masksr.errors import MasksrError
-from masksr.plots import CropRow, crops
+from masksr.plots import crops
+from masksr.plots.crops import CropRow
 from masksr.report import Section, build_report, pdf, sliders
 
 headless = pytest.importorskip("tests.headless", reason="pipes to Chromium need fcntl", exc_type=ImportError)

@@ -16,9 +16,7 @@ import torch
 from skimage import data
 
 from masksr import params
-from masksr import plots as figures
 from masksr.errors import MasksrError
-from masksr.plots.style import new_figure
 from masksr.quality import further, measures
 from masksr.quality.weights import QualityWeights
 from masksr.results import evaluation, evidence, tables
@@ -235,17 +233,6 @@ def test_evidence_and_tables_say_which_way_is_better() -> None:
     assert "−0.0200" in text.replace("-", "−")  # noqa: RUF001
     assert "measures.also" in results.further_effects(quality[COLUMNS], settings).data
     assert "| 0.1800 | 0.1800 |" in tables.to_markdown(tables.fidelity_table(quality.round(2), settings))
-
-
-def test_the_plane_has_a_row_for_each_further_measure() -> None:
-    quality, settings = two_masks({"lpips": 0.02, "topiq_fr": 0.02})
-    alone = figures.perception_distortion(quality[COLUMNS], settings)
-    assert [ax.get_ylabel() for ax in alone.axes] == ["PI\n(lower is better)", ""]
-    figure = figures.perception_distortion(quality, settings)
-    assert [ax.get_ylabel() for ax in figure.axes[::2]] == ["PI\n(lower is better)", "LPIPS ↓", "topiq_fr ↑"]
-    assert [ax.yaxis_inverted() for ax in figure.axes] == [False] * 4 + [True] * 2
-    assert "LPIPS ↓ esrgan-paper (0.18)" in figure.alt and "topiq_fr ↑ esrgan-start" in figure.alt
-    assert type(figure) is type(new_figure(1.0))
 
 
 def test_the_weights_stage_lists_them() -> None:

@@ -14,16 +14,15 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
 from masksr import params
 from masksr.__main__ import main
-from masksr.argument import errors
 from masksr.fetch.sets import build_pack
-from masksr.inspection import tables as inspection
 from masksr.paths import Paths
-from masksr.plots.style import new_figure
+from masksr.plots import style
 from masksr.report.story import write_report
-from masksr.results import evaluation, records
+from masksr.results import evaluation, inspection, records
 from masksr.results import outputs as results
 from masksr.results.chain import AS_RECORDED, DIFFERS, NO_RECORD, NOT_HERE, VERIFIED
 from masksr.results.quality_table import COLUMNS
@@ -108,7 +107,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     score(settings, paths)
     notebooks(settings, paths)
     results.write_table1(results.collect_quality(settings, paths), settings, paths)
-    errors.write({"classes": 1}, paths, [paths.set("photographs"), paths.set("rocket")])
+    write(paths.results / "argument.json", "{}")
+    records.write_result("argument", paths, [paths.set("photographs"), paths.set("rocket")], ["argument.json"])
     cell = {
         "model": "esrgan",
         "mask": "paper",
@@ -122,9 +122,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     verdicts = pd.DataFrame({"claim": ["It helps"], "verdict": ["not run"]})
     cells = pd.DataFrame([cell | {"verdict": "undecided (one seed)"}])
     results.write_evidence(cells, cells, verdicts, settings, paths)
-    results.write_figure4(new_figure(1), new_figure(1), settings, paths)
-    results.write_figure5(*results.collect_sweep(settings, paths), pd.DataFrame(), new_figure(1), settings, paths)
-    inspection.write(pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [1]}), settings, paths)
+    for name in ("figure4", "figure4_maps", "figure5", "figure5_map"):
+        style.write_figure(Figure(), name, paths)
+    results.record_figure4(settings, paths)
+    results.write_figure5(*results.collect_sweep(settings, paths), pd.DataFrame(), settings, paths)
+    for name in ("mask.csv", "mask_gradient.csv"):
+        write(paths.results / name, "a\n1\n")
+    generators = [folder / "generator.safetensors" for folder in inspection.folders(settings, paths).values()]
+    records.write_result("mask", paths, [*generators, paths.set("rocket")], ["mask.csv", "mask_gradient.csv"])
     with pytest.MonkeyPatch.context() as here:
         here.chdir(root)
         write_report(settings, paths)

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator
 from itertools import product, zip_longest
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from IPython.display import Markdown
@@ -16,7 +15,6 @@ from pydantic import BaseModel
 from masksr.files import write_atomic
 from masksr.params import Params, Section
 from masksr.paths import Paths
-from masksr.plots.picture import Picture
 from masksr.quality.measures import known, lower_is_better
 from masksr.results import evidence, records, tables
 from masksr.results.quality_table import further_measures, measure_titles, weights_used
@@ -173,12 +171,12 @@ def table1_files(quality: pd.DataFrame, params: Params) -> dict[str, str]:
     }
 
 
-def write_figure4(figure: Picture, maps: Picture, params: Params, paths: Paths) -> None:
-    """Write figure4 and figure4_maps, each as PNG and SVG, and say where."""
-    files = [*write_figure(figure, "figure4", paths), *write_figure(maps, "figure4_maps", paths)]
+def record_figure4(params: Params, paths: Paths) -> None:
+    """Record what figure4 and figure4_maps were made from."""
     variants = product(params.table1.models, params.table1.masks, params.table1.seeds[:1])
     generators = [paths.variant(*names) / "generator.safetensors" for names in variants]
     packs = [paths.set(name) for name in params.data.test]  # all of them: the rules look at all
+    files = [f"{name}.{kind}" for name in ("figure4", "figure4_maps") for kind in ("png", "svg")]
     records.write_result("figure4", paths, generators + packs, files)
 
 
@@ -198,27 +196,18 @@ def write_figure5(
     plain: pd.DataFrame,
     label: str,
     intervals: pd.DataFrame,
-    figure: Picture,
     params: Params,
     paths: Paths,
 ) -> None:
-    """Write figure5.csv (the plain model has no k and b), its bands, figure5 as PNG and SVG, and say where."""
+    """Write figure5.csv (the plain model has no k and b) and its bands, and say where; record them and figure5."""
     table = pd.concat([plain.assign(k=None, b=None), points]).assign(metric=label)
     made = {
         "figure5.csv": table[["k", "b", "seed", "set", "metric", "pi", "without_pi"]].to_csv(index=False),
         "figure5_intervals.csv": intervals.assign(metric=label).to_csv(index=False, float_format="%.6g"),
     }
     _write(paths, made)
-    records.write_result("figure5", paths, _of_figure5(params, paths), [*made, *write_figure(figure, "figure5", paths)])
-
-
-def write_figure(figure: Picture, name: str, paths: Paths) -> list[str]:
-    """Write a figure to the results as PNG and SVG, say where, and return the names of the files."""
-    kinds: tuple[Literal["png", "svg"], ...] = ("png", "svg")
-    for kind in kinds:
-        write_atomic(path := paths.results / f"{name}.{kind}", figure.encoded(kind))
-        print("wrote", path.relative_to(paths.root).as_posix())
-    return [f"{name}.{kind}" for kind in kinds]
+    figures = ["figure5.png", "figure5.svg", "figure5_map.png", "figure5_map.svg"]
+    records.write_result("figure5", paths, _of_figure5(params, paths), [*made, *figures])
 
 
 def _of_table1(params: Params, paths: Paths) -> list[Path]:
