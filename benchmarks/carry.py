@@ -21,7 +21,7 @@ from masksr.models import OXFORD_SCALE, load_vgg19, rescale_features, save_weigh
 
 ROOM = 62 << 20  # bytes, with the tracked files: what a machine may take is often 64 MiB
 MOST = 100  # photographs
-WHEELS = ("pydantic", "pydantic-core", "annotated-types", "typing-inspection")
+WHEELS = ("pydantic", "pydantic-core", "annotated-types", "typing-inspection", "ruamel.yaml")
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 COMMAND = """\
 python3 -m pip install --quiet --no-index --no-deps --no-compile --target /tmp/site {folder}/wheels/*.whl &&

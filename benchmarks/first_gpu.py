@@ -54,7 +54,7 @@ from masksr.models import build, load_vgg19, load_weights, random_vgg19, save_we
 from masksr.params import Mask, Model, Phase, Schedule
 from masksr.paths import Paths
 from masksr.quality import score_many
-from masksr.results.evaluation import with_generator
+from masksr.results.evaluate import with_generator
 from masksr.training import devices
 from masksr.training.costs import step_cost
 from masksr.training.loop import fit, history_table

@@ -418,60 +418,61 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
-        def check(key: str, name: str, known: Collection[str]) -> None:
-            if name not in known:
-                hint = _suggest(name, known) or f" (there are: {', '.join(known)})"
-                raise ValueError(f"{key}: there is no {name!r}{hint}")
-
-        for model in self.table1.models:
-            check("table1.models", model, self.models)
-        for mask in self.table1.masks:
-            check("table1.masks", mask, self.masks)
-        check("sweep.mask", self.sweep.mask, self.masks)
-        if self.masks[self.sweep.mask].kind == "none":
+        table1, sweep = self.table1, self.sweep
+        for key, names, known in (
+            ("table1.models", table1.models, self.models),
+            ("table1.masks", table1.masks, self.masks),
+            ("sweep.mask", [sweep.mask], self.masks),
+            ("sweep.model (it starts from the start of table1.models)", [sweep.model], table1.models),
+            ("figure4.crops", [crop.set for crop in self.figure4.crops], self.data.test),
+        ):
+            for name in names:
+                if name not in known:
+                    hint = _suggest(name, known) or f" (there are: {', '.join(known)})"
+                    raise ValueError(f"{key}: there is no {name!r}{hint}")
+        if self.masks[sweep.mask].kind == "none":
             raise ValueError("sweep.mask: a mask of kind none has no k and b to sweep")
-        check("sweep.model (it starts from the start of table1.models)", self.sweep.model, self.table1.models)
-        if missing := set(self.sweep.seeds) - set(self.table1.seeds):
-            raise ValueError(f"sweep.seeds: {sorted(missing)} must also stand in table1.seeds, which trains the starts")
+        if missing := set(sweep.seeds) - set(table1.seeds):
+            raise ValueError(f"sweep.seeds: {sorted(missing)} must be in table1.seeds too, which trains the starts")
         if {name for name, mask in self.masks.items() if mask.kind == "none"} != {"none"} or "start" in self.masks:
             raise ValueError("masks: one entry, named none, has kind none; and none may be named start")
-        if "none" not in self.table1.masks:
+        if "none" not in table1.masks:
             raise ValueError("table1.masks: must hold none, which the masks (and Figure 5) are compared with")
+        if self.figure4.largest_difference and table1.masks == ["none"]:
+            raise ValueError("figure4.largest_difference: no mask in table1.masks differs from none; set it to 0")
+        if "others" not in self.cluster:
+            raise ValueError("cluster.others: this key is missing (what stages without an entry of their own get)")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> Params:
         sets = [self.data.train, self.data.validation, *self.data.test]
         if len(set(sets)) != len(sets):
             raise ValueError(f"data: train, validation and test must be different sets, got {', '.join(sets)}")
+        lists = {"table1": ("models", "masks", "seeds"), "sweep": ("k", "b", "seeds"), "measures": ("also",)}
+        for section, keys in lists.items():
+            for key in keys:
+                values = getattr(getattr(self, section), key)
+                if len(set(values)) != len(values):
+                    raise ValueError(f"{section}.{key}: {values} names something twice")
+        return self
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> Params:
+        parts, gpus = self.train.accumulate, self.train.gpus
         for model in self.table1.models:
-            batch, parts, gpus = self.models[model].batch, self.train.accumulate, self.train.gpus
+            batch = self.models[model].batch
+            named = f"models.{model}.batch ({batch})"
             if batch % parts or batch < 2 * parts:
-                raise ValueError(
-                    f"train.accumulate: must divide models.{model}.batch ({batch}) into parts of at least 2 patches, "
-                    f"got {parts}"
-                )
+                raise ValueError(f"train.accumulate: must divide {named} into parts of 2 or more, got {parts}")
             if batch % (parts * gpus):
-                whole = f"models.{model}.batch ({batch}" + (f" in {parts} parts)" if parts > 1 else ")")
+                whole = named.replace(")", f" in {parts} parts)") if parts > 1 else named
                 raise ValueError(f"train.gpus: must share {whole} evenly, got {gpus}")
             if batch < 2 * parts * gpus and not self.train.sync_batchnorm:
                 raise ValueError(
-                    f"train.gpus: {gpus} leaves each GPU one patch of models.{model}.batch ({batch}), too few for "
-                    "statistics of its own; set train.sync_batchnorm to true"
+                    f"train.gpus: {gpus} leaves each GPU one patch of {named}, too few for statistics of its "
+                    "own; set train.sync_batchnorm to true"
                 )
-        if "others" not in self.cluster:
-            raise ValueError("cluster.others: this key is missing (what stages without an entry of their own get)")
-        if self.figure4.largest_difference and self.table1.masks == ["none"]:
-            raise ValueError("figure4.largest_difference: no mask in table1.masks differs from none; set it to 0")
-        for crop in self.figure4.crops:
-            check("figure4.crops", crop.set, self.data.test)
-        for key, values in {
-            "measures.also": self.measures.also,
-            "table1.models": self.table1.models,
-            "table1.masks": self.table1.masks,
-            "table1.seeds": self.table1.seeds,
-            "sweep.k": self.sweep.k,
-            "sweep.b": self.sweep.b,
-            "sweep.seeds": self.sweep.seeds,
-        }.items():
-            if len(set(values)) != len(values):
-                raise ValueError(f"{key}: {values} names something twice")
         return self
 
     def check_stages(self, stages: Collection[str]) -> None:
@@ -499,15 +500,6 @@ def _suggest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _every_key() -> set[str]:
-    sections, keys = [Section], set()
-    while sections:
-        section = sections.pop()
-        keys |= set(section.model_fields)
-        sections += section.__subclasses__()
-    return keys
-
-
 def _one_line(error: ValidationError, path: Path) -> str:
     """The first thing wrong, as ``file: the.key: what``; pydantic would print a page."""
     # An unknown key first: it is the one that can say what was meant.
@@ -518,25 +510,16 @@ def _one_line(error: ValidationError, path: Path) -> str:
     if "generator" in location:  # pydantic names the branch of the union here; params.yaml does not
         del location[location.index("generator") + 1 : location.index("generator") + 2]
     message = first["msg"].removeprefix("Value error, ")
+    keys = {key for section in [Phase, *Section.__subclasses__()] for key in section.model_fields}
     if first["type"] == "extra_forbidden":
-        message = "unknown key" + _suggest(location[-1], _every_key())
+        message = "unknown key" + _suggest(location[-1], keys)
     elif first["type"] == "missing":
         message = "this key is missing"
     elif not isinstance(first["input"], dict | BaseModel):
         message += f", got {first['input']!r:.200}"
-        if isinstance(first["input"], str) and _looks_like_number(first["input"]):
-            message += " (text: write numbers without quotes, and 1e-4 as 1.0e-4, which YAML reads as a number)"
     where = ".".join(location) + ": " if location else ""
     more = error.error_count() - 1
     return f"{path.name}: {where}{message}" + (f" (and {more} more)" if more else "")
-
-
-def _looks_like_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def load(path: Path | str | None = None) -> Params:

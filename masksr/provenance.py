@@ -1,104 +1,213 @@
-"""With what a page was made: the code's commit, the versions of packages, the hardware.
+"""What came from what: the stages of ``dvc.lock``, copied beside the results of their profile.
 
-No import of torch or pyiqa: versions come from the installed packages' metadata. A process that has torch loaded
-already also names its GPU.
+``dvc.lock`` names every file that a stage read and wrote by its MD5, but no profile: the next one overwrites
+its stages. So ``results/<profile>/provenance.json`` keeps a copy, with the parameters and the software:
+
+    {"profile": "mini", "params": {...}, "made_with": {"commit": ..., "torch": ..., "device": ..., ...},
+     "stages": {"table1": {"deps": {"data/paper.yaml": "5b1f...", ...}, "outs": {...}}, ...}}
+
+It finds mistakes, not forgery: who edits a table on purpose can edit its record too.
 """
 
 from __future__ import annotations
 
-import os
+import json
 import platform
 import subprocess
-import sys
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from masksr import __version__, project
+from masksr import __version__, params, project
+from masksr.documents import read_json
 from masksr.errors import MasksrError
+from masksr.files import write_atomic
+from masksr.params import Params
+from masksr.paths import Paths
 
-PACKAGES = ("torch", "torchvision", "numpy", "pyiqa")
-_SOURCE = ("masksr", "notebooks", "params.yaml", "dvc.yaml", "data/registry.yaml")  # what makes a result, beside data
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+# The code a result depends on; its data and parameters are recorded themselves.
+SOURCE = ("masksr", "notebooks", "dvc.yaml", "data/registry.yaml")
 
 
-def made_with() -> dict[str, Any]:
-    """What differs between machines and commits, ready for JSON. Works without git."""
+def write_provenance(params: Params, paths: Paths) -> dict[str, Any]:
+    """Write ``results/<profile>/provenance.json`` and return its content; without stages that never ran."""
+    file, stages = paths.results / "provenance.json", {}
+    for stage in _open_repo(paths.root).index.stages if (paths.root / "dvc.lock").is_file() else ():
+        outs = _digests(stage.outs)
+        if len(outs) == len(stage.outs) and file.relative_to(paths.root).as_posix() not in outs:
+            stages[stage.addressing] = {"deps": _digests(stage.deps), "outs": outs}
+    content = {
+        "profile": params.profile,
+        "params": dump_params(params),
+        "made_with": made_with(),
+        "stages": dict(sorted(stages.items())),
+    }
+    write_atomic(file, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+    return content
+
+
+def read_provenance(file: Path) -> dict[str, Any]:
+    """Read a provenance.json. Raises MasksrError where there is none, or one of an earlier version."""
+    try:
+        content = read_json(file)
+    except FileNotFoundError:
+        raise MasksrError(f"{file} does not exist; `dvc repro report` writes it") from None
+    if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
+        raise MasksrError(f"{file} is of an earlier version; `dvc repro report` writes one that can be read")
+    return content
+
+
+def dump_params(params: Params) -> dict[str, Any]:
+    """The parameters that results depend on: without the folder of data and the sizes of machines."""
+    values = params.model_dump(mode="json")
+    del values["data"]["local"], values["cluster"]
+    return values
+
+
+def verify(profile: str | None = None) -> None:
+    """Print a line for each difference between the files of a profile and what was recorded of them.
+
+    profile: None: that of params.yaml. Its differences are those of ``dvc status``; of other profiles the MD5
+    of the files that are here is compared with provenance.json. What is not here is only counted: a fresh
+    clone has no weights. Raises MasksrError where something differs, and where nothing is recorded.
+    """
+    present, root = params.load(), project.root()
+    paths = Paths(root, profile or present.profile)
+    if not paths.results.is_dir():
+        known = sorted(path.parent.name for path in (root / "results").glob("*/quality.csv")) or ["none yet"]
+        raise MasksrError(f"results/{paths.profile} does not exist (there are: {', '.join(known)})")
+    repo = _open_repo(root)
+    if paths.profile == present.profile:
+        found, stray = list(_dvc_status(repo)), _find_stray(repo, paths)
+    else:
+        found, stray = list(_compare_files(repo, paths)), []
+    missing = {file for _, file, state in found if state in ("deleted", "not in cache")}
+    different = [f"  {stage}: {file} is {state}" for stage, file, state in found if file not in missing]
+    if different:
+        print("\n".join(different))
+    if missing:
+        print(f"{len(missing)} files and folders are not here; `dvc pull` or `dvc repro` brings them")
+    if stray:
+        print(f"of no stage: {', '.join(stray)}; remove them, or stages that read the folders above run again elsewhere")
+    if different:
+        raise MasksrError(f"{len(different)} differences in {paths.profile}; `dvc repro` makes anew what is old")
+    print(f"{paths.profile}: all files that are here are as recorded")
+
+
+def _open_repo(root: Path) -> Repo:
+    from dvc.exceptions import DvcException  # half a second
+    from dvc.repo import Repo
+
+    try:
+        repo = Repo(str(root))
+        _ = repo.index.stages  # reads dvc.yaml and dvc.lock
+    except DvcException as error:
+        raise MasksrError(f"{root}: DVC cannot read this project: {error}") from None
+    return repo
+
+
+def _digests(files: list[Any]) -> dict[str, str]:
+    """Path and MD5 of a stage's dependencies or outputs, as far as dvc.lock has one; without parameters."""
+    digests = {file.def_path: file.hash_info.value for file in files}
+    return {path: md5 for path, md5 in digests.items() if isinstance(md5, str)}
+
+
+def _dvc_status(repo: Repo) -> Iterator[tuple[str, str, str]]:
+    """What ``dvc status`` finds: stage, file, key of params.yaml or command, and state such as "modified"."""
+    for stage, changes in repo.status().items():
+        for change in changes:
+            if isinstance(change, str):  # "changed command"
+                yield stage, change.removeprefix("changed "), "modified"
+                continue
+            for file, state in (entry for files in change.values() for entry in files.items()):
+                if isinstance(state, dict):  # keys of params.yaml
+                    yield from ((stage, f"{key} in {file}", of_key) for key, of_key in state.items())
+                else:
+                    yield stage, file, state
+
+
+def _find_stray(repo: Repo, paths: Paths) -> list[str]:
+    """Packs and runs here that params.yaml no longer names: after ``dvc pull`` they are missing."""
+    outs = {Path(out.fs_path) for stage in repo.index.stages for out in stage.outs}
+    above = {folder for out in outs for folder in out.parents}
+    folders = (paths.runs, paths.root / "data/sets" / paths.profile)
+    found = {path for folder in folders for path in folder.rglob("[!.]*") if path.parent in above}
+    stray = [path for path in found - outs - above if not path.name.endswith(".partial.ipynb")]
+    return sorted(path.relative_to(paths.root).as_posix() for path in stray)
+
+
+def _compare_files(repo: Repo, paths: Paths) -> Iterator[tuple[str, str, str]]:
+    """The same by provenance.json: of parameters, outputs, and inputs that another stage has written."""
+    recorded = read_provenance(paths.results / "provenance.json")
+    file = paths.root / f"profiles/{paths.profile}.yaml"
+    if file.is_file():
+        now, then = dump_params(params.load(file)), recorded["params"]
+        changed = [key for key in then.keys() | now.keys() if then.get(key) != now.get(key)]
+        yield from (("parameters", f"{key} in profiles/{file.name}", "modified") for key in sorted(changed))
+    written = {path: md5 for stage in recorded["stages"].values() for path, md5 in stage["outs"].items()}
+    for name, stage in recorded["stages"].items():
+        for path, md5 in stage["outs"].items():
+            here = _md5(repo, paths.root / path)
+            if here != md5:
+                yield name, path, "modified" if here else "deleted"
+        for path, md5 in stage["deps"].items():
+            if written.get(path, md5) != md5:
+                yield name, path, "not the one that this was made from"
+
+
+def _md5(repo: Repo, path: Path) -> str | None:
+    """As dvc.lock has it, of a file or a folder; None where nothing is here."""
+    from dvc_data.hashfile.build import build
+
+    cache = repo.cache.local
+    if not path.exists():
+        return None
+    return build(cache, str(path), cache.fs, "md5", ignore=repo.dvcignore, dry_run=True)[2].hash_info.value
+
+
+def made_with() -> dict[str, str | None]:
+    """The code's commit, the versions and the device of this process. Works without git."""
+    import torch
+
+    cuda = torch.cuda.is_available()
     return {
         "masksr": __version__,
         "commit": commit(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "system": f"{platform.system()} {platform.machine()}",
-        "hardware": hardware(),
-    }
-
-
-def in_words(made: dict[str, Any]) -> dict[str, str]:
-    """The same for readers, such as the footer of the report."""
-    return {
-        "masksr": made["masksr"],
-        "Commit": made["commit"] or "not under version control",
-        "Python": made["python"],
-        "Packages": ", ".join(f"{name} {number}" for name, number in made["packages"].items() if number),
-        "Hardware": f"{made['hardware']} ({made['system']})",
+        "torch": torch.__version__,
+        **{name: version(name) for name in ("numpy", "pyiqa")},
+        "device": torch.cuda.get_device_name() if cuda else f"CPU, {_processor()} ({platform.system()})",
     }
 
 
 def commit() -> str | None:
-    """The project's git commit, marked where the source was changed since; None without git or outside a repository."""
+    """The last commit that changed the code, marked where it was changed since; None without git.
+
+    Not HEAD: results that are committed after their run keep naming the code that made them.
+    """
+    root = project.root().resolve()
+    source = [name for name in SOURCE if (root / name).exists()]
     try:
-        root = project.root().resolve()
-        top = _git(root, "rev-parse", "--show-toplevel")
-        if Path(top).resolve() != root:  # an unpacked archive inside somebody's repository: its commits are not ours
+        if Path(_git(root, "rev-parse", "--show-toplevel")).resolve() != root:  # somebody else's, around us
             return None
-        head = _git(root, "rev-parse", "--short=12", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--", *(name for name in _SOURCE if (root / name).exists()))
-    except (MasksrError, OSError, ValueError, subprocess.SubprocessError):
+        last = _git(root, "log", "-1", "--format=%h", "--abbrev=12", "--", *source)
+        changed = _git(root, "status", "--porcelain", "--", *source)
+    except (OSError, subprocess.SubprocessError):
         return None
-    return f"{head} with local changes" if changed else head
+    return f"{last} with local changes" if last and changed else last or None
 
 
 def _git(root: Path, *arguments: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    done = subprocess.run(
-        ["git", "--no-optional-locks", "-C", str(root), *arguments],
-        capture_output=True,
-        check=True,
-        env=environment | {"LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        text=True,
-        timeout=5,
-    )
-    return done.stdout.strip()
-
-
-def hardware() -> str:
-    """``NVIDIA H200`` where torch is loaded and sees a GPU, else the processor and how many threads it offers."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        return ", ".join(
-            f"{names.count(name)}x {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)
-        )
-    return f"{_processor()}, {threads()} threads"
-
-
-def threads() -> int:
-    """How many threads the processor offers to this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=5).stdout.strip()
 
 
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine() or "CPU"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

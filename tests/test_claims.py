@@ -5,57 +5,42 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from test_evidence import quality, settings
+from test_evidence import SETS, quality, settings
 
 from masksr.params import Params
-from masksr.plots import intervals
-from masksr.results import claims, evidence, paper, power, questions
+from masksr.results import claims, evidence, paper
 
-SETS = ("cat", "temple")
+ESRGAN, PAIRS = "The mask improves the PI of ESRGAN", "Every k and b that was tried beats ESRGAN without a mask"
+Measured = tuple[pd.DataFrame, dict[tuple[float, float], pd.DataFrame], Params]
 
 
-def found(change: dict[str, float], seeds: int, noise: float = 0.05) -> tuple[pd.DataFrame, Params, pd.DataFrame]:
+def measure(change: tuple[float, float], seeds: int, by_k: dict[float, float]) -> Measured:
+    """The scores of ESRGAN with a mask that changes PI so on each set, and mask minus baseline for pairs of k and b."""
     rng = np.random.default_rng(0)
-    plain = {name: 5 + rng.standard_normal((seeds, 8)) for name in SETS}
-    masked = {name: plain[name] + change[name] + noise * rng.standard_normal((seeds, 8)) for name in SETS}
-    table = quality({("none", n): plain[n] for n in SETS} | {("paper", n): masked[n] for n in SETS})
-    params = settings(list(range(seeds)))
-    return evidence.compare(table, params), params, table
-
-
-def sweep(params: Params, changes: dict[float, float]) -> tuple[dict[tuple[float, float], pd.DataFrame], Params]:
-    """Mask minus plain by (k, b): the same for all images but for a little noise."""
-    rng = np.random.default_rng(1)
+    pi = {("none", name): 5 + rng.standard_normal((seeds, 8)) for name in SETS}
+    for name, by in zip(SETS, change, strict=True):
+        pi["paper", name] = pi["none", name] + by + 0.05 * rng.standard_normal((seeds, 8))
     images = pd.MultiIndex.from_product([SETS, [f"{n}" for n in range(8)]], names=["set", "image"])
-    seeds = params.table1.seeds
     points = {
-        (k, 0.5): pd.DataFrame(by + 0.01 * rng.standard_normal((len(seeds), 16)), index=seeds, columns=images)
-        for k, by in changes.items()
+        (k, 0.5): pd.DataFrame(by + 0.01 * rng.standard_normal((seeds, 16)), columns=images) for k, by in by_k.items()
     }
-    sections = params.sweep.model_copy(update={"seeds": seeds, "k": list(changes), "b": [0.5]})
-    return points, params.model_copy(update={"sweep": sections})
+    params = settings(list(range(seeds)))
+    sweep = params.sweep.model_copy(update={"seeds": list(range(seeds)), "k": list(by_k), "b": [0.5]})
+    return quality(pi), points, params.model_copy(update={"sweep": sweep})
 
 
-def rows(effects: pd.DataFrame, points: dict, params: Params, table: pd.DataFrame) -> pd.DataFrame:
-    found = claims.claims(effects, points, params, table)
+def judge(table: pd.DataFrame, points: dict[tuple[float, float], pd.DataFrame], params: Params) -> pd.DataFrame:
+    found = claims.claims(evidence.compare(table, params), points, params, table)
     assert list(found.columns) == claims.COLUMNS and len(found) == len(paper.claims())
     return found.set_index("claim")
 
 
-def verdicts(change: dict[str, float], seeds: int, by_k: dict[float, float]) -> dict[str, str]:
-    effects, params, table = found(change, seeds)
-    points, params = sweep(params, by_k)
-    return rows(effects, points, params, table)["verdict"].to_dict()
-
-
-ESRGAN, PAIRS = "The mask improves the PI of ESRGAN", "Every k and b that was tried beats ESRGAN without a mask"
-
-
 @pytest.fixture
 def at_the_papers_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(questions, "cuts", lambda _: pd.DataFrame({"model": ["all"], "note": ["same"]}))
+    monkeypatch.setattr(paper, "cuts", lambda _: pd.DataFrame({"model": ["all"], "note": ["same"]}))
 
 
+@pytest.mark.usefixtures("at_the_papers_setting")
 @pytest.mark.parametrize(
     ("change", "seeds", "expected"),
     [
@@ -67,97 +52,75 @@ def at_the_papers_setting(monkeypatch: pytest.MonkeyPatch) -> None:
         ((-1.0, -1.0), 1, "undecided (one seed)"),
     ],
 )
+def test_a_claim_of_table_1(change, seeds, expected):
+    assert judge(*measure(change, seeds, {0.2: -1.0})).loc[ESRGAN, "verdict"] == expected
+
+
 @pytest.mark.usefixtures("at_the_papers_setting")
-def test_a_claim_of_table_1(change: tuple[float, float], seeds: int, expected: str) -> None:
-    assert verdicts(dict(zip(SETS, change, strict=True)), seeds, {0.2: -1.0})[ESRGAN] == expected
-
-
 @pytest.mark.parametrize(
     ("by_k", "seeds", "expected"),
     [
         ({0.2: -1.0, 2.0: -0.5}, 4, "supported"),
         ({0.2: -1.0, 2.0: 0.5}, 4, "contradicted"),
         ({0.2: -1.0}, 1, "undecided (one seed)"),
+        ({0.2: -1.0}, 5, "undecided"),  # one pair is not every pair, but can fail the claim
+        ({0.2: 1.0}, 5, "contradicted"),
     ],
 )
-@pytest.mark.usefixtures("at_the_papers_setting")
-def test_the_claim_of_figure_5(by_k: dict[float, float], seeds: int, expected: str) -> None:
-    assert verdicts(dict.fromkeys(SETS, 0.0), seeds, by_k)[PAIRS] == expected
+def test_the_claim_of_figure_5(by_k, seeds, expected):
+    assert judge(*measure((0.0, 0.0), seeds, by_k)).loc[PAIRS, "verdict"] == expected
 
 
-def test_where_the_setting_is_not_the_papers_the_verdict_says_so() -> None:
-    assert verdicts(dict.fromkeys(SETS, -1.0), 4, {0.2: -1.0})[ESRGAN] == "supported here"
-
-
-def test_what_was_not_run_has_no_verdict() -> None:
-    found = verdicts(dict.fromkeys(SETS, -1.0), 4, {0.2: -1.0})
-    assert found["The mask improves the PI of PESR"] == "not run"
-    assert found["Textures are more realistic and less distorted"] == "not run"
+def test_what_was_not_run_has_no_verdict_and_another_setting_is_named():
+    verdicts = judge(*measure((-1.0, -1.0), 4, {0.2: -1.0}))["verdict"]
+    assert verdicts[ESRGAN] == "supported here"
+    assert verdicts["The mask improves the PI of PESR"] == "not run"
+    assert verdicts["Textures are more realistic and less distorted"] == "not run"
 
 
 @pytest.mark.usefixtures("at_the_papers_setting")
-def test_an_image_without_pi_decides_nothing() -> None:
+def test_an_image_without_pi_decides_nothing():
     """The mask fails on the hard images, of which PI is worst: their loss must not count as a gain."""
-    effects, params, table = found(dict.fromkeys(SETS, 0.0), 4)
-    points, params = sweep(params, {0.2: -1.0})
+    table, points, params = measure((0.0, 0.0), 4, {0.2: -1.0})
     points[0.2, 0.5].iloc[1, 3] = np.nan
-    claim = rows(effects, points, params, table).loc[PAIRS]
-    assert claim["verdict"] == "undecided" and "1 differences left out" in claim["what came out"]
-    lost = table.copy()
-    lost.loc[(lost["mask"] == "paper") & (lost["image"] == "3"), "pi"] = np.nan
-    claim = rows(evidence.compare(lost, params), points, params, lost).loc[ESRGAN]
-    assert claim["verdict"] == "undecided" and "14 images (2 more left out)" in claim["what we ran"]
+    table.loc[(table["mask"] == "paper") & (table["image"] == "3"), "pi"] = np.nan
+    found = judge(table, points, params)
+    assert list(found.loc[[ESRGAN, PAIRS], "verdict"]) == ["undecided"] * 2
+    assert "1 differences left out" in found.loc[PAIRS, "what came out"]
+    assert "14 images (2 more left out)" in found.loc[ESRGAN, "what we ran"]
 
 
 @pytest.mark.usefixtures("at_the_papers_setting")
-def test_a_control_or_another_model_does_not_stand_for_the_paper() -> None:
-    effects, params, table = found(dict.fromkeys(SETS, -1.0), 4)
-    points, params = sweep(params, {0.2: -1.0})
-    other = params.model_copy(update={"sweep": params.sweep.model_copy(update={"model": "pesr"})})
-    assert rows(effects, points, other, table).loc[PAIRS, "verdict"] == "not run"
-    constant = params.masks["paper"].model_copy(update={"kind": "constant"})
-    other = params.model_copy(update={"masks": params.masks | {"paper": constant}})
-    assert list(rows(effects, points, other, table).loc[[ESRGAN, PAIRS], "verdict"]) == ["not run", "not run"]
-    windowed = params.masks["paper"].model_copy(update={"window": 5})
-    other = params.model_copy(update={"masks": params.masks | {"paper": windowed}})
-    assert rows(effects, points, other, table).loc[ESRGAN, "verdict"] == "supported here"
-    assert rows(effects, points, params, table).loc[ESRGAN, "verdict"] == "supported"
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, ["supported", "supported"]),
+        ({"kind": "constant"}, ["not run", "not run"]),
+        ({"window": 5}, ["supported here", "supported here"]),
+    ],
+)
+def test_a_control_or_another_reading_does_not_stand_for_the_paper(change, expected):
+    table, points, params = measure((-1.0, -1.0), 4, {0.2: -1.0, 2.0: -1.0})
+    mask = params.masks["paper"].model_copy(update=change)
+    params = params.model_copy(update={"masks": params.masks | {"paper": mask}})
+    assert list(judge(table, points, params).loc[[ESRGAN, PAIRS], "verdict"]) == expected
 
 
-def test_seeds_are_counted_where_a_spread_is_known() -> None:
-    effects, *_ = found(dict.fromkeys(SETS, -1.0), 4)
-    known = {"sd_seeds": 0.2, "sd_seeds_high": 0.4, "sd_images": 0.0, "sd_rest": 0.0, "images": 500}
-    table = power.seeds_table(effects.assign(**known))
-    few, many = zip(
-        *(map(int, table[f"seeds for {size}"].iloc[0].split(" … ")) for size in ("0.10", "0.50")), strict=True
-    )
-    assert few[0] > few[1] and many[0] > few[0] and many[1] > few[1]
-    assert power.seeds_table(found(dict.fromkeys(SETS, -1.0), 1)[0]).empty
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [({}, "supported in a toy world"), ({"excess": 0.2}, "undecided"), ({"excess": -1}, "contradicted in a toy world")],
+)
+def test_the_claim_of_equations_4_to_7(change, expected):
+    numbers = {"weights": 9, "classes": 4, "members": 8, "excess": 0.01, "excess_before": 1.0, "identity": 1e-12}
+    argument = numbers | {"distance": 1.0, "distance_before": 9.0} | change
+    table, points, params = measure((0.0, 0.0), 1, {0.2: 0.0})
+    found = claims.claims(evidence.compare(table, params), points, params, table, argument)
+    assert found["verdict"][0] == expected
 
 
-def test_the_papers_own_difference_is_a_target_where_the_set_is_the_same() -> None:
-    cell = {"mask": "paper", "model": "pesr", "set": "Urban100"}
-    assert power._papers(cell) == pytest.approx(0.23)
-    assert power._papers(cell | {"set": "cat"}) is power._papers(cell | {"mask": "constant"}) is None
-
-
-@pytest.mark.parametrize("seeds", [1, 4])
-def test_the_summary_and_the_picture_say_what_the_table_says(seeds: int, tmp_path) -> None:
-    effects, *_ = found({"cat": -1.0, "temple": 0.0}, seeds)
-    text = claims.summary(effects)
-    assert f"{effects['difference'].mean():+.2f}" in text and effects["verdict"].iloc[0] in text
-    figure = intervals.effects(effects)
-    assert [ax.get_title() for ax in figure.axes] == list(SETS)
-    for ax, row in zip(figure.axes, effects.itertuples(), strict=True):
-        (whole,) = [part.get_segments()[0] for part in ax.collections]
-        assert list(whole[:, 0]) == [row.low, row.high] and list(ax.lines[-1].get_xdata()) == [row.difference]
-    figure.savefig(tmp_path / "effects.png")
-
-
-def test_nothing_to_compare_is_said() -> None:
-    assert claims.summary(pd.DataFrame()) == "No mask was compared with a plain model."
-
-
-def test_one_pair_of_k_and_b_says_nothing_of_every_pair(at_the_papers_setting: None) -> None:
-    assert verdicts(dict.fromkeys(SETS, 0.0), 5, {0.2: -1.0})[PAIRS] == "undecided"
-    assert verdicts(dict.fromkeys(SETS, 0.0), 5, {0.2: 1.0})[PAIRS] == "contradicted"
+def test_the_summary_says_what_the_table_says():
+    table, _, params = measure((-1.0, 0.0), 4, {0.2: 0.0})
+    effects = evidence.compare(table, params)
+    text = claims.summarize(effects)
+    assert f"{effects['difference'].mean():+.2f}" in text and "better in 1, undecided in 1" in text
+    assert claims.summarize(pd.DataFrame()) == "No mask was compared with a plain model."

@@ -13,7 +13,7 @@ from masksr.data.packed import Pack
 from masksr.errors import MasksrError
 from masksr.fetch.sets import build_pack
 from masksr.models import EDSR
-from masksr.results.evaluation import with_generator
+from masksr.results.evaluate import with_generator
 from masksr.training import devices
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

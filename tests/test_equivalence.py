@@ -56,12 +56,6 @@ def test_the_change_is_the_smallest_and_the_detail_stays():
         project(lr, np.zeros((1, 32, 28, 3)))
 
 
-def test_equal_members_count_once():
-    grey, checks = np.full((16, 16, 3), 100), np.indices((16, 16)).sum(axis=0)[..., None] % 2
-    patch = equivalence_class(np.full((4, 4, 3), 100, np.uint8), [("a", grey), ("b", grey), ("c", grey * checks)])
-    assert patch.names == ["a", "c"] and (patch.tried, patch.exact) == (3, 3)
-
-
 def test_smooth_and_textured_places_differ_in_what_is_probable(tmp_path):
     pack: Pack = build_pack("rocket", tmp_path / "rocket")
     smooth, textured = by_detail(pack, [0.1, 0.9])

@@ -20,7 +20,7 @@ THERE = {
     "dateutil", "six", "torch", "torchgen", "functorch", "triton", "sympy", "mpmath", "networkx", "jinja2",
     "markupsafe", "filelock", "fsspec", "typing_extensions", "packaging", "setuptools", "pkg_resources",
     # carried
-    "pydantic", "pydantic_core", "annotated_types", "typing_inspection", "masksr", "benchmarks",
+    "pydantic", "pydantic_core", "annotated_types", "typing_inspection", "ruamel", "masksr", "benchmarks",
 }  # fmt: skip
 BLOCKED = f"""
 import sys, runpy
@@ -46,7 +46,7 @@ def run_blocked(code: str, *arguments: str, timeout: float) -> subprocess.Comple
 
 
 @pytest.mark.parametrize(
-    "module", ["masksr.training.train", "masksr.training.mask", "masksr.results.evaluation", "benchmarks.first_gpu"]
+    "module", ["masksr.training.train", "masksr.training.mask", "masksr.results.evaluate", "benchmarks.first_gpu"]
 )
 def test_training_needs_nothing_of_the_pipeline(module: str) -> None:
     done = run_blocked(f"import {module}; print('imported')", timeout=120)

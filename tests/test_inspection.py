@@ -90,13 +90,6 @@ def test_every_network_sees_the_same_bounded_patches(project, samples):
         assert sample.hr.shape == sample.sr.shape == (1, 3, *(4 * side for side in inspection.LARGEST_PHOTOGRAPH))
 
 
-def test_the_inspected_mask_is_the_first_of_table_1(project):
-    settings, _ = project
-    assert inspection.inspected_mask(settings) == ("paper", settings.masks["paper"])
-    plain = settings.model_copy(update={"table1": settings.table1.model_copy(update={"masks": ["none"]})})
-    assert inspection.inspected_mask(plain) == ("none", settings.masks["paper"])
-
-
 def test_the_table_says_what_equation_8_gives(samples, mask):
     table = inspection.mask_table(samples, mask).set_index(["model", "when", "error_range"])
     for sample in samples:
@@ -158,14 +151,6 @@ def test_the_gradient_table_keeps_its_promises(project, starts, mask):
         assert rows["share"]["relative, apply: gradient"] >= rows["share"][inspection.NO_MASK]
         assert 0.5 <= rows["size"]["relative, apply: gradient"] <= 1
         assert rows["share"].between(0, 1).all() and rows["correlation"].between(-1, 1).all()
-
-
-def test_compared_masks_cover_every_apply_once(mask):
-    for apply in inspection.APPLIES:
-        named = inspection.compared_masks(mask.model_copy(update={"apply": apply, "detach": apply == "gradient"}))
-        assert {m.apply for m in named.values() if m.kind == "error"} == set(inspection.APPLIES)
-        for one in named.values():
-            Mask.model_validate(one.model_dump() if one.kind != "none" else {"kind": "none"})
 
 
 @pytest.mark.parametrize(

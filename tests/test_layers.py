@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # from the bottom; rooms of one layer do not import each other
-    {"errors", "io", "files", "locks", "documents", "project", "params", "paths", "terminal", "provenance"}
+    {"errors", "io", "files", "locks", "documents", "project", "params", "paths", "provenance"}
     | {"durations"},
     {"data"},
     {"models", "quality", "fetch"},
@@ -17,7 +17,7 @@ LAYERS = [  # from the bottom; rooms of one layer do not import each other
     {"results"},
     {"plots"},
     {"report", "tools"},
-    {"cli", "command_line", "__main__", "notebook", "notebook_parameters", "stage", "cluster"},
+    {"cli", "__main__", "notebook", "cluster"},
 ]
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 FILES = sorted((ROOT / "masksr").rglob("*.py"))

@@ -1,3 +1,7 @@
+"""A notebook as a stage: typed, streamed, the same bytes again; a failure is one message; edits do not slip in."""
+
+from __future__ import annotations
+
 import io
 import json
 import os
@@ -9,9 +13,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 from masksr.errors import MasksrError
-from masksr.notebook import run_notebook
+from masksr.notebook import _unchanged_inputs, parse_parameters, read_defaults, run_notebook
 
 PARAMETERS = 'name = "a"\nseed = 0\nratio = 0.5\nfast = False'
 
@@ -80,7 +85,7 @@ print("done", file=sys.stderr)""",
     )
     monkeypatch.setattr(sys, "stdout", Reader())
     for output in "one.ipynb", "two.ipynb":
-        parameters = {"name": "b", "seed": 3, "ratio": 1, "fast": True}
+        parameters = {"name": "b", "seed": 3, "ratio": 1.0, "fast": True}
         run_notebook(source, Path("out") / output, parameters, root=project)
         Path("seen").unlink()
 
@@ -184,14 +189,122 @@ def test_the_kernel_ends_with_its_runner(project, sent, status):
     assert not (project / "out.ipynb").exists()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_runner_and_kernel_end_with_dvc(project, monkeypatch):
-    monkeypatch.setenv("DVC_STAGE", "train")
-    notebook(project / "n.ipynb", ENDLESS)
-    dvc = f"import subprocess; subprocess.run({command('-o', 'out.ipynb')!r})"
-    with subprocess.Popen([sys.executable, "-c", dvc], stdout=subprocess.PIPE, text=True) as parent:
-        runner, kernel = map(int, parent.stdout.readline().split())
-        parent.kill()
-        parent.stdout.close()
-    assert ended(runner)
-    assert ended(kernel)
+# ---- Parameters ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    lines = ['mask = "none"  # text', "seed = 0", "lr: float = 1e-4", "fast = False"]
+    lines += ["k: int | float | None = None", "ks: list = []"]
+    return notebook(tmp_path / "n.ipynb", parameters="\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ("seed=3 lr=0.5 fast=true", {"seed": 3, "lr": 0.5, "fast": True}),
+        ("lr=2 k=3e-06", {"lr": 2.0, "k": 3e-6}),  # a small number, as DVC writes it
+        ("k=1", {"k": 1}),  # as params.yaml has it: it names folders
+        ("k=null ks=[1,2]", {"k": None, "ks": [1, 2]}),
+        ("mask=2", {"mask": "2"}),
+        ("mask=a=b", {"mask": "a=b"}),
+        ("", {}),
+    ],
+)
+def test_words_of_a_command_line_become_typed_values(source: Path, words: str, values: dict) -> None:
+    assert read_defaults(source) == {"mask": "none", "seed": 0, "lr": 1e-4, "fast": False, "k": None, "ks": []}
+    result = parse_parameters(source, words.split())
+    assert result == values
+    assert {name: type(value) for name, value in result.items()} == {n: type(v) for n, v in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("fast=0", "'fast=0' is no bool, which the default False is"),
+        ("seed=three", "is no int"),
+        ("seed=1.0", "is no int"),
+        ("seed=true", "is no int"),
+        ("seed=", "is no int"),
+        ("ks=1", "is no list"),
+        ("ks=[1", "ks=.1: not valid YAML"),
+        ("sede=1", r"no parameter 'sede' \(there are: mask, seed"),
+        ("seed", "write name=value"),
+    ],
+)
+def test_a_wrong_parameter_is_one_line(source: Path, word: str, says: str) -> None:
+    with pytest.raises(MasksrError, match=says) as caught:
+        parse_parameters(source, [word])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cell", ["import torch", "a = int(3)", "a =", "a: int", "a, b = 1, 2", "a = " + "(" * 500])
+def test_a_parameters_cell_holds_literals_only(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(MasksrError, match="only lines like: name = 1"):
+        read_defaults(notebook(tmp_path / "n.ipynb", parameters=cell))
+
+
+@pytest.mark.parametrize("content", [None, "not json", "[]", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{}]}'])
+def test_another_file_is_no_notebook(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "n.ipynb").write_text(content)
+    with pytest.raises(MasksrError, match=r"n\.ipynb: cannot be read as a notebook"):
+        read_defaults(tmp_path / "n.ipynb")
+
+
+# ---- Inputs that change while a stage runs: DVC would record the new ones --------------------------------------
+
+STAGE = {
+    "cmd": "python -m masksr run notebooks/a.ipynb -o a.ipynb",
+    "params": ["train", "masks.paper.k", {"data/registry.yaml": ["sets.own"]}],
+    "deps": ["notebooks/a.ipynb", "masksr/models"],
+    "outs": ["a.ipynb"],
+}
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    content = {
+        ".dvc/config": "[core]\n    no_scm = true\n",
+        "dvc.yaml": yaml.safe_dump({"stages": {"a": STAGE}}),
+        "params.yaml": yaml.safe_dump({"train": {"steps": 1}, "masks": {"paper": {"k": 0.2, "b": 0.5}}}),
+        "data/registry.yaml": yaml.safe_dump({"sets": {"own": 1, "other": 1}}),
+        "notebooks/a.ipynb": "{}",
+        "masksr/models/edsr.py": "",
+        "masksr/report.py": "",
+    }
+    for name, text in content.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("DVC_STAGE", "a")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "says"),
+    [
+        ("params.yaml", "steps: 1", "steps: 2", "train in params.yaml changed while a ran"),
+        ("params.yaml", "k: 0.2", "kk: 0.2", "masks.paper.k in params.yaml changed"),
+        ("params.yaml", "b: 0.5", "b: 0.6", ""),
+        ("params.yaml", "steps: 1", "steps: [", "params.yaml.* changed while a ran"),
+        ("data/registry.yaml", "own: 1", "own: 2", "sets.own in registry.yaml changed"),
+        ("data/registry.yaml", "other: 1", "other: 2", ""),
+        ("notebooks/a.ipynb", "{}", "{ }", "notebooks/a.ipynb changed"),
+        ("masksr/models/edsr.py", "", "x = 1", "masksr/models/edsr.py changed"),
+        ("masksr/models/new.py", "", "x = 1", r"masksr/models/new\.py changed"),
+        ("masksr/report.py", "", "x = 1", ""),
+    ],
+)
+def test_an_edit_counts_where_the_stage_depends_on_it(
+    stage: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, says: str
+) -> None:
+    def edit() -> None:
+        with _unchanged_inputs(stage):
+            text = (stage / file).read_text() if (stage / file).exists() else ""
+            (stage / file).write_text(text.replace(old, new, 1) if old else new)
+
+    if says:
+        with pytest.raises(MasksrError, match=f"{says}.*run dvc repro again"):
+            edit()
+        monkeypatch.delenv("DVC_STAGE")  # outside of DVC nothing is watched
+    edit()

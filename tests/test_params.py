@@ -1,12 +1,17 @@
-"""params.yaml: a typo must stop everything with one line that names the key."""
+"""params.yaml: a typo must stop everything with one line that names the key, and no name means a thing to a shell."""
 
 from __future__ import annotations
 
 import copy
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from masksr import params
 from masksr.errors import MasksrError
@@ -48,7 +53,7 @@ def test_the_committed_default_is_the_profile_mini() -> None:
     [
         ("masks.paper.kk", 1.0, "masks.paper.kk: unknown key .did you mean 'k'"),
         ("sweeep", {}, "sweeep: unknown key .did you mean 'sweep'"),
-        ("masks.paper.k", "1e-4", "masks.paper.k: .* got '1e-4' .*1.0e-4"),
+        ("masks.paper.k", "much", "masks.paper.k: .*valid number, got 'much'"),
         ("masks.paper.k", True, "masks.paper.k: .*valid number, got True"),
         ("masks.paper.k", float("nan"), "masks.paper.k"),
         ("masks.paper.window", 4, "masks.paper: window must be odd"),
@@ -128,3 +133,50 @@ def test_a_sweep_point_is_the_mask_with_its_own_k_and_b(mini: dict, tmp_path: Pa
 def test_sweep_values_stay_as_written_because_they_name_folders(mini: dict, tmp_path: Path) -> None:
     settings = load(mini, tmp_path, at="sweep.k", value=[1, 0.5])
     assert [str(k) for k in settings.sweep.k] == ["1", "0.5"]
+
+
+def test_numbers_may_be_written_as_people_write_them(mini: dict, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(mini).replace("learning_rate: 0.001", "learning_rate: 1e-3"))
+    assert params.load(path) == params.load(ROOT / "profiles/mini.yaml")
+
+
+# ---- What reaches a shell --------------------------------------------------------------------------------------
+
+
+def test_all_that_is_in_commands_is_checked() -> None:
+    """Of dvc.yaml, every ``${...}`` is a Name, a number, or ``run``, which params.yaml cannot replace."""
+    known = {"run", "profile", "data.train", "data.validation", "data.test", "table1.models", "table1.masks"}
+    known |= {"table1.seeds", "sweep.model", "sweep.mask", "sweep.k", "sweep.b", "sweep.seeds"}
+    used = set(re.findall(r"\$\{([^}]+)\}", (ROOT / "dvc.yaml").read_text()))
+    assert {name for name in used if not name.startswith("item.")} <= known
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    assert "${" not in pipeline["stages"]["params"]["cmd"].replace("${run}", "")
+
+
+@given(st.text(max_size=8) | st.from_regex(r"[A-Za-z0-9._]+\s?[;&|$`(){}<>*?~#!\\'\"\n\r /-]?.?", fullmatch=True))
+def test_a_name_means_nothing_to_a_shell_or_a_path(text: str) -> None:
+    try:
+        name = TypeAdapter(params.Name).validate_python(text)
+    except ValidationError:
+        return
+    assert shlex.quote(name) == name and Path(name).name == name
+    assert name not in (".", "..") and name[0] not in "-.~"
+
+
+@pytest.mark.parametrize("name", ["x; touch taken; #", "x\ntouch taken\n", "$(touch taken)", "../precious", "-o", ""])
+@pytest.mark.parametrize("at", ["profile", "data.train", "table1.models.0"])
+def test_a_bad_name_is_refused(mini: dict, tmp_path: Path, at: str, name: str) -> None:
+    with pytest.raises(MasksrError, match=f"params.yaml: {at}: "):
+        load(mini, tmp_path, at=at, value=name)
+
+
+def test_every_stage_waits_for_the_check() -> None:
+    """DVC stops before any other stage runs where params.yaml is wrong."""
+    import networkx
+    from dvc.repo import Repo
+
+    graph = Repo(str(ROOT)).index.graph
+    (check,) = (stage for stage in graph if stage.addressing == "params")
+    waiting = {stage for stage in graph if check in networkx.descendants(graph, stage)}
+    assert set(graph) - waiting == {check}

@@ -1,6 +1,5 @@
 """Figures: what they draw, the same bytes twice, and what a notebook shows of them."""
 
-import base64
 import io
 import json
 import warnings
@@ -116,12 +115,6 @@ def test_an_interval_is_shown_whole_and_filled_where_it_is_decided():
     assert ax.get_xlim() == pytest.approx((-0.1, 0.1)), "points are worth seeing"
 
 
-def test_colours_are_fixed_for_the_papers_models_and_differ():
-    assert style.colours(["edsr", "mine"])["edsr"] == style.colours(["esrgan", "edsr"])["edsr"]
-    assert len(set(style.colours(["esrgan", "pesr", "edsr", "a", "b", "c"]).values())) == 6
-    assert style.marker("relative_constant")["marker"] == style.marker("constant")["marker"] == "s"
-
-
 @pytest.mark.parametrize("count", [1, 7])
 def test_contact_sheet_shows_every_image(count):
     shown = [(f"image_{i}_with_quite_a_long_name.png", picture(40 + 30 * i, 60)) for i in range(count)]
@@ -141,14 +134,6 @@ def test_crops_cut_the_same_place_at_both_scales():
     assert photograph.patches[0].get_bbox().bounds == (31.5, 15.5, 32, 32)
     with pytest.raises(ValueError, match="leaves the image"):
         images.cut(hr, (40, 0, 32))
-
-
-@pytest.mark.parametrize("value", [0.0, np.nan])
-def test_errors_without_any_have_colours(value):
-    figure, ax = plt.subplots()
-    error = np.full((4, 4), value)
-    images.show_map(ax, error, cmap=images.ERROR, norm=images.error_norm(error))
-    drawn(figure)
 
 
 def drawing():
@@ -175,15 +160,6 @@ def test_the_same_figure_gives_the_same_bytes_without_date_or_version(make, kind
         assert b"What it shows." in content
         assert b"<dc:date>" not in content
     assert b"Matplotlib" not in content
-
-
-def test_an_svg_holds_every_pixel():
-    pixels = picture(50, 50)
-    figure, ax = plt.subplots()
-    images.show(ax, pixels)
-    inside = style.encode(figure, "svg").decode().partition("data:image/png;base64,")[2].partition('"')[0]
-    found = np.asarray(Image.open(io.BytesIO(base64.b64decode(inside))).convert("RGB"))
-    assert (found == pixels).all() or (found[::-1] == pixels).all()
 
 
 def test_a_notebook_has_drawings_as_svg_too_and_photographs_as_pixels_alone(monkeypatch):

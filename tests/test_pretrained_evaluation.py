@@ -17,10 +17,10 @@ from masksr.fetch.sets import build_pack
 from masksr.models import EDSR, RRDBNet, build
 from masksr.params import RRDB, Params, load
 from masksr.paths import Paths
-from masksr.results import evaluation
-from masksr.results.quality_table import COLUMNS, read_quality
+from masksr.results import evaluate
+from masksr.results.scores import COLUMNS, read_quality, summarize
 from masksr.tools import pretrained
-from masksr.tools.pretrained import evaluate_pretrained, load_pretrained, run, summary
+from masksr.tools.pretrained import evaluate_pretrained, load_pretrained, run
 
 ROOT = Path(__file__).parents[1]
 
@@ -67,7 +67,7 @@ def test_the_rows_are_those_of_the_evaluation_of_the_variants(checkpoint, projec
     size = RRDB(architecture="rrdb", num_feat=8, num_block=1, num_grow_ch=4)
     folder = paths.variant("esrgan", "none", 0)
     build.save_generator(load_pretrained(checkpoint, "rrdb"), size, folder / "generator.safetensors")
-    ours = evaluation.evaluate_generator(params, paths, folder, "esrgan", "none", 0)
+    ours = evaluate.evaluate_generator(params, paths, folder, "esrgan", "none", 0)
 
     table = evaluated(checkpoint, paths)
     assert list(table.columns) == COLUMNS
@@ -114,7 +114,7 @@ def test_an_image_without_pi_leaves_the_others_theirs(checkpoint, project, tmp_p
     assert bicubic["pi"].isna().to_dict() == {"chelsea-left": True, "chelsea-right": False}
     assert "NIQE" in bicubic.loc["chelsea-left", "problem"]
     assert bicubic["psnr"].notna().all()
-    means = summary(table)
+    means = summarize(table)
     assert "images without PI" in means
     assert f"{bicubic.loc['chelsea-right', 'pi']:.2f}".replace("-", "\N{MINUS SIGN}") in means
 
@@ -130,39 +130,7 @@ def test_a_checkpoint_is_not_taken_for_an_end_of_the_scale(checkpoint, project):
         evaluated(checkpoint, Paths(project, "mini"), title="HR")
 
 
-# ---- The summary and the command -------------------------------------------------------------------------------------
-
-
-def quality(pi: dict[str, list[float]], weights: str = "official") -> pd.DataFrame:
-    """A table whose PI is given for each set."""
-    rows = [
-        {"model": "a_b.pth", "mask": "none", "seed": 0, "set": name, "image": str(number), "pi": value}
-        for name, values in pi.items()
-        for number, value in enumerate(values)
-    ]
-    fixed = {"niqe": 4.0, "ma": 6.0, "psnr": 25.0, "ssim": 0.7, "rmse": 9.0, "problem": None}
-    return pd.DataFrame(rows).assign(**fixed, niqe_weights=weights, ma_weights=weights)[COLUMNS]
-
-
-def test_the_summary_has_the_mean_of_each_set_and_of_the_sets():
-    text = summary(quality({"Set5": [2.0, 4.0], "BSD100": [6.0, float("nan"), float("nan")]}))
-    assert "| model | set | images | PI | NIQE | Ma | PSNR-Y | SSIM-Y | RMSE | images without PI |" in text
-    assert "| `a_b.pth` | Set5 | 2 | 3.00 | 4.00 | 6.00 | 25.00 | 0.7000 | 9.00 | 0 |" in text
-    assert "| `a_b.pth` | BSD100 | 3 | 6.00 |" in text
-    assert "| `a_b.pth` | mean of sets | 5 | 4.50 |" in text
-    assert "without PI |" not in summary(quality({"Set5": [2.0]}))
-    assert "mean of sets" not in summary(quality({"Set5": [2.0]}))
-
-
-def test_a_set_without_any_pi_leaves_no_mean_over_the_sets():
-    text = summary(quality({"Set5": [2.0], "BSD100": [float("nan")]}))
-    assert "| mean of sets | 2 | — |" in text
-
-
-def test_a_stand_in_is_never_called_pi():
-    text = summary(quality({"Set5": [2.0]}, "stand-in"))
-    assert "PI (stand-in)" in text and "| PI |" not in text
-    assert "not comparable with published values" in text
+# ---- The command -------------------------------------------------------------------------------------
 
 
 def test_run_prints_the_summary_and_writes_what_can_be_read_again(checkpoint, project, tmp_path, monkeypatch, capsys):
@@ -170,7 +138,7 @@ def test_run_prints_the_summary_and_writes_what_can_be_read_again(checkpoint, pr
     table = run(only_cat(), str(checkpoint), "esrgan", limit=1, output=tmp_path / "out/quality.csv")
     said = capsys.readouterr().out
     assert "RRDB_ESRGAN_x4.pth: RRDBNet, 14,083 parameters" in said
-    assert summary(table) in said
+    assert summarize(table) in said
     assert f"wrote {tmp_path / 'out/quality.csv'}" in said
     read = read_quality([tmp_path / "out/quality.csv"])
     assert read["set"].unique().tolist() == ["cat"]  # the test sets of the profile

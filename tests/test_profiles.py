@@ -17,7 +17,7 @@ from masksr import params
 from masksr.data.packed import Pack
 from masksr.fetch.sets import build_pack
 from masksr.paths import Paths
-from masksr.results import evaluation
+from masksr.results import evaluate
 from masksr.tools import weights
 from masksr.training import train as training
 
@@ -86,7 +86,7 @@ def test_the_full_networks_start_and_end(profile: str, registry: str, tmp_path: 
         result = training.train_gan(settings, model, settings.masks["paper"], 0, paths, out)
         assert np.isfinite(result["psnr"])
         one_set = settings.model_copy(update={"data": settings.data.model_copy(update={"test": [name]})})
-        quality = evaluation.evaluate_generator(one_set, paths, out, model, "paper", 0)
+        quality = evaluate.evaluate_generator(one_set, paths, out, model, "paper", 0)
         assert len(quality) == IMAGES
         assert set(quality.niqe_weights) == set(quality.ma_weights) == {"official"}
         assert np.isfinite(quality[["psnr", "gmsd"]]).all(

@@ -1,72 +1,206 @@
+"""What came from what: provenance.json is dvc.lock as it was, and verify names what is no longer so."""
+
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
-from masksr import provenance
+from masksr import params, provenance
+from masksr.__main__ import main
+from masksr.errors import MasksrError
+from masksr.paths import Paths
 
-
-@pytest.fixture
-def inside(tmp_path, monkeypatch):
-    """A project's folder, which is the working directory."""
-    root = tmp_path / "project"
-    (root / "masksr").mkdir(parents=True)
-    for name in ("dvc.yaml", "params.yaml", "masksr/code.py"):
-        (root / name).write_text("a\n")
-    monkeypatch.chdir(root)
-    return root
+ROOT = Path(__file__).parents[1]
+STAGES = {  # a pack, a table made from it, and the page, which writes the record
+    "data": {
+        "cmd": "mkdir -p data/sets/mini/cat && cp masksr/code.py data/sets/mini/cat/hr.npy",
+        "params": ["profile"],
+        "deps": ["masksr"],
+        "outs": ["data/sets/mini/cat"],
+    },
+    "table1": {
+        "cmd": "cp -r data/sets/mini/cat/hr.npy results/mini/table1.csv && touch results/mini/quality.csv",
+        "deps": ["data/sets/mini/cat"],
+        "outs": [{"results/mini/table1.csv": {"cache": False}}],
+    },
+    "report": {
+        "cmd": f"{sys.executable} report.py",
+        "deps": ["results/mini/table1.csv"],
+        "outs": [{"results/mini/provenance.json": {"cache": False}}],
+    },
+}
+REPORT = """
+from masksr import params, provenance
+from masksr.paths import Paths
+provenance.write_provenance(settings := params.load(), Paths.of(settings))
+"""
 
 
 def git(folder: Path, *arguments: str) -> None:
     identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-    try:
-        subprocess.run(["git", *identity, "-C", str(folder), *arguments], check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("git is not installed")
+    subprocess.run(["git", *identity, "-C", str(folder), *arguments], check=True, capture_output=True)
 
 
-def test_facts_are_complete_plain_and_in_words(inside):
-    made = provenance.made_with()
-    assert json.loads(json.dumps(made)) == made
-    assert made["packages"]["torch"] and made["packages"]["numpy"]
-    words = provenance.in_words(made)
-    assert all(isinstance(value, str) and value for value in words.values())
-    assert f"torch {made['packages']['torch']}" in words["Packages"]
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of three stages, committed, with its results."""
+    from dvc.repo import Repo
+
+    root = tmp_path_factory.mktemp("a project")
+    settings = yaml.safe_load((ROOT / "profiles/mini.yaml").read_text())
+    files = {"params.yaml": yaml.safe_dump(settings), "profiles/mini.yaml": yaml.safe_dump(settings)}
+    files |= {"dvc.yaml": yaml.safe_dump({"stages": STAGES}), "report.py": REPORT, "masksr/code.py": "a = 1\n"}
+    for name, text in files.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+    (root / "results/mini").mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("PYTHONPATH", str(ROOT))
+        repo = Repo.init(str(root), no_scm=True)
+        git(root, "init", "-q")
+        git(root, "add", "masksr", "dvc.yaml")
+        git(root, "commit", "-qm", "code")
+        repo.reproduce()
+    return root
 
 
-def test_commit_tells_changed_source_from_new_results(inside):
-    git(inside, "init", "-q")
-    assert provenance.commit() is None  # no commit yet
-    git(inside, "add", ".")
-    git(inside, "commit", "-qm", "first")
+@pytest.fixture
+def project(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(reproduced, tmp_path / "p")
+    monkeypatch.chdir(tmp_path / "p")
+    return tmp_path / "p"
+
+
+def become_another_profile(project: Path) -> None:
+    """params.yaml is of another profile now, so mini is verified by its provenance.json."""
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("profile: mini", "profile: mine"))
+
+
+def test_the_record_holds_what_dvc_knows_of_the_stages_before(project: Path) -> None:
+    recorded = provenance.read_provenance(project / "results/mini/provenance.json")
+    stages = recorded["stages"]
+    assert list(stages) == ["data", "table1"]
+    assert stages["table1"]["deps"] == stages["data"]["outs"]
+    assert stages["data"]["outs"]["data/sets/mini/cat"].endswith(".dir")
+    assert "local" not in recorded["params"]["data"] and recorded["params"]["profile"] == "mini"
+    assert recorded["made_with"]["torch"] and len(recorded["made_with"]["commit"]) == 12
+    assert str(project) not in json.dumps(recorded)
+
+
+def test_equal_runs_write_equal_bytes_also_after_results_are_committed(project: Path) -> None:
+    before = (project / "results/mini/provenance.json").read_bytes()
+    git(project, "add", "results")
+    git(project, "commit", "-qm", "results")
+    provenance.write_provenance(settings := params.load(), Paths.of(settings))
+    assert (project / "results/mini/provenance.json").read_bytes() == before
+
+
+def append(file: str) -> Callable[[Path], None]:
+    def change(project: Path) -> None:
+        (project / file).write_bytes((project / file).read_bytes() + b" \n")
+
+    return change
+
+
+def change_a_record(project: Path) -> None:
+    file = project / "results/mini/provenance.json"
+    content = json.loads(file.read_text())
+    content["stages"]["table1"]["deps"]["data/sets/mini/cat"] = "0" * 32 + ".dir"
+    file.write_text(json.dumps(content))
+
+
+def change_parameters(project: Path) -> None:
+    for file in ("params.yaml", "profiles/mini.yaml"):
+        text = (project / file).read_text()
+        text = text.replace("steps_per_epoch: 20", "steps_per_epoch: 30").replace("local: null", "local: x")
+        (project / file).write_text(text)
+
+
+SAME: list[str] = []
+
+
+@pytest.mark.parametrize(
+    ("change", "of_present", "of_another"),
+    [
+        (lambda project: None, SAME, SAME),
+        (append("results/mini/table1.csv"), ["results/mini/table1.csv is modified"], ["table1.csv is modified"]),
+        (append("data/sets/mini/cat/hr.npy"), ["data/sets/mini/cat is modified"], ["data/sets/mini/cat is modified"]),
+        (append("masksr/code.py"), ["data: masksr is modified"], SAME),
+        (change_parameters, SAME, ["train in profiles/mini.yaml is modified"]),
+        (change_a_record, ["report: results/mini/provenance.json is modified"], ["cat is not the one that this was"]),
+    ],
+    ids=["nothing", "a table", "a pack", "the code", "parameters", "the record"],
+)
+def test_what_changed_is_named(
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[Path], None],
+    of_present: list[str],
+    of_another: list[str],
+) -> None:
+    change(project)
+    for says in (of_present, of_another):
+        assert main(["verify", "mini"]) == bool(says)
+        out, error = capsys.readouterr()
+        assert all(any(words in line for line in out.splitlines()) for words in says)
+        assert ("differences in mini" in error) if says else (out == "mini: all files that are here are as recorded\n")
+        become_another_profile(project)
+
+
+def test_a_clone_has_nothing_to_object_to(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(project / "data/sets")
+    for _ in range(2):
+        assert main(["verify", "mini"]) == 0
+        assert capsys.readouterr().out.startswith("1 files and folders are not here; `dvc pull` or")
+        become_another_profile(project)
+
+
+def test_what_no_stage_makes_any_more_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("data/sets/mini/old/hr.npy", "data/sets/mini/.cat.lock", "data/sets/mini/old.partial.ipynb"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).touch()
+    assert main(["verify"]) == 0
+    assert capsys.readouterr().out.startswith("of no stage: data/sets/mini/old; remove")
+
+
+def test_what_cannot_be_verified_is_one_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    become_another_profile(project)
+    file = project / "results/mini/provenance.json"
+    for content, says in [("{}", "is of an earlier version"), ("{", "cannot be read"), (None, "does not exist; `dvc")]:
+        file.write_text(content) if content else file.unlink()
+        assert main(["verify", "mini"]) == 1
+        assert says in capsys.readouterr().err
+    assert main(["verify"]) == 1
+    assert "results/mine does not exist (there are: mini)" in capsys.readouterr().err
+
+
+def test_a_project_that_never_ran_has_no_stages(project: Path) -> None:
+    (project / "dvc.lock").unlink()
+    settings = params.load()
+    assert provenance.write_provenance(settings, Paths.of(settings))["stages"] == {}
+    (project / "dvc.lock").write_text("[")
+    with pytest.raises(MasksrError, match="DVC cannot read this project"):
+        provenance.write_provenance(settings, Paths.of(settings))
+
+
+def test_commit_is_the_last_one_of_the_code(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clean = provenance.commit()
-    assert clean is not None and len(clean) == 12
-    (inside / "results").mkdir()
-    (inside / "results/table.csv").write_text("1")
+    (project / "results/other.csv").write_text("1")
     assert provenance.commit() == clean
-    (inside / "masksr/code.py").write_text("b\n")
+    (project / "masksr/code.py").write_text("b\n")
     assert provenance.commit() == f"{clean} with local changes"
-
-
-def test_commit_of_a_surrounding_repository_is_not_ours(inside):
-    git(inside.parent, "init", "-q")
-    git(inside.parent, "commit", "-q", "--allow-empty", "-m", "somebody's")
+    shutil.rmtree(project / ".git")
     assert provenance.commit() is None
-
-
-def test_nothing_fails_without_git_or_project(tmp_path, inside, monkeypatch):
+    git(tmp_path, "init", "-q")  # somebody's repository around the project
+    assert provenance.commit() is None
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     assert provenance.commit() is None
-    monkeypatch.chdir(tmp_path)
-    made = provenance.made_with()
-    assert made["commit"] is None
-    assert provenance.in_words(made)["Commit"] == "not under version control"
-
-
-def test_import_loads_no_heavy_package():
-    check = "import sys, masksr.provenance; sys.exit(bool({'torch', 'pyiqa', 'numpy', 'pandas'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

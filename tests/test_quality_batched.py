@@ -28,7 +28,6 @@ from masksr.quality.ma_gsm import whitening
 from masksr.quality.niqe import niqe_features, patch_features
 from masksr.quality.resize import resize
 from masksr.quality.weights import QualityWeights
-from masksr.results import evaluation
 
 CPU = torch.device("cpu")
 ASTRONAUT, COFFEE, CAT = data.astronaut(), data.coffee(), data.chelsea()
@@ -283,51 +282,9 @@ def test_without_double_precision_the_cpu_scores(weights, monkeypatch):
     assert score_many(images, weights=weights, device="mps") == score_many(images, weights=weights)
 
 
-@pytest.mark.parametrize(("device", "passed"), [(None, None), ("cpu", None), ("mps", None), ("cuda", "cuda")])
-def test_an_evaluation_scores_on_a_gpu_where_there_is_one(device, passed, weights, monkeypatch):
-    class OneSet:
-        names = tuple(f"{n}.png" for n in range(70))
-
-        def __len__(self) -> int:
-            return len(self.names)
-
-        def hr(self, number: int) -> np.ndarray:
-            return FLAT
-
-    asked = []
-
-    def many(images, references, weights, workers, device=None):
-        asked.append((device, len(images)))
-        return [Score(float(n), 5.0, 5.0, 30.0, 0.9, 1.0, "official", "official") for n in range(len(images))]
-
-    monkeypatch.setattr(evaluation, "score_many", many)
-    where = device and torch.device(device)
-    who = {"model": "m", "mask": "none", "seed": 0}
-    table = evaluation.evaluate(who, evaluation.the_truth, {"set": OneSet()}, weights, where)
-    assert table["image"].tolist() == list(OneSet.names)
-    assert {on for on, _ in asked} == {passed and torch.device(passed)}
-    assert max(count for _, count in asked) <= max(64, 8 * evaluation.devices.cores())
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_a_gpu_gives_the_same_scores(weights):
     images = [cut(CAT, 108, 120), FLAT, cut(COFFEE, 108, 120), cut(ASTRONAUT, 211, 304), cut(CAT, 66, 90), PERIODIC]
     references = [np.roll(image, 1, axis=1) for image in images]
     found = score_many(images, references, weights, device="cuda")
     assert_same(found, [score(i, r, weights) for i, r in zip(images, references, strict=True)], tolerance=1e-6)
-
-
-def test_a_gpu_that_is_too_small_leaves_the_scores_to_the_cpu(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    asked = []
-
-    def many(images, references, weights, workers, device=None):
-        asked.append(device)
-        if device is not None:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return ["a score"]
-
-    monkeypatch.setattr(evaluation, "score_many", many)
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    gpu = torch.device("cuda")
-    assert evaluation.scores([], [], None, 2, gpu) == ["a score"] and asked == [gpu, None]
-    assert "too small" in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,9 +18,9 @@ from masksr import params
 from masksr.errors import MasksrError
 from masksr.quality import further, measures
 from masksr.quality.weights import QualityWeights
-from masksr.results import evaluation, evidence, tables
-from masksr.results import outputs as results
-from masksr.results.quality_table import COLUMNS, measure_titles, read_quality
+from masksr.results import evaluate, evidence
+from masksr.results.scores import COLUMNS, measure_titles, read_quality
+from masksr.results.typeset import to_markdown
 from masksr.tools import weights
 from masksr.tools.score import run as score_run
 
@@ -156,7 +155,7 @@ def yardsticks() -> QualityWeights:
 
 
 def evaluated(weights: QualityWeights, also: list[str]) -> pd.DataFrame:
-    return evaluation.evaluate(
+    return evaluate.evaluate(
         {"model": "esrgan", "mask": "none", "seed": 0},
         lambda pack, number: (SR, SR[:, ::-1].copy())[number],
         {"cat": OneSet()},  # type: ignore[dict-item]
@@ -173,7 +172,7 @@ def test_columns_come_after_the_others_and_without_any_nothing_changes(
     pd.testing.assert_frame_equal(plain, more[COLUMNS])
     assert more["gmsd"][0] == further.load(["gmsd"])[0](SR, HR)[0]
     for name, table in {"plain": plain.assign(seed=1), "more": more}.items():
-        evaluation.write_quality(table, tmp_path / f"{name}.csv")
+        evaluate.write_quality(table, tmp_path / f"{name}.csv")
     assert (tmp_path / "plain.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
     read = read_quality([tmp_path / "plain.csv", tmp_path / "more.csv"])
     assert read["gmsd"].isna().tolist() == [True, True, False, False]
@@ -181,16 +180,6 @@ def test_columns_come_after_the_others_and_without_any_nothing_changes(
     (tmp_path / "wrong.csv").write_text((tmp_path / "more.csv").read_text().replace("gmsd", "gmsdd"))
     with pytest.raises(MasksrError, match="unknown columns: gmsdd"):
         read_quality([tmp_path / "wrong.csv"])
-
-
-def test_the_record_names_them_only_where_there_are_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Here:
-        root = tmp_path
-
-    for also in ([], ["nlpd"]):
-        evaluation._write(pd.DataFrame(columns=COLUMNS), tmp_path, {}, Here(), further.load(also))  # type: ignore[arg-type]
-        record = json.loads((tmp_path / "evaluation.json").read_text())
-        assert list(record.get("measures", {})) == also and ("measures" in record) == bool(also)
 
 
 def test_score_wants_hr_for_a_measure_that_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,11 +217,8 @@ def test_evidence_and_tables_say_which_way_is_better() -> None:
     }
     assert set(evidence.compare(quality, settings, "lpips")["verdict"]) == {"better"}
     assert set(evidence.compare(quality, settings, "topiq_fr")["verdict"]) == {"worse"}
-    text = results.further_effects(quality, settings).data
-    assert "LPIPS ↓ (compared with HR): negative is better" in text and "positive is better" in text
-    assert "−0.0200" in text.replace("-", "−")  # noqa: RUF001
-    assert "measures.also" in results.further_effects(quality[COLUMNS], settings).data
-    assert "| 0.1800 | 0.1800 |" in tables.to_markdown(tables.fidelity_table(quality.round(2), settings))
+    text = to_markdown(evidence.effects_table(evidence.compare(quality, settings, "lpips")))
+    assert "LPIPS ↓" in text and "−0.0200" in text  # noqa: RUF001
 
 
 def test_the_weights_stage_lists_them() -> None:

@@ -20,7 +20,7 @@ from masksr.paths import Paths
 from masksr.plots import crops
 from masksr.report import Section, effort, prose
 from masksr.report.summary import Findings, abstract
-from masksr.results.quality_table import COLUMNS
+from masksr.results.scores import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 LABEL = "PI (stand-in)"
@@ -182,7 +182,7 @@ def trained(folder: Path, key: str, seconds: float, speed: float, device: str = 
 @pytest.fixture
 def times(tmp_path, monkeypatch):
     """A profile of one start, two variants and two points of Figure 5, one of which shares a variant's training."""
-    monkeypatch.setattr(effort.provenance, "threads", lambda: 2)
+    monkeypatch.setattr(effort.devices, "cores", lambda: 2)
     monkeypatch.setattr(effort, "gpu_watts", lambda: 700.0)
     small = settings(table1__models=["esrgan"], sweep__k=[0.2, 2.0], sweep__b=[0.5])
     paths = Paths(tmp_path, "mini")

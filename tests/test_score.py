@@ -21,8 +21,8 @@ from masksr.quality import fidelity, yardstick
 from masksr.quality.luma import luma_plane
 from masksr.quality.niqe import niqe
 from masksr.quality.weights import load_weights
-from masksr.results import evaluation
-from masksr.results.quality_table import read_quality
+from masksr.results import evaluate
+from masksr.results.scores import read_quality
 from masksr.tools import score
 from masksr.tools.photo import Photo, write_photo
 from masksr.tools.score import read_levels, run, score_files
@@ -61,9 +61,9 @@ def test_the_numbers_are_those_of_the_evaluation(project):
     pack = build_pack("cat", project / "pack")
     for number, name in enumerate(pack.names):
         write_png(project / f"hr/{name}.png", pack.hr(number))
-        write_png(project / f"sr/{name}.png", evaluation.with_bicubic(pack, number))
+        write_png(project / f"sr/{name}.png", evaluate.with_bicubic(pack, number))
     who, yardsticks = {"model": "sr", "mask": "none", "seed": 0}, load_weights("data/weights/mini/quality")
-    theirs = evaluation.evaluate(who, evaluation.with_bicubic, {"set": Pack(project / "pack")}, yardsticks)
+    theirs = evaluate.evaluate(who, evaluate.with_bicubic, {"set": Pack(project / "pack")}, yardsticks)
     ours = run(["sr"], hr="hr").assign(set="set")
     assert theirs[["pi", "psnr"]].notna().all(axis=None)
     assert ours.to_csv() == theirs.to_csv()

@@ -1,4 +1,9 @@
+"""From scores to tables: what is read, what a stand-in is called, what is averaged, and how a table is written."""
+
+from __future__ import annotations
+
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -7,64 +12,58 @@ import pytest
 
 from masksr import params
 from masksr.errors import MasksrError
-from masksr.results import outputs as results
-from masksr.results import quality_table, tables
+from masksr.params import Params
+from masksr.paths import Paths
+from masksr.results import scores, tables
+from masksr.results.typeset import show, to_latex, to_markdown
 
 ROOT = Path(__file__).parents[1]
 
 
-def profile(test=("cat", "temple"), seeds=(0,), masks=("none", "paper"), limit=None):
+def profile(test=("cat", "temple"), seeds=(0,), masks=("none", "paper")) -> Params:
     base = params.load(ROOT / "params.yaml")
-    masks_there = {"none": params.Mask(kind="none")} | dict.fromkeys(["paper", "constant"], base.masks["paper"])
-    return base.model_copy(
-        update={
-            "data": base.data.model_copy(update={"test": list(test), "limit": limit}),
-            "masks": masks_there,
-            "table1": params.Table1(models=["esrgan", "pesr"], masks=list(masks), seeds=list(seeds)),
-        }
-    )
+    known = {"none": params.Mask(kind="none")} | dict.fromkeys(["paper", "constant"], base.masks["paper"])
+    table1 = params.Table1(models=["esrgan", "pesr"], masks=list(masks), seeds=list(seeds))
+    data = base.data.model_copy(update={"test": list(test)})
+    return base.model_copy(update={"data": data, "masks": known, "table1": table1})
 
 
-def quality(p, official=("official", "official"), images=3):
+def quality(p: Params, weights=("official", "official"), images=3) -> pd.DataFrame:
     """PI = 3 for ESRGAN, 4 for PESR, minus 0.5 with a mask, plus 0.1 per seed, plus the number of the image."""
     rows = []
     variants = [(m, k, s) for m in p.table1.models for k in p.table1.masks for s in p.table1.seeds]
-    variants += [("HR", "none", 0), ("bicubic", "none", 0), *((m, "start", s) for m, _, s in variants if _ == "none")]
+    variants += [("HR", "none", 0), ("bicubic", "none", 0)]
+    variants += [(m, "start", s) for m in p.table1.models for s in p.table1.seeds]
     for name in p.data.test:
         for model, mask, seed in variants:
             for image in range(images):
                 pi = {"esrgan": 3, "pesr": 4, "HR": 2, "bicubic": 7}[model] + 0.1 * seed + image
                 pi += {"none": 0, "start": 2}.get(mask, -0.5)
                 row = [model, mask, seed, name, f"{image:03}", pi + 1, 11 - pi, pi]
-                rows.append([*row, np.inf if model == "HR" else 25.0, 0.7, 12.0, *official, ""])
-    return pd.DataFrame(rows, columns=quality_table.COLUMNS)
+                rows.append([*row, np.inf if model == "HR" else 25.0, 0.7, 12.0, *weights, ""])
+    return pd.DataFrame(rows, columns=scores.COLUMNS)
 
 
-def write(table, path):
+def write(table: pd.DataFrame, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path, index=False)
     return path
 
 
-def test_the_official_half_stands_alone_where_the_other_is_a_stand_in():
-    p = profile()
-    shown = results.official_half(quality(p, ("official", "stand-in")), p).data
-    assert shown.startswith("| NIQE ↓ |") and "official weights: lower is better" in shown
-    shown = results.official_half(quality(p, ("stand-in", "official")), p).data
-    assert shown.startswith("| Ma ↑ |") and "higher is better" in shown
-    for both, word in (("official", "Both"), ("stand-in", "Neither")):
-        assert results.official_half(quality(p, (both, both)), p).data.startswith(word)
+def cells(markdown: str) -> list[str]:
+    """The rows of a Markdown table without the spaces that align its columns."""
+    return ["|".join(cell.strip() for cell in line.split("|")) for line in markdown.splitlines()]
+
+
+# Reading
 
 
 def test_reading_gives_back_what_was_written(tmp_path):
-    p = profile()
-    table = quality(p)
-    table.loc[0, ["pi", "ma"]] = np.nan
-    table.loc[0, "problem"] = "too flat"
-    halves = [write(table[table["model"] == m], tmp_path / f"{m}.csv") for m in ["esrgan", "pesr", "HR", "bicubic"]]
-    read = tables.read_quality(halves)
-    columns = quality_table.KEYS
-    expected = table.sort_values(columns).reset_index(drop=True)
-    pd.testing.assert_frame_equal(read.sort_values(columns).reset_index(drop=True), expected, check_dtype=False)
+    table = quality(profile())
+    table.loc[0, ["pi", "ma", "problem"]] = [np.nan, np.nan, "too flat"]
+    parts = [write(part, tmp_path / f"{model}.csv") for model, part in table.groupby("model")]
+    read = scores.read_quality(parts).sort_values(scores.KEYS, ignore_index=True)
+    pd.testing.assert_frame_equal(read, table.sort_values(scores.KEYS, ignore_index=True), check_dtype=False)
     assert read["image"].iloc[0] == "000"  # a name, not a number
 
 
@@ -80,27 +79,22 @@ def test_reading_gives_back_what_was_written(tmp_path):
 )
 def test_a_table_that_cannot_be_trusted_is_refused(tmp_path, spoil, message):
     with pytest.raises(MasksrError, match=message):
-        tables.read_quality([write(spoil(quality(profile())), tmp_path / "quality.csv")])
-
-
-def test_a_missing_file_is_named(tmp_path):
+        scores.read_quality([write(spoil(quality(profile())), tmp_path / "quality.csv")])
     with pytest.raises(MasksrError, match=r"absent\.csv"):
-        tables.read_quality([tmp_path / "absent.csv"])
-    with pytest.raises(MasksrError, match="no quality tables"):
-        tables.read_quality([])
+        scores.read_quality([tmp_path / "absent.csv"])
+
+
+# Names
 
 
 def test_titles():
-    p = profile()
-    assert tables.variant_title(p, "esrgan", "none") == "ESRGAN"
-    assert tables.variant_title(p, "esrgan", "paper") == "ESRGAN+Mask"
-    assert tables.variant_title(p, "pesr", "constant") == "PESR+Mask (constant)"
-    assert tables.variant_title(p, "pesr", "start") == "PESR start"
-    assert tables.variant_title(p, "bicubic", "none") == "bicubic"
+    pairs = [("esrgan", "none"), ("esrgan", "paper"), ("pesr", "constant"), ("pesr", "start"), ("bicubic", "none")]
+    titles = [tables.variant_title(profile(), *pair) for pair in pairs]
+    assert titles == ["ESRGAN", "ESRGAN+Mask", "PESR+Mask (constant)", "PESR start", "bicubic"]
 
 
 @pytest.mark.parametrize(
-    ("official", "label"),
+    ("weights", "label"),
     [
         (("official", "official"), "PI"),
         (("official", "stand-in"), "PI (stand-in Ma)"),
@@ -108,29 +102,27 @@ def test_titles():
         (("stand-in", "stand-in"), "PI (stand-in)"),
     ],
 )
-def test_a_stand_in_is_never_called_pi(official, label):
-    p = profile()
-    table = quality(p, official)
-    assert tables.pi_label(table) == label
+def test_a_stand_in_is_never_called_pi(weights, label):
+    p, table = profile(), quality(profile(), weights)
+    assert scores.pi_label(table) == scores.measure_titles(table)["pi"] == label
+    assert ("not comparable" in scores.label_note(table)) == (label != "PI")
     assert set(tables.table1(table, p)["metric"]) == {label}
-    assert label in tables.metrics(table, p)["esrgan-none"]
-    assert ("not comparable" in tables.label_note(table)) == (label != "PI")
-    assert label in tables.to_markdown(tables.table1(table, p)).splitlines()[0]
-    assert all(("stand-in" in c) == ("stand-in" in official) for c in tables.fidelity_table(table, p) if c[:2] == "PI")
+    files = tables.table1_files(table, p)
+    assert cells(files["table1.md"])[0] == f"|{label} ↓|cat|temple|"
+    assert label in json.loads(files["metrics.json"])["esrgan-none"]
+    assert f"|{label}|" in cells(scores.summarize(table))[0]
+    table.loc[len(table) - 1, "ma_weights"] = "stand-in"  # one row is enough
+    assert "Ma" in scores.pi_label(table) or weights[0] == "stand-in"
 
 
-def test_one_row_with_a_stand_in_spoils_the_name():
-    table = quality(profile())
-    table.loc[len(table) - 1, "ma_weights"] = "stand-in"
-    assert tables.pi_label(table) == "PI (stand-in Ma)"
+# Means
 
 
 def test_table1_averages_images_then_seeds():
     p = profile(seeds=(0, 1, 2))
     table = tables.table1(quality(p), p)
-    assert list(table["variant"]) == [
-        "ESRGAN", "ESRGAN+Mask", "PESR", "PESR+Mask", "HR", "bicubic", "ESRGAN start", "PESR start",
-    ]  # fmt: skip
+    variants = ["ESRGAN", "ESRGAN+Mask", "PESR", "PESR+Mask", "HR", "bicubic", "ESRGAN start", "PESR start"]
+    assert list(table["variant"]) == variants
     assert list(table["block"]) == ["variants"] * 4 + ["ends"] * 4
     assert table["cat"].to_numpy() == pytest.approx([4.1, 3.6, 5.1, 4.6, 3.0, 8.0, 6.1, 7.1])
     assert table["temple sd"].to_numpy()[:4] == pytest.approx([0.1] * 4)
@@ -138,54 +130,24 @@ def test_table1_averages_images_then_seeds():
 
 
 def test_an_image_without_pi_is_counted_and_left_out_of_the_mean():
-    p = profile()
-    table = quality(p)
-    failed = (table["model"] == "esrgan") & (table["mask"] == "paper") & (table["image"] == "002")
-    table.loc[failed & (table["set"] == "cat"), "pi"] = np.nan
-    row = tables.table1(table, p).set_index("variant").loc["ESRGAN+Mask"]
-    assert row["cat"] == pytest.approx(3.0) and row["temple"] == pytest.approx(3.5)
-    assert row["without_pi"] == 1
-    assert "images without PI" in tables.to_markdown(tables.table1(table, p))
+    p, table = profile(), quality(profile())
+    variant = (table["model"] == "esrgan") & (table["mask"] == "paper")
+    table.loc[variant & (table["image"] == "002") & (table["set"] == "cat"), "pi"] = np.nan
+    table.loc[(table["model"] == "pesr") & (table["mask"] == "paper"), "pi"] = np.nan
+    rows = tables.table1(table, p).set_index("variant")
+    assert rows.loc["ESRGAN+Mask", ["cat", "temple", "without_pi"]].tolist() == pytest.approx([3.0, 3.5, 1])
+    assert "|PESR+Mask|—|—|6|" in cells(to_markdown(rows.reset_index()))  # all of its images failed
+    assert tables.metrics(table, p)["pesr-paper"]["PI"]["mean"] is None
 
 
-def test_a_variant_whose_every_image_failed_stays_in_the_tables():
-    p = profile()
-    table = quality(p)
-    table.loc[(table["model"] == "pesr") & (table["mask"] == "paper"), ["pi", "niqe", "ma"]] = np.nan
-    assert "| PESR+Mask | — | — | 6 |" in tables.to_markdown(tables.table1(table, p))
-    assert json.loads(json.dumps(tables.metrics(table, p), allow_nan=False))["pesr-paper"]["PI"]["mean"] is None
-
-
-def test_a_variant_that_was_not_measured_is_an_error():
+def test_what_was_not_measured_is_an_error_and_what_is_not_asked_for_is_left_out():
     p = profile(seeds=(0, 1))
     table = quality(p)
     gone = (table["model"] == "pesr") & (table["mask"] == "none") & (table["seed"] == 1) & (table["set"] == "temple")
     with pytest.raises(MasksrError, match="pesr with mask none, seed 1, on temple"):
         tables.table1(table[~gone], p)
-
-
-def test_what_params_no_longer_names_is_left_out():
-    before, now = profile(seeds=(0, 1), masks=("none", "paper", "constant")), profile(test=("cat",))
-    pd.testing.assert_frame_equal(
-        tables.table1(quality(before).query("mask != 'start' or seed == 0"), now), tables.table1(quality(now), now)
-    )
-
-
-def test_beside_the_paper():
-    p = profile(test=("BSD100", "Set5"), seeds=(0, 1), masks=("none", "paper", "constant"))
-    table = tables.table1_beside_paper(quality(p), p)
-    assert list(table.columns)[2:] == [
-        "BSD100", "BSD100 sd", "BSD100 (paper)", "Set5", "Set5 sd", "DIV2K (paper)", "Urban100 (paper)", "PIRM (paper)",
-        "seeds", "images", "without_pi",
-    ]  # fmt: skip
-    assert table["BSD100 (paper)"].tolist()[:2] == [2.19, 2.19]
-    assert table["PIRM (paper)"].tolist()[3:5] == [2.59, 2.23]
-    assert np.isnan(table["PIRM (paper)"][2])  # the paper has no constant mask
-    assert "BSD100" in tables.beside_paper_note(quality(p), p)
-    assert "its metric is PI and ours is not" in tables.beside_paper_note(quality(p, ("official", "stand-in")), p)
-    limited = profile(test=("BSD100",), limit=5)
-    assert "5 images" in tables.beside_paper_note(quality(limited), limited)
-    assert "none of its test sets" in tables.beside_paper_note(quality(profile()), profile())
+    more, now = quality(profile(masks=("none", "paper", "constant"))), profile(test=("cat",))
+    pd.testing.assert_frame_equal(tables.table1(more, now), tables.table1(quality(now), now))
 
 
 def test_metrics_are_json_and_hold_table1():
@@ -193,45 +155,77 @@ def test_metrics_are_json_and_hold_table1():
     metrics = tables.metrics(quality(p), p)
     assert list(metrics)[:4] == ["esrgan-none", "esrgan-paper", "pesr-none", "pesr-paper"]
     assert metrics["esrgan-paper"]["PI"] == {"cat": 3.55, "temple": 3.55, "mean": 3.55}
-    assert metrics["HR"]["PSNR-Y"] is None
+    assert metrics["HR"]["PSNR-Y"] is None  # infinite
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 
-def test_csv_has_the_label_and_every_number():
-    p = profile()
-    lines = tables.to_csv(tables.table1(quality(p, ("official", "stand-in")), p)).splitlines()
-    assert lines[0] == "block,variant,metric,cat,temple,seeds,images,without_pi"
-    assert lines[1] == "variants,ESRGAN,PI (stand-in Ma),4.0000,4.0000,1,6,0"
-
-
-def test_markdown_and_latex():
-    table = pd.DataFrame(
-        {
-            "block": ["variants", "ends"],
-            "variant": ["A_1", "HR"],
-            "metric": ["PI", "PI"],
-            "s_x": [1.234, np.nan],
-            "s_x sd": [0.1, np.nan],
-            "SSIM-Y": [0.71234, np.inf],
-        }
-    )
-    assert tables.to_markdown(table).splitlines() == [
-        r"| PI ↓ | s\_x | SSIM-Y |",
-        "|:--|--:|--:|",
-        r"| A\_1 | 1.23 ± 0.10 | 0.7123 |",
-        "| *HR* | *—* | *∞* |",
+def test_the_summary_has_the_mean_of_each_set_and_of_the_sets():
+    pi = {"Set5": [2.0, 4.0], "BSD100": [6.0, np.nan, np.nan]}
+    rows = [("a_b.pth", "none", 0, name, str(n), value) for name, of in pi.items() for n, value in enumerate(of)]
+    table = pd.DataFrame(rows, columns=[*scores.KEYS, "pi"]).assign(niqe=4.0, ma=6.0, psnr=25.0, ssim=0.7, rmse=9.0)
+    table = table.assign(niqe_weights="official", ma_weights="official", problem="")[scores.COLUMNS]
+    assert cells(scores.summarize(table, "file"))[:5] == [
+        "|file|set|images|PI|NIQE|Ma|PSNR-Y|SSIM-Y|RMSE|images without PI|",
+        cells(scores.summarize(table))[1],
+        "|`a_b.pth`|Set5|2|3.00|4.00|6.00|25.00|0.7000|9.00|0|",
+        "|`a_b.pth`|BSD100|3|6.00|4.00|6.00|25.00|0.7000|9.00|2|",
+        "|`a_b.pth`|mean of sets|5|4.50|4.00|6.00|25.00|0.7000|9.00|2|",
     ]
-    latex = tables.to_latex(table, caption="50 % & more", label="tab:t")
-    assert r"\caption{50 \% \& more}" in latex and r"A\_1 & 1.23 $\pm$ 0.10 & 0.7123 \\" in latex
+    alone = table.query("set == 'Set5'").assign(psnr=np.nan)
+    assert "mean of sets" not in scores.summarize(alone) and "PSNR" not in scores.summarize(alone)
+    failed = table.assign(pi=table["pi"].where(table["set"] == "Set5"))
+    assert "|mean of sets|5|—|" in "\n".join(cells(scores.summarize(failed)))  # a set without any PI leaves no mean
+
+
+# Figure 5
+
+
+def test_figure_5_compares_a_pair_with_the_baseline_image_by_image(tmp_path):
+    p = params.load(ROOT / "profiles/mini.yaml")
+    sweep = p.sweep.model_copy(update={"k": [2.0, 0.2], "b": [0.5], "seeds": [0, 1]})
+    p = p.model_copy(update={"sweep": sweep, "data": p.data.model_copy(update={"test": ["cat", "temple"]})})
+    paths = Paths(tmp_path, "mini")
+    for k, seed in product((0, 2.0, 0.2), (0, 1)):
+        table = quality(profile()).query("model == 'esrgan' and mask == 'none'").assign(seed=seed)
+        folder = paths.sweep_point(k, 0.5, seed) if k else paths.variant("esrgan", "none", seed)
+        write(table.assign(pi=table["pi"] - (k and k + seed)), folder / "quality.csv")
+    table = tables.read_sweep(p, paths)
+    assert len(table) == 3 * 2 * 2 * 3 and table["k"].isna().sum() == 12
+    table.loc[(table["k"] == 2) & (table["image"] == "001") & (table["seed"] == 0), "pi"] = np.nan
+    differences = tables.sweep_differences(table)
+    assert list(differences) == [(2.0, 0.5), (0.2, 0.5)]  # as in params.yaml
+    assert differences[0.2, 0.5].to_numpy() == pytest.approx(np.repeat([[-0.2], [-1.2]], 6, axis=1))
+    assert differences[2.0, 0.5].isna().sum(axis=1).tolist() == [2, 0]
+
+
+# Typesetting
+
+TABLE = pd.DataFrame(
+    {
+        "block": ["variants", "ends"],
+        "variant": ["A_1", "HR"],
+        "metric": ["PI", "PI"],
+        "s_x": [-1.234, np.nan],
+        "s_x sd": [0.1, np.nan],
+        "SSIM-Y": [0.71234, np.inf],
+        "without_pi": [0, 0],
+        "note": ["a|b *c* `d_e`", None],
+    }
+)
+
+
+def test_markdown():
+    head, align, *rows = cells(to_markdown(TABLE))
+    assert head == r"|PI ↓|s\_x|SSIM-Y|note|"
+    assert [cell[0] + cell[-1] for cell in align.strip("|").split("|")] == [":-", "-:", "-:", ":-"]
+    assert rows == [r"|A\_1|−1.23 ± 0.10|0.7123|a\|b \*c\* `d_e`|", "|*HR*|*—*|*∞*|*—*|"]  # noqa: RUF001
+    assert show(TABLE, "why").data == to_markdown(TABLE) + "\n*why*\n"
+    assert show(TABLE.iloc[:0], "none").data == "\n*none*\n"
+    assert to_markdown(TABLE.iloc[:0]).startswith("|")
+
+
+def test_latex():
+    latex = to_latex(TABLE, caption="50 % & more", label="tab:t")
+    assert r"\caption{50 \% \& more}" in latex and r"\label{tab:t}" in latex and r"\begin{tabular}{lrrl}" in latex
+    assert r"A\_1 & $-$1.23 $\pm$ 0.10 & 0.7123 &" in latex
     assert latex.count(r"\midrule") == 2 and latex.count("{") == latex.count("}")
-
-
-def test_figure_5_compares_a_pair_with_the_plain_model_image_by_image():
-    """The mask has no PI on the hard image of a set: what is left there is 0.5 worse, and must not look better."""
-    points = pd.DataFrame(
-        {"k": 0.2, "b": 0.5, "seed": 0, "set": ["cat", "temple"], "pi": [3.5, 4.5], "without_pi": [1, 0]}
-    )
-    images = pd.MultiIndex.from_tuples([("cat", "easy"), ("cat", "hard"), ("temple", "a")], names=["set", "image"])
-    differences = {(0.2, 0.5): pd.DataFrame([[0.5, np.nan, -0.25]], index=[0], columns=images)}
-    (row,) = results.sweep_table(points, differences).to_dict("records")
-    assert row == {"k": 0.2, "b": 0.5, "mean over sets": 4.0, "minus plain": pytest.approx(0.125), "without_pi": 1}

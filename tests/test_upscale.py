@@ -16,7 +16,7 @@ from masksr.data.images import read_image
 from masksr.errors import MasksrError
 from masksr.models.build import build_generator, save_generator
 from masksr.params import EDSRSize
-from masksr.results.evaluation import with_generator
+from masksr.results.evaluate import with_generator
 from masksr.tools.photo import Photo, find_photos, read_photo, write_photo
 from masksr.tools.upscale import plan, run, upscale_files, upscale_photo
 

@@ -12,7 +12,7 @@ from masksr.cluster import plan as plans
 from masksr.cluster.board import Board, clock
 from masksr.cluster.driver import QUEUE, QUEUE_OF_CLUSTER, Driver, only_one
 from masksr.cluster.plan import Plan
-from masksr.documents import check_dvc_reads_the_same, read_yaml
+from masksr.documents import read_yaml
 from masksr.errors import MasksrError
 from masksr.params import Params
 from masksr.training import devices
@@ -33,7 +33,6 @@ def run(
     MasksrError with what failed and what could not run because of it.
     """
     root, settings = project.root(), params.load()
-    check_dvc_reads_the_same(root / "params.yaml")  # stages run one by one here, so none of them waits for the check
     if address and jobs:
         raise MasksrError(
             "--jobs counts the CPUs of this machine; with --address the nodes of the cluster have their own"

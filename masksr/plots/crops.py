@@ -23,7 +23,7 @@ from masksr.models.build import load_generator
 from masksr.params import Crop, Figure4, Mask, Params
 from masksr.paths import Paths
 from masksr.plots.images import Pixels, cut
-from masksr.results.evaluation import Upscale, with_generator
+from masksr.results.evaluate import Upscale, with_generator
 from masksr.results.inspection import inspected_mask
 from masksr.results.tables import variant_title
 from masksr.training import devices

@@ -7,7 +7,7 @@ from pathlib import Path
 from masksr.data.packed import Pack
 from masksr.models.build import load_generator
 from masksr.plots.images import Pixels
-from masksr.results.evaluation import with_bicubic, with_generator
+from masksr.results.evaluate import with_bicubic, with_generator
 from masksr.training import devices
 
 

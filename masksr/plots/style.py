@@ -14,9 +14,6 @@ from IPython.core.getipython import get_ipython
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from masksr.files import write_atomic
-from masksr.paths import Paths
-
 WIDTH = 10.0  # inches; the report shows them 1000 pixels wide
 GREY = "0.45"
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -109,15 +106,6 @@ def encode(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
     with matplotlib.rc_context({"svg.hashsalt": "masksr"}):
         figure.savefig(file, format=kind, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
     return file.getvalue()
-
-
-def write_figure(figure: Figure, name: str, paths: Paths) -> None:
-    """Write a figure to the profile's results as PNG and SVG, and say where."""
-    kinds: tuple[Literal["png", "svg"], ...] = ("png", "svg")
-    for kind in kinds:
-        path = paths.results / f"{name}.{kind}"
-        write_atomic(path, encode(figure, kind))
-        print("wrote", path.relative_to(paths.root).as_posix())
 
 
 def _output(figure: Figure, kind: Literal["png", "svg"]) -> tuple[str | bytes, dict[str, str]] | None:

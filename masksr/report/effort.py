@@ -14,11 +14,12 @@ from typing import Any
 
 import pandas as pd
 
-from masksr import durations, provenance
+from masksr import durations
 from masksr.params import Params
-from masksr.paths import Paths
+from masksr.paths import Paths, training_folders
+from masksr.report.inputs import read_json
 from masksr.report.notebooks import Section
-from masksr.results import records
+from masksr.training import devices
 
 # A busy thread of a server: its share of the processor's 200-300 W and of the memory; no idle power, no cooling.
 WATTS_PER_THREAD = 5.0
@@ -50,8 +51,8 @@ def efforts(params: Params, paths: Paths, sections: Sequence[Section]) -> list[E
     stages = {section.stage: Effort(section.stage) for section in sections if section.stage}
     gpu = gpu_watts()
     keys, on_gpu = set[str](), False
-    for folder, model, _ in records.trainings(params, paths):
-        record = records.read(folder / "training.json")
+    for folder, model, _ in training_folders(params, paths):
+        record = read_json(folder / "training.json", "train")
         cuda = record.get("inputs", {}).get("device") == "cuda"
         on_gpu |= cuda
         if record.get("key") in keys:
@@ -61,7 +62,7 @@ def efforts(params: Params, paths: Paths, sections: Sequence[Section]) -> list[E
         effort.runs += 1
         seconds, gpus = _training(folder, record, params.models[model].batch)
         if seconds:
-            watts = WATTS_PER_THREAD * provenance.threads() if not cuda else gpu and gpu * gpus
+            watts = WATTS_PER_THREAD * devices.cores() if not cuda else gpu and gpu * gpus
             effort.add(seconds, watts)
     for section in sections:
         if not section.stage or section.stage in TRAINING:
@@ -118,7 +119,7 @@ def as_markdown(found: Sequence[Effort]) -> str:
     board = f", or the power limit of the board ({gpu:g} W) where a GPU did" if gpu else ""
     note = (
         f"A training counts once, however many stages share or reuse it. Energy: {WATTS_PER_THREAD:g} W for each busy "
-        f"thread, every one of this machine ({provenance.threads()}) while something trained on its processor{board}; "
+        f"thread, every one of this machine ({devices.cores()}) while something trained on its processor{board}; "
         "no idle power and no cooling. A rough estimate, not a measurement. —: it ran elsewhere, or left no time."
     )
     lines = ["| stage | times run | time (min) | energy, estimated (Wh) |", "|:--|--:|--:|--:|", *rows]

@@ -10,8 +10,9 @@ from masksr.params import Model, Params
 from masksr.paths import Paths
 from masksr.report.summary import Findings
 from masksr.report.words import counted, listed
-from masksr.results import evidence, paper, questions, tables
-from masksr.results.quality_table import weights_used
+from masksr.results import evidence, paper
+from masksr.results.scores import pi_label, weights_used
+from masksr.results.typeset import to_markdown
 
 
 def method(params: Params) -> str:
@@ -23,7 +24,7 @@ def method(params: Params) -> str:
     if len(named) > 1:
         table = pd.DataFrame([{"mask": name} | params.masks[name].model_dump() for name in named])
         others = "These are the settings of the mask *" + shown + "*; each of Table 1, with its own $k$ and $b$ and "
-        others += "what it is applied to (`both`: as above):\n\n" + tables.to_markdown(table) + "\n"
+        others += "what it is applied to (`both`: as above):\n\n" + to_markdown(table) + "\n"
     colours = "with a mask for each colour" if mask.per_channel else "as the mean over the colours"
     gradient = "No gradient" if mask.detach else "The gradient"
     rows = [_recipe(params.models[name], params.train.steps_per_epoch) for name in params.table1.models]
@@ -45,7 +46,7 @@ $$L = w_V L_{{\\mathrm{{VGG}}}} + w_G L_{{\\mathrm{{GAN}}}}\\big(D(mS),\\, D(mH)
 for the SR image $S$ and the HR image $H$, with $k = {mask.k:g}$ and $b = {mask.b:g}$. The weights, equations 10 to 12
 of the paper, and the lengths:
 
-{tables.to_markdown(pd.DataFrame(rows))}
+{to_markdown(pd.DataFrame(rows))}
 The mask's error is {_range(mask.error_range)}, per pixel, {colours}.
 {gradient} goes through it. {others}[What the paper leaves open](20_questions.ipynb) lists every such choice beside the
 others.
@@ -73,11 +74,11 @@ excludes zero, else *undecided*, and with a single seed, or where an image has n
 def limits(found: Findings) -> str:
     """What this page cannot show, as a list."""
     params, quality = found.params, found.quality
-    cuts = questions.cuts(params)
+    cuts = paper.cuts(params)
     changed = {
         note: sorted(set(part["setting"]), key=list(cuts["setting"]).index) for note, part in cuts.groupby("note")
     }
-    label, seeds = tables.pi_label(quality), len(params.table1.seeds)
+    label, seeds = pi_label(quality), len(params.table1.seeds)
     images = quality[["set", "image"]].drop_duplicates().groupby("set").size()
     lines = [
         f"**{counted(seeds, 'seed')} for each variant.** The paper gives no spread; without one nobody can tell a "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 from itertools import product
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from masksr import provenance
 from masksr.files import write_atomic
 from masksr.params import Params
 from masksr.paths import Paths
-from masksr.plots import crops
+from masksr.plots.crops import load as load_crops
 from masksr.report import effort, origins, prose, sliders, summary
 from masksr.report.notebooks import Section
 from masksr.report.page import build_report
-from masksr.results import questions, records, tables
+from masksr.results import paper, scores, tables
 
 TITLE = "An image mask for GAN super-resolution"
 SUBTITLE = """
@@ -27,36 +27,33 @@ Chongqing University 46(5), 2023,
 def write_report(params: Params, paths: Paths) -> Path:
     """Write ``results/<profile>/report.html`` from the executed notebooks; returns its path.
 
-    Beside it: provenance.json, what everything was made from, and report.json, what this very page was made from.
-    Raises MasksrError where a notebook or a record is missing.
+    Beside it: provenance.json, what everything was made from, and report.json, with what and in what time.
+    Raises MasksrError where a notebook is missing.
     """
-    output, joined = paths.results / "report.html", paths.results / "provenance.json"
-    notebooks, made = _sections(params, paths), provenance.made_with()
-    content = records.join(params, paths)
-    digest = hashlib.sha256(content).hexdigest()
+    output, notebooks = paths.results / "report.html", _sections(params, paths)
+    content = provenance.write_provenance(params, paths)
+    made = content["made_with"]
     found, efforts = summary.Findings.read(params, paths), effort.efforts(params, paths, notebooks)
-    provenance_text = origins.section(paths, content, digest, made, efforts)
+    provenance_text = origins.section(paths, content, efforts)
     build_report(
         _with_prose(notebooks, found, paths, provenance_text),
         output,
         title=TITLE,
         subtitle=SUBTITLE,
-        facts={"Profile": params.profile, "masksr": made["masksr"], "Commit": provenance.in_words(made)["Commit"]},
+        facts={"Profile": params.profile, "masksr": made["masksr"], "Commit": made["commit"] or "unknown"},
         abstract=summary.abstract(found),
         notice=_notice(params, paths),
     )
-    write_atomic(joined, content)
-    inputs = records.digests(paths, [joined, *(section.notebook for section in notebooks)])
-    times = effort.as_json(efforts)
-    records.write(paths.results / "report.json", inputs, records.digests(paths, [output]), made_with=made, times=times)
+    facts = {"made_with": made, "times": effort.as_json(efforts)}
+    write_atomic(paths.results / "report.json", json.dumps(facts, indent=2).encode() + b"\n")
     return output
 
 
 def _notice(params: Params, paths: Paths) -> str:
     """What nobody should overlook: stand-ins among the weights, and a profile that is not the paper's."""
-    label = tables.pi_label(tables.read_quality([paths.results / "quality.csv"]))
+    label = scores.pi_label(scores.read_quality([paths.results / "quality.csv"]))
     lines = []
-    if set(questions.cuts(params)["note"]) != {"same"}:
+    if set(paper.cuts(params)["note"]) != {"same"}:
         lines.append(
             f"The profile **{params.profile}** is not the paper's setting ([what was changed](20_questions.ipynb))."
         )
@@ -72,7 +69,7 @@ def _notice(params: Params, paths: Paths) -> str:
 def _with_prose(notebooks: list[Section], found: summary.Findings, paths: Paths, provenance_text: str) -> list[Section]:
     """``notebooks`` with what no notebook says, each where a paper would have it."""
     sections = {section.anchor: section for section in notebooks}
-    details = crops.load(paths.runs / "figure4")
+    details = load_crops(paths.runs / "figure4")
     after = {
         "30_argument": [_text("method", prose.method(found.params))],
         "14_figure4": [_text("before_and_after", sliders.text(details), sliders.html(details))] if details else [],

@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 
 from masksr.params import Params
-from masksr.paths import Paths
+from masksr.paths import Paths, training_folders
 from masksr.report.inputs import read_json, read_table
 from masksr.report.words import counted, listed, signed
-from masksr.results import paper, questions, records, tables
+from masksr.results import paper, scores
 
 NBSP = "\N{NO-BREAK SPACE}"
 
@@ -39,13 +39,16 @@ class Findings:
         at, evidence = paths.results, ["model", "mask", "difference", "low", "high", "seeds", "verdict"]
         return cls(
             params,
-            tables.read_quality([at / "quality.csv"]),
+            scores.read_quality([at / "quality.csv"]),
             read_table(at / "evidence.csv", evidence, "evidence"),
             read_table(at / "controls.csv", ["variant", "set", "difference", "verdict"], "evidence"),
             read_table(at / "claims.csv", ["claim", "verdict"], "evidence"),
             read_json(at / "metrics.json", "table1"),
             read_json(at / "argument.json", "argument"),
-            [records.read(folder / "training.json").get("key", "") for folder, *_ in records.trainings(params, paths)],
+            [
+                read_json(folder / "training.json", "train").get("key", "")
+                for folder, *_ in training_folders(params, paths)
+            ],
         )
 
 
@@ -97,7 +100,7 @@ def _run(found: Findings) -> str:
 
 
 def _found(found: Findings) -> str:
-    label = tables.pi_label(found.quality)
+    label = scores.pi_label(found.quality)
     masks, sentences = [mask for mask in found.params.table1.masks if mask != "none"], []
     for mask in masks:
         name = "the mask" if masks == ["paper"] else f"the mask *{mask}*"
@@ -152,7 +155,7 @@ def _how_sure(found: Findings) -> str:
 
 
 def _unknown(found: Findings) -> str:
-    cuts = questions.cuts(found.params)
+    cuts = paper.cuts(found.params)
     other = int((cuts["note"] != "same").sum())
     undecided = found.claims[found.claims.verdict.str.startswith("undecided")]
     not_run = found.claims[found.claims.verdict == "not run"]

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from masksr.params import Params
-from masksr.results import evidence, paper, questions
-from masksr.results.quality_table import pi_label
+from masksr.results import evidence, paper
+from masksr.results.scores import pi_label
 
 COLUMNS = ["claim", "source", "what we ran", "what came out", "verdict", "notebook"]
+Outcome = tuple[str, str, str]  # what we ran, what came out, verdict
 
 
 def claims(
@@ -23,82 +24,85 @@ def claims(
 ) -> pd.DataFrame:
     """Every claim of ``data/paper.yaml`` with what this profile has to say of it: a table with ``COLUMNS``.
 
-    effects: of ``evidence.compare``. points: of ``results.sweep_differences``. argument: of ``argument.errors.read``.
+    effects: of ``evidence.compare``. points: of ``tables.sweep_differences``. argument: of ``argument.errors.read``.
     verdict: supported, contradicted, mixed, undecided or not run; ``here`` is added where that model, or its mask, is
     not at the paper's setting, or the metric is not PI.
     """
     rows = []
     for claim in paper.claims():
-        here = ""
-        if claim["test"] in ("mask_improves", "every_pair_improves"):
-            if claim["test"] == "mask_improves":
-                ran, out, verdict = _mask_improves(effects, claim["model"], params)
-            else:
-                ran, out, verdict = _every_pair_improves(points, claim["model"], params)
-            if pi_label(quality) != "PI" or _departs(claim["model"], params):
-                here = " here"
-        elif claim["test"] == "error_reaches_variance":
-            ran, out, verdict = _error_reaches_variance(argument, claim["tolerance"])
-            here = " in a toy world"
+        test, model = claim["test"], claim.get("model")
+        if test == "mask_improves":
+            outcome = _mask_improves(effects, model, params)
+        elif test == "every_pair_improves":
+            outcome = _every_pair_improves(points, model, params)
+        elif test == "error_reaches_variance":
+            outcome = _error_reaches_variance(argument, claim["tolerance"])
         else:
-            ran, out, verdict = "—", claim["why"], "not run"
-        verdict += here if verdict in ("supported", "contradicted", "mixed") else ""
+            outcome = "—", claim["why"], "not run"
+        ran, out, verdict = outcome
+        if verdict in ("supported", "contradicted", "mixed"):
+            if not model:
+                verdict += " in a toy world"
+            elif pi_label(quality) != "PI" or _departs(model, params):
+                verdict += " here"
         rows.append([claim["claim"], claim["source"], ran, out, verdict, claim.get("notebook", "—")])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _departs(model: str, params: Params) -> bool:
     """Whether what decides this model's results is another setting than the paper's, or another reading than ours."""
-    cuts, title = questions.cuts(params), params.models[model].title if model in params.models else model
-    of_model = cuts["model"].map(lambda named: named == "all" or title in named.split(", "))
-    answers = questions.answers(params)
-    of_mask = answers[answers["parameter"].str.startswith("masks.")]
-    return bool((cuts[of_model]["note"] != "same").any() or (of_mask["status"] != "default").any())
+    cuts = paper.cuts(params)
+    title = params.models[model].title if model in params.models else model
+    of_model = [names == "all" or title in names.split(", ") for names in cuts["model"]]
+    answers = paper.answers(params)
+    of_mask = answers["parameter"].str.startswith("masks.")
+    return bool((cuts[of_model]["note"] != "same").any() or (answers[of_mask]["status"] != "default").any())
 
 
-def _mask_improves(effects: pd.DataFrame, model: str, params: Params) -> tuple[str, str, str]:
-    if effects.empty or (rows := effects.query("model == @model and mask == 'paper'")).empty:
+def _mask_improves(effects: pd.DataFrame, model: str, params: Params) -> Outcome:
+    rows = effects[(effects["model"] == model) & (effects["mask"] == "paper")]
+    if rows.empty:
         return "—", "this model is not in Table 1 of the profile, with the mask and without", "not run"
     if params.masks["paper"].kind != "error":
         return "—", f"masks.paper is of kind {params.masks['paper'].kind}, not the paper's", "not run"
-    seeds, left_out = len(params.table1.seeds), int(rows["without"].sum())
-    images = _count(int(rows["images"].sum()), "image") + (f" ({left_out} more left out)" if left_out else "")
-    ran = f"{_count(seeds, 'pair')} of trainings, {images} of {_count(len(rows), 'set')}"
-    gone = ", ".join(f"{row.set} {row.difference:+.2f}" for row in rows.dropna(subset="difference").itertuples())
-    counted = rows["verdict" if seeds > 1 else "trainings"].value_counts()
-    out = f"{gone or 'nothing'}; " + ", ".join(f"{word} on {number}" for word, number in counted.items())
+    seeds, without = len(params.table1.seeds), int(rows["without"].sum())
+    ran = f"{_count(seeds, 'pair')} of trainings, {_count(int(rows['images'].sum()), 'image')}"
+    ran += (f" ({without} more left out)" if without else "") + f" of {_count(len(rows), 'set')}"
+    changes = [f"{row.set} {row.difference:+.2f}" for row in rows.dropna(subset="difference").itertuples()]
+    counts = rows["verdict" if seeds > 1 else "trainings"].value_counts()
+    out = ", ".join(changes) or "nothing"
+    out += "; " + ", ".join(f"{word} on {number}" for word, number in counts.items())
     if seeds < 2:
         return ran, f"{out} (these two trainings alone)", "undecided (one seed)"
-    words = {("better",): "supported", ("worse",): "contradicted", ("better", "worse"): "mixed"}
-    return ran, out, words.get(tuple(word for word in ("better", "worse") if word in counted), "undecided")
+    words = {(True, False): "supported", (False, True): "contradicted", (True, True): "mixed"}
+    return ran, out, words.get(("better" in counts, "worse" in counts), "undecided")
 
 
 def _every_pair_improves(
     points: Mapping[tuple[float, float], pd.DataFrame], model: str, params: Params
-) -> tuple[str, str, str]:
-    """points: (k, b) -> mask minus plain, (seeds, images of all sets)."""
-    sweep = params.sweep
+) -> Outcome:
+    """points: (k, b) -> mask minus baseline, (seeds, images of all sets)."""
+    sweep, seeds = params.sweep, len(params.sweep.seeds)
     if sweep.model != model or params.masks[sweep.mask].kind != "error":
         return "—", f"the sweep of this profile is of {sweep.model} with masks.{sweep.mask}", "not run"
-    whole = {pair: table.dropna(axis="columns") for pair, table in points.items()}
-    measured = {pair: table.to_numpy() for pair, table in whole.items() if table.size}
-    seeds = len(sweep.seeds)
+    finite = [table.dropna(axis="columns").to_numpy() for table in points.values()]
+    lower = sum(d.mean() < 0 for d in finite if d.size)
     ran = f"{_count(len(points), 'pair')} of k and b, {_count(seeds, 'seed')}, {_count(len(params.data.test), 'set')}"
-    out = f"{sum(d.mean() < 0 for d in measured.values())} of {len(points)} have a lower mean than the plain model"
+    out = f"{lower} of {len(points)} have a lower mean than the plain model"
     if seeds < 2:
         return ran, out, "undecided (one seed)"
-    level = evidence.together(evidence.LEVEL, len(points))
-    words = [evidence.verdict(evidence.effect(d, level)) for d in measured.values()]
+    level = evidence.bonferroni(evidence.LEVEL, len(points))
+    words = [evidence.verdict(evidence.effect(d, level)) for d in finite if d.size]
     if "worse" in words:
         return ran, f"{out}; {words.count('worse')} surely not", "contradicted"
-    if left_out := sum(points[pair].shape[1] - whole[pair].shape[1] for pair in points):
-        return ran, f"{out}; {left_out} differences left out, where an image has no PI", "undecided"
+    if without := sum(table.shape[1] for table in points.values()) - sum(d.shape[1] for d in finite):
+        return ran, f"{out}; {without} differences left out, where an image has no PI", "undecided"
     if len(points) < 2:  # that can fail the claim, and not bear it out
         return ran, f"{out}; {words[0]}, but a single pair is not every pair", "undecided"
-    return ran, out, "supported" if words.count("better") == len(points) else "undecided"
+    return ran, out, "supported" if set(words) == {"better"} else "undecided"
 
 
-def _error_reaches_variance(found: Mapping[str, Any] | None, tolerance: float) -> tuple[str, str, str]:
+def _error_reaches_variance(found: Mapping[str, Any] | None, tolerance: float) -> Outcome:
     if found is None:
         return "—", "the notebook was not run", "not run"
     ran = f"a network of {found['weights']} weights on {found['classes']} classes of {found['members']} images in all"
@@ -112,19 +116,21 @@ def _error_reaches_variance(found: Mapping[str, Any] | None, tolerance: float) -
     return ran, out, "supported" if closer and found["excess"] <= tolerance else "undecided"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def summary(effects: pd.DataFrame) -> str:
-    """The table of verdicts in one sentence, for the top of the page."""
+def summarize(effects: pd.DataFrame) -> str:
+    """The verdicts on the cells of Table 1 in one sentence, for the top of the page."""
     if effects.empty:
         return "No mask was compared with a plain model."
-    of_paper = effects[effects["mask"] == "paper"]
-    cells = of_paper if len(of_paper) else effects
-    who = "the mask" if len(of_paper) else " or ".join(f"the mask {name}" for name in cells["mask"].unique())
+    paper_cells = effects[effects["mask"] == "paper"]
+    cells = paper_cells if len(paper_cells) else effects
+    masks = (
+        "the mask" if len(paper_cells) else " or ".join(f"the mask {name}" for name in cells["mask"].unique())
+    )
     words = ", ".join(f"{word} in {number}" for word, number in cells["verdict"].value_counts().items())
     return (
-        f"With {who} {cells['metric'].iloc[0]} changes by {cells['difference'].mean():+.2f} on average over "
+        f"With {masks} {cells['metric'].iloc[0]} changes by {cells['difference'].mean():+.2f} on average over "
         f"{_count(len(cells), 'cell')} of Table 1 ({_count(int(cells['seeds'].max()), 'seed')}):\n{words}."
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,20 +1,19 @@
 """How sure we may be that a mask changes PI: paired differences, intervals, a verdict, and how many seeds it takes.
 
-The measurements of one cell are differences, mask minus plain, for every seed s and image i of a test set. Both vary:
-another seed is another training, another image another picture. So the mean is taken as that of a crossed
+The measurements of one cell are differences, mask minus baseline, for every seed s and image i of a test set. Both
+vary: another seed is another training, another image another picture. So the mean is taken as that of a crossed
 random-effects model, d_si = mean + seed_s + image_i + rest_si, whose variance follows from its mean squares (Searle,
 Casella and McCulloch, Variance Components, 1992). The interval is Student's, with no more degrees of freedom than the
 smaller of the two factors has: a little long where seeds matter little, and true where they matter most.
-
-The bootstrap over seeds and images (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2), 2007) is
-reported beside it and decides nothing: with two to five seeds its intervals are too short where trainings differ most.
-tests/test_evidence.py measures how often either holds the truth.
+tests/test_evidence.py measures how often it holds the truth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -26,12 +25,12 @@ from scipy import stats
 from masksr.errors import MasksrError
 from masksr.params import Params
 from masksr.quality.measures import lower_is_better
-from masksr.results.quality_table import measure_titles
+from masksr.results import paper
+from masksr.results.scores import measure_titles
 from masksr.results.tables import variant_title
 
 Array = NDArray[np.float64]
 LEVEL = 0.95  # of all intervals of a table together
-RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,8 @@ class Effect:
     """What a mask changes on one test set. Lengths in the units of the measure; NaN where there is too little."""
 
     mean: float
-    low: float  # of the interval that the verdict rests on
+    low: float  # of the interval
     high: float
-    bootstrap_low: float
-    bootstrap_high: float
     sd_seeds: float  # standard deviation of the seeds' own part; NaN with a single seed
     sd_seeds_high: float  # its upper bound at 80 %: a few seeds tell little of how far seeds lie apart
     sd_images: float  # of the images' own part; with a single seed it holds the rest too
@@ -51,10 +48,17 @@ class Effect:
     images: int
 
 
+FIELDS = ["difference", *(field.name for field in fields(Effect)[1:])]
+COLUMNS = ["model", "mask", "variant", "set", "metric", *FIELDS, "verdict", "trainings", "without"]
+
+
+# One cell: its interval and its verdict
+
+
 def effect(differences: Array, level: float = LEVEL) -> Effect:
     """The mean of ``differences`` (seeds, images), and how sure it is.
 
-    With one seed the intervals are over images alone: they say nothing about another training.
+    With one seed the interval is over images alone: it says nothing about another training.
     Raises ValueError for another shape, for nothing, and for numbers that are not finite.
     """
     d = np.asarray(differences, dtype=np.float64)
@@ -69,130 +73,253 @@ def effect(differences: Array, level: float = LEVEL) -> Effect:
         sd = float(d.std(ddof=1))
         half = stats.t.ppf((1 + level) / 2, d.size - 1) * sd / np.sqrt(d.size)
         sds = (sd, sd, nan, nan) if images == 1 else (nan, nan, sd, nan)
-    low, high = _bootstrap(d, level)
-    return Effect(float(mean), float(mean - half), float(mean + half), low, high, *sds, seeds, images)
+    return Effect(float(mean), float(mean - half), float(mean + half), *sds, seeds, images)
 
 
-def verdict(found: Effect, lower_is_better: bool = True) -> str:
+def _crossed(d: Array, level: float) -> tuple[float, tuple[float, ...]]:
+    """Half the interval's length, and the standard deviations of seeds, their bound, of images and rest."""
+    (seeds, images), mean = d.shape, d.mean()
+    by_seed, by_image = d.mean(axis=1) - mean, d.mean(axis=0) - mean
+    rest = d - mean - by_seed[:, None] - by_image
+    ms_seeds = images * (by_seed**2).sum() / (seeds - 1)  # mean squares
+    ms_images = seeds * (by_image**2).sum() / (images - 1)
+    ms_rest = (rest**2).sum() / ((seeds - 1) * (images - 1))
+    # Never below what one part alone would give: by chance the sum can be, even negative.
+    variance = max(ms_seeds + ms_images - ms_rest, ms_seeds, ms_images, ms_rest) / d.size
+    half = stats.t.ppf((1 + level) / 2, min(d.shape) - 1) * np.sqrt(variance)
+    bound = ms_seeds * (seeds - 1) / stats.chi2.ppf(0.2, seeds - 1)
+    parts = [
+        (ms_seeds - ms_rest) / images,
+        (bound - ms_rest) / images,
+        (ms_images - ms_rest) / seeds,
+        ms_rest,
+    ]
+    return half, tuple(float(np.sqrt(max(part, 0.0))) for part in parts)
+
+
+def verdict(effect: Effect, lower_is_better: bool = True) -> str:
     """``better``, ``worse`` or ``undecided``; with a single seed, or a single image, nothing is decided of the mask."""
-    if found.seeds < 2:
+    if effect.seeds < 2:
         return "undecided (one seed)"
-    return "undecided (one image)" if found.images < 2 else direction(found, lower_is_better)
+    return "undecided (one image)" if effect.images < 2 else direction(effect, lower_is_better)
 
 
-def direction(found: Effect, lower_is_better: bool = True) -> str:
+def direction(effect: Effect, lower_is_better: bool = True) -> str:
     """``better``, ``worse`` or ``undecided``, by where the interval lies, whatever it is over."""
-    if not (found.low > 0 or found.high < 0):  # NaN too
+    if not (effect.low > 0 or effect.high < 0):  # NaN too
         return "undecided"
-    return "better" if (found.high < 0) == lower_is_better else "worse"
+    return "better" if (effect.high < 0) == lower_is_better else "worse"
+
+
+def bonferroni(level: float, comparisons: int) -> float:
+    """The level of each of ``comparisons`` intervals that hold together with ``level``."""
+    return 1 - (1 - level) / comparisons
+
+
+def judge(differences: pd.DataFrame, measure: str, level: float) -> dict[str, Any]:
+    """One row of ``compare``, from ``difference`` on.
+
+    differences: (seeds, images). level: of this cell alone, see ``bonferroni``.
+    """
+    finite = differences.replace([np.inf, -np.inf], np.nan).dropna(axis="columns")
+    without = differences.shape[1] - finite.shape[1]
+    row: dict[str, Any] = dict.fromkeys(FIELDS, float("nan")) | {"without": without}
+    if finite.empty:
+        nothing = {
+            "seeds": len(differences),
+            "images": 0,
+            "verdict": "not measured",
+            "trainings": "not measured",
+        }
+        return row | nothing
+    result, lower = effect(finite.to_numpy(), level), lower_is_better(measure)
+    row |= zip(FIELDS, vars(result).values(), strict=True)
+    row["verdict"] = f"undecided ({without} left out)" if without else verdict(result, lower)
+    return row | {"trainings": direction(result, lower)}
+
+
+# Many cells: masks against the baseline, and against each other
 
 
 def compare(
     quality: pd.DataFrame,
     params: Params,
     measure: str = "pi",
-    level: float = LEVEL,
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> pd.DataFrame:
-    """Every mask of Table 1 against the plain model of the same seed, on every test set; or the first of each of
+    """Every mask of Table 1 against the baseline of the same seed, on every test set; or the first of each of
     ``pairs`` of masks against the second.
 
-    The intervals of all rows hold together with ``level`` (Bonferroni). Columns: model, mask, variant, set, metric,
+    The intervals of all rows hold together with ``LEVEL`` (Bonferroni). Columns: model, mask, variant, set, metric,
     the fields of Effect (``mean`` as difference; negative: the mask's is lower), without (images left out because the
     measure failed in some training), verdict, and trainings: where the interval lies for these very trainings, images
     alone being left to chance (with several seeds as for the verdict).
 
     Images are left out where a generator fails, and not by chance: a cell without some of them is undecided.
     """
-    if pairs is None:
-        pairs = [(mask, "none") for mask in params.table1.masks if mask != "none"]
-    cells = _differences(quality, params, measure, pairs)
-    rows: list[dict[str, Any]] = []
-    for (model, mask, against, name), table in cells.items():
-        title = variant_title(params, model, mask) + (f" − {against}" if against != "none" else "")  # noqa: RUF001
-        row: dict[str, Any] = {"model": model, "mask": mask, "variant": title, "set": name}
-        row |= {"metric": measure_titles(quality)[measure]}
-        rows.append(row | judged(table, measure, together(level, len(cells))))
+    masks = params.table1.masks
+    pairs = [(mask, "none") for mask in masks if mask != "none"] if pairs is None else pairs
+    cells = {}
+    for model, (mask, other), name in product(params.table1.models, pairs, params.data.test):
+        if mask in masks and other in masks:
+            grids = [_grid(quality, params, model, one, name, measure) for one in (mask, other)]
+            cells[model, mask, other, name] = grids[0] - grids[1]
+    rows = []
+    for (model, mask, other, name), differences in cells.items():
+        title = variant_title(params, model, mask) + (f" − {other}" if other != "none" else "")  # noqa: RUF001
+        row = {
+            "model": model,
+            "mask": mask,
+            "variant": title,
+            "set": name,
+            "metric": measure_titles(quality)[measure],
+        }
+        rows.append(row | judge(differences, measure, bonferroni(LEVEL, len(cells))))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def judged(differences: pd.DataFrame, measure: str, level: float) -> dict[str, Any]:
-    """The columns of one cell of ``compare``, from ``difference`` on.
+def _grid(
+    quality: pd.DataFrame, params: Params, model: str, mask: str, name: str, measure: str
+) -> pd.DataFrame:
+    """The scores (seeds, images) of a variant on one test set."""
+    part = quality[(quality["model"] == model) & (quality["mask"] == mask) & (quality["set"] == name)]
+    if missing := sorted(set(params.table1.seeds) - set(part["seed"])):
+        what = f"seed {missing[0]} of {model} with mask {mask} on {name}"
+        raise MasksrError(f"the quality tables have not {what}; run `dvc repro`")
+    return part.pivot(index="seed", columns="image", values=measure).loc[params.table1.seeds]
 
-    differences: (seeds, images). level: of this cell alone, see ``together``.
+
+def one_change(params: Params) -> dict[tuple[str, str], str]:
+    """Pairs of masks of Table 1, the first an error mask, that differ in one setting: {(mask, other): "k: 2.0"}.
+
+    Against the baseline a mask changes two things at once: how much of the images the discriminator sees, and where. A
+    control keeps the one and takes away the other.
     """
-    whole = differences.replace([np.inf, -np.inf], np.nan).dropna(axis="columns")
-    without = differences.shape[1] - whole.shape[1]
-    row: dict[str, Any] = dict.fromkeys(_FIELDS, float("nan")) | {"without": without}
-    if whole.empty:
-        nothing = {"seeds": len(differences), "images": 0, "verdict": "not measured", "trainings": "not measured"}
-        return row | nothing
-    found, lower = effect(whole.to_numpy(), level), lower_is_better(measure)
-    row |= {"difference" if key == "mean" else key: value for key, value in vars(found).items()}
-    row |= {"verdict": verdict(found, lower), "trainings": direction(found, lower)}
-    return row | ({"verdict": f"undecided ({without} left out)"} if without else {})
+    pairs: dict[tuple[str, str], str] = {}
+    masks = {name: params.masks[name] for name in params.table1.masks if params.masks[name].kind != "none"}
+    for (mask, first), (other, second) in product(masks.items(), masks.items()):
+        values = second.model_dump()
+        changes = [
+            f"{key}: {values[key]}" for key, value in first.model_dump().items() if value != values[key]
+        ]
+        if first.kind == "error" and len(changes) == 1 and (other, mask) not in pairs:
+            pairs[mask, other] = changes[0]
+    return pairs
 
 
-_FIELDS = ["difference" if field.name == "mean" else field.name for field in fields(Effect)]
-COLUMNS = ["model", "mask", "variant", "set", "metric", *_FIELDS, "verdict", "trainings", "without"]
+def compare_controls(quality: pd.DataFrame, params: Params, measure: str = "pi") -> pd.DataFrame:
+    """``compare`` for the pairs of ``one_change``, with a column ``other is`` for what the other mask has instead.
+
+    A family of intervals of its own: all its rows hold together with 95 %.
+    """
+    pairs = one_change(params)
+    table = compare(quality, params, measure, list(pairs))
+    changes = [change for _, change, _ in product(params.table1.models, pairs.values(), params.data.test)]
+    table.insert(3, "other is", changes)
+    return table
 
 
-def together(level: float, comparisons: int) -> float:
-    """The level of each of ``comparisons`` intervals that hold together with ``level`` (Bonferroni)."""
-    return 1 - (1 - level) / comparisons
+def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
+    """The columns of ``compare`` that a reader needs, with the interval in one cell."""
+    if effects.empty:
+        return effects
+    digits = 4 if effects[["low", "high"]].abs().max(axis=None) < 0.1 else 2  # of LPIPS a hundredth is much
+    intervals = []
+    for low, high in zip(effects["low"], effects["high"], strict=True):
+        text = f"{low:+.{digits}f}\u00a0…\u00a0{high:+.{digits}f}"  # with spaces that do not break
+        intervals.append("—" if math.isnan(low) else text.replace("-", "\N{MINUS SIGN}"))
+    columns = {key: effects[key] for key in ("variant", "other is", "set") if key in effects}
+    columns |= {effects["metric"].iloc[0]: effects["difference"], "interval": intervals}
+    columns |= {"seeds": effects["seeds"], "images": effects["images"]}
+    if effects["without"].any():
+        columns["left out"] = effects["without"]
+    if (effects["trainings"] != effects["verdict"]).any():
+        columns["these trainings"] = effects["trainings"]
+    return pd.DataFrame(columns | {"verdict": effects["verdict"]})
 
 
-def _crossed(d: Array, level: float) -> tuple[float, tuple[float, float, float, float]]:
-    """Half the interval's length, and the standard deviations of seeds, their bound, of images and rest."""
-    (seeds, images), mean = d.shape, d.mean()
-    by_seed, by_image = d.mean(axis=1) - mean, d.mean(axis=0) - mean
-    rest = d - mean - by_seed[:, None] - by_image
-    of_seeds = images * (by_seed**2).sum() / (seeds - 1)
-    of_images = seeds * (by_image**2).sum() / (images - 1)
-    of_rest = (rest**2).sum() / ((seeds - 1) * (images - 1))
-    # Never below what one part alone would give: by chance the sum can be, even negative.
-    variance = max(of_seeds + of_images - of_rest, of_seeds, of_images, of_rest) / d.size
-    bound = of_seeds * (seeds - 1) / stats.chi2.ppf(0.2, seeds - 1)
-    parts = (of_seeds - of_rest) / images, (bound - of_rest) / images, (of_images - of_rest) / seeds, of_rest
-    sds = [np.sqrt(max(part, 0.0)) for part in parts]
-    half = stats.t.ppf((1 + level) / 2, min(d.shape) - 1) * np.sqrt(variance)
-    return half, tuple(map(float, sds))  # type: ignore[return-value]
+# Figure 5: every pair of k and b
 
 
-def _bootstrap(d: Array, level: float) -> tuple[float, float]:
-    """Percentile interval of the mean where seeds and images are drawn again, each with replacement, always alike."""
-    if d.size == 1:
-        return float("nan"), float("nan")
-    rng, (seeds, images) = np.random.default_rng(0), d.shape
-    drawn = [rng.multinomial(number, np.full(number, 1 / number), RESAMPLES) for number in (seeds, images)]
-    means = np.einsum("rs,si,ri->r", drawn[0], d, drawn[1], optimize=True) / d.size
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+def sweep_intervals(differences: Mapping[tuple[float, float], pd.DataFrame]) -> pd.DataFrame:
+    """The mean difference from the baseline and its interval: a row per k, b and set, and per their ``mean``.
 
-
-def _differences(
-    quality: pd.DataFrame, params: Params, measure: str, pairs: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str, str, str], pd.DataFrame]:
-    """(model, mask, against, set) -> mask minus the other, (seeds, images)."""
-    found = {}
-    for model, (mask, against) in product(params.table1.models, pairs):
-        other, one = (_grid(quality, params, model, name, measure) for name in (against, mask))
-        if one and other:
-            found |= {(model, mask, against, name): one[name] - other[name] for name in params.data.test}
-    return found
-
-
-def _grid(quality: pd.DataFrame, params: Params, model: str, mask: str, measure: str) -> dict[str, pd.DataFrame]:
-    """set -> (seeds, images) of one variant; empty where Table 1 has no such variant."""
-    if mask not in params.table1.masks:
-        return {}
-    tables = {}
-    for name in params.data.test:
-        part = quality.query("model == @model and mask == @mask and set == @name")
-        tables[name] = part.pivot(index="seed", columns="image", values=measure).reindex(params.table1.seeds)
-        if tables[name].empty or (missing := set(params.table1.seeds) - set(part["seed"])):
-            what = f"seed {min(missing)}" if missing else "anything"
-            raise MasksrError(
-                f"the quality tables have not {what} of {model} with mask {mask} on {name}; run `dvc repro`"
+    differences: of ``tables.sweep_differences``. Columns: k, b, set and those of ``judge``. Each interval alone holds
+    with ``LEVEL``. The verdict rests on longer ones, together_low and together_high: those of all pairs on one set, or
+    on the mean of the sets, hold together with that level.
+    """
+    rows = []
+    for (k, b), table in differences.items():
+        sets = table.columns.unique("set")
+        parts = {name: table.xs(name, axis="columns", level="set") for name in sets}
+        if len(sets) > 1:
+            parts["mean"] = _weigh(parts)
+        for name, part in parts.items():
+            alone = judge(part, "pi", LEVEL)
+            together = judge(part, "pi", bonferroni(LEVEL, len(differences)))
+            row = (
+                {"k": k, "b": b, "set": name}
+                | alone
+                | {key: together[key] for key in ("verdict", "trainings")}
             )
-    return tables
+            rows.append(row | {"together_low": together["low"], "together_high": together["high"]})
+    return pd.DataFrame(rows)
+
+
+def _weigh(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """All images, scaled so that their mean is the mean of the sets' means; NaN where a set has nothing.
+
+    Where sets differ in size or mean, the scaled ones lie further apart: the interval gets longer, never shorter.
+    """
+    finite = [part.dropna(axis="columns") for part in parts.values()]
+    if any(part.empty for part in finite):
+        return pd.concat(finite, axis="columns") * float("nan")
+    images = sum(part.shape[1] for part in finite)
+    return pd.concat([part * images / (len(finite) * part.shape[1]) for part in finite], axis="columns")
+
+
+# Power: how many trainings would decide it
+
+
+def paper_change(cell: pd.Series) -> float | None:
+    """The size of what the paper's mask changed in a cell of ``compare``; None where it has no such cell, or 0."""
+    table, column = paper.mask_effect().set_index("model"), paper.match_set(cell["set"])
+    if cell["mask"] != "paper" or column is None or cell["model"] not in table.index:
+        return None
+    return abs(float(table.loc[cell["model"], column])) or None
+
+
+def seeds_needed(
+    cell: Effect | pd.Series, difference: float, *, sd_seeds: float, power: float = 0.8, level: float = LEVEL
+) -> int | None:
+    """How many seeds decide a true ``difference`` with probability ``power``, on as many images, at ``level``.
+
+    With the test of ``effect``, the spread ``sd_seeds`` of seeds and the other two of ``cell``. None where a thousand
+    would not do: then it is the images that are too few.
+    """
+    if not difference:
+        raise ValueError("a difference of zero cannot be found")
+    sd_images, sd_rest = np.nan_to_num([cell.sd_images, cell.sd_rest])
+    for seeds in range(2, 1001):
+        variance = sd_seeds**2 / seeds + sd_images**2 / cell.images + sd_rest**2 / (seeds * cell.images)
+        degrees = min(seeds, int(cell.images)) - 1
+        if degrees and power_of(difference, np.sqrt(variance), degrees, level) >= power:
+            return seeds
+    return None
+
+
+def power_of(difference: float, standard_error: float, degrees: int, level: float = LEVEL) -> float:
+    """The probability that a two-sided t-test at ``level`` finds a true ``difference``."""
+    if standard_error == 0:
+        return 1.0
+    # scipy's noncentral t gives NaN, or nothing, where the shift is many standard errors: here the mean over the
+    # estimated standard errors that a sample may have.
+    bound = stats.t.ppf((1 + level) / 2, degrees) * _standard_errors(degrees)
+    shift = abs(difference) / standard_error
+    return float((stats.norm.sf(bound - shift) + stats.norm.cdf(-bound - shift)).mean())
+
+
+@cache
+def _standard_errors(degrees: int) -> Array:
+    """A thousand equally likely estimates of a standard error of 1 with so many degrees of freedom."""
+    return np.sqrt(stats.chi2.ppf((np.arange(1000) + 0.5) / 1000, degrees) / degrees)

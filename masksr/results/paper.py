@@ -1,10 +1,11 @@
-"""The paper's own figures, read from ``data/paper.yaml``: what it measured, what it set, what it leaves open.
+"""What the paper measured, set, claims and leaves open (``data/paper.yaml``), beside the values of this profile.
 
-Nothing in here was computed by us; every table that shows one of these numbers says whose it is.
+Nothing that ``data/paper.yaml`` holds was computed by us; every table that shows one of its numbers says whose it is.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ import yaml
 
 from masksr import project
 from masksr.errors import MasksrError
+from masksr.params import Params
+
+MISSING = object()  # nothing to compare with: a model of which neither the paper nor we have an opinion
+
+
+# The file
 
 
 @cache
@@ -21,11 +28,18 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise MasksrError(f"{path}: cannot be read ({error.strerror}); it belongs to the project's files") from None
+        raise MasksrError(
+            f"{path}: cannot be read ({error.strerror}); it belongs to the project's files"
+        ) from None
 
 
 def _paper() -> dict[str, Any]:
     return _read(project.root() / "data/paper.yaml")
+
+
+def citation_fields() -> dict[str, Any]:
+    """The parts of ``citation``: authors, and_others, title, journal, volume, issue, year, doi."""
+    return dict(_paper()["citation"])
 
 
 def citation() -> str:
@@ -36,50 +50,9 @@ def citation() -> str:
     return f"{authors}, “{c['title']}” ({c['title_original']}), {where}"
 
 
-def citation_fields() -> dict[str, Any]:
-    """The parts of ``citation``: authors, and_others, title, journal, volume, issue, year, doi."""
-    return dict(_paper()["citation"])
-
-
 def mask() -> dict[str, float]:
     """k and b of equation 8 as used for Table 1."""
     return dict(_paper()["mask"])
-
-
-def sets() -> list[str]:
-    """The test sets, in the paper's order."""
-    return list(_paper()["table1"]["sets"])
-
-
-def match_set(name: str) -> str | None:
-    """The paper's name of the test set that we call ``name``; None where it is not one of the paper's.
-
-    ``DIV2K_valid`` is its DIV2K; ``DIV2K_train`` is not.
-    """
-    for own, others in _paper()["table1"]["sets"].items():
-        if _plain(name) in map(_plain, [own, *others]):
-            return own
-    return None
-
-
-def _plain(name: str) -> str:
-    return "".join(filter(str.isalnum, name)).casefold()
-
-
-def table1() -> pd.DataFrame:
-    """Table 1 as printed: columns variant, model, mask, metric and a column of PI per test set."""
-    rows = pd.DataFrame(_paper()["table1"]["rows"])
-    rows.insert(3, "metric", _paper()["table1"]["metric"])
-    return rows
-
-
-def mask_effect() -> pd.DataFrame:
-    """What the mask changed in Table 1, PI with minus PI without: a row per model, negative is better."""
-    table, columns = table1().set_index("model"), sets()
-    with_mask, plain = (table.loc[table["mask"] == kind, columns] for kind in ("paper", "none"))
-    effect = (with_mask - plain.loc[with_mask.index]).round(2)  # the digits that were printed
-    effect.insert(0, "variant", table.loc[table["mask"] == "paper", "variant"])
-    return effect.reset_index()
 
 
 def settings() -> list[dict[str, Any]]:
@@ -95,3 +68,211 @@ def open_questions() -> list[dict[str, Any]]:
 def claims() -> list[dict[str, Any]]:
     """What the paper claims: claim, source, test (how ``masksr.results.claims`` checks it), model, why, notebook."""
     return list(_paper()["claims"])
+
+
+# Table 1 as printed
+
+
+def sets() -> list[str]:
+    """The test sets, in the paper's order."""
+    return list(_paper()["table1"]["sets"])
+
+
+def match_set(name: str) -> str | None:
+    """The paper's name of the test set that we call ``name``; None where it is not one of the paper's.
+
+    ``DIV2K_valid`` is its DIV2K; ``DIV2K_train`` is not.
+    """
+
+    def simplify(name: str) -> str:
+        return "".join(filter(str.isalnum, name)).casefold()
+
+    for own, others in _paper()["table1"]["sets"].items():
+        if simplify(name) in map(simplify, [own, *others]):
+            return own
+    return None
+
+
+def table1() -> pd.DataFrame:
+    """Table 1 as printed: columns variant, model, mask, metric and a column of PI per test set."""
+    rows = pd.DataFrame(_paper()["table1"]["rows"])
+    rows.insert(3, "metric", _paper()["table1"]["metric"])
+    return rows
+
+
+def mask_effect() -> pd.DataFrame:
+    """What the mask changed in Table 1, PI with minus PI without: a row per model, negative is better."""
+    table, columns = table1().set_index("model"), sets()
+    with_mask, baseline = (table.loc[table["mask"] == kind, columns] for kind in ("paper", "none"))
+    effect = (with_mask - baseline.loc[with_mask.index]).round(2)  # the digits that were printed
+    effect.insert(0, "variant", table.loc[table["mask"] == "paper", "variant"])
+    return effect.reset_index()
+
+
+# What it leaves open, and what this profile sets otherwise
+
+
+def answers(params: Params) -> pd.DataFrame:
+    """Every open question with the answer in force: columns question, used, default, others, status, why, parameter.
+
+    status: ``default``; ``differs`` or ``cut`` (smaller than the default), with the models or masks where only some
+    are; ``fixed`` where the code decides; ``chosen`` where there is no default.
+    """
+    titles, rows = _titles(params), []
+    for question in open_questions():
+        path, default, words = (
+            question["parameter"],
+            question.get("default", MISSING),
+            question.get("written"),
+        )
+        used = used_values(params, path) if path else {"": default}
+        defaults = {name: default_for(default, name) for name in used}
+        known = {name: value for name, value in defaults.items() if value is not MISSING}
+        row = {
+            "question": question["question"],
+            "used": write_by_name(used, titles, words) if used else "— (not trained here)",
+            "default": write_by_name(known, titles, words) if known else "—",
+            "others": ", ".join(write_value(value, words) for value in question["others"]),
+            "status": _status(used, defaults, question, titles) if path else "fixed",
+            "why": question["why"],
+            "parameter": path or "",
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def cuts(params: Params) -> pd.DataFrame:
+    """Every setting of section 3.1 beside the one used: columns setting, model, paper, here, note, parameter.
+
+    note: ``same``, ``cut`` (smaller than the paper's) or ``differs``. How many steps an epoch has is our reading.
+    """
+    reading = next(q["default"] for q in open_questions() if q["parameter"] == "train.steps_per_epoch")
+    titles, rows = _titles(params), []
+    for setting in settings():
+        for name, here in used_values(params, setting["parameter"]).items():
+            paper, words = default_for(setting["paper"], name), setting.get("written")
+            texts = ["—" if paper is MISSING else write_value(paper, words), write_value(here, words)]
+            if setting.get("epochs") and paper is not MISSING:  # what counts is the number of steps
+                (texts[0], paper), (texts[1], here) = (
+                    _steps(paper, reading),
+                    _steps(here, params.train.steps_per_epoch),
+                )
+            note = _compare(here, paper, setting)
+            rows.append([setting["setting"], titles.get(name, name), *texts, note, setting["parameter"]])
+    table = pd.DataFrame(rows, columns=["setting", "model", "paper", "here", "note", "parameter"])
+    shared = ["setting", "paper", "here", "note", "parameter"]  # models that agree share a row
+    return table.groupby(shared, sort=False)["model"].agg(", ".join).reset_index()[list(table.columns)]
+
+
+def _steps(epochs: int | list[int], steps: int) -> tuple[str, int]:
+    """Epochs of one or several phases as text, and the number of their steps."""
+    counts = epochs if isinstance(epochs, list) else [epochs]
+    return " + ".join(f"{count} epochs of {steps} steps" for count in counts) or "none", sum(counts) * steps
+
+
+def _status(
+    used: dict[str, Any], defaults: dict[str, Any], question: dict[str, Any], titles: dict[str, str]
+) -> str:
+    notes = {}
+    for name, value in used.items():
+        if name in question.get("any_value", []):
+            notes[name] = "default" if value is not None else "differs"
+        else:
+            note = _compare(value, defaults[name], question)
+            notes[name] = {"same": "default", "—": "chosen"}.get(note, note)
+    if set(notes.values()) == {"default", "chosen"}:  # a model of the user's own beside ours
+        return "default"
+    if len(set(notes.values())) == 1:
+        return notes.popitem()[1]
+    names = {
+        kind: [titles.get(name, name) for name in notes if notes[name] == kind] for kind in ("differs", "cut")
+    }
+    return "; ".join(f"{kind} ({', '.join(models)})" for kind, models in names.items() if models)
+
+
+def _compare(here: Any, wanted: Any, entry: dict[str, Any]) -> str:
+    """``same``, ``cut`` or ``differs``; a dash where there is nothing to compare with. entry: of data/paper.yaml."""
+    if wanted is MISSING:
+        return "—"
+    if entry.get("sets"):
+        here, wanted = {match_set(name) or name for name in here}, set(wanted)
+    if here == wanted:
+        return "same"
+    if not entry.get("size"):
+        return "differs"
+    if isinstance(here, dict):
+        sizes = here.keys() - {"architecture"}
+        alike = here.get("architecture") == wanted.get("architecture")
+        smaller = alike and any(here[key] < wanted[key] for key in sizes)
+    elif isinstance(here, list):
+        smaller = sum(here) < sum(wanted)
+    else:
+        smaller = wanted is None or here < wanted
+    return "cut" if smaller else "differs"
+
+
+# Values of params.yaml by dotted paths, as text
+
+
+def used_values(params: Params, path: str) -> dict[str, Any]:
+    """The values at a dotted path of params.yaml, by model or mask, as far as Table 1 or Figure 5 trains with them.
+
+    ``{"": value}`` for a path without a name to tell apart.
+    """
+    tree = params.model_dump()
+    models = dict.fromkeys([*params.table1.models, params.sweep.model])
+    masks = dict.fromkeys([*params.table1.masks, params.sweep.mask])
+    tree["models"] = {name: tree["models"][name] for name in models}
+    tree["masks"] = {name: tree["masks"][name] for name in masks if params.masks[name].kind != "none"}
+    if not path.startswith(("models.", "masks.")):
+        return {"": value_at(tree, path)}
+    section, name, rest = path.split(".", 2)
+    values = value_at(tree, f"{section}.*.{rest}")
+    return values if name == "*" else {name: values[name]} if name in values else {}
+
+
+def value_at(tree: Any, path: str) -> Any:
+    """What nested parameters have at a dotted path, where ``*`` is every name, or every entry of a list."""
+    key, _, rest = path.partition(".")
+    if not path:
+        return tree
+    if key != "*":
+        return value_at(tree[key], rest)
+    if isinstance(tree, list):
+        return [value_at(entry, rest) for entry in tree]
+    return {name: value_at(entry, rest) for name, entry in tree.items()}
+
+
+def default_for(value: Any, name: str) -> Any:
+    """The default, or the paper's value, for one model; the same for all where it is not given per model."""
+    return value.get(name, MISSING) if isinstance(value, dict) else value
+
+
+def write_by_name(values: dict[str, Any], titles: dict[str, str], words: dict[Any, str] | None = None) -> str:
+    """One value for all names, or ``ESRGAN: l1; PESR, EDSR: mse``. words: how some values read."""
+    names: dict[str, list[str]] = {}
+    for name, value in values.items():
+        names.setdefault(write_value(value, words), []).append(titles.get(name, name))
+    if len(names) == 1:
+        return next(iter(names))
+    return "; ".join(f"{', '.join(titles)}: {text}" for text, titles in names.items())
+
+
+def write_value(value: Any, words: dict[Any, str] | None = None) -> str:
+    """A value as params.yaml has it, or in ``words``."""
+    if value is None or isinstance(value, bool):
+        return (words or {}).get(value) or {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, float):
+        return re.sub(r"^(\d+)e-0?", r"\1.0e-", f"{value:g}") if "e" in f"{value:g}" else str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(write_value, value))}]"
+    if isinstance(value, dict):
+        sizes = ", ".join(f"{key} {write_value(one)}" for key, one in value.items() if key != "architecture")
+        return f"{value['architecture']} ({sizes})"
+    return str(value)
+
+
+def _titles(params: Params) -> dict[str, str]:
+    """How the tables call models and masks."""
+    titles = {name: model.title for name, model in params.models.items()}
+    return {"": "all"} | {name: f"mask {name}" for name in params.masks} | titles

@@ -1,4 +1,4 @@
-"""From one row per image to the tables of the report: Table 1, fidelity, metrics.json.
+"""From one row per image to the tables of the report: Table 1, Figure 5 in numbers, metrics.json.
 
 A PI whose halves were not computed with the official weights is never called PI here, and an image whose PI could not
 be computed is counted in every table that averages over the others.
@@ -6,41 +6,34 @@ be computed is counted in every table that averages over the others.
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
+from itertools import product, zip_longest
 from typing import Any, NamedTuple
 
 import pandas as pd
+from IPython.display import Markdown
+from pydantic import BaseModel
 
 from masksr.errors import MasksrError
-from masksr.params import Params
-from masksr.results import paper
-from masksr.results.quality_table import KEYS, label_note, measure_titles, pi_label, read_quality
-from masksr.results.typeset import to_csv, to_latex, to_markdown
+from masksr.files import write_atomic
+from masksr.params import Params, Section
+from masksr.paths import Paths
+from masksr.results.scores import KEYS, label_note, measure_titles, pi_label, read_quality
+from masksr.results.typeset import to_latex, to_markdown
 
-__all__ = [
-    "beside_paper_note",
-    "fidelity_table",
-    "label_note",
-    "metrics",
-    "pi_label",
-    "read_quality",
-    "table1",
-    "table1_beside_paper",
-    "to_csv",
-    "to_latex",
-    "to_markdown",
-    "variant_title",
-]
+SECTION_TITLES = {"RRDB": "generator", "EDSRSize": "generator", "PESRSize": "generator", "Schedule": "gan"}
 
 
-class _Row(NamedTuple):
-    """A row of the tables and the measurements it averages."""
+class Variant(NamedTuple):
+    """A row of the tables and the scores that it averages."""
 
-    block: str  # "variants" or "ends"
+    block: str  # "variants", or "ends" of the scale
     model: str
     mask: str
     title: str
-    measured: pd.DataFrame
+    scores: pd.DataFrame
 
 
 def variant_title(params: Params, model: str, mask: str) -> str:
@@ -51,6 +44,30 @@ def variant_title(params: Params, model: str, mask: str) -> str:
     return params.models[model].title + ending
 
 
+def list_variants(quality: pd.DataFrame, params: Params) -> list[Variant]:
+    """The variants in the order of ``table1`` in params.yaml, then HR, bicubic and the starts as far as measured.
+
+    Raises MasksrError where a variant was not measured with each seed on each test set.
+    """
+    table1 = params.table1
+    quality = quality[quality["set"].isin(params.data.test)].sort_values(KEYS)
+    variants = []
+    for model, mask in product(table1.models, table1.masks):
+        part = quality[(quality["model"] == model) & (quality["mask"] == mask)]
+        part = part[part["seed"].isin(table1.seeds)]
+        measured = set(zip(part["set"], part["seed"], strict=True))
+        for name, seed in product(params.data.test, table1.seeds):
+            if (name, seed) not in measured:
+                what = f"{model} with mask {mask}, seed {seed}, on {name}"
+                raise MasksrError(f"the quality tables have nothing of {what}; run `dvc repro`")
+        variants.append(Variant("variants", model, mask, variant_title(params, model, mask), part))
+    for model, mask in [("HR", "none"), ("bicubic", "none"), *product(table1.models, ["start"])]:
+        part = quality[(quality["model"] == model) & (quality["mask"] == mask)]
+        if len(part):
+            variants.append(Variant("ends", model, mask, variant_title(params, model, mask), part))
+    return variants
+
+
 def table1(quality: pd.DataFrame, params: Params, measure: str = "pi") -> pd.DataFrame:
     """Table 1: the mean PI (or another measure) over the images of each test set, then over the seeds.
 
@@ -59,59 +76,17 @@ def table1(quality: pd.DataFrame, params: Params, measure: str = "pi") -> pd.Dat
     whose PI failed: the means are over the others).
     """
     rows = []
-    for row in _rows(quality, params):
-        values = row.measured.set_index(["set", "seed"])[measure]
-        counts = {"seeds": row.measured["seed"].nunique(), "images": len(values)}
-        counts |= {f"without_{measure}": int(values.isna().sum())}
-        names = {"block": row.block, "variant": row.title, "metric": measure_titles(quality)[measure]}
-        rows.append(names | _by_set(values, params) | counts)
-    return pd.DataFrame(rows)
-
-
-def table1_beside_paper(quality: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """Our Table 1 with the paper's figures beside it, each in a column that ends in ``(paper)``.
-
-    A test set of the paper that we have stands next to ours; the others, measured on pictures that are not among ours,
-    follow as the paper's own. A variant that the paper does not have is NaN there.
-    """
-    ours = table1(quality, params).query("block == 'variants'").drop(columns="block")
-    rows = [(row.model, row.mask) for row in _rows(quality, params) if row.block == "variants"]
-    published = paper.table1().set_index(["model", "mask"]).reindex(rows)
-    left = paper.sets()
-    for name in params.data.test:
-        if (match := paper.match_set(name)) in left:
-            last = max(ours.columns.get_loc(column) for column in (name, f"{name} sd") if column in ours)
-            ours.insert(last + 1, f"{match} (paper)", published[match].to_numpy())
-            left.remove(match)
-    for name in left:
-        ours.insert(ours.columns.get_loc("seeds"), f"{name} (paper)", published[name].to_numpy())
-    return ours
-
-
-def beside_paper_note(quality: pd.DataFrame, params: Params) -> str:
-    """A sentence for the caption of ``table1_beside_paper``: what may be compared with what."""
-    shared = [name for name in params.data.test if paper.match_set(name)]
-    note = "Columns marked (paper) are the figures printed in the paper, not computed here"
-    if not shared:
-        return note + "; none of its test sets is among ours, so no column of theirs can be compared with one of ours."
-    if pi_label(quality) != "PI":
-        return note + f"; its test sets are shared ({', '.join(shared)}), but its metric is PI and ours is not."
-    if params.data.limit:
-        return note + f"; of its sets {', '.join(shared)} we measure {params.data.limit} images each."
-    return note + f"; comparable set by set: {', '.join(shared)}."
-
-
-def fidelity_table(quality: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """Every measure of every variant: its mean over all test images and seeds, without the images where it failed.
-
-    Columns: block, variant, PSNR-Y (dB), SSIM-Y, RMSE, NIQE, Ma and PI (each named a stand-in if it is one), images,
-    without_pi.
-    """
-    rows = []
-    for row in _rows(quality, params):
-        means = {title: row.measured[measure].mean() for measure, title in measure_titles(quality).items()}
-        counts = {"images": len(row.measured), "without_pi": int(row.measured["pi"].isna().sum())}
-        rows.append({"block": row.block, "variant": row.title} | means | counts)
+    for variant in list_variants(quality, params):
+        scores = variant.scores
+        row = {"block": variant.block, "variant": variant.title, "metric": measure_titles(quality)[measure]}
+        by_seed = scores.groupby(["set", "seed"])[measure].mean().unstack("seed").reindex(params.data.test)
+        for name, means in by_seed.iterrows():
+            row[name] = means.mean()
+            if len(params.table1.seeds) > 1:
+                row[f"{name} sd"] = means.std()
+        row |= {"seeds": scores["seed"].nunique(), "images": len(scores)}
+        row[f"without_{measure}"] = int(scores[measure].isna().sum())
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -121,45 +96,87 @@ def metrics(quality: pd.DataFrame, params: Params) -> dict[str, Any]:
     Every value is a JSON number, or None where nothing could be measured (or PSNR is infinite, as for HR).
     """
     result: dict[str, Any] = {}
-    for row, line in zip(_rows(quality, params), table1(quality, params).to_dict("records"), strict=True):
-        name = row.model if row.model not in params.models else f"{row.model}-{row.mask}"
-        pi = pd.Series({name: line[name] for name in params.data.test}, dtype=float)
-        means = {title: _json(row.measured[m].mean()) for m, title in measure_titles(quality).items() if m != "pi"}
-        result[name] = {pi_label(quality): {s: _json(v) for s, v in pi.items()} | {"mean": _json(pi.mean())}}
-        result[name] |= means | {"images": line["images"], "without_pi": line["without_pi"]}
-    return result
-
-
-def _rows(quality: pd.DataFrame, params: Params) -> list[_Row]:
-    """The variants in the order of ``table1`` in params.yaml, then HR, bicubic and the starts as far as measured."""
-    quality = quality[quality["set"].isin(params.data.test)]
-    rows = []
-    for model in params.table1.models:
-        for mask in params.table1.masks:
-            part = quality[(quality["model"] == model) & (quality["mask"] == mask)]
-            there = set(zip(part["set"], part["seed"], strict=True))
-            for wanted in [(name, seed) for name in params.data.test for seed in params.table1.seeds]:
-                if wanted not in there:
-                    what = f"{model} with mask {mask}, seed {wanted[1]}, on {wanted[0]}"
-                    raise MasksrError(f"the quality tables have nothing of {what}; run `dvc repro`")
-            part = part[part["seed"].isin(params.table1.seeds)]
-            rows.append(_Row("variants", model, mask, variant_title(params, model, mask), part))
-    for model, mask in [("HR", "none"), ("bicubic", "none"), *((m, "start") for m in params.table1.models)]:
-        part = quality[(quality["model"] == model) & (quality["mask"] == mask)]
-        if len(part):
-            rows.append(_Row("ends", model, mask, variant_title(params, model, mask), part))
-    return [row._replace(measured=row.measured.sort_values(KEYS)) for row in rows]
-
-
-def _by_set(pi: pd.Series, params: Params) -> dict[str, float]:
-    """Mean over the images, then mean and standard deviation over the seeds. pi: indexed by set and seed."""
-    by_seed = pi.groupby(level=["set", "seed"]).mean().unstack("seed").reindex(params.data.test)
-    several = len(params.table1.seeds) > 1
-    result = {}
-    for name, values in by_seed.iterrows():
-        result |= {name: values.mean()} | ({f"{name} sd": values.std()} if several else {})
+    rows = table1(quality, params)
+    for variant, row in zip(list_variants(quality, params), rows.to_dict("records"), strict=True):
+        pi = pd.Series({name: row[name] for name in params.data.test}, dtype=float)
+        values = {
+            pi_label(quality): {name: _json(value) for name, value in pi.items()} | {"mean": _json(pi.mean())}
+        }
+        for measure, title in measure_titles(quality).items():
+            if measure != "pi":
+                values[title] = _json(variant.scores[measure].mean())
+        name = f"{variant.model}-{variant.mask}" if variant.model in params.models else variant.model
+        result[name] = values | {"images": row["images"], "without_pi": row["without_pi"]}
     return result
 
 
 def _json(value: float) -> float | None:
     return round(float(value), 5) if math.isfinite(value) else None
+
+
+def table1_files(quality: pd.DataFrame, params: Params) -> dict[str, str]:
+    """The names and contents of the files of Table 1. The same scores give the same bytes."""
+    table = table1(quality, params)
+    caption = f"Mean over each test set; profile {params.profile}. {label_note(quality)}"
+    return {
+        "quality.csv": quality.to_csv(index=False),
+        "table1.csv": table.to_csv(index=False, float_format="%.4f"),
+        "table1.md": f"{to_markdown(table)}\n{caption}\n",
+        "table1.tex": to_latex(table, caption=caption, label="tab:table1"),
+        "metrics.json": json.dumps(metrics(quality, params), indent=2) + "\n",
+    }
+
+
+def read_table1(params: Params, paths: Paths) -> pd.DataFrame:
+    """The scores of every variant of Table 1, and of the ends of the scale."""
+    variants = product(params.table1.models, params.table1.masks, params.table1.seeds)
+    folders = [*(paths.variant(*names) for names in variants), paths.ends]
+    return read_quality(folder / "quality.csv" for folder in folders)
+
+
+def read_sweep(params: Params, paths: Paths) -> pd.DataFrame:
+    """The scores of every point of Figure 5, with their ``k`` and ``b``: NaN for the model without a mask."""
+    sweep, nan = params.sweep, float("nan")
+    folders = {(nan, nan, seed): paths.variant(sweep.model, "none", seed) for seed in sweep.seeds}
+    folders |= {point: paths.sweep_point(*point) for point in product(sweep.k, sweep.b, sweep.seeds)}
+    tables = [
+        read_quality([folder / "quality.csv"]).assign(k=float(k), b=float(b))
+        for (k, b, _), folder in folders.items()
+    ]
+    return pd.concat(tables, ignore_index=True).query("set in @params.data.test")
+
+
+def sweep_differences(sweep: pd.DataFrame) -> dict[tuple[float, float], pd.DataFrame]:
+    """(k, b) -> PI of that point minus PI of the model without a mask, image by image: (seeds, images of all sets).
+
+    sweep: of ``read_sweep``. NaN where an image has no PI on either side.
+    """
+
+    def grid(part: pd.DataFrame) -> pd.DataFrame:
+        return part.pivot(index="seed", columns=["set", "image"], values="pi")
+
+    baseline = grid(sweep[sweep["k"].isna()])
+    return {pair: grid(part) - baseline for pair, part in sweep.groupby(["k", "b"], sort=False)}
+
+
+def settings_table(*sections: Section) -> Markdown:
+    """What stands in ``params.yaml`` for a training, one column for each section."""
+
+    def write(value: object) -> str:
+        if isinstance(value, BaseModel):
+            return ", ".join(f"{name} {write(inner)}" for name, inner in value)
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    kinds = [type(section).__name__ for section in sections]
+    titles = [SECTION_TITLES.get(kind, kind.lower()) for kind in kinds]
+    columns = [[f"`{name}` {write(value)}" for name, value in section] for section in sections]
+    rows = zip_longest(*columns, fillvalue="")
+    return Markdown(pd.DataFrame(rows, columns=titles).to_markdown(index=False, disable_numparse=True))
+
+
+def write_results(files: Mapping[str, str | bytes], paths: Paths) -> None:
+    """Write files of ``results/<profile>``, and say where."""
+    for name, content in files.items():
+        path = paths.results / name
+        write_atomic(path, content.encode() if isinstance(content, str) else content)
+        print("wrote", path.relative_to(paths.root).as_posix())

@@ -26,14 +26,13 @@ from masksr.paths import Paths, data_folder
 from masksr.quality import further, measures
 from masksr.quality.weights import QualityWeights
 from masksr.quality.yardstick import yardstick
-from masksr.results.evaluation import evaluate, the_truth, with_bicubic, with_generator, write_quality
-from masksr.results.quality_table import check_output
-from masksr.results.summaries import summary
+from masksr.results.evaluate import evaluate, load_hr, with_bicubic, with_generator, write_quality
+from masksr.results.scores import check_output, summarize
 from masksr.training import devices
 
-ENDS = {"bicubic": with_bicubic, "HR": the_truth}
+ENDS = {"bicubic": with_bicubic, "HR": load_hr}
 
-__all__ = ["evaluate_pretrained", "load_pretrained", "published_as", "run", "summary", "yardstick"]
+__all__ = ["evaluate_pretrained", "load_pretrained", "published_as", "run", "yardstick"]
 
 
 def load_pretrained(path: Path, architecture: Architecture, *, res_scale: float | None = None) -> nn.Module:
@@ -89,7 +88,7 @@ def evaluate_pretrained(
     a set is packed for this run alone (``data_folder``: see ``fetch.sets``), and the weights are the official
     ones. title: what stands in the column model. weights: without them :func:`yardstick`. also: see ``further.load``.
 
-    Returns a table with ``quality_table.COLUMNS`` and those of ``also``, a row per image and upscaler, with a problem
+    Returns a table with ``scores.COLUMNS`` and those of ``also``, a row per image and upscaler, with a problem
     where there is no PI. Raises MasksrError where the checkpoint, its scale (only x4), a set or the weights are not
     what is needed, before anything is scored.
     """
@@ -108,7 +107,7 @@ def evaluate_pretrained(
         }
         upscalers = {title: with_generator(generator, device)} | ENDS
         tables = [
-            evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, device, taken)
+            evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, taken)
             for who, upscale in upscalers.items()
         ]
     return pd.concat(tables, ignore_index=True)
@@ -149,7 +148,7 @@ def run(
     path = find_pretrained(checkpoint, folder)
     settings = {"data_folder": folder, "title": path.name, "res_scale": res_scale, "weights": weights, "also": also}
     table = evaluate_pretrained(params, paths, path, MODELS[model], names, limit, **settings)
-    print(f"\n{summary(table)}")
+    print(f"\n{summarize(table)}")
     if output is not None:
         write_quality(table, output)
         print(f"\nwrote {output}")

@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -18,10 +17,8 @@ from masksr.quality import further, measures
 from masksr.quality.luma import BORDER
 from masksr.quality.weights import Mode, QualityWeights
 from masksr.quality.yardstick import chosen
-from masksr.results.evaluation import measured, write_quality
-from masksr.results.quality_table import COLUMNS, check_output
-from masksr.results.summaries import summary
-from masksr.terminal import shown
+from masksr.results.evaluate import score_images, write_quality
+from masksr.results.scores import COLUMNS, check_output, summarize
 from masksr.tools.pairs import cut_alike, pair
 from masksr.tools.photo import find_photos, read_photo
 from masksr.training import devices
@@ -36,29 +33,26 @@ def score_files(
     hr: Sequence[Path] | None = None,
     scale: int = 4,
     border: int = BORDER,
-    device: torch.device | None = None,
     also: Sequence[further.Measure] = (),
 ) -> tuple[pd.DataFrame, list[str]]:
     """Score pictures as ``results.evaluation`` scores those of the variants: a table with ``COLUMNS``, and what failed.
 
     The column model is the folder of a picture, set that of its HR picture (``pictures`` without one). hr: see
     ``pairs.pair``. scale: to multiples of it HR is cut, see ``pairs.cut_alike``. border: pixels of each side that do
-    not count; PIRM 2018 has 4. device: on cuda pictures are scored there, in batches; else on all cores. also: further
-    measures, a column each after ``COLUMNS``.
+    not count; PIRM 2018 has 4. also: further measures, a column each after ``COLUMNS``.
 
     A picture that cannot be read or compared has no row, and a sentence in the list; one that was read but has no PI
     has a row that says why. Raises MasksrError, before anything is read, where a picture has no HR picture.
     """
     partners = pair(pictures, hr, scale) if hr is not None else {}
     names, problems = _names(pictures, partners), list[str]()
-    workers, on_gpu = devices.cores(), device is not None and device.type == "cuda"
-    at_once, rows = 64 if on_gpu else 8 * workers, []
+    at_once, rows = 8 * devices.cores(), []
     with tqdm(total=len(pictures), desc="scored", leave=False, disable=None) as bar:
         for first in range(0, len(pictures), at_once):
             read = list(_read(pictures[first : first + at_once], partners, scale, border, problems))
             images, references = [image for _, image, _ in read], [reference for *_, reference in read]
             known = references if partners else None
-            found = measured(images, known, weights, workers, device if on_gpu else None, also)
+            found = score_images(images, known, weights, also)
             for (picture, *_), values in zip(read, found, strict=True):
                 of_set = "/".join(partners[picture].resolve().parent.parts[-2:]) if partners else "pictures"
                 who = {"model": picture.parent.as_posix(), "mask": "none", "seed": 0, "set": of_set}
@@ -97,16 +91,16 @@ def run(
     except MasksrError:
         raise MasksrError(f"--device {device}: not available on this machine; use auto or cpu") from None
     taken = further.load(also, where)
-    table, problems = score_files(pictures, found, hr=references, scale=scale, border=border, device=where, also=taken)
+    table, problems = score_files(pictures, found, hr=references, scale=scale, border=border, also=taken)
     if len(table):
-        print(shown(summary(table, who="folder"), keep="\n"))
+        print(summarize(table, "folder"))
         if border != BORDER:
             print(f"Without a border of {border} pixels; the protocol of PIRM 2018 leaves out {BORDER}.")
         for row in table.dropna(subset=["problem"]).itertuples():
-            print(f"{shown(row.model)}/{shown(row.image)}: {row.problem}")
+            print(f"{row.model}/{row.image}: {row.problem}")
     if output is not None and len(table):
         write_quality(table, output)
-        print(f"\nwrote {shown(output)}")
+        print(f"\nwrote {output}")
     if problems:
         raise MasksrError("\n  ".join([f"{len(problems)} of {len(pictures)} pictures could not be scored:", *problems]))
     return table

@@ -21,7 +21,6 @@ from masksr.models.build import load_generator
 from masksr.models.sizes import MODELS
 from masksr.paths import Paths, data_folder
 from masksr.results.tiles import OVERLAP, TILE, check_tiles, upscale_tiled
-from masksr.terminal import shown
 from masksr.tools.photo import Photo, Pixels, find_photos, read_photo, write_photo
 from masksr.training import devices
 
@@ -92,21 +91,21 @@ def upscale_files(
     for number, (picture, target) in enumerate(targets.items(), start=1):
         count = f"[{number}/{len(targets)}]"
         if target.exists() and not overwrite:
-            there = f"{shown(target)} is there already, and stays (--overwrite makes it again)"
-            print(f"{count} {shown(picture)}: {there}", flush=True)
+            there = f"{target} is there already, and stays (--overwrite makes it again)"
+            print(f"{count} {picture}: {there}", flush=True)
             continue
         begun = time.monotonic()
         try:
             photo = read_photo(picture)
             with devices.autocast(device, precision)():
-                sr = upscale_photo(photo, generator, tile=tile, overlap=overlap, title=f"{count} {shown(picture.name)}")
+                sr = upscale_photo(photo, generator, tile=tile, overlap=overlap, title=f"{count} {picture.name}")
             write_photo(target, sr)
         except MasksrError as problem:
-            print(f"{count} {shown(picture)}: failed", flush=True)
+            print(f"{count} {picture}: failed", flush=True)
             problems.append(str(problem) if str(picture) in str(problem) else f"{picture}: {problem}")
             continue
         written.append(target)
-        print(f"{count} {shown(target)}: {_sides(photo)} to {_sides(sr)}, {time.monotonic() - begun:.1f} s", flush=True)
+        print(f"{count} {target}: {_sides(photo)} to {_sides(sr)}, {time.monotonic() - begun:.1f} s", flush=True)
     if problems:
         raise MasksrError("\n  ".join([f"{len(problems)} of {len(targets)} pictures failed:", *problems]))
     return written
@@ -141,7 +140,7 @@ def run(
         raise MasksrError(f"--device {device}: not available on this machine; use auto or cpu") from None
     devices.make_deterministic(where)
     path, generator = _generator(model, checkpoint, res_scale)
-    print(f"{shown(path)}: x{generator.scale}, {precision} on {devices.describe(where)}", flush=True)
+    print(f"{path}: x{generator.scale}, {precision} on {devices.describe(where)}", flush=True)
     settings = {"device": where, "precision": precision, "tile": tile, "overlap": overlap, "overwrite": overwrite}
     return upscale_files(inputs, out, generator, **settings)
 

@@ -23,7 +23,7 @@ from masksr.quality.niqe import NiqeModel
 from masksr.quality.weights import MA, NIQE, RECORD
 from masksr.report.notebooks import Section
 from masksr.report.page import build_report
-from masksr.results import evaluation
+from masksr.results.evaluate import evaluate_generator
 from masksr.tools.weights import prepare_vgg19
 from masksr.training import checkpoints
 from masksr.training import train as training
@@ -121,7 +121,7 @@ def evaluate(folder: Path) -> None:
     """The two images of one test set."""
     settings = params()
     settings = settings.model_copy(update={"data": settings.data.model_copy(update={"test": ["cat"]})})
-    evaluation.evaluate_generator(settings, Paths(folder, "mini"), folder / "out", "edsr", "none", 0)
+    evaluate_generator(settings, Paths(folder, "mini"), folder / "out", "edsr", "none", 0)
 
 
 def prepare_report(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The long quality table, one row per image: reading it, and the honest name of its PI."""
+"""The long table of scores, one row per image: reading it, the honest name of its PI, and its means."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import pandas as pd
 from masksr.errors import MasksrError
 from masksr.quality import labels, measures
 from masksr.quality.measures import MEASURES
+from masksr.results.typeset import to_markdown
 
 KEYS = ["model", "mask", "seed", "set", "image"]
 COLUMNS = [*KEYS, *MEASURES, "niqe_weights", "ma_weights", "problem"]
+TEXTS = ["model", "mask", "set", "image", "niqe_weights", "ma_weights", "problem"]
+ENDS = ("bicubic", "HR")  # models that are not trained: they differ only where the pictures or the weights do
 
 
 def read_quality(files: Iterable[Path | str]) -> pd.DataFrame:
-    """The quality tables of all variants as one: a row per image, with ``COLUMNS`` and the further measures of any.
+    """Read quality tables as one: a row per image, with ``COLUMNS`` and the further measures of any.
 
     A table without one of these has NaN there. Raises MasksrError when a file is missing, has other columns or repeats
     an image, and when official and stand-in weights are mixed: such PIs cannot be compared.
@@ -27,25 +30,29 @@ def read_quality(files: Iterable[Path | str]) -> pd.DataFrame:
     quality = pd.concat(parts, ignore_index=True)
     if quality.duplicated(KEYS).any():
         twice = quality[quality.duplicated(KEYS)].iloc[0]
-        raise MasksrError(f"the quality tables measure this twice: {', '.join(f'{k} {twice[k]}' for k in KEYS)}")
+        raise MasksrError(
+            f"the quality tables measure this twice: {', '.join(f'{k} {twice[k]}' for k in KEYS)}"
+        )
     for half in ("niqe_weights", "ma_weights"):
         if len(kinds := set(quality[half]) - {""}) > 1:
-            raise MasksrError(f"{half}: {' and '.join(sorted(kinds))} are mixed; run `dvc repro` to measure all alike")
+            raise MasksrError(
+                f"{half}: {' and '.join(sorted(kinds))} are mixed; run `dvc repro` to measure all alike"
+            )
     return quality
 
 
 def _read(file: Path) -> pd.DataFrame:
     if not file.is_file():
         raise MasksrError(f"{file}: there is no such quality table; `dvc repro` makes it")
-    text = dict.fromkeys(["model", "mask", "set", "image", "niqe_weights", "ma_weights", "problem"], str)
     try:
-        more = [name for name in pd.read_csv(file, nrows=0).columns if name not in COLUMNS]
-        more = [name for name in more if name in measures.known()]
-        empty = {name: ["", "nan", "NaN"] for name in [*MEASURES, *more]}  # elsewhere an empty cell is an empty text
-        table = pd.read_csv(file, dtype=text, keep_default_na=False, na_values=empty)
+        columns = pd.read_csv(file, nrows=0).columns
+        more = [name for name in columns if name not in COLUMNS and name in measures.known()]
+        numbers = [*MEASURES, *more]
+        empty = {name: ["", "nan", "NaN"] for name in numbers}  # elsewhere an empty cell is an empty text
+        table = pd.read_csv(file, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=empty)
         if wrong := sorted(set(table.columns) ^ {*COLUMNS, *more}):
             raise ValueError(f"missing or unknown columns: {', '.join(wrong)}")
-        return table[[*COLUMNS, *more]].astype(dict.fromkeys([*MEASURES, *more], float) | {"seed": int})
+        return table[[*COLUMNS, *more]].astype(dict.fromkeys(numbers, float) | {"seed": int})
     except ValueError as error:  # pandas' parsers raise kinds of it too
         raise MasksrError(f"{file}: not a quality table ({error}); make it again with `dvc repro`") from None
 
@@ -75,9 +82,7 @@ def pi_label(quality: pd.DataFrame) -> str:
 
 
 def measure_titles(quality: pd.DataFrame) -> dict[str, str]:
-    """The measures and the titles of their columns, which name a stand-in as one, and say of further ones which way is
-    better.
-    """
+    """The title of each measure's column: it names a stand-in as one, and which way is better in a further measure."""
     used = weights_used(quality)
     fidelity = {"psnr": "PSNR-Y", "ssim": "SSIM-Y", "rmse": "RMSE"}
     halves = {"niqe": labels.half_label("NIQE", used["niqe"]), "ma": labels.half_label("Ma", used["ma"])}
@@ -87,6 +92,29 @@ def measure_titles(quality: pd.DataFrame) -> dict[str, str]:
 
 def label_note(quality: pd.DataFrame) -> str:
     """Two sentences for captions: which way PI is better, and with which weights it was computed."""
-    used = weights_used(quality)
-    note = f"{pi_label(quality)}: lower is better. NIQE with {used['niqe']} weights, Ma with {used['ma']} weights"
-    return note + ("." if pi_label(quality) == "PI" else ", so not comparable with published values of PI.")
+    used, label = weights_used(quality), pi_label(quality)
+    note = f"{label}: lower is better. NIQE with {used['niqe']} weights, Ma with {used['ma']} weights"
+    return note + ("." if label == "PI" else ", so not comparable with published values of PI.")
+
+
+def summarize(quality: pd.DataFrame, model_title: str = "model") -> str:
+    """Means over each set, and over the sets where there are several, as a Markdown table with a note on its PI.
+
+    quality: with ``COLUMNS``; a measure that nobody took has no column. model_title: the title of the column model.
+    """
+    fidelity = [
+        name for name in ["psnr", "ssim", "rmse", *further_measures(quality)] if quality[name].notna().any()
+    ]
+    names = ["pi", "niqe", "ma", *fidelity]
+    groups = quality.groupby(["model", "set"], sort=False)
+    means = groups[names].mean().assign(images=groups.size(), without_pi=groups.size() - groups["pi"].count())
+    rows = []
+    for model, by_set in means.groupby("model", sort=False):
+        title = model if model in ENDS else f"`{model}`"  # file names have underscores
+        rows += by_set.reset_index().assign(model=title).to_dict("records")
+        if len(by_set) > 1:  # every set counts alike; a set without any PI leaves no mean
+            mean, total = by_set[names].mean(skipna=False), by_set[["images", "without_pi"]].sum()
+            rows.append({"model": title, "set": "mean of sets", **mean, **total})
+    table = pd.DataFrame(rows)[["model", "set", "images", *names, "without_pi"]]
+    titles = measure_titles(quality) | {"model": model_title}
+    return f"{to_markdown(table.rename(columns=titles))}\n{label_note(quality)}"

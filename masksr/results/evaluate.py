@@ -1,0 +1,153 @@
+"""Scores of a generator on test sets: every variant under the same protocol, one row per image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from masksr.data.bicubic import imresize
+from masksr.data.images import to_image, to_tensor
+from masksr.data.packed import Pack
+from masksr.files import write_atomic
+from masksr.models.build import load_generator
+from masksr.params import Params
+from masksr.paths import Paths
+from masksr.quality import further, score_many
+from masksr.quality.weights import QualityWeights, load_weights
+from masksr.results.scores import COLUMNS
+from masksr.results.tiles import upscale_tiled
+from masksr.training import devices
+
+Upscale = Callable[
+    [Pack, int], np.ndarray
+]  # (pack, image number) -> (H, W, 3) uint8, four times the LR image
+
+
+def with_generator(generator: nn.Module, device: torch.device) -> Upscale:
+    """Upscale whole images with a generator, in fp32; in tiles where the device's memory does not hold an image."""
+    generator.to(device).eval()
+
+    @torch.inference_mode()
+    def upscale(pack: Pack, number: int) -> np.ndarray:
+        lr = to_tensor(pack.lr(number, 4), generator.pixel_range)
+        try:
+            return to_image(generator(lr.to(device))[0].cpu(), generator.pixel_range)
+        except Exception as error:  # cuDNN has errors of its own for too little memory
+            if not devices.is_out_of_memory(error):
+                raise
+        # Outside of the except block, where the error no longer holds what the attempt had in memory.
+        print(f"{device} does not hold {pack.names[number]} as a whole; it is upscaled in tiles", flush=True)
+        return upscale_tiled(generator, lr)[0].permute(1, 2, 0).contiguous().numpy()
+
+    return upscale
+
+
+def with_bicubic(pack: Pack, number: int) -> np.ndarray:
+    """Upscale by MATLAB's bicubic interpolation: the lower end of the scale."""
+    return imresize(pack.lr(number, 4), 4)
+
+
+def load_hr(pack: Pack, number: int) -> np.ndarray:
+    """Take the HR image itself: the upper end of the scale."""
+    return pack.hr(number)
+
+
+def evaluate(
+    labels: dict[str, str | int],
+    upscale: Upscale,
+    packs: dict[str, Pack],
+    weights: QualityWeights,
+    also: Sequence[further.Measure] = (),
+) -> pd.DataFrame:
+    """Score one upscaler on every image of every set: a table with ``COLUMNS``, and one more for each of ``also``.
+
+    labels: the values of the columns model, mask and seed.
+    """
+    rows = []
+    at_once = 8 * devices.cores()  # bounded: images of 2K are 10 MB each
+    for name, pack in packs.items():
+        for first in tqdm(range(0, len(pack), at_once), desc=f"{labels['model']}, {name}", leave=False):
+            numbers = range(first, min(first + at_once, len(pack)))
+            images = [upscale(pack, number) for number in numbers]
+            references = [pack.hr(number) for number in numbers]
+            scores = score_images(images, references, weights, also)
+            rows += [
+                labels | {"set": name, "image": pack.names[number]} | row
+                for number, row in zip(numbers, scores, strict=True)
+            ]
+    return pd.DataFrame(rows)[[*COLUMNS, *(measure.name for measure in also)]]
+
+
+def score_images(
+    images: list[np.ndarray],
+    references: list[np.ndarray] | None,
+    weights: QualityWeights,
+    also: Sequence[further.Measure] = (),
+) -> list[dict[str, Any]]:
+    """Score images (H, W, 3) uint8 on all cores: for each the measures of PIRM 2018 and ``also``, by column.
+
+    Without references the measures that compare with HR are None or NaN.
+    """
+    scores = score_many(images, references, weights=weights, workers=devices.cores())
+    rows = [asdict(score) for score in scores]
+    for number, (image, row) in enumerate(zip(images, rows, strict=True)):
+        for measure in also:
+            if measure.compares and references is None:
+                row[measure.name] = float("nan")
+                continue
+            row[measure.name], problem = measure(image, references[number] if references else None)
+            row["problem"] = "; ".join(filter(None, [row["problem"], problem])) or None
+    return rows
+
+
+def evaluate_generator(
+    params: Params, paths: Paths, folder: Path, model: str, mask: str, seed: int
+) -> pd.DataFrame:
+    """Score the generator in ``folder`` and write quality.csv beside it."""
+    device = devices.choose_device(params.train.device)
+    also = further.load(params.measures.also, device)
+    upscale = with_generator(load_generator(folder / "generator.safetensors"), device)
+    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths), also)
+    write_quality(table, folder / "quality.csv")
+    return table
+
+
+def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
+    """Score what the variants are compared with: HR, bicubic, and each model before its GAN training."""
+    starts = {
+        (model, seed): paths.start(model, seed)
+        for model in params.table1.models
+        for seed in params.table1.seeds
+    }
+    device = devices.choose_device(params.train.device)
+    also = further.load(params.measures.also, device)
+    packs, weights = _protocol(params, paths)
+
+    def score(model: str, mask: str, seed: int, upscale: Upscale) -> pd.DataFrame:
+        return evaluate({"model": model, "mask": mask, "seed": seed}, upscale, packs, weights, also)
+
+    tables = [score("HR", "none", 0, load_hr), score("bicubic", "none", 0, with_bicubic)]
+    for (model, seed), folder in starts.items():
+        generator = load_generator(folder / "generator.safetensors")
+        tables.append(score(model, "start", seed, with_generator(generator, device)))
+    table = pd.concat(tables, ignore_index=True)
+    write_quality(table, paths.ends / "quality.csv")
+    return table
+
+
+def write_quality(table: pd.DataFrame, path: Path) -> None:
+    """Write a quality table as CSV, with ten digits."""
+    write_atomic(path, table.to_csv(index=False, float_format="%.10g").encode())
+
+
+def _protocol(params: Params, paths: Paths) -> tuple[dict[str, Pack], QualityWeights]:
+    packs = {name: Pack(paths.set(name)) for name in params.data.test}
+    return packs, load_weights(paths.weights / "quality")
