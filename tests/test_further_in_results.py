@@ -11,15 +11,12 @@ import pytest
 from skimage import data
 
 from masksr import params
-from masksr import plots as figures
 from masksr.errors import MasksrError
-from masksr.plots.style import new_figure
 from masksr.quality import further
 from masksr.quality.weights import QualityWeights
 from masksr.results import evaluate, evidence
 from masksr.results.scores import COLUMNS, measure_titles, read_quality
 from masksr.results.typeset import to_markdown
-from masksr.tools import weights
 from masksr.tools.score import run as score_run
 
 ROOT = Path(__file__).parents[1]
@@ -114,21 +111,3 @@ def test_evidence_and_tables_say_which_way_is_better() -> None:
     assert set(evidence.compare(quality, settings, "topiq_fr")["verdict"]) == {"worse"}
     text = to_markdown(evidence.effects_table(evidence.compare(quality, settings, "lpips")))
     assert "LPIPS ↓" in text and "−0.0200" in text  # noqa: RUF001
-
-
-def test_the_plane_has_a_row_for_each_further_measure() -> None:
-    quality, settings = two_masks({"lpips": 0.02, "topiq_fr": 0.02})
-    alone = figures.perception_distortion(quality[COLUMNS], settings)
-    assert [ax.get_ylabel() for ax in alone.axes] == ["PI\n(lower is better)", ""]
-    figure = figures.perception_distortion(quality, settings)
-    assert [ax.get_ylabel() for ax in figure.axes[::2]] == ["PI\n(lower is better)", "LPIPS ↓", "topiq_fr ↑"]
-    assert [ax.yaxis_inverted() for ax in figure.axes] == [False] * 4 + [True] * 2
-    assert "LPIPS ↓ esrgan-paper (0.18)" in figure.alt and "topiq_fr ↑ esrgan-start" in figure.alt
-    assert type(figure) is type(new_figure(1.0))
-
-
-def test_the_weights_stage_lists_them() -> None:
-    settings = params.load(ROOT / "profiles/mini.yaml")
-    assert weights.further_measures(settings).empty
-    wanted = settings.model_copy(update={"measures": params.Measures(also=["gmsd", "fsim"])})
-    assert weights.further_measures(wanted)["better"].tolist() == ["lower", "higher"]

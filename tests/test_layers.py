@@ -15,7 +15,7 @@ LAYERS = [  # from the bottom; rooms of one layer do not import each other
     {"models", "quality", "fetch"},
     {"training"},
     {"results"},
-    {"argument", "inspection", "plots"},
+    {"plots"},
     {"report", "tools"},
     {"notebook", "cluster"},
     {"cli"},

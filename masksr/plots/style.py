@@ -1,134 +1,136 @@
-"""One look for all figures: sizes, colours, how a variant is drawn, how an image is shown."""
+"""One look for all figures: sizes, colours, how a mask is drawn; and figures as files of equal bytes."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Iterable
 from typing import Any, Literal
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
-from cycler import cycler
-from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
-from numpy.typing import NDArray
-from PIL import Image
-
-from masksr.plots.picture import Picture
+import seaborn as sns
+from IPython.core.getipython import get_ipython
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 WIDTH = 10.0  # inches; the report shows them 1000 pixels wide
 GREY = "0.45"
 TIMES = "\N{MULTIPLICATION SIGN}"
-MINUS = "\N{MINUS SIGN}"
 ACCENT = "#D55E00"
 # Okabe and Ito's palette, which the colour-blind can tell apart: https://jfly.uni-koeln.de/color/
 FIXED = {"esrgan": "#0072B2", "pesr": "#D55E00", "edsr": "#009E73"}
 FURTHER = ["#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A"]
+LONGEST_SVG = 300_000  # bytes; what a notebook holds of a drawing beside its pixels
+_MARKERS = {
+    "start": "|",
+    "none": "o",
+    "paper": "o",
+    "expected": "^",
+    "constant": "s",
+    "shuffled": "X",
+    "random": "P",
+}
+_MARKERS |= {"sr": "<", "gradient": ">"}
 
 
 def use_style() -> None:
-    """Set matplotlib's defaults for the report. Call it once, at the top of a notebook."""
-    # seaborn's look from matplotlib's own copy: importing seaborn takes a second, in every notebook.
-    plt.style.use(["default", "seaborn-v0_8-ticks"])
-    plt.rcParams.update(
-        {
-            "axes.prop_cycle": cycler(color=[*FIXED.values(), *FURTHER]),
-            "figure.dpi": 110,
-            "savefig.dpi": 110,
-            "font.size": 11,
-            "axes.labelsize": 11,
-            "axes.titlesize": 11,
-            "axes.titleweight": "normal",
-            "xtick.labelsize": 10,
-            "ytick.labelsize": 10,
-            "legend.fontsize": 10,
-            "legend.frameon": False,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.color": "0.9",
-            "axes.linewidth": 0.8,
-            "lines.linewidth": 1.6,
-            "image.interpolation": "nearest",
-        },
-    )
-
-
-def new_figure(height: float, width: float = WIDTH, layout: Literal["constrained"] | None = "constrained") -> Picture:
-    """An empty figure that pyplot knows nothing of: a notebook shows it once, and nothing has to be closed."""
-    return Picture(figsize=(width, height), layout=layout)
+    """Set the report's look and how a notebook shows a figure. Call it once, at the top of a notebook."""
+    rc = {
+        "figure.dpi": 110,
+        "savefig.dpi": 110,
+        "font.size": 11,
+        "axes.labelsize": 11,
+        "axes.titlesize": 11,
+        "xtick.labelsize": 10,
+        "ytick.labelsize": 10,
+        "legend.fontsize": 10,
+        "legend.title_fontsize": 10,
+        "legend.frameon": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": "0.9",
+        "axes.linewidth": 0.8,
+        "lines.linewidth": 1.6,
+        "image.interpolation": "nearest",
+    }
+    sns.set_theme(style="ticks", palette=[*FIXED.values(), *FURTHER], rc=rc)
+    shell = get_ipython()
+    if shell is None:
+        return
+    plt.switch_backend(matplotlib.get_backend())  # Jupyter's own set-up of figures comes first
+    formatters = shell.display_formatter.formatters
+    formatters["image/png"].for_type(Figure, lambda figure: _output(figure, "png"))
+    formatters["image/svg+xml"].for_type(Figure, lambda figure: _output(figure, "svg"))
 
 
 def colours(models: Iterable[str]) -> dict[str, str]:
-    """A colour for each model: always the same for the paper's three, then the others in their order."""
-    names = list(dict.fromkeys(models))
-    others = [name for name in names if name not in FIXED]
-    return FIXED | {name: FURTHER[i % len(FURTHER)] for i, name in enumerate(others)}
+    """Return a colour for each model: fixed for the paper's three, then the others in their order."""
+    others = [name for name in dict.fromkeys(models) if name not in FIXED]
+    return FIXED | {name: FURTHER[number % len(FURTHER)] for number, name in enumerate(others)}
 
 
-def mask_style(mask: str) -> dict[str, Any]:
-    """How a variant is drawn: plain dashed and hollow, the paper's mask solid and filled, controls in between."""
-    if mask == "none":
-        return {"linestyle": "--", "marker": "o", "fillstyle": "none"}
-    markers = {"paper": "o", "expected": "^", "constant": "s", "shuffled": "X", "random": "P"}
-    markers |= {"sr": "<", "gradient": ">"}
-    mask = mask.rpartition("_")[2]  # relative_constant is drawn as constant
-    linestyle = {"constant": "-.", "shuffled": ":"}.get(mask, "-")
-    return {"linestyle": linestyle, "marker": markers.get(mask, "D"), "fillstyle": "full"}
+def mask_title(mask: str) -> str:
+    """Name a variant in a legend: plain, mask (the paper's), mask (constant), before the GAN."""
+    return {"start": "before the GAN", "none": "plain", "paper": "mask"}.get(mask, f"mask ({mask})")
 
 
-def show(ax: Axes, image: NDArray[np.uint8], title: str = "", below: str = "", *, smooth: bool = False) -> None:
-    """An image (H, W, 3) or (H, W) uint8 without axes. smooth: a photograph; else its pixels stay visible."""
-    if smooth:
-        image = thumbnail(image, 1200)
-    grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if image.ndim == 2 else {}
-    # "none" draws like "nearest", but an SVG then holds these pixels and not those of the screen.
-    ax.imshow(image, interpolation="antialiased" if smooth else "none", **grey)
-    no_axes(ax, title, below)
+def marker(mask: str, *, filled: bool = True) -> dict[str, Any]:
+    """Return how the mark of a variant is drawn; a control as ``relative_constant`` is drawn as ``constant``.
+
+    filled: else hollow, as the plain variant is.
+    """
+    shape = _MARKERS.get(mask.rpartition("_")[2], "D")
+    fill = "full" if filled and mask != "none" else "none"
+    return {
+        "marker": shape,
+        "fillstyle": fill,
+        "linestyle": "none",
+        "markersize": 7.5,
+        "markeredgewidth": 1.6,
+    }
 
 
-def no_axes(ax: Axes, title: str = "", below: str = "") -> None:
-    """Only what is inside the axes, with a line of text above and one below."""
-    ax.set(xticks=[], yticks=[])
-    ax.grid(False)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    if title:
-        ax.set_title(title, fontsize=10.5, pad=4)
-    if below:
-        ax.set_xlabel(below, fontsize=9.5, color=GREY, labelpad=3)
+def encode(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
+    """Return the figure as a file; the same figure gives the same bytes.
+
+    Its label (``figure.set_label``), if it has one, says in words what it shows and becomes the file's
+    description.
+    """
+    _settle(figure)
+    file = io.BytesIO()
+    metadata = {"Creator": None, "Date": None} if kind == "svg" else {"Software": None}
+    if figure.get_label():
+        metadata["Description"] = figure.get_label()
+    with matplotlib.rc_context({"svg.hashsalt": "masksr"}):
+        figure.savefig(file, format=kind, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
+    return file.getvalue()
 
 
-def box_on(ax: Axes, box: Sequence[float], scale: float = 1.0) -> None:
-    """Mark a square (top, left, size) of an image's pixels, drawn at ``scale`` of its size."""
-    top, left, size = (value * scale for value in box)
-    for colour, width in [("white", 3.5), (ACCENT, 1.8)]:  # the white edge keeps it visible on any photograph
-        ax.add_patch(Rectangle((left - 0.5, top - 0.5), size, size, fill=False, edgecolor=colour, linewidth=width))
+def _output(figure: Figure, kind: Literal["png", "svg"]) -> tuple[str | bytes, dict[str, str]] | None:
+    """Return what Jupyter shows, with the label as alternative text; no SVG of pixels or of too much."""
+    if kind == "svg" and figure.findobj(AxesImage):
+        return None
+    content: str | bytes = encode(figure, kind)
+    if kind == "svg":
+        if len(content) > LONGEST_SVG:
+            return None
+        content = content.decode()  # type: ignore[union-attr]
+    return content, {"alt": figure.get_label()} if figure.get_label() else {}
 
 
-def cut(image: NDArray[np.uint8], box: Sequence[int]) -> NDArray[np.uint8]:
-    """The square (top, left, size) of an image (H, W, ...). Raises ValueError where it leaves the image."""
-    top, left, size = box
-    if min(top, left) < 0 or size < 1 or top + size > image.shape[0] or left + size > image.shape[1]:
-        raise ValueError(f"the crop top {top}, left {left}, size {size} leaves the image {image.shape[:2]}")
-    return image[top : top + size, left : left + size]
+def _settle(figure: Figure) -> None:
+    """Lay a figure out once, for constrained layout moves things a little with every drawing.
 
-
-def verdicts(column: Iterable[str]) -> str:
-    """How often each verdict was passed, for a description in words."""
-    counts = Counter(column)
-    return ", ".join(f"{word} {count} of {counts.total()}" for word, count in counts.most_common())
-
-
-def size_text(image: NDArray[np.uint8]) -> str:
-    """Width and height in pixels."""
-    return f"{image.shape[1]} {TIMES} {image.shape[0]}"
-
-
-def thumbnail(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
-    """The image, made smaller where a side is longer than ``longest``: a report need not hold megapixels."""
-    if max(image.shape[:2]) <= longest:
-        return image
-    picture = Image.fromarray(image)
-    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    return np.asarray(picture)
+    Its solver orders sums by addresses, so the last bits of places differ from run to run: they are rounded.
+    """
+    if figure.get_layout_engine() is None:
+        return
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for part in figure.subfigs:
+        box = part.bbox_relative
+        box.p0, box.p1 = box.p0.round(6), box.p1.round(6)
+    for ax in figure.axes:
+        ax.set_position(np.round(ax.get_position(original=True).bounds, 6))

@@ -1,0 +1,169 @@
+"""Photographs and maps without axes: how every figure of pixels shows them, and details side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from PIL import Image
+
+from masksr.data.images import luma
+from masksr.plots.style import ACCENT, GREY, TIMES, WIDTH
+
+Pixels = NDArray[np.uint8]
+# Few colours: nobody tells more apart, and noise in few colours makes small files.
+MASK = {"cmap": colormaps["viridis"].resampled(32), "vmin": 0, "vmax": 1}
+ERROR = colormaps["magma"].resampled(20)
+SIZE = colormaps["cividis"].resampled(16)
+
+
+def show(ax: Axes, image: Pixels, title: str = "", below: str = "", *, smooth: bool = False) -> None:
+    """Show an image (H, W, 3) or (H, W) uint8 without axes. smooth: a photograph; else pixels stay visible."""
+    if smooth:
+        image = thumbnail(image, 1200)
+    grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if image.ndim == 2 else {}
+    # "none" draws like "nearest", but an SVG then holds these pixels and not those of the screen.
+    ax.imshow(image, interpolation="antialiased" if smooth else "none", **grey)
+    no_axes(ax, title, below)
+
+
+def show_map(ax: Axes, values: NDArray, title: str = "", below: str = "", **style: Any) -> None:
+    """Show an array (H, W) as colours, without axes. style: of ``imshow``, such as ``MASK``."""
+    ax.imshow(values, interpolation="none", **style)
+    no_axes(ax, title, below)
+
+
+def no_axes(ax: Axes, title: str = "", below: str = "") -> None:
+    """Leave only what is inside the axes, with a line of text above and one below."""
+    ax.set(xticks=[], yticks=[])
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    if title:
+        ax.set_title(title, fontsize=10.5, pad=4)
+    if below:
+        ax.set_xlabel(below, fontsize=9.5, color=GREY, labelpad=3)
+
+
+def error_norm(error: NDArray) -> LogNorm:
+    """Return logarithmic colours for squared errors, without their extremes."""
+    positive = error[np.isfinite(error) & (error > 0)]
+    low, high = np.quantile(positive, [0.05, 0.999]) if positive.size else (1.0, 10.0)
+    return LogNorm(low, max(high, 10 * low), clip=True)
+
+
+def bar_below(
+    figure: Figure, axes: Sequence[Axes], label: str, style: dict[str, Any], shrink: float = 0.5
+) -> None:
+    """Draw a colour bar below these axes. style: cmap with norm, or with vmin and vmax."""
+    norm = style.get("norm") or Normalize(style["vmin"], style["vmax"])
+    drawn = ScalarMappable(norm, style["cmap"])
+    bar = figure.colorbar(drawn, ax=list(axes), location="bottom", shrink=shrink, aspect=30, pad=0.02)
+    bar.set_label(label, fontsize=10)
+    bar.ax.tick_params(labelsize=9)
+
+
+def cut(image: NDArray, box: Sequence[int]) -> NDArray:
+    """Return the square (top, left, size) of an image (H, W, ...). Raises ValueError where it leaves it."""
+    top, left, size = box
+    if min(top, left) < 0 or size < 1 or top + size > image.shape[0] or left + size > image.shape[1]:
+        raise ValueError(f"the crop top {top}, left {left}, size {size} leaves the image {image.shape[:2]}")
+    return image[top : top + size, left : left + size]
+
+
+def middle(image: Pixels, size: int = 96) -> tuple[int, int, int]:
+    """Return the square in the middle of an image as (top, left, size), on whole LR pixels."""
+    top, left = ((side - size) // 8 * 4 for side in image.shape[:2])
+    return top, left, size
+
+
+def size_text(image: Pixels) -> str:
+    """Return width and height in pixels, as text."""
+    return f"{image.shape[1]} {TIMES} {image.shape[0]}"
+
+
+def thumbnail(image: Pixels, longest: int) -> Pixels:
+    """Shrink an image with a side longer than ``longest``: a report need not hold megapixels."""
+    if max(image.shape[:2]) <= longest:
+        return image
+    picture = Image.fromarray(image)
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return np.asarray(picture)
+
+
+def contact_sheet(images: Sequence[tuple[str, Pixels]], columns: int = 5) -> Figure:
+    """Show images (name, (H, W, 3) uint8) as thumbnails in rows, each with its name and size in pixels."""
+    lines = [images[start : start + columns] for start in range(0, len(images), columns)]
+    heights = [max(image.shape[0] / image.shape[1] for _, image in line) for line in lines]
+    inches = sum(WIDTH / columns * ratio + 0.5 for ratio in heights)
+    figure, axes = plt.subplots(
+        len(lines),
+        columns,
+        figsize=(WIDTH, inches),
+        height_ratios=heights,
+        squeeze=False,
+        layout="constrained",
+    )
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for row, line in zip(axes, lines, strict=True):
+        for ax, (name, image) in zip(row, line, strict=False):
+            ax.set_axis_on()
+            ax.set_anchor("S")  # the names of a row on one line
+            name = name if len(name) <= 22 else name[:21] + "…"
+            show(ax, thumbnail(image, 480), below=f"{name}\n{size_text(image)}", smooth=True)
+    return figure
+
+
+def compare_crops(columns: Mapping[str, Pixels], size: int = 96) -> Figure:
+    """Show the middle of several pictures of one photograph, beside the photograph that shows where it is.
+
+    columns: by title, (H, W, 3) uint8; ``HR``, and a smaller one, such as LR, is cut in proportion.
+    size: of the crop, in pixels of HR. The PSNR-Y of each crop against HR is below it.
+    """
+    whole = columns["HR"]
+    box = middle(whole, min(size, *whole.shape[:2]) // 4 * 4)
+    ratios = [1.35] + [1] * len(columns)
+    inches = WIDTH / sum(ratios) + 0.45
+    figure, axes = plt.subplots(
+        1, len(ratios), figsize=(WIDTH, inches), width_ratios=ratios, layout="constrained"
+    )
+    show_place(axes[0], whole, box)
+    for ax, (title, image) in zip(axes[1:], columns.items(), strict=True):
+        scale = whole.shape[0] / image.shape[0]
+        crop = cut(image, [round(value / scale) for value in box])
+        show(ax, crop, title, psnr_text(crop, cut(whole, box)))
+    return figure
+
+
+def show_place(ax: Axes, photograph: Pixels, box: Sequence[float], title: str = "", below: str = "") -> None:
+    """Show a photograph (H, W, 3) with its square (top, left, size) marked."""
+    small = thumbnail(photograph, 800)
+    show(ax, small, title, below, smooth=True)
+    top, left, size = (value * small.shape[0] / photograph.shape[0] for value in box)
+    for colour, width in [("white", 3.5), (ACCENT, 1.8)]:  # the white edge keeps it visible on any photograph
+        ax.add_patch(
+            Rectangle((left - 0.5, top - 0.5), size, size, fill=False, edgecolor=colour, linewidth=width)
+        )
+
+
+def psnr(image: Pixels, hr: Pixels) -> float:
+    """Return the PSNR-Y of a crop against HR in dB; NaN for LR, infinite where the two are equal."""
+    if image.shape != hr.shape:
+        return float("nan")
+    error = np.mean((luma(image) - luma(hr)) ** 2)
+    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+
+
+def psnr_text(image: Pixels, hr: Pixels) -> str:
+    """Return PSNR-Y as text; a space for LR and for HR itself, which keeps the height of a line."""
+    value = psnr(image, hr)
+    return f"{value:.2f} dB" if np.isfinite(value) else " "
