@@ -17,7 +17,7 @@ from masksr import durations, params
 from masksr.errors import MasksrError
 from masksr.notebook import run_notebook
 from masksr.paths import Paths
-from masksr.plots import crops
+from masksr.plots.crops import load as load_crops
 from masksr.report import Section, effort, prose
 from masksr.report.summary import Findings, abstract
 from masksr.results.scores import COLUMNS
@@ -247,7 +247,7 @@ def test_a_notebook_leaves_its_time_beside_the_pipeline_and_not_in_itself(tmp_pa
 
 
 def test_crops_that_are_not_whole(tmp_path):
-    assert crops.load(tmp_path / "nowhere") == []
+    assert load_crops(tmp_path / "nowhere") == []
     (tmp_path / "index.json").write_text('{"titles": ["LR"], "rows": 1}')
     with pytest.raises(MasksrError, match=r"not the crops of figure 4.*dvc repro figure4"):
-        crops.load(tmp_path)
+        load_crops(tmp_path)
