@@ -116,11 +116,3 @@ def test_the_claim_of_equations_4_to_7(change, expected):
     table, points, params = measure((0.0, 0.0), 1, {0.2: 0.0})
     found = claims.claims(evidence.compare(table, params), points, params, table, argument)
     assert found["verdict"][0] == expected
-
-
-def test_the_summary_says_what_the_table_says():
-    table, _, params = measure((-1.0, 0.0), 4, {0.2: 0.0})
-    effects = evidence.compare(table, params)
-    text = claims.summarize(effects)
-    assert f"{effects['difference'].mean():+.2f}" in text and "better in 1, undecided in 1" in text
-    assert claims.summarize(pd.DataFrame()) == "No mask was compared with a plain model."

@@ -141,7 +141,7 @@ def test_a_cell_without_any_measure_has_its_row(nothing):
 
 
 def test_what_is_missing_is_named_and_without_a_baseline_nothing_is_compared():
-    with pytest.raises(MasksrError, match="not seed 1 of esrgan with mask paper on cat"):
+    with pytest.raises(MasksrError, match="nothing of esrgan with mask none, seed 1, on cat"):
         compare(quality(everywhere(1.0, seeds=1)), settings([0, 1]))
     assert compare(quality(everywhere(1.0)), settings([0, 1], masks=("paper",))).empty
 

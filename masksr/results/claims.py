@@ -24,9 +24,9 @@ def claims(
 ) -> pd.DataFrame:
     """Every claim of ``data/paper.yaml`` with what this profile has to say of it: a table with ``COLUMNS``.
 
-    effects: of ``evidence.compare``. points: of ``tables.sweep_differences``. argument: of ``argument.errors.read``.
-    verdict: supported, contradicted, mixed, undecided or not run; ``here`` is added where that model, or its mask, is
-    not at the paper's setting, or the metric is not PI.
+    effects: of ``evidence.compare``. points: of ``tables.sweep_differences``. argument: of
+    ``argument.errors.read``. verdict: supported, contradicted, mixed, undecided or not run; ``here`` is added
+    where that model, or its mask, is not at the paper's setting, or the metric is not PI.
     """
     rows = []
     for claim in paper.claims():
@@ -50,7 +50,7 @@ def claims(
 
 
 def _departs(model: str, params: Params) -> bool:
-    """Whether what decides this model's results is another setting than the paper's, or another reading than ours."""
+    """Whether what decides this model's results is set otherwise than in the paper, or read otherwise."""
     cuts = paper.cuts(params)
     title = params.models[model].title if model in params.models else model
     of_model = [names == "all" or title in names.split(", ") for names in cuts["model"]]
@@ -87,7 +87,8 @@ def _every_pair_improves(
         return "—", f"the sweep of this profile is of {sweep.model} with masks.{sweep.mask}", "not run"
     finite = [table.dropna(axis="columns").to_numpy() for table in points.values()]
     lower = sum(d.mean() < 0 for d in finite if d.size)
-    ran = f"{_count(len(points), 'pair')} of k and b, {_count(seeds, 'seed')}, {_count(len(params.data.test), 'set')}"
+    sets = _count(len(params.data.test), "set")
+    ran = f"{_count(len(points), 'pair')} of k and b, {_count(seeds, 'seed')}, {sets}"
     out = f"{lower} of {len(points)} have a lower mean than the plain model"
     if seeds < 2:
         return ran, out, "undecided (one seed)"
@@ -114,22 +115,6 @@ def _error_reaches_variance(found: Mapping[str, Any] | None, tolerance: float) -
         return ran, out, "contradicted"
     closer = found["distance"] < found["distance_before"]
     return ran, out, "supported" if closer and found["excess"] <= tolerance else "undecided"
-
-
-def summarize(effects: pd.DataFrame) -> str:
-    """The verdicts on the cells of Table 1 in one sentence, for the top of the page."""
-    if effects.empty:
-        return "No mask was compared with a plain model."
-    paper_cells = effects[effects["mask"] == "paper"]
-    cells = paper_cells if len(paper_cells) else effects
-    masks = (
-        "the mask" if len(paper_cells) else " or ".join(f"the mask {name}" for name in cells["mask"].unique())
-    )
-    words = ", ".join(f"{word} in {number}" for word, number in cells["verdict"].value_counts().items())
-    return (
-        f"With {masks} {cells['metric'].iloc[0]} changes by {cells['difference'].mean():+.2f} on average over "
-        f"{_count(len(cells), 'cell')} of Table 1 ({_count(int(cells['seeds'].max()), 'seed')}):\n{words}."
-    )
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,9 +1,9 @@
-"""``masksr compare``: two runs side by side. What was asked of them, what came of it, and how sure the difference is.
+"""``masksr compare``: two runs side by side: what was asked, what came out, how sure the difference is.
 
-A run is a quality.csv, here or in a commit, with what provenance.json beside it tells; where there is none, that is
-unknown, and said to be. Where both runs have measured the same pictures, the second minus the first is taken image by
-image and seed by seed, and judged as ``results.evidence`` judges a mask: with one seed nothing is decided. What was not
-measured alike is refused.
+A run is a quality.csv, here or in a commit, with what provenance.json beside it tells; where there is none,
+that is unknown, and said to be. Where both runs have measured the same pictures, the second minus the first
+is taken image by image and seed by seed, and judged as ``results.evidence`` judges a mask: with one seed
+nothing is decided. What was not measured alike is refused.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pandas as pd
 from masksr import params, project
 from masksr.errors import MasksrError
 from masksr.files import user_path
+from masksr.provenance import dump_params
 from masksr.quality.measures import lower_is_better
 from masksr.results.evidence import COLUMNS, LEVEL, bonferroni, effects_table, judge
 from masksr.results.scores import ENDS, KEYS, measure_titles, read_quality, weights_used
@@ -47,8 +48,9 @@ class Run:
 def open_run(text: str) -> Run:
     """Read a run.
 
-    text: a profile (``mini``: its folder of ``results``); a folder with a quality.csv, or such a file; one of these in
-    a commit, ``REV:results/mini`` or ``REV:mini``. Raises MasksrError where nothing was measured there.
+    text: a profile (``mini``: its folder of ``results``); a folder with a quality.csv, or such a file; one of
+    these in a commit, ``REV:results/mini`` or ``REV:mini``. Raises MasksrError where nothing was measured
+    there.
     """
     path = user_path(text)
     if not path.exists() and ":" in text:
@@ -97,10 +99,10 @@ def _read(file: Path, name: str) -> Run:
     provenance = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
     if "stages" in provenance:
         return Run(name, quality, _flatten(provenance["params"]), provenance)
-    # Without a record, or with one of an earlier version, the profile as it is now has to do for the parameters.
+    # Without a record, or with one of an earlier version, the profile as it is now has to do for the
+    # parameters.
     profile = file.resolve().parents[2] / f"profiles/{file.parent.name}.yaml"
-    parameters = params.load(profile).model_dump(mode="json") if profile.is_file() else {}
-    return Run(name, quality, _flatten(parameters) if parameters else {})
+    return Run(name, quality, _flatten(dump_params(params.load(profile))) if profile.is_file() else {})
 
 
 def _flatten(tree: Any, name: str = "") -> dict[str, Any]:
@@ -122,7 +124,7 @@ def _names(one: Run, other: Run) -> list[str]:
 
 
 def compare_parameters(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
-    """The parameters that differ, a row each, under the names of the runs; none where those of a run are unknown."""
+    """The parameters that differ, a row each; none where those of a run are unknown."""
     names, rows = _names(one, other), []
     keys = dict.fromkeys([*one.parameters, *other.parameters])
     for key in keys if one.parameters and other.parameters else ():
@@ -141,7 +143,8 @@ def compare_parameters(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
 def compare_trainings(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
     """The trainings whose weights differ, or that only one run has, and because of what.
 
-    The causes are what both records name: the code, images, VGG19's weights, the start, torch, the device, parameters.
+    The causes are what both records name: the code, images, VGG19's weights, the start, torch, the device,
+    parameters.
     """
     names, trainings, rows = _names(one, other), [_trainings(run) for run in (one, other)], []
     for name, known in zip(names, trainings, strict=True):
@@ -187,7 +190,7 @@ def _digests(files: dict[str, str], end: str = "", begin: str = "") -> list[str]
 
 
 def differences(one: Run, other: Run, measure: str = "pi", sets: Sequence[str] = ()) -> Cells:
-    """For each model, mask and test set the second run minus the first, on the seeds and images that both have."""
+    """For each model, mask and test set the second run minus the first, where both have scores."""
     if why_not(one, other, measure):
         return {}
     first, second = (_select(run, sets) for run in (one, other))
@@ -198,7 +201,7 @@ def differences(one: Run, other: Run, measure: str = "pi", sets: Sequence[str] =
 
 
 def mask_minus_plain(run: Run, measure: str = "pi", sets: Sequence[str] = ()) -> pd.DataFrame:
-    """What each mask changes within one run, as ``evidence.compare`` has it, for whatever was measured there."""
+    """What each mask changes within one run, as in ``evidence.compare``, for whatever was measured there."""
     table = _select(run, sets)
     masked, baseline = table[~table["mask"].isin(["none", "start"])], table[table["mask"] == "none"]
     return _judge(_subtract(masked, baseline, measure, ["model", "seed", "set", "image"]), run, measure)
@@ -207,11 +210,11 @@ def mask_minus_plain(run: Run, measure: str = "pi", sets: Sequence[str] = ()) ->
 def compare_scores(
     one: Run, other: Run, measure: str = "pi", sets: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, str]:
-    """The second run minus the first, a row for each of ``differences``, with ``evidence.COLUMNS``; and a note.
+    """The second run minus the first, with ``evidence.COLUMNS``, and a note that belongs below it.
 
     The intervals of all rows hold together with 95 %. Where no score differs the verdict is ``the same``: no
-    interval is needed there, and none of the 5 % is spent. The note says which sign is good and what was left out,
-    or why there are no rows.
+    interval is needed there, and none of the 5 % is spent. The note says which sign is good and what was left
+    out, or why there are no rows.
     """
     titles, (a, b) = measure_titles(one.quality), _names(one, other)
     cells = differences(one, other, measure, sets)
@@ -236,7 +239,8 @@ def compare_scores(
         notes.append(f"Left out, without a partner: {alone[0]} scores of {a}, {alone[1]} of {b}.")
     if any(name == "pictures" for *_, name in cells):
         notes.append("Pictures were paired by their names alone.")
-    if "stand-in" in titles[measure] and not any((run.quality["model"] == "HR").any() for run in (one, other)):
+    hr_measured = any("HR" in set(run.quality["model"]) for run in (one, other))
+    if "stand-in" in titles[measure] and not hr_measured:
         notes.append("Whether the stand-in is the same in both cannot be told from these files.")
     return table, " ".join(notes)
 
@@ -244,8 +248,8 @@ def compare_scores(
 def why_not(one: Run, other: Run, measure: str) -> str | None:
     """Why a measure cannot be compared, in a sentence; None where it can.
 
-    NIQE and Ma are other measures with other weights: stand-ins are fitted on the photographs of a profile. HR
-    itself tells: with the same weights the same picture has the same score.
+    NIQE and Ma are other measures with other weights: stand-ins are fitted on the photographs of a profile.
+    HR itself tells: with the same weights the same picture has the same score.
     """
     title, halves = measure_titles(one.quality)[measure], HALVES.get(measure, ())
     for half in halves:
@@ -270,7 +274,7 @@ def _select(run: Run, sets: Sequence[str]) -> pd.DataFrame:
 
 
 def _subtract(one: pd.DataFrame, other: pd.DataFrame, measure: str, keys: list[str]) -> Cells:
-    """One minus the other where they share the ``keys``; 0 where both are the same infinity, such as PSNR of HR."""
+    """One minus the other where they share the ``keys``; 0 where both are the same infinity."""
     both = one.merge(other[[*keys, measure]], on=keys, suffixes=("", " of other"))
     first, second = both[measure], both[f"{measure} of other"]
     both["difference"] = (first - second).mask(first == second, 0.0)

@@ -32,7 +32,7 @@ Upscale = Callable[
 
 
 def with_generator(generator: nn.Module, device: torch.device) -> Upscale:
-    """Upscale whole images with a generator, in fp32; in tiles where the device's memory does not hold an image."""
+    """Upscale whole images with a generator, in fp32; in tiles where memory does not hold one."""
     generator.to(device).eval()
 
     @torch.inference_mode()
@@ -67,7 +67,7 @@ def evaluate(
     weights: QualityWeights,
     also: Sequence[further.Measure] = (),
 ) -> pd.DataFrame:
-    """Score one upscaler on every image of every set: a table with ``COLUMNS``, and one more for each of ``also``.
+    """Score one upscaler on every image of every set: ``COLUMNS``, and one more for each of ``also``.
 
     labels: the values of the columns model, mask and seed.
     """

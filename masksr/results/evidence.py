@@ -1,11 +1,11 @@
-"""How sure we may be that a mask changes PI: paired differences, intervals, a verdict, and how many seeds it takes.
+"""How sure it is that a mask changes PI: paired differences, intervals, verdicts, seeds needed.
 
-The measurements of one cell are differences, mask minus baseline, for every seed s and image i of a test set. Both
-vary: another seed is another training, another image another picture. So the mean is taken as that of a crossed
-random-effects model, d_si = mean + seed_s + image_i + rest_si, whose variance follows from its mean squares (Searle,
-Casella and McCulloch, Variance Components, 1992). The interval is Student's, with no more degrees of freedom than the
-smaller of the two factors has: a little long where seeds matter little, and true where they matter most.
-tests/test_evidence.py measures how often it holds the truth.
+The measurements of one cell are differences, mask minus baseline, for every seed s and image i of a test set.
+Both vary: another seed is another training, another image another picture. So the mean is taken as that of a
+crossed random-effects model, d_si = mean + seed_s + image_i + rest_si, whose variance follows from its mean
+squares (Searle, Casella and McCulloch, Variance Components, 1992). The interval is Student's, with no more
+degrees of freedom than the smaller of the two factors has: a little long where seeds matter little, and true
+where they matter most. tests/test_evidence.py measures how often it holds the truth.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from masksr.errors import MasksrError
 from masksr.params import Params
 from masksr.quality.measures import lower_is_better
 from masksr.results import paper
 from masksr.results.scores import measure_titles
-from masksr.results.tables import variant_title
+from masksr.results.tables import list_variants, variant_title
 
 Array = NDArray[np.float64]
 LEVEL = 0.95  # of all intervals of a table together
@@ -35,7 +34,7 @@ LEVEL = 0.95  # of all intervals of a table together
 
 @dataclass(frozen=True)
 class Effect:
-    """What a mask changes on one test set. Lengths in the units of the measure; NaN where there is too little."""
+    """What a mask changes on one test set, in units of the measure; NaN where there is too little."""
 
     mean: float
     low: float  # of the interval
@@ -98,7 +97,7 @@ def _crossed(d: Array, level: float) -> tuple[float, tuple[float, ...]]:
 
 
 def verdict(effect: Effect, lower_is_better: bool = True) -> str:
-    """``better``, ``worse`` or ``undecided``; with a single seed, or a single image, nothing is decided of the mask."""
+    """``better``, ``worse`` or ``undecided``, which it always is with a single seed or image."""
     if effect.seeds < 2:
         return "undecided (one seed)"
     return "undecided (one image)" if effect.images < 2 else direction(effect, lower_is_better)
@@ -147,53 +146,41 @@ def compare(
     measure: str = "pi",
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> pd.DataFrame:
-    """Every mask of Table 1 against the baseline of the same seed, on every test set; or the first of each of
-    ``pairs`` of masks against the second.
+    """Every mask of Table 1 against the baseline of the same seed, on every test set.
 
-    The intervals of all rows hold together with ``LEVEL`` (Bonferroni). Columns: model, mask, variant, set, metric,
-    the fields of Effect (``mean`` as difference; negative: the mask's is lower), without (images left out because the
-    measure failed in some training), verdict, and trainings: where the interval lies for these very trainings, images
-    alone being left to chance (with several seeds as for the verdict).
+    pairs: of masks, the first against the second, in place of each against the baseline.
+
+    The intervals of all rows hold together with ``LEVEL`` (Bonferroni). Columns: model, mask, variant, set,
+    metric, the fields of Effect (``mean`` as difference; negative: the mask's is lower), without (images left
+    out because the measure failed in some training), verdict, and trainings: where the interval lies for
+    these very trainings, images alone being left to chance (with several seeds as for the verdict).
 
     Images are left out where a generator fails, and not by chance: a cell without some of them is undecided.
     """
-    masks = params.table1.masks
-    pairs = [(mask, "none") for mask in masks if mask != "none"] if pairs is None else pairs
+    if pairs is None:
+        pairs = [(mask, "none") for mask in params.table1.masks if mask != "none"]
+    variants = {(row.model, row.mask): row.scores for row in list_variants(quality, params)}
     cells = {}
     for model, (mask, other), name in product(params.table1.models, pairs, params.data.test):
-        if mask in masks and other in masks:
-            grids = [_grid(quality, params, model, one, name, measure) for one in (mask, other)]
+        if (model, mask) in variants and (model, other) in variants:
+            parts = [table[table["set"] == name] for table in (variants[model, mask], variants[model, other])]
+            grids = [part.pivot(index="seed", columns="image", values=measure) for part in parts]
             cells[model, mask, other, name] = grids[0] - grids[1]
     rows = []
     for (model, mask, other, name), differences in cells.items():
-        title = variant_title(params, model, mask) + (f" − {other}" if other != "none" else "")  # noqa: RUF001
-        row = {
-            "model": model,
-            "mask": mask,
-            "variant": title,
-            "set": name,
-            "metric": measure_titles(quality)[measure],
-        }
+        title = variant_title(params, model, mask)
+        title += f" − {other}" if other != "none" else ""  # noqa: RUF001
+        row = {"model": model, "mask": mask, "variant": title, "set": name}
+        row |= {"metric": measure_titles(quality)[measure]}
         rows.append(row | judge(differences, measure, bonferroni(LEVEL, len(cells))))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _grid(
-    quality: pd.DataFrame, params: Params, model: str, mask: str, name: str, measure: str
-) -> pd.DataFrame:
-    """The scores (seeds, images) of a variant on one test set."""
-    part = quality[(quality["model"] == model) & (quality["mask"] == mask) & (quality["set"] == name)]
-    if missing := sorted(set(params.table1.seeds) - set(part["seed"])):
-        what = f"seed {missing[0]} of {model} with mask {mask} on {name}"
-        raise MasksrError(f"the quality tables have not {what}; run `dvc repro`")
-    return part.pivot(index="seed", columns="image", values=measure).loc[params.table1.seeds]
-
-
 def one_change(params: Params) -> dict[tuple[str, str], str]:
-    """Pairs of masks of Table 1, the first an error mask, that differ in one setting: {(mask, other): "k: 2.0"}.
+    """Pairs of masks of Table 1, the first of kind error, that differ in one setting: {pair: "k: 2.0"}.
 
-    Against the baseline a mask changes two things at once: how much of the images the discriminator sees, and where. A
-    control keeps the one and takes away the other.
+    Against the baseline a mask changes two things at once: how much of the images the discriminator sees, and
+    where. A control keeps the one and takes away the other.
     """
     pairs: dict[tuple[str, str], str] = {}
     masks = {name: params.masks[name] for name in params.table1.masks if params.masks[name].kind != "none"}
@@ -208,7 +195,7 @@ def one_change(params: Params) -> dict[tuple[str, str], str]:
 
 
 def compare_controls(quality: pd.DataFrame, params: Params, measure: str = "pi") -> pd.DataFrame:
-    """``compare`` for the pairs of ``one_change``, with a column ``other is`` for what the other mask has instead.
+    """``compare`` for the pairs of ``one_change``; ``other is`` says what the other mask has instead.
 
     A family of intervals of its own: all its rows hold together with 95 %.
     """
@@ -244,9 +231,9 @@ def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
 def sweep_intervals(differences: Mapping[tuple[float, float], pd.DataFrame]) -> pd.DataFrame:
     """The mean difference from the baseline and its interval: a row per k, b and set, and per their ``mean``.
 
-    differences: of ``tables.sweep_differences``. Columns: k, b, set and those of ``judge``. Each interval alone holds
-    with ``LEVEL``. The verdict rests on longer ones, together_low and together_high: those of all pairs on one set, or
-    on the mean of the sets, hold together with that level.
+    differences: of ``tables.sweep_differences``. Columns: k, b, set and those of ``judge``. Each interval
+    alone holds with ``LEVEL``. The verdict rests on longer ones, together_low and together_high: those of all
+    pairs on one set, or on the mean of the sets, hold together with that level.
     """
     rows = []
     for (k, b), table in differences.items():
@@ -269,7 +256,8 @@ def sweep_intervals(differences: Mapping[tuple[float, float], pd.DataFrame]) -> 
 def _weigh(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """All images, scaled so that their mean is the mean of the sets' means; NaN where a set has nothing.
 
-    Where sets differ in size or mean, the scaled ones lie further apart: the interval gets longer, never shorter.
+    Where sets differ in size or mean, the scaled ones lie further apart: the interval gets longer, never
+    shorter.
     """
     finite = [part.dropna(axis="columns") for part in parts.values()]
     if any(part.empty for part in finite):
@@ -282,7 +270,7 @@ def _weigh(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def paper_change(cell: pd.Series) -> float | None:
-    """The size of what the paper's mask changed in a cell of ``compare``; None where it has no such cell, or 0."""
+    """The size of what the paper's mask changed in a cell of ``compare``; None where that is unknown or 0."""
     table, column = paper.mask_effect().set_index("model"), paper.match_set(cell["set"])
     if cell["mask"] != "paper" or column is None or cell["model"] not in table.index:
         return None
@@ -292,10 +280,10 @@ def paper_change(cell: pd.Series) -> float | None:
 def seeds_needed(
     cell: Effect | pd.Series, difference: float, *, sd_seeds: float, power: float = 0.8, level: float = LEVEL
 ) -> int | None:
-    """How many seeds decide a true ``difference`` with probability ``power``, on as many images, at ``level``.
+    """How many seeds decide a true ``difference`` with probability ``power`` at ``level``.
 
-    With the test of ``effect``, the spread ``sd_seeds`` of seeds and the other two of ``cell``. None where a thousand
-    would not do: then it is the images that are too few.
+    With the test of ``effect``, the spread ``sd_seeds`` of seeds and the other two of ``cell``. None where a
+    thousand would not do: then it is the images that are too few.
     """
     if not difference:
         raise ValueError("a difference of zero cannot be found")
@@ -312,8 +300,8 @@ def power_of(difference: float, standard_error: float, degrees: int, level: floa
     """The probability that a two-sided t-test at ``level`` finds a true ``difference``."""
     if standard_error == 0:
         return 1.0
-    # scipy's noncentral t gives NaN, or nothing, where the shift is many standard errors: here the mean over the
-    # estimated standard errors that a sample may have.
+    # scipy's noncentral t gives NaN, or nothing, where the shift is many standard errors: here the mean over
+    # the estimated standard errors that a sample may have.
     bound = stats.t.ppf((1 + level) / 2, degrees) * _standard_errors(degrees)
     shift = abs(difference) / standard_error
     return float((stats.norm.sf(bound - shift) + stats.norm.cdf(-bound - shift)).mean())

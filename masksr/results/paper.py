@@ -1,6 +1,7 @@
-"""What the paper measured, set, claims and leaves open (``data/paper.yaml``), beside the values of this profile.
+"""What the paper measured, set, claims and leaves open, beside the values of this profile.
 
-Nothing that ``data/paper.yaml`` holds was computed by us; every table that shows one of its numbers says whose it is.
+Nothing that ``data/paper.yaml`` holds was computed by us; every table that shows one of its numbers says
+whose it is.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def mask() -> dict[str, float]:
 
 
 def settings() -> list[dict[str, Any]]:
-    """Section 3.1: setting, parameter (a dotted path of params.yaml) and the paper's value, per model or for all."""
+    """Section 3.1: setting, parameter (a path of params.yaml), the paper's value per model or for all."""
     return list(_paper()["settings"])
 
 
@@ -66,7 +67,7 @@ def open_questions() -> list[dict[str, Any]]:
 
 
 def claims() -> list[dict[str, Any]]:
-    """What the paper claims: claim, source, test (how ``masksr.results.claims`` checks it), model, why, notebook."""
+    """What the paper claims: claim, source, test (see ``results.claims``), model, why, notebook."""
     return list(_paper()["claims"])
 
 
@@ -113,10 +114,12 @@ def mask_effect() -> pd.DataFrame:
 
 
 def answers(params: Params) -> pd.DataFrame:
-    """Every open question with the answer in force: columns question, used, default, others, status, why, parameter.
+    """Every open question with the answer in force.
 
-    status: ``default``; ``differs`` or ``cut`` (smaller than the default), with the models or masks where only some
-    are; ``fixed`` where the code decides; ``chosen`` where there is no default.
+    Columns: question, used, default, others, status, why, parameter.
+
+    status: ``default``; ``differs`` or ``cut`` (smaller than the default), with the models or masks where
+    only some are; ``fixed`` where the code decides; ``chosen`` where there is no default.
     """
     titles, rows = _titles(params), []
     for question in open_questions():
@@ -144,7 +147,8 @@ def answers(params: Params) -> pd.DataFrame:
 def cuts(params: Params) -> pd.DataFrame:
     """Every setting of section 3.1 beside the one used: columns setting, model, paper, here, note, parameter.
 
-    note: ``same``, ``cut`` (smaller than the paper's) or ``differs``. How many steps an epoch has is our reading.
+    note: ``same``, ``cut`` (smaller than the paper's) or ``differs``. How many steps an epoch has is our
+    reading.
     """
     reading = next(q["default"] for q in open_questions() if q["parameter"] == "train.steps_per_epoch")
     titles, rows = _titles(params), []
@@ -191,7 +195,7 @@ def _status(
 
 
 def _compare(here: Any, wanted: Any, entry: dict[str, Any]) -> str:
-    """``same``, ``cut`` or ``differs``; a dash where there is nothing to compare with. entry: of data/paper.yaml."""
+    """``same``, ``cut``, ``differs``, or a dash where nothing can be compared. entry: of paper.yaml."""
     if wanted is MISSING:
         return "—"
     if entry.get("sets"):
@@ -215,7 +219,7 @@ def _compare(here: Any, wanted: Any, entry: dict[str, Any]) -> str:
 
 
 def used_values(params: Params, path: str) -> dict[str, Any]:
-    """The values at a dotted path of params.yaml, by model or mask, as far as Table 1 or Figure 5 trains with them.
+    """The values at a path of params.yaml, by model or mask that Table 1 or Figure 5 trains with.
 
     ``{"": value}`` for a path without a name to tell apart.
     """

@@ -21,8 +21,8 @@ ENDS = ("bicubic", "HR")  # models that are not trained: they differ only where 
 def read_quality(files: Iterable[Path | str]) -> pd.DataFrame:
     """Read quality tables as one: a row per image, with ``COLUMNS`` and the further measures of any.
 
-    A table without one of these has NaN there. Raises MasksrError when a file is missing, has other columns or repeats
-    an image, and when official and stand-in weights are mixed: such PIs cannot be compared.
+    A table without one of these has NaN there. Raises MasksrError when a file is missing, has other columns
+    or repeats an image, and when official and stand-in weights are mixed: such PIs cannot be compared.
     """
     parts = [_read(Path(file)) for file in files]
     if not parts:
@@ -82,7 +82,7 @@ def pi_label(quality: pd.DataFrame) -> str:
 
 
 def measure_titles(quality: pd.DataFrame) -> dict[str, str]:
-    """The title of each measure's column: it names a stand-in as one, and which way is better in a further measure."""
+    """The title of each measure: it names a stand-in as one, and which way is better of a further one."""
     used = weights_used(quality)
     fidelity = {"psnr": "PSNR-Y", "ssim": "SSIM-Y", "rmse": "RMSE"}
     halves = {"niqe": labels.half_label("NIQE", used["niqe"]), "ma": labels.half_label("Ma", used["ma"])}
@@ -98,9 +98,10 @@ def label_note(quality: pd.DataFrame) -> str:
 
 
 def summarize(quality: pd.DataFrame, model_title: str = "model") -> str:
-    """Means over each set, and over the sets where there are several, as a Markdown table with a note on its PI.
+    """Means over each set, and over several sets, as a Markdown table with a note on its PI.
 
-    quality: with ``COLUMNS``; a measure that nobody took has no column. model_title: the title of the column model.
+    quality: with ``COLUMNS``; a measure that nobody took has no column. model_title: the title of the column
+    model.
     """
     fidelity = [
         name for name in ["psnr", "ssim", "rmse", *further_measures(quality)] if quality[name].notna().any()

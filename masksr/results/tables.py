@@ -1,7 +1,7 @@
 """From one row per image to the tables of the report: Table 1, Figure 5 in numbers, metrics.json.
 
-A PI whose halves were not computed with the official weights is never called PI here, and an image whose PI could not
-be computed is counted in every table that averages over the others.
+A PI whose halves were not computed with the official weights is never called PI here, and an image whose PI
+could not be computed is counted in every table that averages over the others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Variant(NamedTuple):
 
 
 def variant_title(params: Params, model: str, mask: str) -> str:
-    """``ESRGAN``, ``ESRGAN+Mask`` for the paper's mask, ``ESRGAN+Mask (constant)`` for others, ``ESRGAN start``."""
+    """``ESRGAN``; ``ESRGAN+Mask`` for the paper's mask; ``ESRGAN+Mask (constant)``; ``ESRGAN start``."""
     if model not in params.models:  # HR, bicubic
         return model
     ending = {"none": "", "paper": "+Mask", "start": " start"}.get(mask, f"+Mask ({mask})")
@@ -45,7 +45,7 @@ def variant_title(params: Params, model: str, mask: str) -> str:
 
 
 def list_variants(quality: pd.DataFrame, params: Params) -> list[Variant]:
-    """The variants in the order of ``table1`` in params.yaml, then HR, bicubic and the starts as far as measured.
+    """The variants of ``table1`` in params.yaml, then HR, bicubic and the starts as far as measured.
 
     Raises MasksrError where a variant was not measured with each seed on each test set.
     """
@@ -71,9 +71,9 @@ def list_variants(quality: pd.DataFrame, params: Params) -> list[Variant]:
 def table1(quality: pd.DataFrame, params: Params, measure: str = "pi") -> pd.DataFrame:
     """Table 1: the mean PI (or another measure) over the images of each test set, then over the seeds.
 
-    Columns: block (``variants``, or ``ends`` of the scale for HR, bicubic and the starts), variant, metric, a column
-    per test set, with several seeds ``<set> sd`` (standard deviation over them), seeds, images, without_pi (images
-    whose PI failed: the means are over the others).
+    Columns: block (``variants``, or ``ends`` of the scale for HR, bicubic and the starts), variant, metric, a
+    column per test set, with several seeds ``<set> sd`` (standard deviation over them), seeds, images,
+    without_pi (images whose PI failed: the means are over the others).
     """
     rows = []
     for variant in list_variants(quality, params):
@@ -91,7 +91,7 @@ def table1(quality: pd.DataFrame, params: Params, measure: str = "pi") -> pd.Dat
 
 
 def metrics(quality: pd.DataFrame, params: Params) -> dict[str, Any]:
-    """For ``dvc metrics``: variant -> label of PI -> test set as in Table 1 or their ``mean``; other measures.
+    """For ``dvc metrics``: variant -> label of PI -> test set or their ``mean``; other measures.
 
     Every value is a JSON number, or None where nothing could be measured (or PSNR is infinite, as for HR).
     """
@@ -147,7 +147,7 @@ def read_sweep(params: Params, paths: Paths) -> pd.DataFrame:
 
 
 def sweep_differences(sweep: pd.DataFrame) -> dict[tuple[float, float], pd.DataFrame]:
-    """(k, b) -> PI of that point minus PI of the model without a mask, image by image: (seeds, images of all sets).
+    """(k, b) -> PI of that point minus PI without a mask, (seeds, images of all sets).
 
     sweep: of ``read_sweep``. NaN where an image has no PI on either side.
     """

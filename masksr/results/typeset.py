@@ -30,12 +30,13 @@ def show(table: pd.DataFrame, note: str = "") -> Markdown:
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """A Markdown table. The metric stands above the variants, spreads follow their mean, the ends are in italics."""
+    """A Markdown table: the metric above the variants, spreads after their mean, the ends in italics."""
     text, ends, align = format_cells(table)
     text = text.map(_escape_markdown)
     text[ends] = text[ends].map(lambda cell: f"*{cell}*" if cell else cell)
     text.columns = [_escape_markdown(title) for title in text.columns]
-    return text.to_markdown(index=False, colalign=align if len(text) else None, disable_numparse=True) + "\n"
+    markdown = text.to_markdown(index=False, colalign=align if len(text) else None, disable_numparse=True)
+    return re.sub(" {2,}", " ", markdown) + "\n"  # one long cell would widen every line of its column
 
 
 def to_latex(table: pd.DataFrame, *, caption: str, label: str) -> str:
@@ -60,8 +61,8 @@ def to_latex(table: pd.DataFrame, *, caption: str, label: str) -> str:
 def format_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, list[str]]:
     """Write the cells of a table as text.
 
-    Returns the text without the columns that a reader does not need, which rows are ends of the scale (``block``), and
-    how each column is aligned.
+    Returns the text without the columns that a reader does not need, which rows are ends of the scale
+    (``block``), and how each column is aligned.
     """
     ends = table["block"].eq("ends") if "block" in table else pd.Series(False, table.index)
     hidden = {"block", "metric"} | ({"seeds", "images"} if "metric" in table else set())  # the CSV has them

@@ -81,7 +81,7 @@ def evaluate_pretrained(
     weights: QualityWeights | None = None,
     also: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Score a checkpoint as ``results.evaluation`` scores the variants, with bicubic and HR as the ends of the scale.
+    """Score a checkpoint as ``results.evaluate`` scores the variants, with bicubic and HR as the ends of the scale.
 
     sets: names in data/registry.yaml. limit: at most the first so many images of each; None: as many as the profile
     takes of its test sets, all of any other set. Packs and quality weights of the profile are used where they are; else

@@ -35,7 +35,7 @@ def score_files(
     border: int = BORDER,
     also: Sequence[further.Measure] = (),
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Score pictures as ``results.evaluation`` scores those of the variants: a table with ``COLUMNS``, and what failed.
+    """Score pictures as ``results.evaluate`` scores those of the variants: a table with ``COLUMNS``, and what failed.
 
     The column model is the folder of a picture, set that of its HR picture (``pictures`` without one). hr: see
     ``pairs.pair``. scale: to multiples of it HR is cut, see ``pairs.cut_alike``. border: pixels of each side that do
