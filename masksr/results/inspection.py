@@ -184,9 +184,8 @@ def k_for_mean(sample: Sample, settings: Mask, reading: ErrorRange, mean: float)
 
 def discriminator_inputs(sample: Sample, mask: Mask) -> tuple[Tensor, Tensor]:
     """Return the fake and the real input of the discriminator, (B, 3, H, W) in 8-bit grey levels."""
-    m = mask_of(
-        mask, sample.sr, sample.hr, pixel_range=sample.pixel_range, rng=torch.Generator().manual_seed(0)
-    )
+    rng = torch.Generator().manual_seed(0)
+    m = mask_of(mask, sample.sr, sample.hr, pixel_range=sample.pixel_range, rng=rng)
     fake, real = what_the_discriminator_sees(sample.sr, sample.hr, m, mask.apply)
     return fake * (255 / sample.pixel_range), real * (255 / sample.pixel_range)
 
