@@ -62,8 +62,7 @@ CODE = (
     "models/*.py",
     "training/*.py",
     "quality/fidelity.py",
-    "quality/gaussian.py",
-    "quality/luma.py",
+    "quality/filters.py",
 )
 # Of ``train``: what a training may go on with another value of, at most to be rounded differently.
 NOT_IN_THE_KEY = {"device", "gpus", "sync_batchnorm", "checkpoint_every"}
