@@ -17,7 +17,7 @@ export PIP_USE_PEP517 := 1
 export PIP_CONSTRAINT := requirements.lock
 export PIP_BUILD_CONSTRAINT := requirements.lock
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
-.PHONY: help repro report pdf lab carry test test-all faults lint lock clean setup
+.PHONY: help repro report pdf lab carry test test-all lint lock clean setup
 
 help:
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{ sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -43,9 +43,6 @@ test: setup  ## the tests, but for the slow ones
 
 test-all: setup  ## all tests
 	@.venv/bin/python -m pytest
-
-faults: setup  ## kill, fill, cut and flip on purpose; prints what is left (about ten minutes)
-	@.venv/bin/python -m tests.faults
 
 lint: setup  ## ruff, and no outputs in notebooks/
 	@.venv/bin/python -m ruff check

@@ -1,40 +1,234 @@
-"""The fault suite in its short form: every fault that needs no notebook and no DVC, with a few aimed kills.
+"""What a long run meets: kills, full disks, damaged files, two at once. Promised in docs/robustness.md, all slow.
 
-It runs in a process of its own, because it forks: what other tests have started in this one, threads above all, would
-not be in the forks. `make faults` runs all of it.
+Each fault hits a real process; then the same thing is run again, and every bit must be that of an undisturbed run.
 """
 
 from __future__ import annotations
 
-import json
+import os
+import resource
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
+import psutil
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
-KILLS, SEED = 16, 5
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="kills and limits as Linux has them"),
+]
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the suite forks and reads /proc")
+# ---- A training ------------------------------------------------------------------------------------------------------
+
+
+def settings():
+    """The profile mini with networks, patches and schedules of a few seconds, and everything a checkpoint can hold."""
+    from masksr.params import Params
+
+    content = yaml.safe_load((ROOT / "profiles/mini.yaml").read_text())
+    content["train"] |= {"device": "cpu", "steps_per_epoch": 20, "log_every": 2, "validate_every": 20, "ema": 0.9}
+    content["train"] |= {"validation_patches": 2, "checkpoint_every": 2}
+    content["weights"]["vgg_width"] = 0.0625
+    content["data"] |= {"train": "tissue", "validation": "rocket", "test": ["cat"]}
+    content["figure4"]["crops"] = []
+    esrgan = content["models"]["esrgan"]
+    esrgan |= {"lr_patch": 16, "batch": 2, "gan": {"epochs": 2, "learning_rate": 1.0e-4, "halve_at": [1]}}
+    esrgan["generator"] |= {"num_feat": 8, "num_block": 1, "num_grow_ch": 4}
+    esrgan["discriminator"]["num_feat"] = 4
+    esrgan["start"]["phases"][0] |= {"epochs": 1, "halve_at": []}
+    return Params.model_validate(content)
+
+
+def prepare(folder: Path) -> None:
+    """Packs, a VGG19 and the start of the model."""
+    from masksr.fetch.find import build_pack
+    from masksr.paths import Paths
+    from masksr.tools.weights import prepare_vgg19
+    from masksr.training import train as training
+
+    params, paths = settings(), Paths(folder, "mini")
+    for name in (params.data.train, params.data.validation):
+        build_pack(name, paths.set(name))
+    prepare_vgg19(params, paths)
+    training.train_start(params, "esrgan", 0, paths)
+
+
+def train(folder: Path) -> None:
+    """An adversarial training of 40 steps."""
+    from masksr.paths import Paths
+    from masksr.training import train as training
+
+    params = settings()
+    training.train_gan(params, "esrgan", params.masks["shuffled"], 0, Paths(folder, "mini"), folder / "out")
+
+
+def start(folder: Path, largest_file: int | None = None) -> subprocess.Popen[str]:
+    """``train`` in a process of its own. largest_file: in bytes, what its disk takes."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        if largest_file:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MASKSR_OFFLINE": "1"}
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([sys.executable, __file__, str(folder)], env=environment, preexec_fn=limit, **pipe)
+
+
+def finish(folder: Path, expected: dict[str, bytes]) -> str:
+    """Run the training to its end: the bits of the undisturbed run, and nothing left over. What it printed."""
+    process = start(folder)
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+    assert results(folder) == expected
+    assert not [path for path in folder.rglob("*.partial")] and not checkpoints(folder)
+    return said
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """Weights, and the history without what is measured with a clock."""
+    import pandas as pd
+
+    history = pd.read_csv(folder / "out/history.csv").drop(columns="images_per_s", errors="ignore")
+    weights = (folder / "out/generator.safetensors").read_bytes()
+    return {"weights": weights, "history": history.to_csv().encode()}
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("step-*.pt"))
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    file = tmp_path_factory.mktemp("faults") / "table.json"
-    words = ["--short", "--kills", str(KILLS), "--seed", str(SEED), "--json", str(file)]
-    done = subprocess.run([sys.executable, "-m", "tests.faults", *words], cwd=ROOT, capture_output=True, text=True)
-    assert file.exists(), done.stdout[-2000:] + done.stderr[-2000:]
-    return json.loads(file.read_text())
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
+    """A folder in which a training can begin, and what it must leave."""
+    base = tmp_path_factory.mktemp("base")
+    prepare(base)
+    place = shutil.copytree(base, base.with_name("undisturbed"))
+    train(place)
+    return base, results(place)
 
 
-def test_every_fault_is_survived(table: dict) -> None:
-    assert len(table["rows"]) == 15
-    failed = {row["fault"]: row["after"][-2000:] for row in table["rows"] if row["result"] == "FAILED"}
-    assert not failed
-    skipped = {row["fault"] for row in table["rows"] if row["result"] == "skipped"}
-    assert skipped <= {"disk full"}, "only a disk of one's own may be refused"
+@pytest.fixture
+def place(undisturbed, tmp_path: Path) -> Path:
+    return shutil.copytree(undisturbed[0], tmp_path / "place")
 
 
-def test_there_were_kills(table: dict) -> None:
-    assert table["kills"] >= KILLS - 4
+@pytest.fixture(scope="module")
+def half_done(undisturbed, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that was killed, with two checkpoints."""
+    folder = shutil.copytree(undisturbed[0], tmp_path_factory.mktemp("half") / "done")
+    kill_after(folder, 12)
+    return folder
+
+
+def kill_after(folder: Path, step: int) -> None:
+    """Start the training and kill it once the checkpoint of ``step`` is there."""
+    process = start(folder)
+    until(lambda: process.poll() is not None or any(path.name >= f"step-{step:08d}" for path in checkpoints(folder)))
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
+
+
+def test_a_training_killed_again_and_again_ends_in_the_same_bits(place: Path, undisturbed) -> None:
+    for step in (2, 10, 24):
+        kill_after(place, step)
+    assert "goes on from step" in finish(place, undisturbed[1])
+
+
+@pytest.mark.parametrize("damage", ["cut short", "emptied", "a bit flipped", "all of them"])
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
+    half_done: Path, undisturbed, tmp_path: Path, damage: str
+) -> None:
+    place = shutil.copytree(half_done, tmp_path / "place")
+    files = checkpoints(place)
+    assert len(files) >= 2
+    for path in files if damage == "all of them" else files[-1:]:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 3] ^= 8
+        size = {"cut short": len(content) // 2, "emptied": 0}.get(damage, len(content))
+        path.write_bytes(content[:size])
+    said = finish(place, undisturbed[1])
+    assert f"{files[-1].name} is damaged" in said
+    assert ("goes on from step" in said) == (damage != "all of them")
+
+
+def test_a_full_disk_is_one_line_and_nothing_that_was_finished_is_lost(place: Path, undisturbed) -> None:
+    process = start(place, largest_file=20_000)
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == 1 and "could not be written" in said and "Traceback" not in said
+    finish(place, undisturbed[1])
+
+
+@pytest.mark.parametrize("first_is_killed", [False, True])
+def test_two_at_once_share_one_training(place: Path, undisturbed, first_is_killed: bool) -> None:
+    first = start(place)
+    until(lambda: checkpoints(place))
+    second = start(place)
+    if first_is_killed:
+        first.kill()
+    (said, _), _ = second.communicate(timeout=600), first.communicate(timeout=300)
+    assert second.returncode == 0 and first.returncode == (-signal.SIGKILL if first_is_killed else 0), said
+    assert ("goes on from step" if first_is_killed else "Already trained") in said
+    assert results(place) == undisturbed[1]
+
+
+# ---- A notebook ------------------------------------------------------------------------------------------------------
+
+CELL = """\
+import time
+from pathlib import Path
+for number in range(20):
+    time.sleep(0.1)
+    Path(f"{number}.txt").write_text(str(seed + number))
+    print(number, flush=True)"""
+
+
+def test_a_killed_masksr_run_takes_its_kernel_along_and_runs_again(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text("{}\n")
+    (tmp_path / "params.yaml").write_text("{}\n")
+    cells = [nbformat.v4.new_code_cell("seed = 0", metadata={"tags": ["parameters"]}, id="parameters")]
+    cells.append(nbformat.v4.new_code_cell(CELL, id="cell"))
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "n.ipynb")
+    command = [sys.executable, "-m", "masksr", "run", "n.ipynb", "-o", "out/n.ipynb", "seed=3"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for how in (signal.SIGKILL, signal.SIGTERM):
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+        until((tmp_path / "1.txt").exists)
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert children, "the kernel"
+        process.send_signal(how)
+        process.wait()
+        assert not psutil.wait_procs(children, timeout=15)[1], "a kernel lives on"
+        (tmp_path / "1.txt").unlink()
+        assert not (tmp_path / "out/n.ipynb").exists()
+    outputs = []
+    for _ in range(2):
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
+        outputs.append((tmp_path / "out/n.ipynb").read_bytes())
+    assert outputs[0] == outputs[1] and len(list((tmp_path / "out").glob("*.ipynb"))) == 1
+    assert (tmp_path / "19.txt").read_text() == "22"
+
+
+if __name__ == "__main__":
+    from masksr.errors import MasksrError
+
+    try:
+        train(Path(sys.argv[1]))
+    except MasksrError as error:
+        sys.exit(f"masksr: error: {error}")

@@ -153,7 +153,9 @@ def evaluate_pretrained(
     if generator.scale != 4:
         raise MasksrError(f"{checkpoint} upscales by {generator.scale}; the protocol is x4, so use a checkpoint for x4")
     size = sum(parameter.numel() for parameter in generator.parameters())
-    print(f"{title}: {type(generator).__name__}, {size:,} parameters", flush=True)
+    factor = getattr(generator.body[0], "res_scale", None)  # of EDSR and PESR, and perhaps a guess
+    scaled = "" if factor is None else f", residual blocks scaled by {factor:g}"
+    print(f"{title}: {type(generator).__name__}, {size:,} parameters{scaled}", flush=True)
     device = choose_device(params.train.device)
     taken = further.load(also, device)
     with tempfile.TemporaryDirectory(prefix="masksr-", ignore_cleanup_errors=True) as scratch:
