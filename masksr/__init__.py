@@ -6,4 +6,4 @@ Jiang et al., "Optimising GAN-based image super-resolution models with an image 
 This module stays empty so that importing one part never pays for another.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
