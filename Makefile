@@ -17,7 +17,7 @@ export PIP_USE_PEP517 := 1
 export PIP_CONSTRAINT := requirements.lock
 export PIP_BUILD_CONSTRAINT := requirements.lock
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
-.PHONY: help repro report pdf lab carry test test-all lint lock clean setup
+.PHONY: help repro report pdf lab size carry test test-all lint lock clean setup
 
 help:
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{ sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,13 @@ profile-%: profiles/%.yaml  ## copy profiles/NAME.yaml (mini, study_cpu, study, 
 	    "Drop them: make $@ FORCE=1" >&2; exit 1; \
 	fi; \
 	cp $< params.yaml && echo "params.yaml is now $<"
+
+size:  ## lines and files of masksr, tests, benchmarks; the longest file and line
+	@for part in masksr tests benchmarks; do \
+	  git ls-files -z "$$part/*.py" | xargs -0 awk -v part="$$part" 'FNR == 1 { files++ } { lines++; n[FILENAME]++ } \
+	    length > widest { widest = length } END { for (f in n) if (n[f] > n[longest]) longest = f; \
+	    print part ": " lines " lines, " files " files, longest " longest " (" n[longest] "), longest line " widest }'; \
+	done; awk 'END { print "README: " NR " lines" }' README.md
 
 carry: setup  ## build carry/, for the first minutes on a GPU machine without a network; print the command
 	@.venv/bin/python -m benchmarks.carry $(if $(MINUTES),--minutes $(MINUTES))

@@ -112,7 +112,7 @@ needs_make = pytest.mark.skipif(not shutil.which("make"), reason="no make on thi
 @needs_make
 def test_make_alone_lists_the_targets(clone):
     assert {line.split()[1] for line in make(clone).splitlines()} == {
-        "repro", "report", "pdf", "lab", "test", "test-all", "lint", "profile-NAME", "carry", "lock", "clean",
+        "repro", "report", "pdf", "lab", "test", "test-all", "lint", "profile-NAME", "size", "carry", "lock", "clean",
     }  # fmt: skip
 
 
