@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -72,21 +71,3 @@ def alone(lock: Path, doing: str) -> Iterator[bool]:
         yield waited
     finally:
         held.release()
-
-
-@contextmanager
-def private_folder(prefix: str) -> Iterator[str]:
-    """A new temporary folder. It is removed at the end; those of killed processes are removed at the beginning."""
-    remove_unclaimed(Path(tempfile.gettempdir()), f"{prefix}*")
-    while True:
-        folder = tempfile.mkdtemp(prefix=prefix)
-        mark = os.open(folder, os.O_RDONLY) if os.name == "posix" else None
-        if mark is None or claim(mark, Path(folder)):
-            break
-        os.close(mark)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if mark is not None:
-            os.close(mark)

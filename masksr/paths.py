@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 from masksr import files, project
@@ -66,14 +64,3 @@ class Paths:
     def trainings(self) -> Path:
         """Checkpoints and finished trainings by the hash of their inputs; outside every output DVC may delete."""
         return self.root / ".cache/trainings"
-
-
-def training_folders(params: Params, paths: Paths) -> Iterator[tuple[Path, str, int]]:
-    """The folder, model and seed of every training: starts, variants of Table 1, points of Figure 5."""
-    table1, sweep = params.table1, params.sweep
-    for model, seed in product(table1.models, table1.seeds):
-        yield paths.start(model, seed), model, seed
-    for model, mask, seed in product(table1.models, table1.masks, table1.seeds):
-        yield paths.variant(model, mask, seed), model, seed
-    for k, b, seed in product(sweep.k, sweep.b, sweep.seeds):
-        yield paths.sweep_point(k, b, seed), sweep.model, seed
