@@ -165,7 +165,7 @@ def evaluate_pretrained(
         }
         upscalers = {title: with_generator(generator, device)} | ENDS
         tables = [
-            evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, device, taken)
+            evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, taken)
             for who, upscale in upscalers.items()
         ]
     return pd.concat(tables, ignore_index=True)
