@@ -180,6 +180,6 @@ def test_masks_are_equation_8_of_the_whole_picture_in_the_range_of_the_network(p
     learnt = mask.model_copy(update={"error_range": "relative", "kind": "expected"})
     changed = settings.model_copy(update={"masks": settings.masks | {"paper": learnt}})
     pair = [to_tensor(image, 1) for image in (upscaled(paths, "esrgan", "none", 1), row.photograph)]
-    whole = error_mask(*pair, k=mask.k, b=mask.b, error_range="relative")[0, 0].numpy()
+    whole = error_mask(*pair, mask.model_copy(update={"error_range": "relative"}))[0, 0].numpy()
     found = crops.figure4_rows(changed, paths)[0][-1].masks["ESRGAN"]
     np.testing.assert_allclose(found, whole[40:136, 60:156], atol=1e-6)

@@ -59,6 +59,7 @@ def test_the_blocker_blocks() -> None:
         assert f"No module named '{package}'" in run_blocked(f"import {package}", timeout=60).stderr
 
 
+@pytest.mark.slow
 def test_every_section_passes_on_a_cpu(tmp_path: Path) -> None:
     code = "sys.argv[0] = 'first_gpu'; runpy.run_module('benchmarks.first_gpu', run_name='__main__', alter_sys=True)"
     done = run_blocked(code, "--out", str(tmp_path), "--minutes", "30", timeout=1800)

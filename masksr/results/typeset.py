@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from IPython.display import Markdown
 
-DIGITS = {
-    "SSIM-Y": 4
-}  # of a column; 2 where it is not named, 4 for further measures such as LPIPS: about 0.1
+if TYPE_CHECKING:
+    from IPython.display import Markdown
+
+DIGITS = {"SSIM-Y": 4}  # of a column; 2 where it is not named, 4 for further measures such as LPIPS: about 0.1
 TITLES = {f"without_{half.lower()}": f"images without {half}" for half in ("PI", "NIQE", "Ma")}
 LATEX = {
     "±": r"$\pm$",
@@ -25,6 +25,8 @@ LATEX = {
 
 def show(table: pd.DataFrame, note: str = "") -> Markdown:
     """Show a table and a note below it in a notebook, as Markdown; of a table without rows the note alone."""
+    from IPython.display import Markdown  # here, because scoring on a bare machine needs none
+
     text = to_markdown(table) if len(table) or not note else ""
     return Markdown(text + (f"\n*{note}*\n" if note else ""))
 
