@@ -645,6 +645,7 @@ def main(arguments: list[str] | None = None) -> int:
         except Exception as error:
             traceback.print_exc()
             run.add(name, "the section", False, error=_short(error))
+    faulthandler.cancel_dump_traceback_later()
     failed = run.findings.failed
     print(f"{len(run.findings.list)} findings, {len(failed)} failed", *failed, sep="\n", flush=True)
     return int(bool(failed))
