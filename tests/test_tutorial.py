@@ -27,6 +27,7 @@ from masksr.paths import Paths
 from masksr.tools import weights
 from masksr.training import train as training
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 HALVINGS = "[22, 29, 34, 38, 41, 43]"
 SHRUNK = {  # of profiles/mini.yaml; lines that the tutorial changes stay as they are
