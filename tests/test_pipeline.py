@@ -156,6 +156,7 @@ def verify(project: Path) -> str:
     return subprocess.run(command, cwd=project, text=True, capture_output=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_one_stage_brings_what_it_needs(tmp_path: Path) -> None:
     project = copy_of_the_project(tmp_path, tiny(ROOT / "profiles/mini.yaml"))
     assert ran(dvc(project, "repro", "weights")) == {"params", "data@photographs", "data@rocket", "weights"}
@@ -175,6 +176,7 @@ def test_a_new_k_runs_its_point_and_what_tells_of_it(reproduced: Path) -> None:
     assert set(pd.read_csv(reproduced / "results/mini/figure5.csv").k.dropna()) == {0.2, 3.0, 3e-6}
 
 
+@pytest.mark.slow
 def test_a_new_mask_is_a_new_variant_and_leaves_the_others_alone(reproduced: Path) -> None:
     change(reproduced, "table1", "masks", value=["none", "paper", "shuffled"])
     stages = ran(dvc(reproduced, "repro"))
