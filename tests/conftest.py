@@ -1,8 +1,11 @@
-"""Nothing is shared between the test files but the environment they start in."""
+"""What the test files share: the environment they start in, and what is expensive to make."""
 
 import os
+import shutil
 import signal
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # no test opens a window
@@ -13,3 +16,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # No deadline, because the first example pays for imports; the same examples on every run of CI.
 settings.register_profile("masksr", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("masksr")
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with packs, VGG19 and the starts of all models; to be copied, not changed."""
+    from small_trainings import prepare, small
+
+    return prepare(tmp_path_factory.mktemp("project"), small()).root
+
+
+@pytest.fixture
+def trained_starts(prepared: Path, tmp_path: Path):
+    """The paths of a copy of ``prepared``."""
+    from masksr.paths import Paths
+
+    return Paths(shutil.copytree(prepared, tmp_path / "project"), "mini")

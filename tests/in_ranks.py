@@ -25,7 +25,7 @@ def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
     from masksr.training.loop import State, Validation
 
     found: dict[str, Any] = {"patches": []}
-    update, batch, to_device, psnr = State.update, PatchSampler.batch, loop._to_device, Validation.of_generator
+    update, batch, to_device, psnr = State.update, PatchSampler.batch, loop._to_device, Validation.row
 
     def recorded_update(state: State, parts: int) -> None:
         networks = state.training.networks
@@ -43,11 +43,12 @@ def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
         patch.setattr(State, "update", recorded_update)
         patch.setattr(PatchSampler, "batch", recorded_batch)
         patch.setattr(loop, "_to_device", lambda *of: to_device(*of).double())
-        patch.setattr(Validation, "of_generator", lambda self, generator: psnr(self, deepcopy(generator).float()))
+        patch.setattr(Validation, "row", lambda self, generator: psnr(self, deepcopy(generator).float()))
         for name in ("load_generator", "build_discriminator", "ErrorNetwork", "load_vgg19"):
             make = getattr(training, name)
             patch.setattr(training, name, partial(lambda make, *of, **more: make(*of, **more).double(), make))
-        _, found["history"] = training._run_gan(job, folder, mask)
+        start = job.paths.start(job.model, job.seed) / "generator.safetensors"
+        _, found["history"] = training._run_gan(job, folder, mask, start, job.paths.weights / "vgg19.safetensors")
     return found
 
 
