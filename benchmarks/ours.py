@@ -77,7 +77,7 @@ def gan_training(
     vgg.to(device, memory_format=layout)
     if settings.compile:
         compile_network(vgg, settings.compile)
-    step = gan_step(recipe, mask, vgg, pixel_range=networks[0].pixel_range, autocast=context, seed=0)
+    step = gan_step(recipe, mask, vgg, networks[0].pixel_range, context, seed=0)
     how = validation, recipe.gan, settings, device, layout
     return Training(name, networks, step, patches, *how)  # type: ignore[arg-type]
 

@@ -44,9 +44,11 @@ def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
         patch.setattr(PatchSampler, "batch", recorded_batch)
         patch.setattr(loop, "_to_device", lambda *of: to_device(*of).double())
         patch.setattr(Validation, "row", lambda self, generator: psnr(self, deepcopy(generator).float()))
-        for name in ("load_generator", "build_discriminator", "ErrorNetwork", "load_vgg19"):
-            make = getattr(training, name)
-            patch.setattr(training, name, partial(lambda make, *of, **more: make(*of, **more).double(), make))
+        makers = [(training, "ErrorNetwork"), (training, "load_vgg19")]
+        makers += [(training.models, "load_generator"), (training.models, "build_discriminator")]
+        for module, name in makers:
+            make = getattr(module, name)
+            patch.setattr(module, name, partial(lambda make, *of, **more: make(*of, **more).double(), make))
         start = job.paths.start(job.model, job.seed) / "generator.safetensors"
         _, found["history"] = training._run_gan(job, folder, mask, start, job.paths.weights / "vgg19.safetensors")
     return found

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -96,19 +94,13 @@ def test_defaults_are_the_published_networks(network: type[nn.Module], parameter
         assert sum(p.numel() for p in network().parameters()) == parameters
 
 
-@pytest.mark.parametrize("name", GENERATORS)
-@settings(max_examples=8, deadline=None)
-@given(batch=st.integers(1, 2), height=st.integers(3, 9), width=st.integers(3, 9))
-def test_generators_upscale_any_image_by_their_scale(name: str, batch: int, height: int, width: int):
-    network = SMALL[name]()
-    sr = network(torch.rand(batch, 3, height, width))
-    assert network.scale == 4
-    assert sr.shape == (batch, 3, 4 * height, 4 * width)
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_edsr_upscales_by_its_scale(scale: int):
-    assert EDSR(1, 8, scale=scale)(torch.rand(1, 3, 5, 6)).shape == (1, 3, 5 * scale, 6 * scale)
+@pytest.mark.parametrize(
+    "network", [RRDBNet(8, 1, 4), PESR(2, 8), *(EDSR(1, 8, scale=scale) for scale in (2, 3, 4))]
+)
+def test_generators_upscale_any_image_by_their_scale(network: nn.Module):
+    for height, width in ((3, 9), (5, 4)):
+        sr = network(torch.rand(2, 3, height, width))
+        assert sr.shape == (2, 3, network.scale * height, network.scale * width)
 
 
 @pytest.mark.parametrize("network", [EDSR(1, 8), PESR(1, 8)], ids=["edsr", "pesr"])
@@ -168,8 +160,7 @@ def test_discriminators_take_every_multiple(kind: type[nn.Module], size: int):
     assert ("conv5_0.weight" in network.state_dict()) == (size == 256)
 
 
-@pytest.mark.parametrize(("num_feat", "size"), [(64, 96), (16, 128)])
-def test_srgan_layout_is_that_of_edsr_pytorch(num_feat: int, size: int):
+def test_srgan_layout_is_that_of_edsr_pytorch(num_feat: int = 16, size: int = 96):
     """Key names and shapes written out from the published layer table: widths 1 1 2 2 4 4 8 8, then two layers."""
     with torch.device("meta"):
         state = SRGANDiscriminator(num_feat, size).state_dict()
@@ -195,12 +186,5 @@ def test_transfer_body_copies_everything_but_the_tail():
     transfer_body(x2, x4)
     for key, value in x4.state_dict().items():
         assert torch.equal(value, fresh[key] if key.startswith("tail.") else x2.state_dict()[key]), key
-
-
-@pytest.mark.parametrize("source", [EDSR(3, 8, scale=2), EDSR(2, 12, scale=2), PESR(2, 8)])
-def test_transfer_body_refuses_another_body_and_changes_nothing(source: nn.Module):
-    target = EDSR(2, 8)
-    before = {key: value.clone() for key, value in target.state_dict().items()}
     with pytest.raises(MasksrError, match="the network to start from does not fit EDSR"):
-        transfer_body(source, target)
-    assert all(torch.equal(value, before[key]) for key, value in target.state_dict().items())
+        transfer_body(EDSR(3, 8, scale=2), x4)

@@ -247,16 +247,11 @@ def _write(folder: Path, info: Any, sources: list[Source], scales: list[int]) ->
                 file.write(pixels[scale].data)
             for scale, deviation in picture.deviation.items():
                 deviations[scale].append(deviation)
-            entry = ImageEntry(
-                name=source.name,
-                height=picture.hr.shape[0],
-                width=picture.hr.shape[1],
-                offset=offset,
-                cut=picture.cut,
-                lr={array_name(scale): picture.difference.get(scale, "masksr") for scale in scales},
-                sha256={array_name(scale): hashlib.sha256(pixels[scale].data).hexdigest() for scale in files},
-            )
-            images.append(entry)
+            height, width, _ = picture.hr.shape
+            about = {"name": source.name, "height": height, "width": width, "cut": picture.cut}
+            lr = {array_name(scale): picture.difference.get(scale, "masksr") for scale in scales}
+            sha256 = {array_name(scale): hashlib.sha256(pixels[scale].data).hexdigest() for scale in files}
+            images.append(ImageEntry(**about, offset=offset, lr=lr, sha256=sha256))
             offset += picture.hr.size
     for scale, of_images in deviations.items():
         _check_kernel(info.name, scale, of_images)

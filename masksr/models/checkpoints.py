@@ -244,7 +244,7 @@ def infer_size(
         have = ", ".join(f"{layer}.weight" for layer in sorted(missing))
         raise MasksrError(f"{origin} does not hold {NAMES[architecture]}: it has no {have}; {hint}")
     if res_scale is not None and (architecture == "rrdb" or not res_scale > 0):
-        rule = "is 0.2 for all; leave it out" if architecture == "rrdb" else f"must be positive, not {res_scale}"
+        rule = "is 0.2, leave it out" if architecture == "rrdb" else f"must be positive, not {res_scale}"
         raise MasksrError(f"{origin}: the --res-scale of {NAMES[architecture]} {rule}")
 
     def count(pattern: str) -> int:  # where a number is left out, loading will name the keys

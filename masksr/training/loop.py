@@ -226,8 +226,8 @@ class State:
         if bad := [name for name, is_finite in finite.items() if not is_finite]:
             raise MasksrError(
                 f"{self.training.name}, step {step}: {', '.join(bad)} is no longer finite, so the training "
-                "stopped; its last checkpoint, from before, is kept. Lower the learning rate or the weight of "
-                "that loss in params.yaml, or use precision: fp32"
+                "stopped; its last checkpoint, from before, is kept. Lower the learning rate or the weight "
+                "of that loss in params.yaml, or use precision: fp32"
             )
 
 

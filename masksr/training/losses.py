@@ -1,11 +1,11 @@
-"""The parts of equations 10-12: GAN terms, the VGG54 distance, total variation. L1 is torch's own ``l1_loss``.
+"""The parts of equations 10-12: GAN terms, the VGG54 distance, total variation (L1 is torch's ``l1_loss``).
 
 Logits are those of the discriminator for real (HR) and fake (SR) images; D(x) below is a logit, s the
 sigmoid, E the mean over the batch. With BCE(x, 1) = -log s(x) = softplus(-x) and BCE(x, 0) = -log(1 - s(x)) =
 softplus(x) every term is written in softplus, which stays finite for any logit. Everything is computed in
 float32, under autocast too.
 
-Where the logits are a share of a batch (``masksr.data.share``), ``mean`` takes the means inside a term over all of it.
+Where the logits are a share of a batch (``data.share``), ``mean`` takes the means inside a term over all.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def generator_loss(
 
         E[BCE(D(fake), 1)]
 
-    No gradient flows to ``real``. Raises ValueError where the shapes differ, or for a focal_gamma with another kind.
+    No gradient flows to ``real``. Raises ValueError where shapes differ, or for another kind's focal_gamma.
     """
     _check(kind, real, fake)
     if focal_gamma and kind != "relativistic_pairwise":
@@ -52,7 +52,8 @@ def generator_loss(
         return (softplus(real - mean(fake)).mean() + softplus(mean(real) - fake).mean()) / 2
     if kind == "relativistic_pairwise":
         lead = fake - real
-        focal = torch.exp(-focal_gamma * softplus(lead))  # (1 - p)^gamma = s(-lead)^gamma, whose power underflows
+        # (1 - p)^gamma = s(-lead)^gamma, whose power underflows
+        focal = torch.exp(-focal_gamma * softplus(lead))
         return (focal * softplus(-lead)).mean()
     return softplus(-fake).mean()
 
@@ -60,7 +61,7 @@ def generator_loss(
 def discriminator_loss(kind: GanType, real: Tensor, fake: Tensor, *, mean: Mean = torch.mean) -> Tensor:
     """The loss of the discriminator: a scalar from the logits ``real`` and ``fake``, (B, 1) each.
 
-    ``relativistic_average`` (ESRGAN); each mean is a constant, as in BasicSR, which trains the two halves apart::
+    ``relativistic_average`` (ESRGAN); each mean is a constant, as in BasicSR, which trains the halves apart::
 
         (E[BCE(D(real) - E[D(fake)], 1)] + E[BCE(D(fake) - E[D(real)], 0)]) / 2
 
@@ -84,7 +85,7 @@ def discriminator_loss(kind: GanType, real: Tensor, fake: Tensor, *, mean: Mean 
 
 
 def vgg54_distance(features_sr: Tensor, features_hr: Tensor, kind: Distance) -> Tensor:
-    """The mean absolute (ESRGAN) or squared (PESR, EDSR) difference of two (B, C, h, w) maps of conv5_4: a scalar.
+    """The mean absolute (ESRGAN) or squared (PESR, EDSR) difference of two (B, C, h, w) maps of conv5_4.
 
     Raises ValueError where the shapes differ.
     """
@@ -96,7 +97,7 @@ def vgg54_distance(features_sr: Tensor, features_hr: Tensor, kind: Distance) -> 
 
 
 def total_variation(image: Tensor) -> Tensor:
-    """Equation 11's TV: absolute differences of neighbouring pixels, summed over batch, channels and pixels: a scalar.
+    """Equation 11's TV: absolute differences of neighbouring pixels, summed over batch, channels and pixels.
 
     image: (B, C, H, W). A sum, as in PESR, so it grows with the patch, the batch and the pixel range; the
     weight 1e-6 is meant for that.

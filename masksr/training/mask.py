@@ -25,7 +25,7 @@ def error_mask(
     rng: torch.Generator | None = None,
     share: Share = WHOLE,
 ) -> Tensor:
-    """Compute where the adversarial loss counts: equation 8, ``clip(k * error + b, 0, 1)``, or a control of it.
+    """Compute where the adversarial loss counts: equation 8, ``clip(k * error + b, 0, 1)``, or a control.
 
     The squared error of ``sr`` estimates the variance of the class of HR images that share one LR image (eqs.
     6-7): near zero where the class mean is a good answer, large in texture.
@@ -57,7 +57,7 @@ def error_mask(
 
 
 def squared_error(sr: Tensor, hr: Tensor, mask: Mask) -> Tensor:
-    """The error of equation 8, (B, 1, H, W), or (B, 3, H, W) with ``per_channel``, in squared units of a pixel.
+    """The error of equation 8, (B, 1, H, W), or (B, 3, H, W) with ``per_channel``, in squared pixel values.
 
     sr, hr: (B, 3, H, W). Each value is the mean over a box of ``window`` pixels a side; 1 is per pixel.
 
@@ -107,7 +107,7 @@ def at_random_places(mask: Tensor, rng: torch.Generator | None, share: Share = W
 
 
 def at_random(mask: Tensor, rng: torch.Generator | None, share: Share = WHOLE) -> Tensor:
-    """The control ``random``: noise that is independent from pixel to pixel, with the mean of each image's mask.
+    """The control ``random``: noise, independent from pixel to pixel, with the mean of each image's mask.
 
     u^((1 - m) / m) has the mean m where u is uniform in [0, 1]: a beta distribution, flat for m = 1/2.
     """

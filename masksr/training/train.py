@@ -29,15 +29,8 @@ from masksr.errors import MasksrError
 from masksr.fetch.registry import load_registry
 from masksr.files import file_digest, write_atomic
 from masksr.locks import alone
-from masksr.models.checkpoints import (
-    build_discriminator,
-    build_generator,
-    load_generator,
-    load_weights,
-    save_generator,
-    seed_for,
-    transfer_body,
-)
+from masksr.models import checkpoints as models
+from masksr.models.checkpoints import seed_for
 from masksr.models.vgg import load_vgg19
 from masksr.params import Mask, Model, Params, Schedule
 from masksr.paths import Paths, data_folder
@@ -133,14 +126,8 @@ class Job:
         self, name: str, networks: list[nn.Module], step: Step, schedule: Schedule, scale: int, patches: str
     ) -> Training:
         """patches: names their stream; no two phases see the same ones, all masks of a phase do."""
-        sampler = PatchSampler(
-            self.pack,
-            lr_size=self.recipe.lr_patch,
-            scale=scale,
-            batch=self.recipe.batch,
-            seed=seed_for(self.seed, patches),
-            share=self.share,
-        )
+        what = {"lr_size": self.recipe.lr_patch, "scale": scale, "batch": self.recipe.batch}
+        sampler = PatchSampler(self.pack, **what, seed=seed_for(self.seed, patches), share=self.share)
         how = self.settings, self.device, self.memory_format
         return Training(name, networks, step, sampler, self.validation(scale), schedule, *how)
 
@@ -154,15 +141,15 @@ def _run_start(job: Job, checkpoints: Path, init: Path | None) -> Trained:
     def network_at(scale: int, before: nn.Module | None) -> nn.Module:
         if before is not None and before.scale == scale:
             return before
-        network = build_generator(recipe.generator, scale, seed_for(job.seed, f"generator x{scale}"))
+        network = models.build_generator(recipe.generator, scale, seed_for(job.seed, f"generator x{scale}"))
         if before is not None:
-            transfer_body(before, network)
+            models.transfer_body(before, network)
         return network
 
     generator, history = None, []
     if init:
         generator = network_at(recipe.start.init_scale, None)
-        load_weights(generator, init)
+        models.load_weights(generator, init)
     for number, phase in enumerate(recipe.start.phases):
         generator = network_at(phase.scale, generator)
         name = f"{recipe.title} start, x{phase.scale} {phase.loss.upper()}"
@@ -202,21 +189,13 @@ def _find_init(params: Params, model: str) -> Path:
 
 
 def _run_gan(job: Job, checkpoints: Path, mask: Mask, start: Path, vgg19: Path) -> Trained:
-    recipe, generator, vgg = job.recipe, load_generator(start), None
+    recipe, generator, vgg = job.recipe, models.load_generator(start), None
     if recipe.loss.vgg54:
         vgg = load_vgg19(vgg19).to(job.device, memory_format=job.memory_format)
         if job.settings.compile:
             devices.compile_network(vgg, job.settings.compile)
-    step = gan_step(
-        recipe,
-        mask,
-        vgg,
-        pixel_range=generator.pixel_range,
-        autocast=job.autocast,
-        seed=job.seed,
-        share=job.share,
-    )
     networks = networks_of_a_gan(recipe, mask, generator, job.seed)
+    step = gan_step(recipe, mask, vgg, generator.pixel_range, job.autocast, job.seed, job.share)
     name = f"{recipe.title}, {describe_mask(mask)}"
     training = job.training(name, networks, step, recipe.gan, generator.scale, "patches gan")
     return fit(training, checkpoints), training.history
@@ -226,30 +205,19 @@ def gan_step(
     model: Model,
     mask: Mask,
     vgg: nn.Module | None,
-    *,
     pixel_range: float,
     autocast: devices.Autocast,
     seed: int,
     share: Share = WHOLE,
 ) -> Step:
     """The step of a GAN training of ``networks_of_a_gan``: ``adversarial_step`` with what stays the same."""
+    how = {"loss": model.loss, "mask": mask, "pixel_range": pixel_range, "autocast": autocast, "share": share}
 
     def step(networks: Sequence[nn.Module], lr: Tensor, hr: Tensor, number: int) -> Metrics:
         g, d, *expecting = networks  # as they are to be called: replicas, where processes share the batch
-        return adversarial_step(
-            g,
-            d,
-            vgg,
-            lr,
-            hr,
-            loss=model.loss,
-            mask=mask,
-            pixel_range=pixel_range,
-            autocast=autocast,
-            expectation=expecting[0] if expecting else None,
-            rng=torch.Generator().manual_seed(seed_for(seed, f"mask {number}")),
-            share=share,
-        )
+        rng = torch.Generator().manual_seed(seed_for(seed, f"mask {number}"))
+        expectation = expecting[0] if expecting else None
+        return adversarial_step(g, d, vgg, lr, hr, **how, expectation=expectation, rng=rng)
 
     return step
 
@@ -257,7 +225,8 @@ def gan_step(
 def networks_of_a_gan(model: Model, mask: Mask, generator: nn.Module, seed: int) -> list[nn.Module]:
     """What a GAN training of ``generator`` trains: it, its discriminator, and what the mask itself learns."""
     side = generator.scale * model.lr_patch
-    networks = [generator, build_discriminator(model.discriminator, side, seed_for(seed, "discriminator"))]
+    discriminator = models.build_discriminator(model.discriminator, side, seed_for(seed, "discriminator"))
+    networks = [generator, discriminator]
     if mask.kind == "expected":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(seed, "expected error"))
@@ -299,7 +268,7 @@ def train_once(
                 of = job.params, job.model, job.seed, job.paths
                 distributed.launch(_run_share, of, work, checkpoints, arguments, ranks=gpus, backend=backend)
             generator, history = work(job, checkpoints, *arguments)
-            save_generator(generator, job.recipe.generator, weights)
+            models.save_generator(generator, job.recipe.generator, weights)
             write_atomic(table, history_table(history).to_csv(index=False, float_format="%.6g").encode())
             content = {
                 "key": key,
