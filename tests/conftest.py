@@ -14,7 +14,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")  # no test opens a window
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline, because the first example pays for imports; the same examples on every run of CI.
-settings.register_profile("masksr", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("masksr", deadline=None, max_examples=40, derandomize="CI" in os.environ)
 settings.load_profile("masksr")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -65,27 +64,12 @@ def take_first_steps(rank: int, ranks: int, cases: dict[str, Any], paths: Any, f
         torch.save(found, folder / f"{name} {rank}.pt")
 
 
-def train_with_one_writer(rank: int, ranks: int, *arguments: Any) -> None:
-    """A training in which any rank but the first that writes a checkpoint ends it."""
+def train_until_one_fails(rank: int, ranks: int, *arguments: Any) -> None:
+    """A training in which rank 1 fails in the gradients of the sixth step, and would end if it wrote a checkpoint."""
     from masksr.training import loop
     from masksr.training import train as training
 
-    if rank > 0:
-        loop.save_checkpoint = lambda *_: os._exit(66)
-    training._run_share(rank, ranks, *arguments)
-
-
-def train_until_one_fails(rank: int, ranks: int, *arguments: Any) -> None:
-    """A training in which rank 1 fails in the gradients of the sixth step."""
-    from masksr.training import train as training
-
-    if rank == 1:
-        training.adversarial_step = failing_in_step_six(training.adversarial_step)
-    train_with_one_writer(rank, ranks, *arguments)
-
-
-def failing_in_step_six(step: Callable[..., Any]) -> Callable[..., Any]:
-    calls = []
+    step, calls = training.adversarial_step, []
 
     def fails(*args: Any, **kwargs: Any) -> Any:
         calls.append(1)
@@ -93,7 +77,10 @@ def failing_in_step_six(step: Callable[..., Any]) -> Callable[..., Any]:
             raise ZeroDivisionError("of this rank alone")
         return step(*args, **kwargs)
 
-    return fails
+    if rank == 1:
+        training.adversarial_step = fails
+        loop.save_checkpoint = lambda *_: os._exit(66)
+    training._run_share(rank, ranks, *arguments)
 
 
 def say_where_and_wait(rank: int, ranks: int, folder: Path) -> None:

@@ -96,7 +96,9 @@ def test_the_counter_of_torch_agrees(mini: params.Params) -> None:
     assert torch.equal(torch.get_rng_state(), before)  # counting leaves the random numbers alone
 
 
-@pytest.mark.parametrize(("model", "tflop"), [("esrgan", 11.53), ("pesr", 23.61), ("edsr", 13.28)])
+@pytest.mark.parametrize(
+    ("model", "tflop"), [pytest.param("esrgan", 11.53, marks=pytest.mark.slow), ("pesr", 23.61), ("edsr", 13.28)]
+)
 def test_a_gan_step_is_three_passes_of_g_three_of_vgg_and_seven_of_d(model: str, tflop: float) -> None:
     """Forward 1, backward 2: G 3. VGG: SR, HR, back to SR 3. D: SR, HR 2, their loss back 4, back to SR once more 1."""
     paper = params.load(ROOT / "profiles/paper.yaml")

@@ -100,44 +100,26 @@ def weights(folder: Path) -> torch.Tensor:
 
 
 @pytest.mark.slow
-def test_a_training_goes_on_with_another_number_of_processes(trained_starts: Paths, monkeypatch, capfd) -> None:
-    """From two to one after one of the two has failed, and from one to two."""
+def test_one_process_goes_on_after_one_of_two_has_failed(trained_starts: Paths, monkeypatch, capfd) -> None:
     of, paths = mask("shuffled"), trained_starts
     whole, gpus = (small(4, gpus=number, ema=0.9) for number in (1, 2))
     training.train_gan(whole, "pesr", of, 0, paths, paths.root / "undisturbed")
-    undisturbed = weights(paths.root / "undisturbed")
-
     fewer = copy(paths, "fewer", "data", "runs")
     with monkeypatch.context() as patch:
         patch.setattr(training, "_run_share", in_ranks.train_until_one_fails)
-        with pytest.raises(ProcessRaisedException) as failed:
+        with pytest.raises(ProcessRaisedException, match=r"in fails(?s:.*)of this rank alone"):
             training.train_gan(gpus, "pesr", of, 0, fewer, fewer.root / "out")
-    message = str(failed.value)
-    assert "Process 1 terminated" in message and message.rstrip().endswith("ZeroDivisionError: of this rank alone")
-    assert 'in fails\n    raise ZeroDivisionError("of this rank alone")' in message
     training.train_gan(whole, "pesr", of, 0, fewer, fewer.root / "out")
     assert "goes on from step 4 of 8" in capfd.readouterr().out
     assert training.read_history(fewer.root / "out").gpus.notna().tolist() == [True, True, False, False]
 
-    more = copy(paths, "more", "data", "runs")
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "adversarial_step", in_ranks.failing_in_step_six(training.adversarial_step))
-        with pytest.raises(ZeroDivisionError):
-            training.train_gan(whole, "pesr", of, 0, more, more.root / "out")
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "_run_share", in_ranks.train_with_one_writer)
-        training.train_gan(gpus, "pesr", of, 0, more, more.root / "out")
-    assert "goes on from step 4 of 8" in capfd.readouterr().out
-    assert training.read_history(more.root / "out").gpus.notna().tolist() == [False, False, True, True]
-
-    for other in (fewer, more):
-        way = undisturbed - weights(paths.start("pesr", 0))
-        # Adam's first steps go as far for a gradient that is only rounding, and two processes round otherwise: a 100th
-        # of the way here, a 70th on another machine. The gradients themselves are held to 1e-9 above.
-        assert (weights(other.root / "out") - undisturbed).norm() < 0.05 * way.norm()
-        monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("the number of processes is not in the key"))
-        for params in (whole, gpus):
-            training.train_gan(params, "pesr", of, 0, other, other.root / "again")
+    undisturbed = weights(paths.root / "undisturbed")
+    way = undisturbed - weights(paths.start("pesr", 0))
+    # Adam's first steps go as far for a gradient that is only rounding, and two processes round otherwise: a 100th
+    # of the way here, a 70th on another machine. The gradients themselves are held to 1e-9 above.
+    assert (weights(fewer.root / "out") - undisturbed).norm() < 0.05 * way.norm()
+    monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("the number of processes is not in the key"))
+    training.train_gan(gpus, "pesr", of, 0, fewer, fewer.root / "again")
 
 
 @pytest.mark.slow

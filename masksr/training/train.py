@@ -13,7 +13,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -295,9 +294,7 @@ def _run_share(
     arguments: tuple[Any, ...],
 ) -> None:
     """What each process of a training does that several share."""
-    # Processes of a training that was just killed may not have ended yet; there is one writer at a time.
-    with alone(checkpoints / ".writer", "this very training") if rank == 0 else nullcontext():
-        work(Job(*of, rank, ranks), checkpoints, *arguments)
+    work(Job(*of, rank, ranks), checkpoints, *arguments)
 
 
 def _is_whole(folder: Path) -> bool:
