@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,16 @@ def trained_starts(prepared: Path, tmp_path: Path):
     from masksr.paths import Paths
 
     return Paths(shutil.copytree(prepared, tmp_path / "project"), "mini")
+
+
+@pytest.fixture
+def golden() -> Callable[[str], Path]:
+    """Find a file of golden vectors of the public implementations, beside the data or in MASKSR_GOLDEN."""
+
+    def find(name: str) -> Path:
+        folder = os.environ.get("MASKSR_GOLDEN") or Path(os.environ.get("MASKSR_DATA", "missing")) / ".." / "golden"
+        if not (path := Path(folder) / name).is_file():
+            pytest.skip(f"no golden vectors of the public implementations: {path} (set MASKSR_GOLDEN)")
+        return path
+
+    return find

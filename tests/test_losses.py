@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
@@ -23,14 +21,6 @@ LOGITS = st.integers(1, 6).flatmap(
 )
 
 
-def golden(name: str) -> Path:
-    folder = os.environ.get("MASKSR_GOLDEN") or Path(os.environ.get("MASKSR_DATA", "missing")) / ".." / "golden"
-    path = Path(folder) / name
-    if not path.is_file():
-        pytest.skip(f"no golden vectors of the public implementations: {path} (set MASKSR_GOLDEN)")
-    return path
-
-
 def column(values: list[float], dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.tensor(values, dtype=dtype).view(-1, 1)
 
@@ -43,14 +33,14 @@ def bce(logits: Tensor, target: float) -> Tensor:
     ("model", "kind", "gamma"),
     [("esrgan", KINDS[0], 0.0), ("pesr", KINDS[1], 1.0), ("edsr", KINDS[2], 0.0)],
 )
-def test_values_are_those_of_the_public_implementations(model: str, kind: str, gamma: float):
+def test_values_are_those_of_the_public_implementations(golden, model: str, kind: str, gamma: float):
     reference = json.loads(golden("losses.json").read_text())
     real, fake = (column(reference[name], torch.float32) for name in ("real", "fake"))
     assert generator_loss(kind, real, fake, gamma).item() == pytest.approx(reference[model]["generator"], rel=1e-6)
     assert discriminator_loss(kind, real, fake).item() == pytest.approx(reference[model]["discriminator"], rel=1e-6)
 
 
-def test_total_variation_is_that_of_pesr():
+def test_total_variation_is_that_of_pesr(golden):
     expected = json.loads(golden("losses.json").read_text())["total_variation"]["value"]
     image = load_file(golden("total_variation.safetensors"))["input"]
     assert total_variation(image).item() == pytest.approx(expected, rel=1e-6)

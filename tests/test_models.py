@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -34,14 +31,6 @@ SMALL = {
 GENERATORS = ("rrdb", "edsr", "pesr")
 
 
-def golden(name: str) -> dict[str, Tensor]:
-    folder = os.environ.get("MASKSR_GOLDEN") or Path(os.environ.get("MASKSR_DATA", "missing")) / ".." / "golden"
-    path = Path(folder) / f"{name}.safetensors"
-    if not path.is_file():
-        pytest.skip(f"no golden vectors of the public implementations: {path} (set MASKSR_GOLDEN)")
-    return load_file(path)
-
-
 @pytest.fixture(autouse=True)
 def _same_weights_every_time():
     torch.manual_seed(0)
@@ -64,8 +53,8 @@ def relative_difference(found: Tensor, expected: Tensor) -> float:
     [(torch.contiguous_format, torch.float32), (torch.channels_last, torch.float64)],
     ids=["nchw", "nhwc"],
 )
-def test_same_output_and_input_gradient_as_the_public_implementation(name: str, memory_format, dtype):
-    reference = golden(name)
+def test_same_output_and_input_gradient_as_the_public_implementation(golden, name: str, memory_format, dtype):
+    reference = load_file(golden(f"{name}.safetensors"))
     network = GOLDEN[name]().to(dtype=dtype, memory_format=memory_format)
     state = {key.removeprefix("state_dict."): value for key, value in reference.items() if "state_dict." in key}
     network.load_state_dict(state, strict=True)

@@ -90,14 +90,3 @@ def test_random_weights_follow_the_seed_and_leave_the_global_generator_alone():
     a, b, c = (random_vgg19(0.125, seed).features[0].weight for seed in (3, 3, 4))
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(a, b) and not torch.equal(a, c)
-
-
-def test_channels_last_and_bfloat16_autocast():
-    vgg = random_vgg19(0.125, seed=0)
-    x = image().to(memory_format=torch.channels_last).requires_grad_()
-    exact = vgg(x)
-    with torch.autocast("cpu", torch.bfloat16):
-        features = vgg.to(memory_format=torch.channels_last)(x)
-    features.float().square().mean().backward()
-    assert torch.isfinite(x.grad).all()
-    assert (features.float() - exact).norm() / exact.norm() < 0.05
