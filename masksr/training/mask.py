@@ -37,13 +37,11 @@ def error_mask(
     expected: the squared error that ``training.expected`` expects, (B, C, H, W), for that kind. rng: where
     ``shuffled`` and ``random`` draw from, for the whole batch where the images are a ``share`` of it.
 
-    Raises ValueError where the shapes differ or the expected error is missing.
+    Raises ValueError where the shapes differ.
     """
     if mask.kind == "none":
         return sr.new_ones(()).expand(sr.shape[0], 1, *sr.shape[2:])
     if mask.kind == "expected":
-        if expected is None:
-            raise ValueError("kind: expected takes the error that a network expects, and none was given")
         return mask_from_error(expected, mask, pixel_range, share)
     error = squared_error(sr.detach() if mask.detach else sr, hr, mask)
     m = mask_from_error(error, mask, pixel_range, share)
