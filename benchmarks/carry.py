@@ -21,19 +21,20 @@ from masksr.models.checkpoints import save_weights
 from masksr.models.vgg import OXFORD_SCALE, load_vgg19, rescale_features
 
 ROOM = 62 << 20  # bytes, with the tracked files: what a machine may take is often 64 MiB
-MOST = 100  # photographs
 WHEELS = ("pydantic", "pydantic-core", "annotated-types", "typing-inspection", "ruamel.yaml")
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 COMMAND = """\
-python3 -m pip install --quiet --no-index --no-deps --no-compile --target /tmp/site {folder}/wheels/*.whl &&
-PYTHONPATH=/tmp/site PYTHONUNBUFFERED=1 python3 -m benchmarks.first_gpu --device cuda --data {folder} \
---out "${{OUT:-first_gpu}}" --minutes {minutes:g}"""
+python3 -m pip install --quiet --no-index --no-deps --no-compile --target /tmp/site {folder}/wheels/*.whl
+export PYTHONPATH=/tmp/site PYTHONUNBUFFERED=1
+python3 -m benchmarks.first_gpu --device cuda --out "${{OUT:-first_gpu}}" --minutes {minutes:g}
+python3 -m benchmarks.trainings --params params.yaml --data {folder} --root /tmp/trainings \
+  --out "${{OUT:-first_gpu}}" --seconds {seconds:g}"""
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.carry", description=__doc__)
     parser.add_argument("--python", default="3.12", help="version of the machine's Python (default: 3.12)")
-    parser.add_argument("--minutes", type=float, default=9.0, help="that the printed command may take (default: 9)")
+    parser.add_argument("--minutes", type=float, default=14.0, help="of the printed commands together (default: 14)")
     parser.add_argument("-o", "--output", type=Path, default=Path("carry"), help="the folder (default: carry)")
     options = parser.parse_args(arguments)
     try:
@@ -43,8 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     size, tracked = _size(path for path in options.output.rglob("*") if path.is_file()), _size(_tracked_files())
     print(f"{options.output}: {size / 2**20:.1f} MiB; with the tracked files {(size + tracked) / 2**20:.1f} MiB")
-    print(f"From the root of this project on the machine; it ends by itself after {options.minutes:g} minutes:\n")
-    print(COMMAND.format(folder=options.output, minutes=options.minutes))
+    print(f"From the root of this project on the machine; they end by themselves after {options.minutes:g} minutes:\n")
+    first = min(6, options.minutes / 2)
+    print(COMMAND.format(folder=options.output, minutes=first, seconds=60 * (options.minutes - first)))
     return 0
 
 
@@ -57,7 +59,7 @@ def build_folder(folder: Path, python: str) -> None:
     _get_wheels(folder / "wheels", python)
     _write_vgg(data / "weights", folder / "weights/vgg19.safetensors")
     validation = sorted((data / "test/Set5/HR").glob("*.png"))
-    photographs = sorted((data / "train/BSDS500").glob("*.jpg"))[:MOST]
+    photographs = sorted((data / "train/BSDS500").glob("*.jpg"))
     if not validation or not photographs:
         raise MasksrError(f"{data}: there are no pictures in train/BSDS500 or test/Set5/HR")
     for path in validation:
