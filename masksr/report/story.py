@@ -45,9 +45,8 @@ def list_sections(params: Params, paths: Paths) -> list[Section]:
     """The notebooks in reading order: results, then what was done to get them, in folded groups."""
     runs, table1, sweep = paths.runs, params.table1, params.sweep
     sections = [Section(paths.results / f"{name}.ipynb", name, name) for name in RESULTS]
-    crops = tuple(list(zip(*detail, strict=True)) for detail in load_crops(runs / "figure4"))
     figure4 = RESULTS.index("figure4")
-    sections[figure4] = replace(sections[figure4], crops=crops)
+    sections[figure4] = replace(sections[figure4], crops=tuple(load_crops(runs / "figure4")))
     sections.append(Section(runs / "05_test_sets.ipynb", "test_sets", "test_sets"))
     sections.append(Section(runs / "02_weights.ipynb", "weights", "weights"))
 
