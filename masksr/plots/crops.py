@@ -1,4 +1,4 @@
-"""The crops of Figure 4: chosen by rules or by hand, upscaled by every variant, kept as files for the page."""
+"""Photographs through networks, for looking at: the crops of Figure 4, chosen, upscaled, kept as files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from masksr.models.checkpoints import load_generator
 from masksr.params import Figure4, Params
 from masksr.paths import Paths
 from masksr.plots.images import Pixels, cut
-from masksr.results.evaluate import with_generator
+from masksr.results.evaluate import with_bicubic, with_generator
 from masksr.results.inspection import inspected_mask
 from masksr.results.tables import variant_title
 from masksr.training.device import choose_device
@@ -55,6 +55,15 @@ class CropRow:
     how: str  # it was chosen
     name: str  # of the photograph
     masks: dict[str, NDArray[np.float32]]  # by title of a variant: equation 8 of its error
+
+
+def upscale_first(pack: Pack, folder: Path) -> dict[str, Pixels]:
+    """Return the first photograph of a pack as LR, bicubic, SR and HR, by these names, (H, W, 3) uint8.
+
+    folder: of the generator. LR is a quarter as large on each side.
+    """
+    upscale = with_generator(load_generator(folder / "generator.safetensors"), choose_device("cpu"))
+    return {"LR": pack.lr(0, 4), "bicubic": with_bicubic(pack, 0), "SR": upscale(pack, 0), "HR": pack.hr(0)}
 
 
 def choose_crops(figure4: Figure4, packs: Mapping[str, Pack], difference: Difference) -> list[Place]:
@@ -113,8 +122,8 @@ def figure4_rows(params: Params, paths: Paths) -> tuple[list[CropRow], list[str]
     """Return a row for each crop of ``params.figure4``, and the titles of its images.
 
     The images: LR, every variant of the first seed of ``table1``, HR. The masks: of each model without a mask
-    and with the first one, of the whole image, for a relative error and a window reach beyond the crop. Raises
-    MasksrError where the test sets have no such crops.
+    and with the first one, of the whole image, for a relative error and a window reach beyond the crop.
+    Raises MasksrError where the test sets have no such crops.
     """
     device, upscale, ranges = choose_device(params.train.device), {}, {}
     for model, mask in product(params.table1.models, params.table1.masks):
