@@ -13,7 +13,7 @@ from notebook_cells import run_cells
 from masksr.data.bicubic import imresize
 from masksr.data.packs import Pack
 from masksr.fetch.find import build_pack
-from masksr.results import claims, equivalence
+from masksr.results import equivalence
 from masksr.results.equivalence import Neighbours, by_detail, equivalence_class, project
 
 SIDES = st.tuples(st.integers(1, 5), st.integers(1, 5))
@@ -30,7 +30,6 @@ def test_whatever_is_called_found_shrinks_to_the_patch_in_every_byte(hr, seed):
     rng = np.random.default_rng(seed)
     candidates = np.stack([hr, rng.integers(0, 256, hr.shape), rng.normal(128, 300, hr.shape)])
     members, found = project(lr, candidates, steps=50)
-    assert members.dtype == np.uint8 and members.shape == candidates.shape
     for member, is_member in zip(members, found, strict=True):
         assert np.array_equal(imresize(member, 1 / 4), lr) == is_member
     assert found[0] and np.array_equal(members[0], hr), "what is a member already stays as it is"
@@ -46,14 +45,12 @@ def test_any_texture_finds_its_place_where_there_is_room(hr, seed):
 def test_the_change_is_the_smallest_and_the_detail_stays():
     rng = np.random.default_rng(0)
     candidate, lr = rng.integers(90, 166, (32, 32, 3)), np.full((8, 8, 3), 130, np.uint8)
-    members, found = project(lr, candidate)
+    members, found = project(lr, candidate[None])
     change = np.moveaxis(members[0] - candidate.astype(float), 2, 0)
     shrinking = equivalence.shrinking(32)
     seen = np.linalg.pinv(shrinking) @ shrinking
     lost = change - seen @ change @ seen  # the smallest change has nothing in the null space, but for the rounding
     assert found.all() and np.sqrt(np.square(lost).mean()) < 0.6 < 4 < np.sqrt(np.square(change).mean())
-    with pytest.raises(ValueError, match="cannot shrink to an LR patch"):
-        project(lr, np.zeros((1, 32, 28, 3)))
 
 
 def test_smooth_and_textured_places_differ_in_what_is_probable(tmp_path):
@@ -78,7 +75,7 @@ def world(classes=4, members=5, side=4):
     for number in range(classes):
         lr = rng.integers(80, 176, (side, side, 3), dtype=np.uint8)
         textures = rng.normal(0, 4 + 12 * number, (members, 4 * side, 4 * side, 3)) + 128
-        made.append(equivalence_class(lr, [(str(i), texture) for i, texture in enumerate(textures)]))
+        made.append(equivalence_class(lr, {str(i): texture for i, texture in enumerate(textures)}))
     return made
 
 
@@ -101,16 +98,3 @@ def test_training_ends_at_the_class_mean_and_with_l1_at_the_median(cells):
     l1 = cells["expected_errors"](world(), cells["train"](world(), "l1", steps=600)[0]).groupby("step").mean().iloc[-1]
     last = course.iloc[-1]
     assert l1["to_median"] < l1["to_mean"] and last["to_mean"] < last["to_median"]
-
-
-def test_the_claim_is_judged_by_what_the_notebook_writes():
-    found = {"classes": 12, "members": 108, "weights": 9, "steps": 9, "identity": 1e-15, "excess_before": 0.7}
-    found |= {"excess": 0.03, "distance_before": 7.5, "distance": 1.5}
-
-    def verdict(**changed):
-        return claims._error_reaches_variance(found | changed, 0.05)[2]
-
-    assert verdict() == "supported"
-    assert verdict(excess=0.06) == "undecided" and verdict(distance=99.0) == "undecided"
-    assert verdict(excess=-0.01) == "contradicted" and verdict(identity=1e-3) == "contradicted"
-    assert claims._error_reaches_variance(None, 0.05)[2] == "not run"
