@@ -11,10 +11,9 @@ from hypothesis.extra.numpy import arrays
 from notebook_cells import run_cells
 
 from masksr.data.bicubic import imresize
-from masksr.data.packs import Pack
 from masksr.fetch.find import build_pack
 from masksr.results import equivalence
-from masksr.results.equivalence import Neighbours, by_detail, equivalence_class, project
+from masksr.results.equivalence import equivalence_class, project
 
 SIDES = st.tuples(st.integers(1, 5), st.integers(1, 5))
 
@@ -53,17 +52,27 @@ def test_the_change_is_the_smallest_and_the_detail_stays():
     assert found.all() and np.sqrt(np.square(lost).mean()) < 0.6 < 4 < np.sqrt(np.square(change).mean())
 
 
-def test_smooth_and_textured_places_differ_in_what_is_probable(tmp_path):
-    pack: Pack = build_pack("rocket", tmp_path / "rocket")
-    smooth, textured = by_detail(pack, [0.1, 0.9])
-    missed = [np.square(patch.hr - imresize(patch.lr, 4).astype(float)).mean() for patch in (smooth, textured)]
+@pytest.fixture(scope="module")
+def cells():
+    """The notebook's functions."""
+    threads = torch.get_num_threads()
+    yield run_cells("30_argument", "30_argument-01", "places", "neighbours", "train", "expected-errors")
+    torch.set_num_threads(threads)
+
+
+def test_smooth_and_textured_places_differ_in_what_is_probable(tmp_path, cells):
+    pack = build_pack("rocket", tmp_path / "rocket")
+    smooth, textured = cells["by_detail"](pack, [0.1, 0.9])
+    missed = [np.square(place.hr - imresize(place.lr, 4).astype(float)).mean() for place in (smooth, textured)]
     assert 4 * missed[0] < missed[1] and not smooth.overlaps(textured)
-    neighbours = Neighbours([pack])
+    cells["places"] = cells["draw_places"]([pack])
+    cells["pool"] = cells["without_mean"]([place.lr_of_photograph for place in cells["places"]])
+    cells["contrast"] = np.linalg.norm(cells["pool"], axis=1).clip(min=1e-3)
     spreads = []
-    for patch in (smooth, textured):
-        found = neighbours.probable(patch, 9)
-        assert all(np.array_equal(imresize(member, 1 / 4), patch.lr) for member in found.members)
-        assert found.names[0] == "the photograph" and np.array_equal(found.members[0], patch.hr)
+    for place in (smooth, textured):
+        found = cells["probable"](place, 9)
+        assert all(np.array_equal(imresize(member, 1 / 4), place.lr) for member in found.members)
+        assert found.names[0] == "the photograph" and np.array_equal(found.members[0], place.hr)
         spreads.append(np.sqrt(found.variance.mean()))
     assert 4 * spreads[0] < spreads[1]
 
@@ -77,14 +86,6 @@ def world(classes=4, members=5, side=4):
         textures = rng.normal(0, 4 + 12 * number, (members, 4 * side, 4 * side, 3)) + 128
         made.append(equivalence_class(lr, {str(i): texture for i, texture in enumerate(textures)}))
     return made
-
-
-@pytest.fixture(scope="module")
-def cells():
-    """The notebook's functions."""
-    threads = torch.get_num_threads()
-    yield run_cells("30_argument", "30_argument-01", "train", "expected-errors")
-    torch.set_num_threads(threads)
 
 
 def test_training_ends_at_the_class_mean_and_with_l1_at_the_median(cells):
