@@ -23,14 +23,13 @@ def project(tmp_path_factory):
 
 
 def run_notebook(project, models=MODELS, **changes):
-    """Run 31_mask for these models with a changed masks.paper, on four patches; return its names."""
+    """Run 31_mask for these models with a changed masks.paper; return its names."""
     settings, paths = project
     masks = settings.masks | {"paper": settings.masks["paper"].model_copy(update=changes)}
     table1 = settings.table1.model_copy(update={"models": models})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(paths.root)
         patch.setattr(params, "load", lambda: settings.model_copy(update={"masks": masks, "table1": table1}))
-        patch.setattr(inspection, "PATCHES", 4)
         names = run_cells("31_mask")
     plt.close("all")
     return names
@@ -46,11 +45,10 @@ def test_every_network_sees_the_same_bounded_patches(names):
     assert [(s.model, s.when) for s in samples] == [(m, when) for m in MODELS for when in ("start", "end")]
     assert [s.native for s in samples] == ["1"] * 2 + ["255"] * 4
     for sample in samples:
-        assert sample.sr.shape == (4, 3, 64, 64)
+        assert sample.sr.shape == (16, 3, 64, 64)
         torch.testing.assert_close(sample.hr * (255 / sample.pixel_range), samples[2].hr)
     for sample in names["photographs"]:
-        sides = [4 * side for side in inspection.LARGEST_PHOTOGRAPH]
-        assert sample.hr.shape == sample.sr.shape == (1, 3, *sides)
+        assert sample.hr.shape == sample.sr.shape == (1, 3, 4 * 32, 4 * 48)
 
 
 def test_the_table_says_what_equation_8_gives(names):

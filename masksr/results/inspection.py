@@ -1,8 +1,5 @@
 """The mask at work: what the networks of a profile make of fixed patches, and what reaches D and G.
 
-All is bounded in number and size: a large network costs seconds here, and the same files give the same
-numbers.
-
 Runs keep no discriminator. So the gradient of the GAN's loss is that of their first step: SR of the start
 before the freshly initialised discriminator that the run began with, where the patches have its size, else
 one of that kind.
@@ -18,8 +15,6 @@ import torch
 from torch import Tensor
 
 from masksr.data.images import to_image
-from masksr.data.packs import Pack
-from masksr.data.patches import validation_patches
 from masksr.models.checkpoints import build_discriminator, load_generator, seed_for
 from masksr.params import Mask, Model, Params
 from masksr.paths import Paths
@@ -27,9 +22,7 @@ from masksr.training import losses
 from masksr.training.device import choose_device
 from masksr.training.mask import ErrorRange, apply_mask, error_mask
 
-PATCHES = 16
-LARGEST_PATCH = 32  # LR pixels on a side
-LARGEST_PHOTOGRAPH = (32, 48)  # LR pixels
+Inputs = Callable[[str], tuple[Tensor, Tensor]]  # model -> LR and HR, uint8 batches
 
 
 @dataclass(frozen=True)
@@ -79,41 +72,9 @@ def inspected_mask(params: Params) -> tuple[str, Mask]:
     return name, params.masks[params.sweep.mask if name == "none" else name]
 
 
-def on_patches(params: Params, paths: Paths) -> list[Sample]:
-    """Run each model of Table 1 on the fixed validation patches, with its start and its final weights.
-
-    The patches are as large as in training (``lr_patch``), but at most LARGEST_PATCH and what the smallest
-    photograph has; in the latter case a multiple of 8, as discriminators want it. Raises MasksrError where a
-    photograph is smaller than 16 LR pixels.
-    """
-    pack = Pack(paths.set(params.data.validation))
-    smallest = min(min(pack.lr(number, 4).shape[:2]) for number in range(len(pack)))
-
-    def cut_patches(model: str) -> tuple[Tensor, Tensor]:
-        size = max(16, min(params.models[model].lr_patch, LARGEST_PATCH, smallest // 8 * 8))
-        return validation_patches(pack, lr_size=size, scale=4, count=PATCHES)
-
-    return _run_generators(params, paths, cut_patches)
-
-
-def on_a_photograph(params: Params, paths: Paths) -> list[Sample]:
-    """Run the same networks on the middle of the first validation photograph, a single image (1, 3, H, W)."""
-    pack = Pack(paths.set(params.data.validation))
-    lr, hr = pack.lr(0, 4), pack.hr(0)
-    height, width = (min(side, most) for side, most in zip(lr.shape, LARGEST_PHOTOGRAPH, strict=False))
-    top, left = (lr.shape[0] - height) // 2, (lr.shape[1] - width) // 2
-    pair = []
-    for image, scale in ((lr, 1), (hr, 4)):
-        part = image[scale * top : scale * (top + height), scale * left : scale * (left + width)].copy()
-        pair.append(torch.from_numpy(part).permute(2, 0, 1)[None])
-    return _run_generators(params, paths, lambda model: tuple(pair))
-
-
 @torch.no_grad()
-def _run_generators(
-    params: Params, paths: Paths, inputs: Callable[[str], tuple[Tensor, Tensor]]
-) -> list[Sample]:
-    """Run both generators of each model, of the first seed. inputs: model -> LR and HR, uint8 batches."""
+def run_generators(params: Params, paths: Paths, inputs: Inputs) -> list[Sample]:
+    """Run each model of Table 1 on ``inputs``, with its start and its final weights of the first seed."""
     name, seed, samples = inspected_mask(params)[0], params.table1.seeds[0], []
     device = choose_device(params.train.device)
     for model in params.table1.models:
