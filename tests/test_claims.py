@@ -31,7 +31,7 @@ def measure(change: tuple[float, float], seeds: int, by_k: dict[float, float]) -
 
 def judge(table: pd.DataFrame, points: dict[tuple[float, float], pd.DataFrame], params: Params) -> pd.DataFrame:
     found = claims.claims(evidence.compare(table, params), points, params, table)
-    assert list(found.columns) == claims.COLUMNS and len(found) == len(paper.claims())
+    assert list(found.columns) == claims.COLUMNS and len(found) == len(paper.load()["claims"])
     return found.set_index("claim")
 
 

@@ -29,7 +29,7 @@ def claims(
     where that model, or its mask, is not at the paper's setting, or the metric is not PI.
     """
     rows = []
-    for claim in paper.claims():
+    for claim in paper.load()["claims"]:
         test, model = claim["test"], claim.get("model")
         if test == "mask_improves":
             outcome = _mask_improves(effects, model, params)
