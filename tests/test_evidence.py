@@ -148,7 +148,7 @@ def test_what_is_missing_is_named_and_without_a_baseline_nothing_is_compared():
 
 @pytest.fixture(scope="module")
 def notebook() -> SimpleNamespace:
-    return SimpleNamespace(**run_cells("11_evidence", "one-change-pairs", "power"))
+    return SimpleNamespace(**run_cells("11_evidence", "11_evidence-01", "one-change-pairs", "power"))
 
 
 def with_masks(**changes: dict) -> Params:
@@ -194,9 +194,14 @@ def grid(sizes: dict[str, int], pairs: int = 2, seeds: int = 3) -> dict[tuple[fl
     return {(float(k), 0.5): pd.DataFrame(rng.standard_normal(shape), columns=columns) for k in range(pairs)}
 
 
-def test_a_row_for_every_pair_and_set_as_for_a_cell():
+@pytest.fixture(scope="module")
+def sweep_intervals():
+    return run_cells("15_figure5", "15_figure5-01", "intervals")["sweep_intervals"]
+
+
+def test_a_row_for_every_pair_and_set_as_for_a_cell(sweep_intervals):
     given = grid({"a": 6, "b": 6})
-    table = evidence.sweep_intervals(given)
+    table = sweep_intervals(given)
     assert list(table["set"]) == ["a", "b", "mean"] * 2
     row = table.query("k == 1 and set == 'b'").iloc[0]
     alone, together = (effect(given[1.0, 0.5]["b"].to_numpy(), level) for level in (0.95, 0.975))
@@ -205,22 +210,22 @@ def test_a_row_for_every_pair_and_set_as_for_a_cell():
     assert row["verdict"] == verdict(together)
     mean, whole = table.query("k == 0 and set == 'mean'").iloc[0], effect(given[0.0, 0.5].to_numpy())
     assert (mean["low"], mean["high"]) == pytest.approx((whole.low, whole.high))  # of sets of one size: all images
-    assert list(evidence.sweep_intervals(grid({"a": 4}))["set"]) == ["a", "a"]
+    assert list(sweep_intervals(grid({"a": 4}))["set"]) == ["a", "a"]
 
 
-def test_the_mean_is_over_sets_and_its_interval_holds_the_truth():
+def test_the_mean_is_over_sets_and_its_interval_holds_the_truth(sweep_intervals):
     """Sets of unequal size and mean: the mean of their means, covered at least as often as the level says."""
     rng, hit, columns = np.random.default_rng(1), 0, grid({"a": 4, "b": 12})[0.0, 0.5].columns
     for _ in range(60):
         table = pd.DataFrame(rng.normal(0, 1, (1, 16)), columns=columns)
         table["b"] = table["b"] + 2.0
-        row = evidence.sweep_intervals({(1.0, 0.5): table}).iloc[-1]
+        row = sweep_intervals({(1.0, 0.5): table}).iloc[-1]
         means = [table[name].to_numpy().mean() for name in "ab"]
         assert row["difference"] == pytest.approx(np.mean(means))
         hit += row["low"] < 1.0 < row["high"]
     assert hit >= 53  # 57 expected at 95 %; 53 is two standard deviations below
     table["b"] = np.nan
-    rows = evidence.sweep_intervals({(1.0, 0.5): table}).set_index("set")
+    rows = sweep_intervals({(1.0, 0.5): table}).set_index("set")
     assert np.isfinite(rows.loc["a", "low"]) and rows.loc["mean", "verdict"] == "not measured"
 
 

@@ -11,7 +11,7 @@ where they matter most. tests/test_evidence.py measures how often it holds the t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
@@ -185,40 +185,3 @@ def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
     if (effects["trainings"] != effects["verdict"]).any():
         columns["these trainings"] = effects["trainings"]
     return pd.DataFrame(columns | {"verdict": effects["verdict"]})
-
-
-# Figure 5: every pair of k and b
-
-
-def sweep_intervals(differences: Mapping[tuple[float, float], pd.DataFrame]) -> pd.DataFrame:
-    """The mean difference from the baseline and its interval: a row per k, b and set, and per their ``mean``.
-
-    differences: of ``tables.sweep_differences``. Columns: k, b, set and those of ``judge``. Each interval
-    alone holds with ``LEVEL``. The verdict rests on longer ones, together_low and together_high: those of all
-    pairs on one set, or on the mean of the sets, hold together with that level.
-    """
-    rows = []
-    for (k, b), table in differences.items():
-        sets = table.columns.unique("set")
-        parts = {name: table.xs(name, axis="columns", level="set") for name in sets}
-        if len(sets) > 1:
-            parts["mean"] = _weigh(parts)
-        for name, part in parts.items():
-            row = {"k": k, "b": b, "set": name} | judge(part, "pi", LEVEL)
-            together = judge(part, "pi", bonferroni(LEVEL, len(differences)))
-            row |= {key: together[key] for key in ("verdict", "trainings")}
-            rows.append(row | {"together_low": together["low"], "together_high": together["high"]})
-    return pd.DataFrame(rows)
-
-
-def _weigh(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """All images, scaled so that their mean is the mean of the sets' means; NaN where a set has nothing.
-
-    Where sets differ in size or mean, the scaled ones lie further apart: the interval gets longer, never
-    shorter.
-    """
-    finite = [part.dropna(axis="columns") for part in parts.values()]
-    if any(part.empty for part in finite):
-        return pd.concat(finite, axis="columns") * float("nan")
-    images = sum(part.shape[1] for part in finite)
-    return pd.concat([part * images / (len(finite) * part.shape[1]) for part in finite], axis="columns")

@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 from IPython.display import Markdown
-from pydantic import BaseModel
 
 from masksr.errors import MasksrError
 from masksr.files import write_atomic
 from masksr.params import Params, Section
 from masksr.paths import Paths
-from masksr.results.scores import KEYS, label_note, measure_titles, pi_label, read_quality
+from masksr.results.scores import KEYS, label_note, measure_titles, read_quality
 from masksr.results.typeset import to_latex, to_markdown
 
 SECTION_TITLES = {"RRDB": "generator", "EDSRSize": "generator", "PESRSize": "generator", "Schedule": "gan"}
@@ -95,23 +94,21 @@ def metrics(quality: pd.DataFrame, params: Params) -> dict[str, Any]:
 
     Every value is a JSON number, or None where nothing could be measured (or PSNR is infinite, as for HR).
     """
+
+    def number(value: float) -> float | None:
+        return round(float(value), 5) if math.isfinite(value) else None
+
     result: dict[str, Any] = {}
-    rows = table1(quality, params)
-    for variant, row in zip(list_variants(quality, params), rows.to_dict("records"), strict=True):
+    titles = measure_titles(quality)
+    label, rows = titles.pop("pi"), table1(quality, params).to_dict("records")
+    for variant, row in zip(list_variants(quality, params), rows, strict=True):
         pi = pd.Series({name: row[name] for name in params.data.test}, dtype=float)
-        values = {
-            pi_label(quality): {name: _json(value) for name, value in pi.items()} | {"mean": _json(pi.mean())}
-        }
-        for measure, title in measure_titles(quality).items():
-            if measure != "pi":
-                values[title] = _json(variant.scores[measure].mean())
+        pi["mean"] = pi.mean()
+        values: dict[str, Any] = {label: {name: number(value) for name, value in pi.items()}}
+        values |= {title: number(variant.scores[measure].mean()) for measure, title in titles.items()}
         name = f"{variant.model}-{variant.mask}" if variant.model in params.models else variant.model
         result[name] = values | {"images": row["images"], "without_pi": row["without_pi"]}
     return result
-
-
-def _json(value: float) -> float | None:
-    return round(float(value), 5) if math.isfinite(value) else None
 
 
 def table1_files(quality: pd.DataFrame, params: Params) -> dict[str, str]:
@@ -160,16 +157,10 @@ def sweep_differences(sweep: pd.DataFrame) -> dict[tuple[float, float], pd.DataF
 
 
 def settings_table(*sections: Section) -> Markdown:
-    """What stands in ``params.yaml`` for a training, one column for each section."""
-
-    def write(value: object) -> str:
-        if isinstance(value, BaseModel):
-            return ", ".join(f"{name} {write(inner)}" for name, inner in value)
-        return f"{value:g}" if isinstance(value, float) else str(value)
-
+    """What ``params.yaml`` has for a training, one column for each section."""
     kinds = [type(section).__name__ for section in sections]
     titles = [SECTION_TITLES.get(kind, kind.lower()) for kind in kinds]
-    columns = [[f"`{name}` {write(value)}" for name, value in section] for section in sections]
+    columns = [[f"`{name}` {value}" for name, value in section] for section in sections]
     rows = zip_longest(*columns, fillvalue="")
     return Markdown(pd.DataFrame(rows, columns=titles).to_markdown(index=False, disable_numparse=True))
 
