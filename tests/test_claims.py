@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from test_evidence import SETS, quality, settings
+from score_tables import mini, score_table
 
 from masksr.params import Params
 from masksr.results import claims, evidence, paper
 
+SETS = ("cat", "temple")
 ESRGAN, PAIRS = "The mask improves the PI of ESRGAN", "Every k and b that was tried beats ESRGAN without a mask"
 Measured = tuple[pd.DataFrame, dict[tuple[float, float], pd.DataFrame], Params]
 
@@ -17,16 +18,16 @@ Measured = tuple[pd.DataFrame, dict[tuple[float, float], pd.DataFrame], Params]
 def measure(change: tuple[float, float], seeds: int, by_k: dict[float, float]) -> Measured:
     """The scores of ESRGAN with a mask that changes PI so on each set, and mask minus baseline for pairs of k and b."""
     rng = np.random.default_rng(0)
-    pi = {("none", name): 5 + rng.standard_normal((seeds, 8)) for name in SETS}
+    pi = {("esrgan", "none", name): 5 + rng.standard_normal((seeds, 8)) for name in SETS}
     for name, by in zip(SETS, change, strict=True):
-        pi["paper", name] = pi["none", name] + by + 0.05 * rng.standard_normal((seeds, 8))
-    images = pd.MultiIndex.from_product([SETS, [f"{n}" for n in range(8)]], names=["set", "image"])
+        pi["esrgan", "paper", name] = pi["esrgan", "none", name] + by + 0.05 * rng.standard_normal((seeds, 8))
+    images = pd.MultiIndex.from_product([SETS, [f"{n:03}" for n in range(8)]], names=["set", "image"])
     points = {
         (k, 0.5): pd.DataFrame(by + 0.01 * rng.standard_normal((seeds, 16)), columns=images) for k, by in by_k.items()
     }
-    params = settings(list(range(seeds)))
+    params = mini(seeds=seeds)
     sweep = params.sweep.model_copy(update={"seeds": list(range(seeds)), "k": list(by_k), "b": [0.5]})
-    return quality(pi), points, params.model_copy(update={"sweep": sweep})
+    return score_table(pi), points, params.model_copy(update={"sweep": sweep})
 
 
 def judge(table: pd.DataFrame, points: dict[tuple[float, float], pd.DataFrame], params: Params) -> pd.DataFrame:
@@ -83,7 +84,7 @@ def test_an_image_without_pi_decides_nothing():
     """The mask fails on the hard images, of which PI is worst: their loss must not count as a gain."""
     table, points, params = measure((0.0, 0.0), 4, {0.2: -1.0})
     points[0.2, 0.5].iloc[1, 3] = np.nan
-    table.loc[(table["mask"] == "paper") & (table["image"] == "3"), "pi"] = np.nan
+    table.loc[(table["mask"] == "paper") & (table["image"] == "003"), "pi"] = np.nan
     found = judge(table, points, params)
     assert list(found.loc[[ESRGAN, PAIRS], "verdict"]) == ["undecided"] * 2
     assert "1 differences left out" in found.loc[PAIRS, "what came out"]

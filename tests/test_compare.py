@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from notebook_cells import run_cells
+from score_tables import MINI, mini, score_table
 
-from masksr import params
 from masksr.cli import main
 from masksr.errors import MasksrError
 from masksr.results import evidence
@@ -26,24 +25,15 @@ from masksr.results.compare import (
     open_run,
     why_not,
 )  # fmt: skip
-from masksr.results.scores import COLUMNS
 
 ROOT = Path(__file__).parents[1]
-IMAGES, SETS = 8, ("cat", "dog")
+IMAGES = 8
 CELLS = [("esrgan", "none", "cat"), ("esrgan", "paper", "cat"), ("esrgan", "none", "dog")]
 
 
-def scores(pi: dict[tuple[str, str, str], np.ndarray], hr=2.0, weights=("official", "official")) -> pd.DataFrame:
-    """pi: (model, mask, set) -> (seeds, images). HR has one score everywhere."""
-    pi = pi | {("HR", "none", name): np.full((1, IMAGES), hr) for *_, name in pi}
-    rows = [
-        {"model": model, "mask": mask, "seed": seed, "set": name, "image": f"{image}", "pi": value}
-        for (model, mask, name), values in pi.items()
-        for (seed, image), value in np.ndenumerate(values)
-    ]
-    table = pd.DataFrame(rows).reindex(columns=COLUMNS).assign(problem="")
-    table = table.assign(niqe_weights=weights[0], ma_weights=weights[1])
-    return table.assign(niqe=table["pi"], ma=table["pi"], psnr=20 + table["pi"])
+def scores(pi: dict[tuple[str, str, str], np.ndarray], hr=2.0, **weights: str) -> pd.DataFrame:
+    """The same with HR, which has one score everywhere."""
+    return score_table(pi | {("HR", "none", name): np.full((1, IMAGES), hr) for *_, name in pi}, **weights)
 
 
 def noise(seeds: int, seed: int = 0) -> np.ndarray:
@@ -93,26 +83,21 @@ def test_only_what_both_have_is_paired_and_the_rest_is_told():
 
 
 def test_what_was_measured_otherwise_is_refused():
-    official, half = Run("a", scores(ONE)), Run("b", scores(ONE, weights=("official", "stand-in")))
+    official, half = Run("a", scores(ONE)), Run("b", scores(ONE, ma="stand-in"))
     assert "Ma and Ma (stand-in) are two different measures" in why_not(official, half, "pi")
     table, note = compare_scores(official, half)
     assert table.empty and "Comparable: NIQE and PSNR-Y." in note
     for measure in ("pi", "psnr"):  # whose HR is perfect, whatever the picture
         assert "HR itself scores differently on cat" in why_not(official, Run("b", scores(ONE, hr=2.1)), measure)
-    fitted = [Run(name, scores(ONE, hr, ("stand-in", "stand-in"))) for name, hr in (("a", 2.0), ("b", 2.5))]
+    fitted = [Run(name, scores(ONE, hr, niqe="stand-in", ma="stand-in")) for name, hr in (("a", 2.0), ("b", 2.5))]
     assert "HR itself scores differently" in why_not(*fitted, "pi") and why_not(*fitted, "psnr") is None
     bare = [Run(run.name, run.quality.query("model != 'HR'")) for run in fitted]
     assert "Whether the stand-in is the same in both cannot be told" in compare_scores(*bare)[1]
 
 
 def test_the_mask_within_one_run_is_what_the_evidence_says():
-    which = enumerate(product(("none", "paper"), SETS))
-    quality = scores({("esrgan", mask, name): noise(3, n) for n, (mask, name) in which})
-    mini = params.load(ROOT / "profiles/mini.yaml")
-    table1 = mini.table1.model_copy(update={"models": ["esrgan"], "masks": ["none", "paper"], "seeds": [0, 1, 2]})
-    data = mini.data.model_copy(update={"test": list(SETS)})
-    theirs = evidence.compare(quality, mini.model_copy(update={"table1": table1, "data": data}))
-    ours = mask_minus_plain(Run("a", quality))
+    quality, settings = scores({cell: ONE[cell] for cell in CELLS[:2]}), mini(seeds=3, test=["cat"])
+    ours, theirs = mask_minus_plain(Run("a", quality)), evidence.compare(quality, settings)
     pd.testing.assert_frame_equal(ours.drop(columns="variant"), theirs.drop(columns="variant"))
 
 
@@ -173,7 +158,7 @@ def project(tmp_path, monkeypatch):
     """Two profiles with results, committed; since then those of mini have changed."""
     for name in ("params.yaml", "profiles/other.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / "profiles/mini.yaml", tmp_path / name)
+        shutil.copy(MINI, tmp_path / name)
     (tmp_path / "dvc.yaml").touch()
     for profile in ("mini", "other"):
         (tmp_path / "results" / profile).mkdir(parents=True)

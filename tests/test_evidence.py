@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,37 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from notebook_cells import run_cells
 from scipy import stats
+from score_tables import mini, score_table
 
-from masksr import params
 from masksr.errors import MasksrError
 from masksr.params import Mask, Params
 from masksr.results import evidence
 from masksr.results.evidence import Effect, compare, direction, effect, verdict
-from masksr.results.scores import COLUMNS
 
-PROFILES = Path(__file__).parents[1] / "profiles"
 SETS = ("cat", "temple")
 
 
-def settings(seeds: list[int], masks: tuple[str, ...] = ("none", "paper")) -> Params:
-    mini = params.load(PROFILES / "mini.yaml")
-    table1 = mini.table1.model_copy(update={"seeds": seeds, "masks": list(masks), "models": ["esrgan"]})
-    data = mini.data.model_copy(update={"test": list(SETS)})
-    return mini.model_copy(update={"table1": table1, "data": data})
-
-
-def quality(pi: dict[tuple[str, str], np.ndarray]) -> pd.DataFrame:
-    """pi: (mask, set) -> (seeds, images)."""
-    rows = [
-        {"model": "esrgan", "mask": mask, "seed": seed, "set": name, "image": f"{image}", "pi": value}
-        for (mask, name), values in pi.items()
-        for (seed, image), value in np.ndenumerate(values)
-    ]
-    return pd.DataFrame(rows).reindex(columns=COLUMNS).assign(niqe_weights="official", ma_weights="official")
-
-
-def everywhere(value: float, seeds: int = 2) -> dict[tuple[str, str], np.ndarray]:
-    return {(mask, name): np.full((seeds, 4), value) for mask in ("none", "paper") for name in SETS}
+def everywhere(value: float, seeds: int = 2) -> dict[tuple[str, str, str], np.ndarray]:
+    cells = [("esrgan", mask, name) for mask in ("none", "paper") for name in SETS]
+    return dict.fromkeys(cells, np.full((seeds, 4), value))
 
 
 def crossed(rng: np.random.Generator, seeds: int, images: int, sds: tuple[float, float, float]) -> np.ndarray:
@@ -71,11 +52,6 @@ def test_one_seed_or_one_image_is_the_paired_t_test(shape):
     assert np.isnan(found.sd_seeds) == (shape[0] == 1) and verdict(found).startswith("undecided (one")
 
 
-def test_one_number_is_undecided():
-    found = effect(np.array([[-3.0]]))
-    assert found.mean == -3 and np.isnan([found.low, found.high]).all() and direction(found) == "undecided"
-
-
 def test_the_parts_of_the_spread_are_found_again():
     found = effect(crossed(np.random.default_rng(4), 400, 400, (0.5, 1.0, 0.25)))
     assert (found.sd_seeds, found.sd_images, found.sd_rest) == pytest.approx((0.5, 1.0, 0.25), rel=0.1)
@@ -98,6 +74,7 @@ def test_verdicts():
 
     assert [verdict(at(*ends)) for ends in ((-2, -1), (1, 2), (-1, 1))] == ["better", "worse", "undecided"]
     assert verdict(at(1, 2), lower_is_better=False) == "better"
+    assert direction(effect(np.array([[-3.0]]))) == "undecided"
     assert verdict(at(-2, -1, seeds=1)) == "undecided (one seed)" and direction(at(-2, -1, seeds=1)) == "better"
 
 
@@ -106,11 +83,10 @@ def test_verdicts():
 
 def test_compare_pairs_by_image_and_seed_and_corrects_for_all_cells():
     rng = np.random.default_rng(5)
-    baseline = {name: 5 + rng.standard_normal((3, 8)) for name in SETS}
+    pi = {("esrgan", "none", name): 5 + rng.standard_normal((3, 8)) for name in SETS}
     change = {name: 0.1 * rng.standard_normal((3, 8)) - 2 * (name == "cat") for name in SETS}
-    pi = {("none", name): baseline[name] for name in SETS}
-    pi |= {("paper", name): baseline[name] + change[name] for name in SETS}
-    found = compare(quality(pi).sample(frac=1, random_state=0), settings([0, 1, 2]))
+    pi |= {("esrgan", "paper", name): pi["esrgan", "none", name] + change[name] for name in SETS}
+    found = compare(score_table(pi).sample(frac=1, random_state=0), mini(seeds=3))
     assert list(found["verdict"]) == ["better", "undecided"] and set(found["variant"]) == {"ESRGAN+Mask"}
     alone = effect(change["cat"], 1 - 0.05 / 2)
     assert found.loc[0, ["difference", "low", "high"]].tolist() == pytest.approx([alone.mean, alone.low, alone.high])
@@ -120,18 +96,17 @@ def test_compare_pairs_by_image_and_seed_and_corrects_for_all_cells():
 
 
 def test_equal_scores_are_the_same_and_spend_nothing_of_the_level():
-    rng = np.random.default_rng(5)
-    pi = everywhere(5.0, 3) | {("paper", "cat"): 4 + rng.standard_normal((3, 4))}
-    found = compare(quality(pi), settings([0, 1, 2]))
+    changed = 4 + np.random.default_rng(5).standard_normal((3, 4))
+    found = compare(score_table(everywhere(5.0, 3) | {("esrgan", "paper", "cat"): changed}), mini(seeds=3))
     assert found["verdict"][1] == "the same"
-    assert found["low"][0] == pytest.approx(effect(pi["paper", "cat"] - 5, 0.95).low)
+    assert found["low"][0] == pytest.approx(effect(changed - 5, 0.95).low)
 
 
 def test_an_image_without_the_measure_leaves_the_cell_open():
     masked = np.full((2, 4), 4.0)
     masked[1, 2] = np.nan
-    pi = everywhere(5.0) | {("paper", "cat"): masked, ("paper", "temple"): np.full((2, 4), np.inf)}
-    found = compare(quality(pi), settings([0, 1]))
+    cells = {("esrgan", "paper", "cat"): masked, ("esrgan", "paper", "temple"): np.full((2, 4), np.inf)}
+    found = compare(score_table(everywhere(5.0) | cells), mini(seeds=2))
     assert list(found["images"]) == [3, 0] and list(found["without"]) == [1, 4]
     assert list(found["verdict"]) == ["undecided (1 left out)", "not measured"] and found["trainings"][0] == "better"
     assert evidence.effects_table(found)["interval"][1] == "—"
@@ -139,8 +114,8 @@ def test_an_image_without_the_measure_leaves_the_cell_open():
 
 def test_what_is_missing_is_named_and_without_a_baseline_nothing_is_compared():
     with pytest.raises(MasksrError, match="nothing of esrgan with mask none, seed 1, on cat"):
-        compare(quality(everywhere(1.0, seeds=1)), settings([0, 1]))
-    assert compare(quality(everywhere(1.0)), settings([0, 1], masks=("paper",))).empty
+        compare(score_table(everywhere(1.0, seeds=1)), mini(seeds=2))
+    assert compare(score_table(everywhere(1.0)), mini(masks=("paper",))).empty
 
 
 # One change at a time
@@ -153,7 +128,7 @@ def notebook() -> SimpleNamespace:
 
 def with_masks(**changes: dict) -> Params:
     """Masks that are masks.paper but for what ``changes`` says, all of them in Table 1."""
-    base = settings([0, 1, 2])
+    base = mini(seeds=3)
     more = {name: Mask(**base.masks["paper"].model_dump() | change) for name, change in changes.items()}
     table1 = base.table1.model_copy(update={"masks": ["none", "paper", *more]})
     return base.model_copy(update={"masks": base.masks | more, "table1": table1})
@@ -175,11 +150,11 @@ def test_pairs_differ_in_one_setting_and_begin_with_an_error_mask(notebook):
 
 def test_a_mask_is_compared_with_its_control_of_the_same_seed_and_image(notebook):
     rng, masks = np.random.default_rng(1), with_masks(flat={"kind": "constant"})
-    pi = {(mask, name): rng.standard_normal((3, 6)) for mask in masks.table1.masks for name in SETS}
-    pi["paper", "cat"] = pi["flat", "cat"] - 5 + 0.01 * rng.standard_normal((3, 6))
-    table = notebook.compare_controls(quality(pi), masks)
+    pi = {("esrgan", mask, name): rng.standard_normal((3, 6)) for mask in masks.table1.masks for name in SETS}
+    pi["esrgan", "paper", "cat"] = pi["esrgan", "flat", "cat"] - 5 + 0.01 * rng.standard_normal((3, 6))
+    table = notebook.compare_controls(score_table(pi), masks)
     assert list(table["other is"]) == ["kind: constant"] * 2 and list(table["set"]) == list(SETS)
-    cat, alone = table.iloc[0], effect(pi["paper", "cat"] - pi["flat", "cat"], 1 - 0.05 / 2)
+    cat, alone = table.iloc[0], effect(pi["esrgan", "paper", "cat"] - pi["esrgan", "flat", "cat"], 1 - 0.05 / 2)
     assert cat["variant"] == "ESRGAN+Mask \u2212 flat" and cat["verdict"] == "better"
     assert (cat["difference"], cat["low"]) == pytest.approx((alone.mean, alone.low))
 
