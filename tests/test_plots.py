@@ -1,6 +1,5 @@
 """Figures: what they draw, the same bytes twice, and what a notebook shows of them."""
 
-import json
 import warnings
 from pathlib import Path
 
@@ -148,9 +147,3 @@ def test_a_notebook_has_drawings_as_svg_too_and_photographs_as_pixels_alone():
     figure.set_label("What it shows.")
     assert style._output(figure, "svg") == (style.encode(figure, "svg").decode(), {"alt": "What it shows."})
     assert style._output(photograph(), "svg") is None
-
-
-@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_every_code_cell_of_a_notebook_fits_a_screen(notebook):
-    for cell in json.loads(notebook.read_bytes())["cells"]:
-        assert cell["cell_type"] != "code" or len(cell["source"]) <= 45, "".join(cell["source"])
