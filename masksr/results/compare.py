@@ -29,7 +29,7 @@ from masksr.results.typeset import to_markdown
 
 HALVES = {"pi": ("niqe", "ma"), "niqe": ("niqe",), "ma": ("ma",)}  # what of a measure has weights
 ALIKE = 1e-3  # of scores of one picture on two machines: rounding can turn a leaf of Ma's forests
-# What a training reads, by the beginning of its path.
+# What a training reads, by a part of its path.
 INPUTS = {"masksr/": "code", "data/sets/": "images", "data/weights/": "VGG19", "runs/": "start"}
 Cells = dict[tuple[str, str, str], pd.DataFrame]  # (model, mask, test set) -> (seeds, images)
 
@@ -131,21 +131,20 @@ def compare_trainings(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
     The causes are what both records name: the code, images, VGG19's weights, the start, torch, the device,
     parameters.
     """
-    first, second = _trainings(one), _trainings(other)
-    for run, known in ((one, first), (other, second)):
+    trainings, rows = [_trainings(run) for run in (one, other)], []
+    for run, known in zip((one, other), trainings, strict=True):
         if not known:
             note = f"Which weights are equal is not known: {run.name} has no record of trainings."
             return pd.DataFrame(), note
-    rows = []
-    for training in dict.fromkeys([*first, *second]):
-        state, causes = "different", ""
-        if training not in first or training not in second:
-            state = f"only in {(one if training in first else other).name}"
-        elif len({_digests(known[training]["outs"], ".safetensors") for known in (first, second)}) == 1:
-            state = "equal"
+    for training in trainings[0] | trainings[1]:
+        first, second = (known.get(training) for known in trainings)
+        if first is None or second is None:
+            row = f"only in {(one if first else other).name}", ""
+        elif _digests(first["outs"], ".safetensors") == _digests(second["outs"], ".safetensors"):
+            row = "equal", ""
         else:
-            causes = ", ".join(_causes(one, other, first[training], second[training]))
-        rows.append([training, state, causes])
+            row = "different", ", ".join(_causes(one, other, first, second))
+        rows.append([training, *row])
     table = pd.DataFrame(rows, columns=["training", "weights", "because of"])
     counts = [f"{count} {state}" for state, count in table["weights"].value_counts(sort=False).items()]
     return table[table["weights"] != "equal"], f"Weights of the trainings: {', '.join(counts)}."
@@ -160,18 +159,16 @@ def _trainings(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def _causes(one: Run, other: Run, first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    causes = []
-    for begin, cause in INPUTS.items():
-        if _digests(first["deps"], begin=begin) != _digests(second["deps"], begin=begin):
-            causes.append(cause)
+    deps = [stage["deps"] for stage in (first, second)]
+    causes = [cause for part, cause in INPUTS.items() if _digests(deps[0], part) != _digests(deps[1], part)]
     made_with = [run.provenance.get("made_with", {}) for run in (one, other)]
     causes += [key for key in ("torch", "device") if made_with[0].get(key) != made_with[1].get(key)]
     return causes or (["parameters"] if one.parameters != other.parameters else ["nothing that is recorded"])
 
 
-def _digests(files: dict[str, str], end: str = "", begin: str = "") -> tuple[str, ...]:
-    """The digests of the files whose names begin and end so; their folders hold the profile's name."""
-    return tuple(sorted(files[name] for name in files if name.startswith(begin) and name.endswith(end)))
+def _digests(files: dict[str, str], part: str) -> list[str]:
+    """The digests of the files with this in their names, which themselves hold the profile's."""
+    return sorted(digest for name, digest in files.items() if part in name)
 
 
 # What came out

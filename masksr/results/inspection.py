@@ -8,7 +8,7 @@ one of that kind.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -53,10 +53,6 @@ class Sample:
     def mask_map(self, settings: Mask, reading: ErrorRange, number: int = 0) -> np.ndarray:
         """Return the mask of one patch as (H, W), the mean over its channels where it has several."""
         return self.mask(settings, reading)[number].mean(dim=0).numpy()
-
-    def patches(self, which: slice) -> Sample:
-        """Return the sample with these of its patches only."""
-        return replace(self, sr=self.sr[which], hr=self.hr[which])
 
     def image(self, number: int = 0) -> np.ndarray:
         """Return SR of one patch, (H, W, 3) uint8."""
