@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_project import random_project
 
-from masksr.data.images import luma, to_image, to_tensor
+from masksr.data.images import to_image, to_tensor
 from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 from masksr.models.checkpoints import load_generator
@@ -125,20 +125,6 @@ def test_every_row_has_every_variant_at_one_place(project, made, tmp_path):
     (tmp_path / "kept/0-0.png").unlink()
     with pytest.raises(MasksrError, match="not the crops of figure 4"):
         crops.load(tmp_path / "kept")
-
-
-def test_the_first_row_is_where_mask_and_plain_differ_most(project, made):
-    """By the mean absolute difference of luma, the mean over the models."""
-    windows = []
-    for image in range(2):
-        of_models = []
-        for model in ("esrgan", "edsr"):
-            plain, masked = (luma(upscaled(project[1], model, mask, image)) for mask in ("none", "paper"))
-            of_models.append(np.abs(masked - plain))
-        windows.append((*crops.largest_window(np.mean(of_models, axis=0), SIZE), image))
-    _, top, left, image = max(windows)
-    assert made[0][0].box == (top, left, SIZE)
-    np.testing.assert_array_equal(made[0][0].photograph, Pack(project[1].set("cat")).hr(image))
 
 
 def test_masks_are_equation_8_of_the_whole_picture_in_the_range_of_the_network(project, made):

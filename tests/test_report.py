@@ -16,12 +16,12 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from masksr import durations, params
+from masksr import params
 from masksr.errors import MasksrError
 from masksr.paths import Paths
 from masksr.report import pdf
 from masksr.report.markdown import formula
-from masksr.report.page import Section, build_report, list_sections, write_report
+from masksr.report.page import Section, build_report, list_sections
 
 ROOT = Path(__file__).parents[1]
 TABLE = """<table border="1" class="dataframe"><thead><tr><th>set</th><th>PI</th></tr></thead>
@@ -156,25 +156,6 @@ def test_every_notebook_of_the_page_is_the_output_of_its_stage(profile, tmp_path
         patterns = [re.sub(r"\\\$\\\{.*?\\\}", "[^/]+", re.escape(out)) for out in outs]
         place = section.notebook.relative_to(tmp_path).as_posix()
         assert any(re.fullmatch(pattern, place) for pattern in patterns), section
-
-
-def test_the_page_of_a_profile_tells_versions_and_times(tmp_path, monkeypatch):
-    for name in ("dvc.yaml", "profiles/mini.yaml"):
-        (tmp_path / name.replace("profiles/mini", "params")).write_bytes((ROOT / name).read_bytes())
-    (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n")
-    monkeypatch.chdir(tmp_path)
-    settings, paths = params.load(), Paths(tmp_path, "mini")
-    for number, section in enumerate(list_sections(settings, paths)):
-        section.notebook.parent.mkdir(parents=True, exist_ok=True)
-        cells = [new_markdown_cell("# Title", id=f"cell{number}")]
-        with durations.timed(section.notebook, tmp_path):
-            nbformat.write(new_notebook(cells=cells), section.notebook)
-    page = BeautifulSoup(write_report(settings, paths).read_text(encoding="utf-8"), "html.parser")
-    rows = page.select("#origin ~ .table tr")
-    rows = [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in rows]
-    assert ["profile", "mini"] in rows and "torch" in dict(row[:2] for row in rows)
-    assert ["train", "6", "0.0"] in rows
 
 
 @pytest.mark.slow
