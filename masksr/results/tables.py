@@ -48,22 +48,20 @@ def list_variants(quality: pd.DataFrame, params: Params) -> list[Variant]:
 
     Raises MasksrError where a variant was not measured with each seed on each test set.
     """
-    table1 = params.table1
+    models, seeds, variants = params.table1.models, params.table1.seeds, []
     quality = quality[quality["set"].isin(params.data.test)].sort_values(KEYS)
-    variants = []
-    for model, mask in product(table1.models, table1.masks):
+    trained = list(product(models, params.table1.masks))
+    for model, mask in [*trained, ("HR", "none"), ("bicubic", "none"), *product(models, ["start"])]:
         part = quality[(quality["model"] == model) & (quality["mask"] == mask)]
-        part = part[part["seed"].isin(table1.seeds)]
-        measured = set(zip(part["set"], part["seed"], strict=True))
-        for name, seed in product(params.data.test, table1.seeds):
-            if (name, seed) not in measured:
+        block = "variants" if (model, mask) in trained else "ends"
+        if block == "variants":
+            part = part[part["seed"].isin(seeds)]
+            measured = set(zip(part["set"], part["seed"], strict=True))
+            for name, seed in sorted(set(product(params.data.test, seeds)) - measured):
                 what = f"{model} with mask {mask}, seed {seed}, on {name}"
                 raise MasksrError(f"the quality tables have nothing of {what}; run `dvc repro`")
-        variants.append(Variant("variants", model, mask, variant_title(params, model, mask), part))
-    for model, mask in [("HR", "none"), ("bicubic", "none"), *product(table1.models, ["start"])]:
-        part = quality[(quality["model"] == model) & (quality["mask"] == mask)]
         if len(part):
-            variants.append(Variant("ends", model, mask, variant_title(params, model, mask), part))
+            variants.append(Variant(block, model, mask, variant_title(params, model, mask), part))
     return variants
 
 
