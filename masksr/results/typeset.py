@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from IPython.display import Markdown
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
 
 TITLES = {f"without_{half.lower()}": f"images without {half}" for half in ("PI", "NIQE", "Ma")}
 LATEX = {"±": r"$\pm$", "\N{MINUS SIGN}": "$-$", "∞": r"$\infty$", "—": "---"}
@@ -16,6 +18,8 @@ LATEX |= {"↓": r"$\downarrow$", "↑": r"$\uparrow$"}
 
 def show(table: pd.DataFrame, note: str = "") -> Markdown:
     """Show a table and a note below it in a notebook, as Markdown; of a table without rows the note alone."""
+    from IPython.display import Markdown  # here, because scoring on a bare machine needs none
+
     text = to_markdown(table) if len(table) or not note else ""
     return Markdown(text + (f"\n*{note}*\n" if note else ""))
 
