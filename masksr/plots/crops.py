@@ -24,8 +24,7 @@ from masksr.params import Figure4, Params
 from masksr.paths import Paths
 from masksr.plots.images import Pixels, cut
 from masksr.results.evaluate import with_bicubic, with_generator
-from masksr.results.inspection import inspected_mask
-from masksr.results.tables import variant_title
+from masksr.results.tables import inspected_mask, variant_title
 from masksr.training.device import choose_device
 from masksr.training.mask import error_mask
 

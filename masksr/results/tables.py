@@ -17,7 +17,7 @@ from IPython.display import Markdown
 
 from masksr.errors import MasksrError
 from masksr.files import write_atomic
-from masksr.params import Params, Section
+from masksr.params import Mask, Params, Section
 from masksr.paths import Paths
 from masksr.results.scores import KEYS, label_note, measure_titles, read_quality
 from masksr.results.typeset import to_latex, to_markdown
@@ -41,6 +41,15 @@ def variant_title(params: Params, model: str, mask: str) -> str:
         return model
     ending = {"none": "", "paper": "+Mask", "start": " start"}.get(mask, f"+Mask ({mask})")
     return params.models[model].title + ending
+
+
+def inspected_mask(params: Params) -> tuple[str, Mask]:
+    """The masked variant that figures look at, the first of ``table1.masks``, and its settings.
+
+    Where Table 1 has plain variants only: these, with the settings of Figure 5's mask.
+    """
+    name = next((mask for mask in params.table1.masks if mask != "none"), "none")
+    return name, params.masks[params.sweep.mask if name == "none" else name]
 
 
 def list_variants(quality: pd.DataFrame, params: Params) -> list[Variant]:

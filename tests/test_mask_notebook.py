@@ -11,7 +11,6 @@ from random_project import random_project
 from masksr import params
 from masksr.models.checkpoints import build_discriminator, seed_for
 from masksr.params import Mask
-from masksr.results import inspection
 from masksr.training.losses import generator_loss
 
 MODELS = ["esrgan", "pesr", "edsr"]
@@ -63,7 +62,7 @@ def test_the_table_says_what_equation_8_gives(names):
 @pytest.mark.parametrize("model", MODELS)
 def test_the_gradient_is_that_of_the_first_step(names, model):
     """Of m * x it is m times the gradient at m * x; with apply: gradient, m times the plain one."""
-    recipe = names["settings"].models[model]
+    recipe, gradient_at_sr = names["settings"].models[model], names["gradient_at_sr"]
     sample = next(one for one in names["starts"] if one.model == model)
     both = names["mask"].model_copy(update={"error_range": "relative"})
     m = sample.mask(both, "relative")
@@ -71,10 +70,10 @@ def test_the_gradient_is_that_of_the_first_step(names, model):
     fake = (m * sample.sr).requires_grad_()
     logits = discriminator((m * sample.hr).detach()), discriminator(fake)
     generator_loss(recipe.loss.gan_type, *logits, recipe.loss.focal_gamma).backward()
-    torch.testing.assert_close(inspection.gradient_at_sr(sample, both, recipe, 3), m * fake.grad)
-    plain = inspection.gradient_at_sr(sample, Mask(kind="none"), recipe, 3)
+    torch.testing.assert_close(gradient_at_sr(sample, both, 3), m * fake.grad)
+    plain = gradient_at_sr(sample, Mask(kind="none"), 3)
     only = both.model_copy(update={"apply": "gradient"})
-    assert torch.equal(inspection.gradient_at_sr(sample, only, recipe, 3), m * plain)
+    assert torch.equal(gradient_at_sr(sample, only, 3), m * plain)
 
 
 def test_a_weight_that_rises_with_the_error_moves_the_gradient_to_where_the_error_is(names):
