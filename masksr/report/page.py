@@ -1,4 +1,4 @@
-"""The executed notebooks of a profile as one HTML page, by nbconvert's exporter and templates beside this file.
+"""The executed notebooks of a profile as one HTML page, by nbconvert and the templates beside this file.
 
 The page loads nothing: formulas are MathML, pictures and style are embedded, and its Content-Security-Policy
 allows one script, ``template/page.js``, by its hash. The notebooks are ours, so their HTML is taken as it is.
@@ -90,33 +90,29 @@ def list_sections(params: Params, paths: Paths) -> list[Section]:
     for model, seed in product(table1.models, table1.seeds):
         title = f"{params.models[model].title}, seed {seed}"
         fold("Before the GAN", title, paths.start(model, seed) / "start.ipynb", "start")
-    trainings = []  # title, folder, stages of the training and of its evaluation
+    evaluations = [("The ends of the scale", paths.ends / "ends.ipynb", "ends")]
     for model, mask, seed in product(table1.models, table1.masks, table1.seeds):
-        which = "no mask" if mask == "none" else f"mask {mask}"
+        which, folder = "no mask" if mask == "none" else f"mask {mask}", paths.variant(model, mask, seed)
         title = f"{params.models[model].title}, {which}, seed {seed}"
-        trainings.append((title, paths.variant(model, mask, seed), "train", "evaluate"))
+        fold("Trainings of Table 1", title, folder / "train.ipynb", "train")
+        evaluations.append((title, folder / "evaluate.ipynb", "evaluate"))
     for k, b, seed in product(sweep.k, sweep.b, sweep.seeds):
-        title = f"k = {k}, b = {b}, seed {seed}"
-        trainings.append((title, paths.sweep_point(k, b, seed), "sweep", "evaluate_sweep"))
-    for title, folder, stage, _ in trainings:
-        group = "Trainings of Table 1" if stage == "train" else "Trainings of Figure 5"
-        fold(group, title, folder / "train.ipynb", stage)
-    fold("Evaluations", "The ends of the scale", paths.ends / "ends.ipynb", "ends")
-    for title, folder, _, stage in trainings:
-        fold("Evaluations", title, folder / "evaluate.ipynb", stage)
+        title, folder = f"k = {k}, b = {b}, seed {seed}", paths.sweep_point(k, b, seed)
+        fold("Trainings of Figure 5", title, folder / "train.ipynb", "sweep")
+        evaluations.append((title, folder / "evaluate.ipynb", "evaluate_sweep"))
+    for evaluation in evaluations:
+        fold("Evaluations", *evaluation)
     return sections
 
 
 def sum_times(sections: Iterable[Section], root: Path) -> list[dict[str, Any]]:
-    """Count the notebooks of each stage, those that left a time on this machine, and their minutes."""
+    """Count the notebooks and minutes of each stage; NaN where one left no time on this machine."""
     rows: dict[str, dict[str, Any]] = {}
     for section in sections:
-        start = {"stage": section.stage, "notebooks": 0, "timed": 0, "minutes": 0.0}
-        row = rows.setdefault(section.stage, start)
+        row = rows.setdefault(section.stage, {"stage": section.stage, "notebooks": 0, "minutes": 0.0})
         duration = durations.read(section.notebook, root)
         row["notebooks"] += 1
-        row["timed"] += duration is not None
-        row["minutes"] += duration.seconds / 60 if duration else 0
+        row["minutes"] += duration.seconds / 60 if duration else float("nan")
     return list(rows.values())
 
 
