@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,10 @@ def test_profiles_folders_files(project):
     assert mini.parameters == {"phases.0.epochs": 3, "phases.1.epochs": 4, "sweep.k": [2.0]}
     for same in ("results/mini", "results/mini/quality.csv"):
         pd.testing.assert_frame_equal(open_run(same).quality, mini.quality)
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:  # few folders deep
+        mini.quality.to_csv(file, index=False)
+        file.flush()
+        assert open_run(file.name).parameters == {}
     assert "these are of its profile as it is now" in compare_parameters(mini, open_run("other"))[1]
 
 
