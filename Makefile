@@ -64,8 +64,8 @@ size:  ## lines and files of masksr, tests, benchmarks; the longest file and lin
 	    print part ": " lines " lines, " files " files, longest " longest " (" n[longest] "), longest line " widest }'; \
 	done; awk 'END { print "README: " NR " lines" }' README.md
 
-carry: setup  ## build carry/, for the first minutes on a GPU machine without a network; print the command
-	@.venv/bin/python -m benchmarks.carry $(if $(MINUTES),--minutes $(MINUTES))
+carry: setup  ## build carry/, for the first minutes on a GPU machine without a network (docs/gpu.md)
+	@.venv/bin/python -m benchmarks.carry
 
 lock:  ## resolve requirements.lock again from pyproject.toml (needs uv); pins stay where they still fit
 	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --quiet \

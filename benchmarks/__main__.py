@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -77,19 +76,7 @@ def score_pictures(found: Findings, quick: bool) -> None:
             found.add("quality", f"PI of {width} x {height}", differs < 1e-6, ratio=times, **medians, differs=differs)
 
 
-def pipeline(found: Findings, quick: bool) -> None:
-    """Whole processes; `dvc repro` is that of this project, which has to be up to date."""
-    commands = {"import masksr.params": ["-c", "import masksr.params"], "masksr check": ["-m", "masksr", "check"]}
-    dry = subprocess.run([sys.executable, "-m", "dvc", "repro", "--dry"], capture_output=True, text=True)
-    if dry.returncode == 0 and "Running stage" not in dry.stdout:
-        commands["dvc repro, nothing to do"] = ["-m", "dvc", "repro"]
-    for name, arguments in commands.items():
-        begin = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
-        found.add("pipeline", name, **{"s": time.perf_counter() - begin})
-
-
-SECTIONS = {"steps": steps, "patches": cut_patches, "quality": score_pictures, "pipeline": pipeline}
+SECTIONS = {"steps": steps, "patches": cut_patches, "quality": score_pictures}
 
 
 def main(arguments: list[str] | None = None) -> int:

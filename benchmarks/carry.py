@@ -1,4 +1,4 @@
-"""``make carry``: the folder that travels to a GPU machine without a network, for ``benchmarks.first_gpu``.
+"""``make carry``: the folder that travels to a GPU machine without a network (docs/gpu.md has the commands there).
 
 It holds the wheels that the library needs and a machine with torch and the usual packages lacks, VGG19 as float16, and
 photographs to train on. They are taken from the folder that MASKSR_DATA names: as many photographs as there is room for
@@ -7,10 +7,10 @@ beside the tracked files of this project.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -20,49 +20,40 @@ from masksr.files import data_folder
 from masksr.models.checkpoints import save_weights
 from masksr.models.vgg import OXFORD_SCALE, load_vgg19, rescale_features
 
+FOLDER = Path("carry")
+PYTHON = "3.12"  # of the machine
 ROOM = 62 << 20  # bytes, with the tracked files: what a machine may take is often 64 MiB
-MOST = 100  # photographs
 WHEELS = ("pydantic", "pydantic-core", "annotated-types", "typing-inspection", "ruamel.yaml")
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
-COMMAND = """\
-python3 -m pip install --quiet --no-index --no-deps --no-compile --target /tmp/site {folder}/wheels/*.whl &&
-PYTHONPATH=/tmp/site PYTHONUNBUFFERED=1 python3 -m benchmarks.first_gpu --device cuda --data {folder} \
---out "${{OUT:-first_gpu}}" --minutes {minutes:g}"""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.carry", description=__doc__)
-    parser.add_argument("--python", default="3.12", help="version of the machine's Python (default: 3.12)")
-    parser.add_argument("--minutes", type=float, default=9.0, help="that the printed command may take (default: 9)")
-    parser.add_argument("-o", "--output", type=Path, default=Path("carry"), help="the folder (default: carry)")
-    options = parser.parse_args(arguments)
+def main() -> int:
     try:
-        build_folder(options.output, options.python)
+        build_folder(FOLDER)
     except MasksrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    size, tracked = _size(path for path in options.output.rglob("*") if path.is_file()), _size(_tracked_files())
-    print(f"{options.output}: {size / 2**20:.1f} MiB; with the tracked files {(size + tracked) / 2**20:.1f} MiB")
-    print(f"From the root of this project on the machine; it ends by itself after {options.minutes:g} minutes:\n")
-    print(COMMAND.format(folder=options.output, minutes=options.minutes))
+    photographs = len(list((FOLDER / "train/BSDS500").iterdir()))
+    size = _size(FOLDER.rglob("*")) + _size(_tracked_files())
+    print(f"{FOLDER}: {photographs} photographs; {size / 2**20:.1f} MiB with the tracked files")
     return 0
 
 
-def build_folder(folder: Path, python: str) -> None:
+def build_folder(folder: Path) -> None:
     """Build ``folder`` anew. Raises MasksrError where data is missing, there is no room, or pip finds no wheel."""
     data = data_folder(None)
     if data is None:
         raise MasksrError("MASKSR_DATA must name a folder with train/BSDS500, test/Set5/HR and weights/")
-    shutil.rmtree(folder, ignore_errors=True)
-    _get_wheels(folder / "wheels", python)
-    _write_vgg(data / "weights", folder / "weights/vgg19.safetensors")
     validation = sorted((data / "test/Set5/HR").glob("*.png"))
-    photographs = sorted((data / "train/BSDS500").glob("*.jpg"))[:MOST]
+    photographs = sorted((data / "train/BSDS500").glob("*.jpg"))
     if not validation or not photographs:
         raise MasksrError(f"{data}: there are no pictures in train/BSDS500 or test/Set5/HR")
+    shutil.rmtree(folder, ignore_errors=True)
+    _get_wheels(folder / "wheels")
+    _write_vgg(data / "weights", folder / "weights/vgg19.safetensors")
     for path in validation:
         _copy(path, folder / "test/Set5/HR")
-    room = ROOM - _size(_tracked_files()) - _size(path for path in folder.rglob("*") if path.is_file())
+    room = ROOM - _size(_tracked_files()) - _size(folder.rglob("*"))
     for path in photographs:
         room -= path.stat().st_size
         if room < 0:
@@ -72,13 +63,13 @@ def build_folder(folder: Path, python: str) -> None:
         raise MasksrError(f"{folder}: no room for photographs below {ROOM >> 20} MiB; commit or carry less")
 
 
-def _get_wheels(folder: Path, python: str) -> None:
+def _get_wheels(folder: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    command += ["--python-version", python, "--implementation", "cp", "-c", "requirements.lock", "-d", str(folder)]
+    command += ["--python-version", PYTHON, "--implementation", "cp", "-c", "requirements.lock", "-d", str(folder)]
     for platform in PLATFORMS:
         command += ["--platform", platform]
     if subprocess.run([*command, *WHEELS], stderr=subprocess.DEVNULL).returncode:
-        raise MasksrError(f"pip found no wheels of {', '.join(WHEELS)} for Python {python}; is there a network?")
+        raise MasksrError(f"pip found no wheels of {', '.join(WHEELS)} for Python {PYTHON}; is there a network?")
 
 
 def _write_vgg(folder: Path, path: Path) -> None:
@@ -100,11 +91,11 @@ def _copy(path: Path, folder: Path) -> None:
 
 def _tracked_files() -> list[Path]:
     names = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, check=True).stdout
-    return [path for name in names.split("\0") if name and (path := Path(name)).is_file()]
+    return [Path(name) for name in names.split("\0") if name]
 
 
-def _size(paths) -> int:
-    return sum(path.stat().st_size for path in paths)
+def _size(paths: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ def peaks(device: str, seconds: float) -> dict[str, dict[str, float]]:
 
 
 def _best(work: Callable[[], Any], seconds: float, gpu: bool) -> float:
-    """Seconds of the fastest of many calls."""
+    """Seconds of the fastest of many calls, after one in which cuDNN tries its kernels."""
+    work()
     best, until = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < until or best == float("inf"):
         begin = time.perf_counter()

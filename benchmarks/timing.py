@@ -15,12 +15,10 @@ def interleave(
     variants: Mapping[str, Callable[[], Any]],
     rounds: int,
     *,
-    calls: int = 1,
     warm_up: int = 1,
     before: Callable[[str], None] = lambda name: None,
-    synchronize: Callable[[], None] = lambda: None,
 ) -> Seconds:
-    """Time all variants in turns: each round calls each of them ``calls`` times.
+    """Time all variants in turns: each round calls each of them once.
 
     before: called with the name of a variant before its turn, off the clock. The garbage collector does not run.
     """
@@ -31,13 +29,10 @@ def interleave(
             for name, run in variants.items():
                 gc.collect()
                 before(name)
-                synchronize()
                 begin = time.perf_counter()
-                for _ in range(calls):
-                    run()
-                synchronize()
+                run()
                 if number >= 0:
-                    seconds[name].append((time.perf_counter() - begin) / calls)
+                    seconds[name].append(time.perf_counter() - begin)
     finally:
         gc.enable()
     return seconds

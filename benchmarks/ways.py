@@ -25,17 +25,17 @@ class Way:
     free: bool = False  # cuDNN may choose any kernel, the fastest
 
 
-WAYS = {
-    "public, fp32": Way("fp32", public=True),
-    "public, TF32": Way("tf32", public=True),
+WAYS = {  # the worthiest first
     "bf16": Way("bf16"),
+    "public, TF32": Way("tf32", public=True),
+    "public, fp32": Way("fp32", public=True),
+    "bf16, compiled, CUDA graphs": Way("bf16", compiled="reduce-overhead"),
     "TF32": Way("tf32"),
     "fp32, NCHW": Way("fp32", memory_format=torch.contiguous_format),
-    "fp32, NHWC": Way("fp32", memory_format=torch.channels_last),
-    "bf16, not bit-equal": Way("bf16", free=True),
-    "TF32, NCHW": Way("tf32", memory_format=torch.contiguous_format),
     "bf16, compiled": Way("bf16", compiled=True),
-    "bf16, compiled, CUDA graphs": Way("bf16", compiled="reduce-overhead"),
+    "bf16, not bit-equal": Way("bf16", free=True),
+    "fp32, NHWC": Way("fp32", memory_format=torch.channels_last),
+    "TF32, NCHW": Way("tf32", memory_format=torch.contiguous_format),
 }
 
 

@@ -224,7 +224,7 @@ def report() -> None:
     from masksr import params, project
     from masksr.notebook import guard_inputs
     from masksr.paths import Paths
-    from masksr.report.story import write_report
+    from masksr.report.page import write_report
 
     settings = params.load()
     with guard_inputs(project.root()):

@@ -36,16 +36,12 @@ SOURCE = ("masksr", "notebooks", "dvc.yaml", "data/registry.yaml")
 def write_provenance(params: Params, paths: Paths) -> dict[str, Any]:
     """Write ``results/<profile>/provenance.json`` and return its content; without stages that never ran."""
     file, stages = paths.results / "provenance.json", {}
-    for stage in _open_repo(paths.root).index.stages if (paths.root / "dvc.lock").is_file() else ():
+    for stage in _open_repo(paths.root).index.stages:
         outs = _digests(stage.outs)
         if len(outs) == len(stage.outs) and file.relative_to(paths.root).as_posix() not in outs:
             stages[stage.addressing] = {"deps": _digests(stage.deps), "outs": outs}
-    content = {
-        "profile": params.profile,
-        "params": dump_params(params),
-        "made_with": made_with(),
-        "stages": dict(sorted(stages.items())),
-    }
+    content = {"profile": params.profile, "params": dump_params(params), "made_with": made_with()}
+    content["stages"] = dict(sorted(stages.items()))
     write_atomic(file, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
     return content
 
@@ -75,28 +71,19 @@ def verify(profile: str | None = None) -> None:
     of the files that are here is compared with provenance.json. What is not here is only counted: a fresh
     clone has no weights. Raises MasksrError where something differs, and where nothing is recorded.
     """
-    present, root = params.load(), project.root()
-    paths = Paths(root, profile or present.profile)
-    if not paths.results.is_dir():
-        known = sorted(path.parent.name for path in (root / "results").glob("*/quality.csv")) or ["none yet"]
-        raise MasksrError(f"results/{paths.profile} does not exist (there are: {', '.join(known)})")
-    repo = _open_repo(root)
-    if paths.profile == present.profile:
-        found, stray = list(_dvc_status(repo)), _find_stray(repo, paths)
-    else:
-        found, stray = list(_compare_files(repo, paths)), []
+    present = params.load()
+    paths = Paths(project.root(), profile or present.profile)
+    repo = _open_repo(paths.root)
+    of_present = paths.profile == present.profile
+    found = list(_dvc_status(repo) if of_present else _compare_files(repo, paths))
     missing = {file for _, file, state in found if state in ("deleted", "not in cache")}
     different = [f"  {stage}: {file} is {state}" for stage, file, state in found if file not in missing]
     if different:
         print("\n".join(different))
     if missing:
         print(f"{len(missing)} files and folders are not here; `dvc pull` or `dvc repro` brings them")
-    if stray:
-        print(f"of no stage: {', '.join(stray)}; stages that read the folders above see them, so remove them")
     if different:
-        raise MasksrError(
-            f"{len(different)} differences in {paths.profile}; `dvc repro` brings it up to date"
-        )
+        raise MasksrError(f"{len(different)} differences in {paths.profile}; `dvc repro` mends them")
     print(f"{paths.profile}: all files that are here are as recorded")
 
 
@@ -132,18 +119,10 @@ def _dvc_status(repo: Repo) -> Iterator[tuple[str, str, str]]:
                     yield stage, file, state
 
 
-def _find_stray(repo: Repo, paths: Paths) -> list[str]:
-    """Packs and runs here that params.yaml no longer names: after ``dvc pull`` they are missing."""
-    outs = {Path(out.fs_path) for stage in repo.index.stages for out in stage.outs}
-    above = {folder for out in outs for folder in out.parents}
-    folders = (paths.runs, paths.root / "data/sets" / paths.profile)
-    found = {path for folder in folders for path in folder.rglob("[!.]*") if path.parent in above}
-    stray = [path for path in found - outs - above if not path.name.endswith(".partial.ipynb")]
-    return sorted(path.relative_to(paths.root).as_posix() for path in stray)
-
-
 def _compare_files(repo: Repo, paths: Paths) -> Iterator[tuple[str, str, str]]:
     """The same by provenance.json: of parameters, outputs, and inputs that another stage has written."""
+    from dvc.output import Output
+
     recorded = read_provenance(paths.results / "provenance.json")
     file = paths.root / f"profiles/{paths.profile}.yaml"
     if file.is_file():
@@ -153,34 +132,25 @@ def _compare_files(repo: Repo, paths: Paths) -> Iterator[tuple[str, str, str]]:
     written = {path: md5 for stage in recorded["stages"].values() for path, md5 in stage["outs"].items()}
     for name, stage in recorded["stages"].items():
         for path, md5 in stage["outs"].items():
-            here = _md5(repo, paths.root / path)
-            if here != md5:
-                yield name, path, "modified" if here else "deleted"
+            if not (paths.root / path).exists():
+                yield name, path, "deleted"
+            elif Output(None, str(paths.root / path), repo=repo, cache=False).get_hash().value != md5:
+                yield name, path, "modified"
         for path, md5 in stage["deps"].items():
             if written.get(path, md5) != md5:
                 yield name, path, "not the one that this was made from"
-
-
-def _md5(repo: Repo, path: Path) -> str | None:
-    """As dvc.lock has it, of a file or a folder; None where nothing is here."""
-    from dvc.output import Output
-
-    return Output(None, str(path), repo=repo, cache=False).get_hash().value if path.exists() else None
 
 
 def made_with() -> dict[str, str | None]:
     """The code's commit, the versions and the device of this process. Works without git."""
     import torch
 
-    cuda = torch.cuda.is_available()
-    return {
-        "masksr": __version__,
-        "commit": commit(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        **{name: version(name) for name in ("numpy", "pyiqa")},
-        "device": torch.cuda.get_device_name() if cuda else f"CPU, {_processor()} ({platform.system()})",
-    }
+    device = f"CPU, {_processor()} ({platform.system()})"
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    versions = {"masksr": __version__, "commit": commit(), "python": platform.python_version()}
+    versions |= {"torch": torch.__version__} | {name: version(name) for name in ("numpy", "pyiqa")}
+    return versions | {"device": device}
 
 
 def commit() -> str | None:
@@ -188,13 +158,10 @@ def commit() -> str | None:
 
     Not HEAD: results that are committed after their run keep naming the code that made them.
     """
-    root = project.root().resolve()
-    source = [name for name in SOURCE if (root / name).exists()]
+    root = project.root()
     try:
-        if Path(_git(root, "rev-parse", "--show-toplevel")).resolve() != root:  # somebody else's, around us
-            return None
-        last = _git(root, "log", "-1", "--format=%h", "--abbrev=12", "--", *source)
-        changed = _git(root, "status", "--porcelain", "--", *source)
+        last = _git(root, "log", "-1", "--format=%h", "--abbrev=12", "--", *SOURCE)
+        changed = _git(root, "status", "--porcelain", "--", *SOURCE)
     except (OSError, subprocess.SubprocessError):
         return None
     return f"{last} with local changes" if last and changed else last or None
@@ -206,7 +173,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.exists() else []
+    cpuinfo = Path("/proc/cpuinfo")  # of Linux, where platform does not know
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""Cells of the notebooks, run in a test as they stand."""
+"""Cells of the notebooks, run in a test as they are."""
 
 from __future__ import annotations
 
@@ -6,13 +6,31 @@ import json
 from pathlib import Path
 from typing import Any
 
+from IPython.core.interactiveshell import InteractiveShell
+
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
-def run_cells(notebook: str, *ids: str) -> dict[str, Any]:
-    """Run the code cells of these ids, or all, in one namespace; return its names."""
+def code_cells(notebook: str) -> list[dict[str, Any]]:
+    content = json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))
+    return [cell for cell in content["cells"] if cell["cell_type"] == "code"]
+
+
+def run_cells(notebook: str, *ids: str, **parameters: Any) -> dict[str, Any]:
+    """Run the code cells of these ids, or all, in one namespace, with these parameters; return its names."""
     names: dict[str, Any] = {}
-    for cell in json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code" and (not ids or cell["id"] in ids):
+    for cell in code_cells(notebook):
+        if not ids or cell["id"] in ids:
             exec("".join(cell["source"]), names)
+            names |= parameters if "parameters" in cell["metadata"].get("tags", []) else {}
     return names
+
+
+def run_as_jupyter(notebook: str) -> list[str]:
+    """Run all cells as Jupyter does, and return what each shows as its last value, of the kind Markdown."""
+    shell, shown = InteractiveShell.instance(), []
+    for cell in code_cells(notebook):
+        done = shell.run_cell("".join(cell["source"]))
+        done.raise_error()
+        shown.append(done.result.data if done.result else "")
+    return shown

@@ -106,8 +106,8 @@ def test_the_public_steps_do_the_superfluous_work() -> None:
 def test_variants_take_turns_and_the_warm_up_is_not_counted() -> None:
     seen: list[str] = []
     variants = {name: partial(seen.append, name) for name in "ab"}
-    found = timing.interleave(variants, rounds=3, calls=2, warm_up=1, before=lambda name: seen.append("-"))
-    assert "".join(seen) == "-aa-bb" * 4
+    found = timing.interleave(variants, rounds=3, warm_up=1, before=lambda name: seen.append("-"))
+    assert "".join(seen) == "-a-b" * 4
     assert [len(found[name]) for name in "ab"] == [3, 3]
 
 

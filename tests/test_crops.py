@@ -1,27 +1,21 @@
 """The crops of Figure 4: the rules against brute force and chance, the rows from generators of random weights."""
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from random_project import random_project
 
-from masksr import params
-from masksr.data.images import luma, to_image, to_tensor
+from masksr.data.images import to_image, to_tensor
 from masksr.data.packs import Pack
 from masksr.errors import MasksrError
-from masksr.fetch.find import build_pack
-from masksr.models.checkpoints import build_generator, load_generator, save_generator
-from masksr.params import Crop, Figure4
-from masksr.paths import Paths
+from masksr.models.checkpoints import load_generator
+from masksr.params import Figure4
 from masksr.plots import crops
-from masksr.training.mask import error_mask
 
-ROOT = Path(__file__).parents[1]
 SIZE = 64
 
 
@@ -36,15 +30,12 @@ PACKS = {
     "a": Images(np.zeros(shape, np.uint8) for shape in [(40, 60, 3), (24, 24, 3)]),
     "b": Images([np.zeros((32, 48, 3), np.uint8), np.zeros((16, 64, 3), np.uint8)]),
 }
+BY_HAND = {"set": "b", "image": 1, "top": 0, "left": 4, "size": 16}
 
 
-def rules(**changes):
-    rule = {"size": 24, "largest_difference": 1, "search": None, "random": 2, "seed": 0, "crops": []}
-    return Figure4.model_validate(rule | changes)
-
-
-def nothing(pack, image):
-    return np.zeros(pack.hr(image).shape[:2])
+def choose(difference=lambda pack, image: np.zeros(pack.hr(image).shape[:2]), **changes):
+    rule = {"size": 24, "largest_difference": 0, "search": None, "random": 0, "seed": 0, "crops": []}
+    return crops.choose_crops(Figure4.model_validate(rule | changes), PACKS, difference)
 
 
 @given(st.integers(24, 45), st.integers(24, 45), st.sampled_from([16, 20, 24]), st.integers(0, 2**31))
@@ -64,65 +55,48 @@ def test_the_largest_difference_is_found_where_it_is_and_once_in_an_image():
     maps["a"][0][8:32, 20:44] = 2.0
     maps["b"][0][4:28, 12:36] = 3.0
     maps["b"][1][:] = 9.0  # 16 rows: too small for a square of 24
-    found = crops.of_largest_difference(PACKS, lambda pack, image: maps["ab"[pack is PACKS["b"]]][image], 24, 2)
-    assert [place[:5] for place in found] == [("b", 0, 4, 12, 24), ("a", 0, 8, 20, 24)]
     searched = []
-    crops.of_largest_difference(PACKS, lambda p, i: searched.append(i) or nothing(p, i), 16, 1, search=1)
-    assert searched == [0, 0]
+
+    def difference(pack, image):
+        searched.append(image)
+        return maps["ab"[pack is PACKS["b"]]][image]
+
+    found = choose(difference, largest_difference=2, search=1)
+    assert [place[:5] for place in found] == [("b", 0, 4, 12, 24), ("a", 0, 8, 20, 24)] and searched == [0, 0]
 
 
 def test_chance_is_fixed_by_its_seed_and_takes_every_image_and_place_alike():
-    assert crops.at_random(PACKS, 16, 3, 5) == crops.at_random(PACKS, 16, 3, 5)
-    drawn = [crops.at_random(PACKS, 16, 1, seed)[0] for seed in range(2000)]
+    assert choose(size=16, random=3, seed=5) == choose(size=16, random=3, seed=5)
+    drawn = [choose(size=16, random=1, seed=seed)[0] for seed in range(2000)]
     images = Counter((place.set, place.image) for place in drawn)
-    assert len(images) == 4 and all(abs(count - 500) < 100 for count in images.values())  # five standard deviations
+    assert len(images) == 4 and all(abs(count - 500) < 100 for count in images.values())  # five deviations
     assert {place.top for place in drawn if place[:2] == ("a", 0)} == {0, 4, 8, 12, 16, 20, 24}
-    assert len({place[:2] for place in crops.at_random(PACKS, 16, 4, 0)}) == 4, "of different images"
+    found = choose(size=16, random=4, largest_difference=1, crops=[BY_HAND])
+    hows = ["largest difference", *["random, seed 0"] * 4, "chosen by hand"]
+    assert [place.how for place in found] == hows and found[-1][:5] == ("b", 1, 0, 4, 16)
+    assert len({place[:2] for place in found[1:5]}) == 4, "of different images"
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"random": 4}, r"figure4\.random: asks for 4 images of at least 24 x 24 pixels, and the test sets have 3"),
-        ({"size": 400}, r"figure4\.largest_difference: .* lower it, or figure4\.size"),
-        ({"crops": [{"set": "a", "image": 2, "top": 0, "left": 0, "size": 16}]}, "a has 2 images, so image 2"),
-        ({"crops": [{"set": "a", "image": 0, "top": 28, "left": 0, "size": 16}]}, r"\(28, 0, 16\) leaves image 0"),
+        ({"random": 4}, r"figure4\.random: asks for 4 images of at least 24 x 24 pixels.* have 3"),
+        ({"largest_difference": 1, "size": 400}, r"figure4\.largest_difference: .* lower it"),
+        ({"crops": [BY_HAND | {"image": 2}]}, "image 2 .* which has 2"),
+        ({"crops": [BY_HAND | {"left": 52}]}, r"\(0, 52, 16\) leaves image 1 .* 64 x 16"),
     ],
 )
 def test_what_the_test_sets_do_not_have(changes, message):
     with pytest.raises(MasksrError, match=message):
-        crops.choose_crops(rules(**changes), PACKS, nothing)
-
-
-def test_the_order_of_the_rows():
-    crop = Crop(set="b", image=1, top=0, left=4, size=16)
-    found = crops.choose_crops(rules(crops=[crop]), PACKS, nothing)
-    hows = ["largest difference", "random, seed 0", "random, seed 0", "chosen by hand"]
-    assert [place.how for place in found] == hows and found[-1][:5] == ("b", 1, 0, 4, 16)
-    assert len(crops.choose_crops(rules(largest_difference=0), PACKS, lambda *_: pytest.fail("needless"))) == 2
+        choose(**changes)
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    root = tmp_path_factory.mktemp("a project")
-    content = yaml.safe_load((ROOT / "profiles/mini.yaml").read_text())
-    content["models"]["esrgan"]["generator"] |= {"num_feat": 8, "num_block": 1, "num_grow_ch": 4}
-    content["models"]["edsr"]["generator"] |= {"n_resblocks": 1, "n_feats": 8}
-    content["table1"] |= {"models": ["esrgan", "edsr"], "masks": ["none", "paper"]}
-    content["data"]["test"] = ["cat"]
     crop = {"set": "cat", "image": 1, "top": 40, "left": 60, "size": 96}
-    content["figure4"] |= {"size": SIZE, "largest_difference": 1, "random": 1, "crops": [crop]}
-    (root / "params.yaml").write_text(yaml.safe_dump(content))
-    (root / "dvc.yaml").touch()
-    settings, paths = params.load(root / "params.yaml"), Paths(root, "mini")
-    build_pack("cat", paths.set("cat"))
-    for model in settings.table1.models:
-        size = settings.models[model].generator
-        for number, mask in enumerate(settings.table1.masks):
-            folder = paths.variant(model, mask, 0)
-            folder.mkdir(parents=True)
-            save_generator(build_generator(size, 4, seed=number), size, folder / "generator.safetensors")
-    return settings, paths
+    figure4 = {"size": SIZE, "largest_difference": 1, "random": 1, "crops": [crop]}
+    table1, data = {"models": ["esrgan", "edsr"]}, {"test": ["cat"]}
+    return random_project(tmp_path_factory.mktemp("a project"), figure4=figure4, table1=table1, data=data)
 
 
 @pytest.fixture(scope="module")
@@ -147,27 +121,10 @@ def test_every_row_has_every_variant_at_one_place(project, made, tmp_path):
     np.testing.assert_array_equal(by_hand.images[4], upscaled(project[1], "edsr", "paper", 1)[40:136, 60:156])
     assert crops.load(tmp_path / "none") == []
     crops.save(rows, titles, tmp_path / "kept")
-    assert [detail.titles for detail in crops.load(tmp_path / "kept")] == [titles] * 3
+    assert [[title for title, _ in row] for row in crops.load(tmp_path / "kept")] == [titles] * 3
     (tmp_path / "kept/0-0.png").unlink()
     with pytest.raises(MasksrError, match="not the crops of figure 4"):
         crops.load(tmp_path / "kept")
-
-
-def test_no_other_square_differs_more(project, made):
-    """Mean absolute difference of luma between mask and plain, mean over the models, over all images and places."""
-    means = {}
-    for image in range(2):
-        of_models = []
-        for model in ("esrgan", "edsr"):
-            plain, masked = (luma(upscaled(project[1], model, mask, image)) for mask in ("none", "paper"))
-            of_models.append(np.abs(masked - plain))
-        difference = np.mean(of_models, axis=0)
-        for top in range(0, difference.shape[0] - SIZE + 1, 4):
-            for left in range(0, difference.shape[1] - SIZE + 1, 4):
-                means[image, top, left] = difference[top : top + SIZE, left : left + SIZE].mean()
-    image, *place = max(means, key=means.get)
-    assert made[0][0].box == (*place, SIZE)
-    np.testing.assert_array_equal(made[0][0].photograph, Pack(project[1].set("cat")).hr(image))
 
 
 def test_masks_are_equation_8_of_the_whole_picture_in_the_range_of_the_network(project, made):
@@ -177,9 +134,3 @@ def test_masks_are_equation_8_of_the_whole_picture_in_the_range_of_the_network(p
         sr, hr = (image.astype(float) * top / 255 for image in (upscaled(paths, model, name, 1), row.photograph))
         expected = np.clip(mask.k * np.square(sr - hr).mean(axis=2) + mask.b, 0, 1)[40:136, 60:156]
         np.testing.assert_allclose(row.masks[title], expected, atol=1e-4)
-    learnt = mask.model_copy(update={"error_range": "relative", "kind": "expected"})
-    changed = settings.model_copy(update={"masks": settings.masks | {"paper": learnt}})
-    pair = [to_tensor(image, 1) for image in (upscaled(paths, "esrgan", "none", 1), row.photograph)]
-    whole = error_mask(*pair, mask.model_copy(update={"error_range": "relative"}))[0, 0].numpy()
-    found = crops.figure4_rows(changed, paths)[0][-1].masks["ESRGAN"]
-    np.testing.assert_allclose(found, whole[40:136, 60:156], atol=1e-6)

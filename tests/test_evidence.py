@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from notebook_cells import run_cells
 from scipy import stats
+from score_tables import mini, score_table
 
-from masksr import params
 from masksr.errors import MasksrError
-from masksr.params import Mask, Params
+from masksr.params import Mask
 from masksr.results import evidence
-from masksr.results.evidence import Effect, compare, direction, effect, power_of, seeds_needed, verdict
-from masksr.results.scores import COLUMNS
+from masksr.results.evidence import Effect, compare, direction, effect, verdict
 
-PROFILES = Path(__file__).parents[1] / "profiles"
 SETS = ("cat", "temple")
 
 
-def settings(seeds: list[int], masks: tuple[str, ...] = ("none", "paper")) -> Params:
-    mini = params.load(PROFILES / "mini.yaml")
-    table1 = mini.table1.model_copy(update={"seeds": seeds, "masks": list(masks), "models": ["esrgan"]})
-    return mini.model_copy(update={"table1": table1, "data": mini.data.model_copy(update={"test": list(SETS)})})
-
-
-def quality(pi: dict[tuple[str, str], np.ndarray]) -> pd.DataFrame:
-    """pi: (mask, set) -> (seeds, images)."""
-    rows = [
-        {"model": "esrgan", "mask": mask, "seed": seed, "set": name, "image": f"{image}", "pi": value}
-        for (mask, name), values in pi.items()
-        for (seed, image), value in np.ndenumerate(values)
-    ]
-    return pd.DataFrame(rows).reindex(columns=COLUMNS).assign(niqe_weights="official", ma_weights="official")
-
-
-def everywhere(value: float, seeds: int = 2, images: int = 4) -> dict[tuple[str, str], np.ndarray]:
-    return {(mask, name): np.full((seeds, images), value) for mask in ("none", "paper") for name in SETS}
+def everywhere(value: float, seeds: int = 2) -> dict[tuple[str, str, str], np.ndarray]:
+    cells = [("esrgan", mask, name) for mask in ("none", "paper") for name in SETS]
+    return dict.fromkeys(cells, np.full((seeds, 4), value))
 
 
 def crossed(rng: np.random.Generator, seeds: int, images: int, sds: tuple[float, float, float]) -> np.ndarray:
@@ -75,14 +59,6 @@ def test_the_parts_of_the_spread_are_found_again():
     assert np.mean([e.sd_seeds_high >= 0.5 for e in few]) == pytest.approx(0.8, abs=0.06)
 
 
-def test_too_little_is_undecided_not_an_error():
-    found = effect(np.array([[-3.0]]))
-    assert found.mean == -3 and np.isnan([found.low, found.high]).all() and direction(found) == "undecided"
-    for wrong in (np.zeros(3), np.zeros((0, 3)), np.array([[np.nan]])):
-        with pytest.raises(ValueError, match="finite numbers of shape"):
-            effect(wrong)
-
-
 @given(st.integers(2, 5), st.integers(2, 9), st.integers(0, 99), st.floats(-3, 3))
 def test_shifting_all_differences_shifts_the_interval(seeds, images, seed, by):
     d = np.random.default_rng(seed).standard_normal((seeds, images))
@@ -98,8 +74,8 @@ def test_verdicts():
 
     assert [verdict(at(*ends)) for ends in ((-2, -1), (1, 2), (-1, 1))] == ["better", "worse", "undecided"]
     assert verdict(at(1, 2), lower_is_better=False) == "better"
+    assert direction(effect(np.array([[-3.0]]))) == "undecided"
     assert verdict(at(-2, -1, seeds=1)) == "undecided (one seed)" and direction(at(-2, -1, seeds=1)) == "better"
-    assert verdict(at(-2, -1, images=1)) == "undecided (one image)"
 
 
 # Cells of Table 1
@@ -107,83 +83,69 @@ def test_verdicts():
 
 def test_compare_pairs_by_image_and_seed_and_corrects_for_all_cells():
     rng = np.random.default_rng(5)
-    baseline = {name: 5 + rng.standard_normal((3, 8)) for name in SETS}
+    pi = {("esrgan", "none", name): 5 + rng.standard_normal((3, 8)) for name in SETS}
     change = {name: 0.1 * rng.standard_normal((3, 8)) - 2 * (name == "cat") for name in SETS}
-    table = quality(
-        {("none", name): baseline[name] for name in SETS}
-        | {("paper", name): baseline[name] + change[name] for name in SETS}
-    )
-    found = compare(table.sample(frac=1, random_state=0), settings([0, 1, 2]))
-    assert list(found.columns) == evidence.COLUMNS and "bootstrap_low" not in found
-    found = found.set_index("set")
+    pi |= {("esrgan", "paper", name): pi["esrgan", "none", name] + change[name] for name in SETS}
+    found = compare(score_table(pi).sample(frac=1, random_state=0), mini(seeds=3))
     assert list(found["verdict"]) == ["better", "undecided"] and set(found["variant"]) == {"ESRGAN+Mask"}
     alone = effect(change["cat"], 1 - 0.05 / 2)
-    ends = found.loc["cat", ["difference", "low", "high"]].tolist()
-    assert ends == pytest.approx([alone.mean, alone.low, alone.high])
-    shown = evidence.effects_table(found.reset_index())
+    assert found.loc[0, ["difference", "low", "high"]].tolist() == pytest.approx([alone.mean, alone.low, alone.high])
+    shown = evidence.effects_table(found)
     assert list(shown) == ["variant", "set", "PI", "interval", "seeds", "images", "verdict"]
-    assert shown["interval"][0] == f"{alone.low:+.2f} … {alone.high:+.2f}".replace("-", "−").replace(" ", "\u00a0")  # noqa: RUF001
+    assert shown["interval"][0] == f"{alone.low:+.2f}\u00a0…\u00a0{alone.high:+.2f}".replace("-", "\u2212")
+
+
+def test_equal_scores_are_the_same_and_spend_nothing_of_the_level():
+    changed = 4 + np.random.default_rng(5).standard_normal((3, 4))
+    found = compare(score_table(everywhere(5.0, 3) | {("esrgan", "paper", "cat"): changed}), mini(seeds=3))
+    assert found["verdict"][1] == "the same"
+    assert found["low"][0] == pytest.approx(effect(changed - 5, 0.95).low)
 
 
 def test_an_image_without_the_measure_leaves_the_cell_open():
     masked = np.full((2, 4), 4.0)
     masked[1, 2] = np.nan
-    found = compare(quality(everywhere(5.0) | {("paper", name): masked for name in SETS}), settings([0, 1]))
-    assert set(found["images"]) == {3} and set(found["without"]) == {1}
-    assert set(found["verdict"]) == {"undecided (1 left out)"} and set(found["trainings"]) == {"better"}
-
-
-@pytest.mark.parametrize("nothing", [np.nan, np.inf])
-def test_a_cell_without_any_measure_has_its_row(nothing):
-    found = compare(quality(everywhere(5.0) | {("paper", "cat"): np.full((2, 4), nothing)}), settings([0, 1]))
-    assert list(found["verdict"]) == ["not measured", "undecided"] and list(found["without"]) == [4, 0]
-    assert evidence.effects_table(found)["interval"][0] == "—"
+    cells = {("esrgan", "paper", "cat"): masked, ("esrgan", "paper", "temple"): np.full((2, 4), np.inf)}
+    found = compare(score_table(everywhere(5.0) | cells), mini(seeds=2))
+    assert list(found["images"]) == [3, 0] and list(found["without"]) == [1, 4]
+    assert list(found["verdict"]) == ["undecided (1 left out)", "not measured"] and found["trainings"][0] == "better"
+    assert evidence.effects_table(found)["interval"][1] == "—"
 
 
 def test_what_is_missing_is_named_and_without_a_baseline_nothing_is_compared():
     with pytest.raises(MasksrError, match="nothing of esrgan with mask none, seed 1, on cat"):
-        compare(quality(everywhere(1.0, seeds=1)), settings([0, 1]))
-    assert compare(quality(everywhere(1.0)), settings([0, 1], masks=("paper",))).empty
+        compare(score_table(everywhere(1.0, seeds=1)), mini(seeds=2))
+    assert compare(score_table(everywhere(1.0)), mini(masks=("paper",))).empty
 
 
 # One change at a time
 
 
-def with_masks(**changes: dict) -> Params:
-    """Masks that are masks.paper but for what ``changes`` says, all of them in Table 1."""
-    base = settings([0, 1, 2])
+@pytest.fixture(scope="module")
+def notebook() -> SimpleNamespace:
+    return SimpleNamespace(**run_cells("11_evidence", "11_evidence-01", "one-change-pairs", "power"))
+
+
+def test_a_mask_is_compared_with_those_that_differ_in_one_setting(notebook):
+    base, far = mini(seeds=3), {"apply": "sr", "kind": "constant"}
+    changes = {"flat": {"kind": "constant"}, "sr": {"apply": "sr"}, "far": far, "k": {"k": 1.0}}
     more = {name: Mask(**base.masks["paper"].model_dump() | change) for name, change in changes.items()}
-    table1 = base.table1.model_copy(update={"masks": ["none", "paper", *more]})
-    return base.model_copy(update={"masks": base.masks | more, "table1": table1})
-
-
-def test_pairs_differ_in_one_setting_and_begin_with_an_error_mask():
-    far = {"apply": "sr", "kind": "constant"}
-    masks = with_masks(flat={"kind": "constant"}, sr={"apply": "sr"}, far=far, same={}, k={"k": 1.0})
-    assert evidence.one_change(masks) == {
+    masks = base.model_copy(update={"masks": base.masks | more})
+    masks.table1.masks.extend(more)
+    assert notebook.one_change(masks) == {
         ("paper", "flat"): "kind: constant",
         ("paper", "sr"): "apply: sr",
         ("paper", "k"): "k: 1.0",
         ("sr", "far"): "kind: constant",
-        ("sr", "same"): "apply: both",
-        ("same", "flat"): "kind: constant",
-        ("same", "k"): "k: 1.0",
     }
-    pairs = evidence.one_change(params.load(PROFILES / "masks_cpu.yaml"))
-    controls = {"apply: sr", "apply: gradient", "kind: constant", "kind: shuffled", "kind: expected"}
-    assert {change for (mask, _), change in pairs.items() if mask == "relative"} == controls
-
-
-def test_a_mask_is_compared_with_its_control_of_the_same_seed_and_image():
-    rng, masks = np.random.default_rng(1), with_masks(flat={"kind": "constant"})
-    pi = {(mask, name): rng.standard_normal((3, 6)) for mask in masks.table1.masks for name in SETS}
-    pi["paper", "cat"] = pi["flat", "cat"] - 5 + 0.01 * rng.standard_normal((3, 6))
-    table = evidence.compare_controls(quality(pi), masks)
-    assert list(table["other is"]) == ["kind: constant"] * 2 and list(table["set"]) == list(SETS)
-    cat, alone = table.iloc[0], effect(pi["paper", "cat"] - pi["flat", "cat"], 1 - 0.05 / 2)
-    assert cat["variant"] == "ESRGAN+Mask − flat" and cat["verdict"] == "better"  # noqa: RUF001
+    rng = np.random.default_rng(1)
+    pi = {("esrgan", mask, name): rng.standard_normal((3, 6)) for mask in masks.table1.masks for name in SETS}
+    pi["esrgan", "paper", "cat"] = pi["esrgan", "flat", "cat"] - 5 + 0.01 * rng.standard_normal((3, 6))
+    table = notebook.compare_controls(score_table(pi), masks)
+    assert list(table["other is"][::2]) == list(notebook.one_change(masks).values())
+    cat, alone = table.iloc[0], effect(pi["esrgan", "paper", "cat"] - pi["esrgan", "flat", "cat"], 1 - 0.05 / 8)
+    assert cat["variant"] == "ESRGAN+Mask \u2212 flat" and cat["verdict"] == "better"
     assert (cat["difference"], cat["low"]) == pytest.approx((alone.mean, alone.low))
-    assert evidence.compare_controls(quality(everywhere(1.0, 1)), settings([0])).empty
 
 
 # Figure 5
@@ -192,14 +154,18 @@ def test_a_mask_is_compared_with_its_control_of_the_same_seed_and_image():
 def grid(sizes: dict[str, int], pairs: int = 2, seeds: int = 3) -> dict[tuple[float, float], pd.DataFrame]:
     images = [(name, str(image)) for name, size in sizes.items() for image in range(size)]
     columns, rng = pd.MultiIndex.from_tuples(images, names=["set", "image"]), np.random.default_rng(0)
-    return {
-        (float(k), 0.5): pd.DataFrame(rng.standard_normal((seeds, len(images))), columns=columns) for k in range(pairs)
-    }
+    shape = seeds, len(images)
+    return {(float(k), 0.5): pd.DataFrame(rng.standard_normal(shape), columns=columns) for k in range(pairs)}
 
 
-def test_a_row_for_every_pair_and_set_as_for_a_cell():
+@pytest.fixture(scope="module")
+def sweep_intervals():
+    return run_cells("15_figure5", "15_figure5-01", "intervals")["sweep_intervals"]
+
+
+def test_a_row_for_every_pair_and_set_as_for_a_cell(sweep_intervals):
     given = grid({"a": 6, "b": 6})
-    table = evidence.sweep_intervals(given)
+    table = sweep_intervals(given)
     assert list(table["set"]) == ["a", "b", "mean"] * 2
     row = table.query("k == 1 and set == 'b'").iloc[0]
     alone, together = (effect(given[1.0, 0.5]["b"].to_numpy(), level) for level in (0.95, 0.975))
@@ -208,59 +174,37 @@ def test_a_row_for_every_pair_and_set_as_for_a_cell():
     assert row["verdict"] == verdict(together)
     mean, whole = table.query("k == 0 and set == 'mean'").iloc[0], effect(given[0.0, 0.5].to_numpy())
     assert (mean["low"], mean["high"]) == pytest.approx((whole.low, whole.high))  # of sets of one size: all images
-    assert list(evidence.sweep_intervals(grid({"a": 4}))["set"]) == ["a", "a"]
+    assert list(sweep_intervals(grid({"a": 4}))["set"]) == ["a", "a"]
 
 
-def test_the_mean_is_over_sets_and_its_interval_holds_the_truth():
+def test_the_mean_is_over_sets_and_its_interval_holds_the_truth(sweep_intervals):
     """Sets of unequal size and mean: the mean of their means, covered at least as often as the level says."""
     rng, hit, columns = np.random.default_rng(1), 0, grid({"a": 4, "b": 12})[0.0, 0.5].columns
     for _ in range(60):
         table = pd.DataFrame(rng.normal(0, 1, (1, 16)), columns=columns)
         table["b"] = table["b"] + 2.0
-        row = evidence.sweep_intervals({(1.0, 0.5): table}).iloc[-1]
-        assert row["difference"] == pytest.approx((table["a"].to_numpy().mean() + table["b"].to_numpy().mean()) / 2)
+        row = sweep_intervals({(1.0, 0.5): table}).iloc[-1]
+        means = [table[name].to_numpy().mean() for name in "ab"]
+        assert row["difference"] == pytest.approx(np.mean(means))
         hit += row["low"] < 1.0 < row["high"]
     assert hit >= 53  # 57 expected at 95 %; 53 is two standard deviations below
     table["b"] = np.nan
-    rows = evidence.sweep_intervals({(1.0, 0.5): table}).set_index("set")
+    rows = sweep_intervals({(1.0, 0.5): table}).set_index("set")
     assert np.isfinite(rows.loc["a", "low"]) and rows.loc["mean", "verdict"] == "not measured"
 
 
 # Power
 
 
-def test_power_is_that_of_simulated_trainings():
-    means = 0.5 + np.random.default_rng(6).standard_normal((4000, 6)) * 0.5
-    found = stats.ttest_1samp(means, 0, axis=1).pvalue < 0.05
-    assert power_of(0.5, 0.5 / np.sqrt(6), 5) == pytest.approx(found.mean(), abs=0.03)
-    for degrees in (1, 4, 19):  # where scipy's noncentral t fails
-        rising = [power_of(size, 1.0, degrees, 0.993) for size in np.geomspace(0.1, 1e5, 60)]
-        assert np.diff(rising).min() >= -1e-12 and rising[-1] > 0.99
-
-
-def test_seeds_needed():
-    found = Effect(0.0, -1, 1, 0.1, 0.1, 0.0, 0.0, seeds=3, images=100)
-    needed = seeds_needed(found, 0.1, sd_seeds=0.1)
-    assert power_of(0.1, 0.1 / np.sqrt(needed), needed - 1) >= 0.8
-    assert power_of(0.1, 0.1 / np.sqrt(needed - 1), needed - 2) < 0.8
-    assert seeds_needed(found, 0.1, sd_seeds=0.1, level=0.99) > needed
-    few_images = Effect(0.0, -1, 1, 0.1, 0.1, 1.0, 0.0, seeds=3, images=10)
-    assert seeds_needed(few_images, 0.1, sd_seeds=0.1) is None
-    with pytest.raises(ValueError, match="difference of zero"):
-        seeds_needed(found, 0.0, sd_seeds=0.1)
-
-
-def test_the_number_of_seeds_decides_as_often_as_it_says():
+def test_the_number_of_seeds_decides_as_often_as_it_says(notebook):
     """With the very test that gives the verdicts, for as many cells as there are."""
     level, rng = evidence.bonferroni(0.95, 12), np.random.default_rng(7)
     known = Effect(0.0, -1, 1, 0.1, 0.1, 0.05, 0.1, seeds=3, images=30)
-    needed = seeds_needed(known, 0.2, sd_seeds=0.1, level=level)
+    needed = notebook.seeds_needed(known, 0.2, 0.1, level)
     found = [effect(0.2 + crossed(rng, needed, 30, (0.1, 0.05, 0.1)), level) for _ in range(300)]
     assert np.mean([direction(e, lower_is_better=False) == "better" for e in found]) == pytest.approx(0.8, abs=0.12)
-
-
-def test_the_papers_own_difference_is_a_target_where_the_set_is_the_same():
-    cell = pd.Series({"mask": "paper", "model": "pesr", "set": "Urban100"})
-    assert evidence.paper_change(cell) == pytest.approx(0.23)
-    assert evidence.paper_change(cell.replace("Urban100", "cat")) is None
-    assert evidence.paper_change(cell.replace("paper", "constant")) is None
+    few_images = Effect(0.0, -1, 1, 0.1, 0.1, 1.0, 0.0, seeds=3, images=10)
+    assert notebook.seeds_needed(few_images, 0.1, 0.1, level) is None
+    for degrees in (1, 4, 19):  # where scipy's noncentral t fails
+        rising = [notebook.power_of(size, 1.0, degrees, level) for size in np.geomspace(0.1, 1e5, 60)]
+        assert np.diff(rising).min() >= -1e-12 and rising[-1] > 0.99

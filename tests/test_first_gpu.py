@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import first_gpu
+from benchmarks.harness import Run
 
 ROOT = Path(__file__).parents[1]
 # What a machine lends beside torch and its needs; all else that the environment here has is not there.
@@ -46,9 +47,10 @@ def run_blocked(code: str, *arguments: str, timeout: float) -> subprocess.Comple
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
-@pytest.mark.parametrize(
-    "module", ["masksr.training.train", "masksr.training.mask", "masksr.results.evaluate", "benchmarks.first_gpu"]
-)
+MODULES = ["masksr.training.train", "masksr.results.evaluate", "benchmarks.first_gpu", "benchmarks.trainings"]
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_training_needs_nothing_of_the_pipeline(module: str) -> None:
     done = run_blocked(f"import {module}; print('imported')", timeout=120)
     assert done.stdout == "imported\n", done.stderr[-2000:]
@@ -69,28 +71,22 @@ def test_every_section_passes_on_a_cpu(tmp_path: Path) -> None:
     assert {entry["section"] for entry in found} == set(first_gpu.SECTIONS)
     table = (tmp_path / "first_gpu.md").read_text().splitlines()
     assert len(table) == len(found) + 2
-    assert len(list(tmp_path.iterdir())) <= 8  # files that such a machine gives back
-    assert all(path.stat().st_size < 16 << 20 for path in tmp_path.iterdir())
 
 
-def test_a_section_that_fails_or_takes_too_long_stops_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(run: first_gpu.Run) -> None:
+def test_a_section_that_fails_or_takes_too_long_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(run: Run) -> None:
         run.add("one", "before", True)
         raise ValueError("a bad\nkernel")
 
-    def endless(run: first_gpu.Run) -> None:
+    def endless(run: Run) -> None:
         while True:
             pass
 
-    def fine(run: first_gpu.Run) -> None:
+    def fine(run: Run) -> None:
         run.add("three", "after", True, ms=1.2345)
 
-    sections = {"one": (broken, 9), "two": (endless, 9), "three": (fine, 9)}
-    monkeypatch.setattr(first_gpu, "SECTIONS", sections)
-    arguments = ["--out", str(tmp_path), "--minutes", "0.5", "--only", "one,two,three"]
-    assert first_gpu.main(arguments) == 1
+    monkeypatch.setattr(first_gpu, "SECTIONS", {"one": (broken, 1), "two": (endless, 0.02), "three": (fine, 1)})
+    assert first_gpu.main(["--out", str(tmp_path), "--minutes", "0.5", "--only", "one,two,three"]) == 1
     findings = json.loads((tmp_path / "first_gpu.json").read_text())
     found = {(entry["section"], entry["what"]): entry for entry in findings}
     assert found["one", "before"]["passed"] is True

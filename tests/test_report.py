@@ -1,4 +1,4 @@
-"""The page: what becomes of the cells of executed notebooks, and which notebooks of a profile it holds."""
+"""The page: what becomes of the cells of executed notebooks, which ones it holds, and whether its script runs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from masksr import durations, params
+from masksr import params
 from masksr.errors import MasksrError
 from masksr.paths import Paths
+from masksr.report import pdf
 from masksr.report.markdown import formula
-from masksr.report.page import Section, build_report
-from masksr.report.story import list_sections, write_report
+from masksr.report.page import Section, build_report, list_sections
 
 ROOT = Path(__file__).parents[1]
-PANDAS = """<table border="1" class="dataframe"><thead><tr><th>set</th><th>PI</th></tr></thead>
+TABLE = """<table border="1" class="dataframe"><thead><tr><th>set</th><th>PI</th></tr></thead>
 <tbody><tr><td>Set5</td><td>3.25</td></tr><tr><td>Set14</td><td>-1e-3</td></tr></tbody></table>"""
+WILD = "<script>document.title = 'x'</script><img src='https://a.example/i.png' onerror=\"document.title = 'x'\">"
 
 
 def png(size: int = 160) -> bytes:
@@ -46,10 +47,6 @@ def output(kind: str, content, metadata=None):
     return new_output("display_data", data={kind: content}, metadata=metadata or {})
 
 
-def pixels_of(address: str) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB"))
-
-
 @pytest.fixture
 def build(tmp_path):
     """Write notebooks (lists of cells, text being markdown), build the page and return it parsed."""
@@ -60,24 +57,23 @@ def build(tmp_path):
             made = [new_markdown_cell(cell) if isinstance(cell, str) else cell for cell in cells]
             nbformat.write(new_notebook(cells=made), tmp_path / f"{name}.ipynb")
             sections.append(Section(tmp_path / f"{name}.ipynb", name, name, **options))
-        page = {"title": "T", "subtitle": "S", "facts": {}, "digests": {"data/x": "a1"}, "times": []}
-        build_report(sections, tmp_path / "out/report.html", **page)
-        return BeautifulSoup((tmp_path / "out/report.html").read_text(encoding="utf-8"), "html.parser")
+        pages = []
+        for _ in range(2):
+            build_report(sections, tmp_path / "report.html", facts={}, digests={"data/x": "a1"}, times=[])
+            pages.append((tmp_path / "report.html").read_bytes())
+        assert pages[0] == pages[1], "the same notebooks give the same bytes"
+        return BeautifulSoup(pages[0], "html.parser")
 
     return build
 
 
 def test_formulas_become_mathml_with_their_numbers(build):
     text = "# T\n\n$x_1 < y_2$\n\n$$m = \\operatorname{clip}(k e, 0, 1) \\tag{8}$$\n\n| a |\n|--:|\n| $z$ |"
-    page = build(idea=([text], {}))
-    inline, block, cell = page.main.find_all("math")
+    inline, block, cell = build(idea=([text], {})).main.find_all("math")
     assert inline.get_text() == "x1<y2" and cell.find_parent("td")
     assert block["display"] == "block" and block.parent.select_one(".number").get_text() == "(8)"
-
-
-@pytest.mark.parametrize("wrong", [r"\nosuchcommand{x} < 1", r"\frac{1}{"])
-def test_a_formula_that_cannot_be_converted_is_shown_as_its_source(wrong):
-    assert BeautifulSoup(formula(wrong, "inline"), "html.parser").code.get_text() == wrong
+    for wrong in (r"\nosuchcommand{x} < 1", r"\frac{1}{"):
+        assert BeautifulSoup(formula(wrong, "inline"), "html.parser").code.get_text() == wrong
 
 
 def test_ids_are_unique_links_arrive_and_nothing_is_loaded(build):
@@ -98,22 +94,13 @@ def test_ids_are_unique_links_arrive_and_nothing_is_loaded(build):
 def test_pictures_keep_their_pixels_and_are_described_by_their_caption(build):
     named = output("image/png", png(16), {"image/png": {"alt": "By <the> cell"}})
     named.data["image/svg+xml"] = "<svg/>"
-    cells = [
-        "# T",
-        code("plot", output("image/png", png())),
-        "*What $to$ see.*\n\nMore.",
-        code("plot", named),
-    ]
+    cells = ["# T", code("p", output("image/png", png())), "*What $to$ see.*\n\nMore.", code("p", named)]
     page = build(a=(cells, {}), b=(cells, {"group": "G"}))
     figure, other, folded, _ = page.main.find_all("figure")
-    original = pixels_of("," + base64.b64encode(png()).decode())
-    assert figure.img["src"].startswith("data:image/webp") and np.array_equal(
-        pixels_of(figure.img["src"]), original
-    )
-    assert len(folded.img["src"]) < len(figure.img["src"]), (
-        "folded sections need fewer bytes, not every pixel"
-    )
-    assert (figure.img["width"], figure.img["height"]) == ("160", "160")
+    kind, _, content = figure.img["src"].partition(",")
+    shown = Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB")
+    assert "webp" in kind and np.array_equal(shown, Image.open(io.BytesIO(png())))
+    assert len(folded.img["src"]) < len(figure.img["src"]), "folded sections need fewer bytes, not every pixel"
     assert figure.img["alt"] == "What $to$ see." and figure.figcaption.find("math")
     assert other.img["alt"] == "By <the> cell" and not other.figcaption
     assert other.img["src"].startswith("data:image/svg+xml"), "a drawing is preferred to its pixels"
@@ -121,18 +108,14 @@ def test_pictures_keep_their_pixels_and_are_described_by_their_caption(build):
 
 
 def test_code_folds_tags_hide_and_parameters_are_shown(build):
+    outputs = [output("stderr", "a <warning>"), output("text/html", TABLE), output("text/plain", "<Axes: >")]
     cells = [
         "# T",
         code("model = 'edsr'  # which", tags=["parameters"]),
         code("# Parameters\nmodel = 'pesr'", tags=["injected-parameters"]),
         code("secret", output("stdout", "secret out"), tags=["remove-cell"]),
         code("hidden", output("stdout", "visible out"), tags=["hide-input"]),
-        code(
-            "kept",
-            output("stderr", "a <warning>"),
-            output("text/html", PANDAS),
-            output("text/plain", "<Axes: >"),
-        ),
+        code("kept", *outputs),
     ]
     page = build(a=(cells, {}))
     text = page.main.get_text()
@@ -140,28 +123,17 @@ def test_code_folds_tags_hide_and_parameters_are_shown(build):
     assert page.select_one("pre.parameters").get_text() == "model = 'pesr'" and "visible out" in text
     kept, messages, _ = page.main.select("details.code")
     assert "kept" in kept.get_text() and "a <warning>" in messages.get_text()
-    assert [("number" in cell.get("class", [])) for cell in page.select("table.dataframe td")] == [
-        False,
-        True,
-    ] * 2
+    numbers = ["number" in cell.get("class", []) for cell in page.select("table.dataframe td")]
+    assert numbers == [False, True] * 2
 
 
-def test_same_notebooks_same_bytes_and_nothing_is_left_over(build, tmp_path):
-    notebooks = {"a": (["# T\n\n$x$", code("p", output("image/png", png()))], {})}
-    build(**notebooks)
-    first = (tmp_path / "out/report.html").read_bytes()
-    build(**notebooks)
-    assert (tmp_path / "out/report.html").read_bytes() == first
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
-
-
-def test_a_missing_or_broken_notebook_is_one_error_and_no_page(tmp_path):
-    with pytest.raises(MasksrError, match=r"gone\.ipynb: .*does not exist.*`dvc repro table1`"):
-        build_report([Section(tmp_path / "gone.ipynb", "gone", "table1")], tmp_path / "out/report.html")
-    (tmp_path / "broken.ipynb").write_text("{")
-    with pytest.raises(MasksrError, match=r"broken\.ipynb: not a readable notebook"):
-        build_report([Section(tmp_path / "broken.ipynb", "broken", "table1")], tmp_path / "out/report.html")
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize("content", [None, "{"])
+def test_a_missing_or_broken_notebook_is_one_error_and_no_page(tmp_path, content):
+    if content:
+        (tmp_path / "a.ipynb").write_text(content)
+    with pytest.raises(MasksrError, match=r"a\.ipynb: not a notebook that can be read.*`dvc repro table1`"):
+        build_report([Section(tmp_path / "a.ipynb", "a", "table1")], tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_crops_are_compared_plain_left_and_masked_right(build):
@@ -186,20 +158,30 @@ def test_every_notebook_of_the_page_is_the_output_of_its_stage(profile, tmp_path
         assert any(re.fullmatch(pattern, place) for pattern in patterns), section
 
 
-def test_the_page_of_a_profile_tells_versions_and_times(tmp_path, monkeypatch):
-    for name in ("dvc.yaml", "profiles/mini.yaml"):
-        (tmp_path / name.replace("profiles/mini", "params")).write_bytes((ROOT / name).read_bytes())
-    monkeypatch.chdir(tmp_path)
-    settings, paths = params.load(), Paths(tmp_path, "mini")
-    for number, section in enumerate(list_sections(settings, paths)):
-        section.notebook.parent.mkdir(parents=True, exist_ok=True)
-        cells = [new_markdown_cell("# Title", id=f"cell{number}")]
-        with durations.timed(section.notebook, tmp_path):
-            nbformat.write(new_notebook(cells=cells), section.notebook)
-    page = BeautifulSoup(write_report(settings, paths).read_text(encoding="utf-8"), "html.parser")
-    ids = {element["id"] for element in page.find_all(id=True)}
-    assert {section.anchor for section in list_sections(settings, paths)} <= ids
-    rows = page.select("#origin ~ .table tr")
-    rows = [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in rows]
-    assert ["profile", "mini"] in rows and "torch" in dict(row[:2] for row in rows)
-    assert ["train", "6", "0.0"] in rows
+@pytest.mark.slow
+def test_in_chromium_the_script_runs_no_other_does_and_the_page_prints(build, tmp_path):
+    try:
+        pdf.find_chromium()
+    except MasksrError as error:
+        pytest.skip(str(error))
+    cells = ["# T\n\n" + "Text. " * 3000, code("x", output("text/html", TABLE), output("text/html", WILD))]
+    place = [(name, png(8)) for name in ("LR", "plain", "masked")]
+    build(a=(cells, {"crops": (place,)}), b=(cells, {"group": "Folded"}))
+    page = tmp_path / "report.html"
+    text = pdf.run_chromium(page, "--dump-dom", "--enable-logging=stderr", "--virtual-time-budget=3000")
+    dom = BeautifulSoup(text, "html.parser")
+    assert dom.title.get_text() != "x", "scripts of notebooks do not run"
+    assert dom.html["class"] == ["js"] and dom.select_one(".theme").get_text() in ("dark", "light")
+    assert dom.select_one(".table th > button").get_text() == "set"
+    assert "Uncaught" not in text
+    pdf.write_pdf(page, tmp_path / "report.pdf")
+    content = (tmp_path / "report.pdf").read_bytes()
+    assert content.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", content)) >= 2
+
+
+def test_without_a_page_or_a_chromium_there_is_one_line(tmp_path, monkeypatch):
+    with pytest.raises(MasksrError, match="make it with: make report"):
+        pdf.write_pdf(tmp_path / "report.html", tmp_path / "report.pdf")
+    monkeypatch.setenv("CHROMIUM", "no-such-program")
+    with pytest.raises(MasksrError, match="no-such-program is no program"):
+        pdf.find_chromium()

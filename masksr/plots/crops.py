@@ -1,14 +1,14 @@
-"""The crops of Figure 4: chosen by a rule or by hand, upscaled by every variant, kept as files for the page."""
+"""Photographs through networks, for looking at: the crops of Figure 4, chosen, upscaled, kept as files."""
 
 from __future__ import annotations
 
 import io
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -20,19 +20,17 @@ from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 from masksr.files import write_atomic
 from masksr.models.checkpoints import load_generator
-from masksr.params import Crop, Figure4, Mask, Params
+from masksr.params import Figure4, Params
 from masksr.paths import Paths
 from masksr.plots.images import Pixels, cut
-from masksr.results.evaluate import Upscale, with_generator
-from masksr.results.inspection import inspected_mask
-from masksr.results.tables import variant_title
+from masksr.results.evaluate import with_bicubic, with_generator
+from masksr.results.tables import inspected_mask, variant_title
 from masksr.training.device import choose_device
 from masksr.training.mask import error_mask
 
 STEP = 4  # HR pixels: crops are whole LR pixels
-Difference = Callable[
-    [Pack, int], NDArray[np.float64]
-]  # (pack, image number) -> (H, W), how far two outputs differ
+# (pack, image number) -> (H, W), how far two outputs differ
+Difference = Callable[[Pack, int], NDArray[np.float64]]
 
 
 class Place(NamedTuple):
@@ -46,72 +44,72 @@ class Place(NamedTuple):
     how: str
 
 
-class CropRow(NamedTuple):
-    """One crop of Figure 4: the HR photograph, where in it (top, left, size), and what each column shows."""
+@dataclass
+class CropRow:
+    """One crop of Figure 4: the HR photograph, where in it, and what each column shows."""
 
     photograph: Pixels  # (H, W, 3)
-    box: tuple[int, int, int]
-    images: Sequence[Pixels]  # LR first (size/4), then each variant, HR last
-    how: str = ""  # it was chosen
-    name: str = ""  # of the photograph
-    masks: Mapping[str, NDArray[np.float32]] = MappingProxyType(
-        {}
-    )  # by title of a variant: equation 8 of its error
+    box: tuple[int, int, int]  # top, left, size
+    images: list[Pixels]  # LR first (size/4), then each variant, HR last
+    how: str  # it was chosen
+    name: str  # of the photograph
+    masks: dict[str, NDArray[np.float32]]  # by title of a variant: equation 8 of its error
 
 
-class Detail(NamedTuple):
-    """One crop as ``load`` reads it: the titles of its columns and their PNG files."""
+def upscale_first(pack: Pack, folder: Path) -> dict[str, Pixels]:
+    """Return the first photograph of a pack as LR, bicubic, SR and HR, by these names, (H, W, 3) uint8.
 
-    titles: list[str]
-    pictures: list[bytes]  # LR may be smaller than the others
+    folder: of the generator. LR is a quarter as large on each side.
+    """
+    upscale = with_generator(load_generator(folder / "generator.safetensors"), choose_device("cpu"))
+    return {"LR": pack.lr(0, 4), "bicubic": with_bicubic(pack, 0), "SR": upscale(pack, 0), "HR": pack.hr(0)}
 
 
 def choose_crops(figure4: Figure4, packs: Mapping[str, Pack], difference: Difference) -> list[Place]:
-    """Return all crops: those of the largest difference first, then those by chance, then ``figure4.crops``.
+    """Choose the crops of the largest difference, the largest first, then those by chance, then by hand.
 
-    packs: the test sets by name. difference: computed for every image that is searched.
-    Raises MasksrError where the sets do not hold as many crops of that size, or a crop leaves its image.
+    packs: the test sets by name. difference: computed for every image that is searched. Each rule takes at
+    most one crop of an image. Raises MasksrError where the sets do not have what is asked for.
     """
-    return [
-        *of_largest_difference(packs, difference, figure4.size, figure4.largest_difference, figure4.search),
-        *at_random(packs, figure4.size, figure4.random, figure4.seed),
-        *(_by_hand(crop, packs[crop.set]) for crop in figure4.crops),
+    size, searched = figure4.size, []
+    shapes = {(name, n): packs[name].hr(n).shape[:2] for name in packs for n in range(len(packs[name]))}
+    large = [image for image, shape in shapes.items() if min(shape) >= size]
+    if figure4.largest_difference:
+        searched = [image for image in large if figure4.search is None or image[1] < figure4.search]
+    asked = {"largest_difference": (figure4.largest_difference, searched), "random": (figure4.random, large)}
+    for key, (count, there) in asked.items():
+        if count > len(there):
+            raise MasksrError(
+                f"figure4.{key}: asks for {count} images of at least {size} x {size} pixels, and the test "
+                f"sets have {len(there)}; lower it, or figure4.size"
+            )
+
+    windows = [(*largest_window(difference(packs[name], n), size), name, n) for name, n in searched]
+    windows.sort(key=lambda window: -window[0])  # stable: of two equal ones the first
+    places = [
+        Place(name, n, top, left, size, "largest difference")
+        for _, top, left, name, n in windows[: figure4.largest_difference]
     ]
 
+    draw = random.Random(figure4.seed)
+    for name, n in draw.sample(large, figure4.random):
+        top, left = (draw.randrange((side - size) // STEP + 1) * STEP for side in shapes[name, n])
+        places.append(Place(name, n, top, left, size, f"random, seed {figure4.seed}"))
 
-def of_largest_difference(
-    packs: Mapping[str, Pack], difference: Difference, size: int, count: int, search: int | None = None
-) -> list[Place]:
-    """Return the squares with the largest mean difference, at most one of an image, the largest first.
-
-    search: how many images of each set are searched; None: all.
-    """
-    found = []
-    for name, image in _large_enough(packs, size, search) if count else ():
-        mean, top, left = largest_window(difference(packs[name], image), size)
-        found.append((mean, Place(name, image, top, left, size, "largest difference")))
-    _check(len(found), count, size, "largest_difference")
-    found.sort(key=lambda entry: -entry[0])  # stable: of two equal ones the first
-    return [place for _, place in found[:count]]
-
-
-def at_random(packs: Mapping[str, Pack], size: int, count: int, seed: int) -> list[Place]:
-    """Return squares of ``count`` different images; each image and each place in it is as likely as any other."""
-    images = list(_large_enough(packs, size)) if count else []
-    _check(len(images), count, size, "random")
-    draw, places = random.Random(seed), []
-    for name, image in draw.sample(images, count):
-        height, width = _sides(packs[name], image)
-        top, left = (draw.randrange((side - size) // STEP + 1) * STEP for side in (height, width))
-        places.append(Place(name, image, top, left, size, f"random, seed {seed}"))
+    for crop in figure4.crops:
+        height, width = shapes.get((crop.set, crop.image), (0, 0))
+        if crop.top + crop.size > height or crop.left + crop.size > width:
+            box = crop.top, crop.left, crop.size
+            raise MasksrError(
+                f"figure4.crops: {box} leaves image {crop.image} (from 0) of {crop.set}, "
+                + (f"which is {width} x {height}" if height else f"which has {len(packs[crop.set])}")
+            )
+        places.append(Place(crop.set, crop.image, crop.top, crop.left, crop.size, "chosen by hand"))
     return places
 
 
 def largest_window(values: NDArray[np.float64], size: int) -> tuple[float, int, int]:
-    """Return mean, top and left of the square of ``size``, on whole LR pixels, with the largest mean of ``values``.
-
-    values: (H, W).
-    """
+    """Find the square on whole LR pixels with the largest mean of ``values`` (H, W): mean, top and left."""
     sums = np.pad(values, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     sums = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
     sums = sums[::STEP, ::STEP]
@@ -123,26 +121,41 @@ def figure4_rows(params: Params, paths: Paths) -> tuple[list[CropRow], list[str]
     """Return a row for each crop of ``params.figure4``, and the titles of its images.
 
     The images: LR, every variant of the first seed of ``table1``, HR. The masks: of each model without a mask
-    and with the first one. Raises MasksrError where the test sets have no such crops.
+    and with the first one, of the whole image, for a relative error and a window reach beyond the crop.
+    Raises MasksrError where the test sets have no such crops.
     """
-    variants = _load_variants(params, paths)
+    device, upscale, ranges = choose_device(params.train.device), {}, {}
+    for model, mask in product(params.table1.models, params.table1.masks):
+        folder = paths.variant(model, mask, params.table1.seeds[0])
+        generator = load_generator(folder / "generator.safetensors")
+        upscale[model, mask] = with_generator(generator, device)
+        ranges[model, mask] = generator.pixel_range
+    titles = {variant: variant_title(params, *variant) for variant in upscale}
     packs = {name: Pack(paths.set(name)) for name in params.data.test}
-    name, mask = inspected_mask(params)
-    mask = mask.model_copy(
-        update={"kind": "error"}
-    )  # of a control too; trainings keep no network that learnt a mask
-    by_model = [(variants[model, "none"], variants[model, name]) for model in params.table1.models]
+    first, mask = inspected_mask(params)
+    mask = mask.model_copy(update={"kind": "error"})  # runs keep no network that learnt a mask
 
     def difference(pack: Pack, image: int) -> NDArray[np.float64]:
-        pairs = ((luma(variant.upscale(pack, image)) for variant in pair) for pair in by_model)
-        return np.mean([np.abs(masked - plain) for plain, masked in pairs], axis=0)
+        of_models = []
+        for model in params.table1.models:
+            plain, masked = (luma(upscale[model, name](pack, image)) for name in ("none", first))
+            of_models.append(np.abs(masked - plain))
+        return np.mean(of_models, axis=0)
 
-    masked = {variant.title for pair in by_model for variant in pair}
-    rows = [
-        _crop_row(place, packs[place.set], list(variants.values()), masked, mask)
-        for place in choose_crops(params.figure4, packs, difference)
-    ]
-    return rows, ["LR", *(variant.title for variant in variants.values()), "HR"]
+    rows = []
+    for place in choose_crops(params.figure4, packs, difference):
+        pack, box = packs[place.set], (place.top, place.left, place.size)
+        hr, masks = pack.hr(place.image), {}
+        outputs = {variant: upscale[variant](pack, place.image) for variant in upscale}
+        for variant in (variant for variant in outputs if variant[1] in ("none", first)):
+            pair = (to_tensor(image, ranges[variant]) for image in (outputs[variant], hr))
+            m = error_mask(*pair, mask, pixel_range=ranges[variant])
+            masks[titles[variant]] = cut(m[0].mean(dim=0).numpy(), box)
+        lr = cut(pack.lr(place.image, 4), [value // 4 for value in box])
+        images = [lr, *(cut(output, box) for output in outputs.values()), cut(hr, box)]
+        name = f"{place.set}: {pack.names[place.image]}"
+        rows.append(CropRow(hr, box, images, place.how, name, masks))
+    return rows, ["LR", *titles.values(), "HR"]
 
 
 def save(rows: Sequence[CropRow], titles: Sequence[str], folder: Path) -> None:
@@ -156,8 +169,8 @@ def save(rows: Sequence[CropRow], titles: Sequence[str], folder: Path) -> None:
     write_atomic(folder / "index.json", (json.dumps(index, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def load(folder: Path) -> list[Detail]:
-    """Read what ``save`` wrote; nothing where there is no such folder.
+def load(folder: Path) -> list[list[tuple[str, bytes]]]:
+    """Read what ``save`` wrote: titles and PNG files of each row; nothing where there is no folder.
 
     Raises MasksrError where part of it is missing.
     """
@@ -165,76 +178,11 @@ def load(folder: Path) -> list[Detail]:
         return []
     try:
         index = json.loads((folder / "index.json").read_bytes())
-        titles = [str(title) for title in index["titles"]]
-        names = [
-            [f"{row}-{column}.png" for column in range(len(titles))] for row in range(int(index["rows"]))
+        return [
+            [(title, (folder / f"{row}-{n}.png").read_bytes()) for n, title in enumerate(index["titles"])]
+            for row in range(index["rows"])
         ]
-        return [Detail(titles, [(folder / name).read_bytes() for name in row]) for row in names]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError) as error:
         raise MasksrError(
             f"{folder}: not the crops of figure 4 ({error}); `dvc repro figure4` makes them"
         ) from None
-
-
-class _Variant(NamedTuple):
-    title: str
-    upscale: Upscale
-    pixel_range: float
-
-
-def _load_variants(params: Params, paths: Paths) -> dict[tuple[str, str], _Variant]:
-    """Load the generators of the first seed of ``table1`` by model and mask."""
-    device, variants = choose_device(params.train.device), {}
-    for model, mask in product(params.table1.models, params.table1.masks):
-        folder = paths.variant(model, mask, params.table1.seeds[0])
-        generator = load_generator(folder / "generator.safetensors")
-        title = variant_title(params, model, mask)
-        variants[model, mask] = _Variant(title, with_generator(generator, device), generator.pixel_range)
-    return variants
-
-
-def _crop_row(place: Place, pack: Pack, variants: list[_Variant], masked: set[str], mask: Mask) -> CropRow:
-    hr, box = pack.hr(place.image), (place.top, place.left, place.size)
-    outputs = {variant.title: variant.upscale(pack, place.image) for variant in variants}
-    masks = {}
-    for variant in variants:
-        if variant.title in masked:  # of the whole image: a relative error and a window reach beyond the crop
-            pair = (to_tensor(image, variant.pixel_range) for image in (outputs[variant.title], hr))
-            m = error_mask(*pair, mask, pixel_range=variant.pixel_range)
-            masks[variant.title] = cut(m[0].mean(dim=0).numpy(), box)
-    lr = cut(pack.lr(place.image, 4), [value // 4 for value in box])
-    images = [lr, *(cut(output, box) for output in outputs.values()), cut(hr, box)]
-    return CropRow(hr, box, images, place.how, f"{place.set}: {pack.names[place.image]}", masks)
-
-
-def _by_hand(crop: Crop, pack: Pack) -> Place:
-    if crop.image >= len(pack):
-        raise MasksrError(
-            f"figure4.crops: {crop.set} has {len(pack)} images, so image {crop.image} (from 0) is not there"
-        )
-    height, width = _sides(pack, crop.image)
-    if crop.top + crop.size > height or crop.left + crop.size > width:
-        box = crop.top, crop.left, crop.size
-        raise MasksrError(f"figure4.crops: {box} leaves image {crop.image} of {crop.set}, {width} x {height}")
-    return Place(crop.set, crop.image, crop.top, crop.left, crop.size, "chosen by hand")
-
-
-def _large_enough(
-    packs: Mapping[str, Pack], size: int, search: int | None = None
-) -> Iterator[tuple[str, int]]:
-    for name, pack in packs.items():
-        for image in range(min(len(pack), search or len(pack))):
-            if min(_sides(pack, image)) >= size:
-                yield name, image
-
-
-def _sides(pack: Pack, image: int) -> tuple[int, int]:
-    return pack.hr(image).shape[:2]
-
-
-def _check(there: int, wanted: int, size: int, key: str) -> None:
-    if there < wanted:
-        raise MasksrError(
-            f"figure4.{key}: asks for {wanted} images of at least {size} x {size} pixels, and the test sets "
-            f"have {there}; lower it, or figure4.size"
-        )

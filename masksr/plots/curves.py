@@ -59,16 +59,11 @@ def training_curves(history: pd.DataFrame, mask: Mask | None = None, *, loss: Lo
         names = [name for name in recorded if CURVES[name][0] == panel]
         rows = long[long["name"].isin(names)]
         palette = [CURVES[name][2] for name in names]
-        # units: a line is broken between the phases
-        style = {
-            "units": "number",
-            "estimator": None,
-            "legend": False,
-            "hue_order": names,
-            "palette": palette,
-        }
-        style |= {"style_order": names, "marker": "o" if rows["at"].nunique() < 20 else None, "markersize": 4}
-        sns.lineplot(rows, x="at", y="value", hue="name", style="name", ax=ax, **style)
+        sns.lineplot(
+            rows, x="at", y="value", hue="name", style="name", hue_order=names, style_order=names,
+            palette=palette, units="number", estimator=None,  # a line is broken between the phases
+            marker="o" if rows["at"].nunique() < 20 else None, markersize=4, legend=False, ax=ax,
+        )  # fmt: skip
         ax.set(ylabel=panel, xlabel="")
         ax.locator_params(axis="x", nbins=5, integer=True)
         for start in history.groupby("number")["at"].first().iloc[1:]:
@@ -80,12 +75,11 @@ def training_curves(history: pd.DataFrame, mask: Mask | None = None, *, loss: Lo
             if mask is not None:
                 ax.axhline(mask.b, color=GREY, linewidth=1, linestyle=":")
         if len(names) > 1:
-            labels = [CURVES[name][1] for name in names]
-            above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 4, "borderaxespad": 0.2}
-            handles = [plt.Line2D([], [], color=colour) for colour in palette]
+            handles = [plt.Line2D([], [], color=CURVES[name][2], label=CURVES[name][1]) for name in names]
             ax.legend(
-                handles, labels, **above, fontsize=9, handlelength=1.0, columnspacing=0.9, handletextpad=0.4
-            )
+                handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, borderaxespad=0.2,
+                fontsize=9, handlelength=1.0, columnspacing=0.9, handletextpad=0.4,
+            )  # fmt: skip
     phases = " | ".join(history.drop_duplicates("number")["phase"])
     figure.supxlabel(f"step of the generator ({phases})", fontsize=10.5)
     return figure

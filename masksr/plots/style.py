@@ -22,16 +22,8 @@ ACCENT = "#D55E00"
 FIXED = {"esrgan": "#0072B2", "pesr": "#D55E00", "edsr": "#009E73"}
 FURTHER = ["#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A"]
 LONGEST_SVG = 300_000  # bytes; what a notebook holds of a drawing beside its pixels
-_MARKERS = {
-    "start": "|",
-    "none": "o",
-    "paper": "o",
-    "expected": "^",
-    "constant": "s",
-    "shuffled": "X",
-    "random": "P",
-}
-_MARKERS |= {"sr": "<", "gradient": ">"}
+_MARKERS = {"start": "|", "none": "o", "paper": "o", "expected": "^", "sr": "<", "gradient": ">"}
+_MARKERS |= {"constant": "s", "shuffled": "X", "random": "P"}
 
 
 def use_style() -> None:
@@ -83,13 +75,8 @@ def marker(mask: str, *, filled: bool = True) -> dict[str, Any]:
     """
     shape = _MARKERS.get(mask.rpartition("_")[2], "D")
     fill = "full" if filled and mask != "none" else "none"
-    return {
-        "marker": shape,
-        "fillstyle": fill,
-        "linestyle": "none",
-        "markersize": 7.5,
-        "markeredgewidth": 1.6,
-    }
+    size = {"markersize": 7.5, "markeredgewidth": 1.6}
+    return {"marker": shape, "fillstyle": fill, "linestyle": "none"} | size
 
 
 def encode(figure: Figure, kind: Literal["png", "svg"]) -> bytes:

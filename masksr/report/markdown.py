@@ -76,7 +76,7 @@ class Renderer(IPythonRenderer):
 def formula(latex: str, display: str) -> str:
     r"""Convert a formula, without its dollars, to MathML.
 
-    ``\tag{8}`` becomes the number at the right of a block. What latex2mathml cannot convert is shown as its source.
+    ``\tag{8}`` becomes the number at the right of a block. What cannot be converted is shown as its source.
     """
     number = re.search(r"\\tag\{(\w+)\}", latex)
     try:

@@ -1,4 +1,4 @@
-"""Executed notebooks as one HTML page, by nbconvert's exporter and the templates beside this file.
+"""The executed notebooks of a profile as one HTML page, by nbconvert and the templates beside this file.
 
 The page loads nothing: formulas are MathML, pictures and style are embedded, and its Content-Security-Policy
 allows one script, ``template/page.js``, by its hash. The notebooks are ours, so their HTML is taken as it is.
@@ -10,9 +10,9 @@ import base64
 import hashlib
 import io
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,19 @@ from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 from PIL import Image
 
+from masksr import durations, provenance
 from masksr.errors import MasksrError
 from masksr.files import write_atomic
+from masksr.params import Params
+from masksr.paths import Paths
+from masksr.plots.crops import load as load_crops
 from masksr.report import markdown
 
 FOLDER = Path(__file__).parent / "template"
-LONGEST_SVG = 300_000  # characters; a drawing of more is shown as pixels
 CAPTION = re.compile(r"\*(?!\*).+?\*(\n\n|\Z)", re.DOTALL)  # a first paragraph in italics, below a figure
+# Notebooks of results, in the order of reading.
+RESULTS = ["summary", "idea", "argument", "method", "table1", "evidence", "figure4", "figure5", "mask"]
+RESULTS += ["questions"]
 
 
 @dataclass(frozen=True)
@@ -50,11 +56,71 @@ class Section:
     crops: tuple[list[tuple[str, bytes]], ...] = ()
 
 
+def write_report(params: Params, paths: Paths) -> Path:
+    """Write ``results/<profile>/report.html`` from the executed notebooks; returns its path.
+
+    Beside it: provenance.json, what everything was made from. Raises MasksrError where a notebook is missing.
+    """
+    sections, output = list_sections(params, paths), paths.results / "report.html"
+    origin = provenance.write_provenance(params, paths)
+    facts = {"profile": params.profile} | origin["made_with"]
+    outs = [out for stage in origin["stages"].values() for out in stage["outs"].items()]
+    digests = {path: md5 for path, md5 in outs if path.startswith("data/") or path.endswith(".safetensors")}
+    build_report(sections, output, facts=facts, digests=digests, times=sum_times(sections, paths.root))
+    return output
+
+
+def list_sections(params: Params, paths: Paths) -> list[Section]:
+    """The notebooks in reading order: results, then what was done to get them, in folded groups."""
+    runs, table1, sweep = paths.runs, params.table1, params.sweep
+    crops = {"figure4": tuple(load_crops(runs / "figure4"))}
+    sections = [
+        Section(paths.results / f"{name}.ipynb", name, name, crops=crops.get(name, ())) for name in RESULTS
+    ]
+    sections.append(Section(runs / "05_test_sets.ipynb", "test_sets", "test_sets"))
+    sections.append(Section(runs / "02_weights.ipynb", "weights", "weights"))
+
+    def fold(group: str, title: str, notebook: Path, stage: str) -> None:
+        anchor = re.sub(r"[^\w.]+", "-", f"{stage}-{title}")
+        sections.append(Section(notebook, anchor, stage, title, group))
+
+    for name in (params.data.train, params.data.validation, *params.data.test):
+        stage = "test_data" if name in params.data.test else "data"
+        fold("Photographs", name, runs / f"data/{name}.ipynb", stage)
+    for model, seed in product(table1.models, table1.seeds):
+        title = f"{params.models[model].title}, seed {seed}"
+        fold("Before the GAN", title, paths.start(model, seed) / "start.ipynb", "start")
+    evaluations = [("The ends of the scale", paths.ends / "ends.ipynb", "ends")]
+    for model, mask, seed in product(table1.models, table1.masks, table1.seeds):
+        which, folder = "no mask" if mask == "none" else f"mask {mask}", paths.variant(model, mask, seed)
+        title = f"{params.models[model].title}, {which}, seed {seed}"
+        fold("Trainings of Table 1", title, folder / "train.ipynb", "train")
+        evaluations.append((title, folder / "evaluate.ipynb", "evaluate"))
+    for k, b, seed in product(sweep.k, sweep.b, sweep.seeds):
+        title, folder = f"k = {k}, b = {b}, seed {seed}", paths.sweep_point(k, b, seed)
+        fold("Trainings of Figure 5", title, folder / "train.ipynb", "sweep")
+        evaluations.append((title, folder / "evaluate.ipynb", "evaluate_sweep"))
+    for evaluation in evaluations:
+        fold("Evaluations", *evaluation)
+    return sections
+
+
+def sum_times(sections: Iterable[Section], root: Path) -> list[dict[str, Any]]:
+    """Count the notebooks and minutes of each stage; NaN where one left no time on this machine."""
+    rows: dict[str, dict[str, Any]] = {}
+    for section in sections:
+        row = rows.setdefault(section.stage, {"stage": section.stage, "notebooks": 0, "minutes": 0.0})
+        duration = durations.read(section.notebook, root)
+        row["notebooks"] += 1
+        row["minutes"] += duration.seconds / 60 if duration else float("nan")
+    return list(rows.values())
+
+
 def build_report(sections: Sequence[Section], output: Path, **page: Any) -> None:
     """Write the notebooks of ``sections``, in their order, as one page to ``output``.
 
-    page: title, subtitle (HTML), facts, digests and times, see ``template/page.html.j2``.
-    Raises MasksrError for a notebook that is missing or unreadable; nothing is written then.
+    page: facts, digests and times, see ``template/page.html.j2``. Raises MasksrError for a notebook that is
+    missing or unreadable; nothing is written then.
     """
     notebooks = [_read(section) for section in sections]
     exporter = Exporter({section.anchor for section in sections})
@@ -108,13 +174,11 @@ def mark_numbers(table: str) -> str:
 
 
 def _read(section: Section) -> NotebookNode:
-    again = f"`dvc repro {section.stage}` makes it"
     try:
         return nbformat.read(section.notebook, as_version=4)
-    except FileNotFoundError:
-        raise MasksrError(f"{section.notebook}: this notebook does not exist; {again}") from None
     except (OSError, ValueError) as error:
-        raise MasksrError(f"{section.notebook}: not a readable notebook ({error}); {again}") from None
+        again = f"`dvc repro {section.stage}` makes it"
+        raise MasksrError(f"{section.notebook}: not a notebook that can be read ({error}); {again}") from None
 
 
 def _prepare_outputs(cell: NotebookNode, following: NotebookNode, *, exact: bool) -> None:
@@ -148,11 +212,10 @@ def _prepare_outputs(cell: NotebookNode, following: NotebookNode, *, exact: bool
 def _draw(data: NotebookNode, *, exact: bool) -> dict[str, Any]:
     """Return the address of a picture in few bytes, and its width and height in pixels where it has some.
 
-    exact: keep every pixel. The page compares super-resolved pictures, and artefacts of a codec would pass for
+    exact: keep every pixel. The page compares super-resolved pictures; artefacts of a codec would pass for
     those of a network; in folded sections few bytes count more.
     """
     figure: dict[str, Any] = {}
-    svg = data.get("image/svg+xml", "")
     if "image/png" in data:
         png, webp = base64.b64decode(data["image/png"]), io.BytesIO()
         with Image.open(io.BytesIO(png)) as image:
@@ -160,6 +223,6 @@ def _draw(data: NotebookNode, *, exact: bool) -> dict[str, Any]:
             figure = {"width": image.width, "height": image.height}
         smaller = webp.tell() < len(png)
         figure["address"] = data_url(webp.getvalue(), "image/webp") if smaller else data_url(png, "image/png")
-    if svg and (not figure or (exact and len(svg) < LONGEST_SVG)):
-        figure["address"] = data_url(svg.encode(), "image/svg+xml")
+    if "image/svg+xml" in data and (exact or not figure):
+        figure["address"] = data_url(data["image/svg+xml"].encode(), "image/svg+xml")
     return figure

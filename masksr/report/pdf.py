@@ -21,7 +21,7 @@ def find_chromium() -> str:
         return program
     raise MasksrError(
         f"the PDF is printed by Chromium, and {' or '.join(names)} is no program that can be started; "
-        "install one (on Debian and Ubuntu: apt install chromium), or name it: make pdf CHROMIUM=/path/to/chrome"
+        "install one (on Debian and Ubuntu: apt install chromium), or name it: make pdf CHROMIUM=/path/chrome"
     )
 
 

@@ -13,23 +13,24 @@ from masksr.results.scores import pi_label
 
 COLUMNS = ["claim", "source", "what we ran", "what came out", "verdict", "notebook"]
 Outcome = tuple[str, str, str]  # what we ran, what came out, verdict
+Points = Mapping[tuple[float, float], pd.DataFrame]  # (k, b) -> mask minus plain, (seeds, images of all sets)
 
 
 def claims(
     effects: pd.DataFrame,
-    points: Mapping[tuple[float, float], pd.DataFrame],
+    points: Points,
     params: Params,
     quality: pd.DataFrame,
     argument: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Every claim of ``data/paper.yaml`` with what this profile has to say of it: a table with ``COLUMNS``.
 
-    effects: of ``evidence.compare``. points: of ``tables.sweep_differences``. argument: of
-    ``argument.errors.read``. verdict: supported, contradicted, mixed, undecided or not run; ``here`` is added
-    where that model, or its mask, is not at the paper's setting, or the metric is not PI.
+    effects: of ``evidence.compare``. points: of ``tables.sweep_differences``. argument: of argument.json.
+    verdict: supported, contradicted, mixed, undecided or not run; ``here`` is added where that model, or its
+    mask, is not at the paper's setting, or the metric is not PI.
     """
     rows = []
-    for claim in paper.claims():
+    for claim in paper.load()["claims"]:
         test, model = claim["test"], claim.get("model")
         if test == "mask_improves":
             outcome = _mask_improves(effects, model, params)
@@ -78,10 +79,7 @@ def _mask_improves(effects: pd.DataFrame, model: str, params: Params) -> Outcome
     return ran, out, words.get(("better" in counts, "worse" in counts), "undecided")
 
 
-def _every_pair_improves(
-    points: Mapping[tuple[float, float], pd.DataFrame], model: str, params: Params
-) -> Outcome:
-    """points: (k, b) -> mask minus baseline, (seeds, images of all sets)."""
+def _every_pair_improves(points: Points, model: str, params: Params) -> Outcome:
     sweep, seeds = params.sweep, len(params.sweep.seeds)
     if sweep.model != model or params.masks[sweep.mask].kind != "error":
         return "—", f"the sweep of this profile is of {sweep.model} with masks.{sweep.mask}", "not run"
@@ -106,11 +104,11 @@ def _every_pair_improves(
 def _error_reaches_variance(found: Mapping[str, Any] | None, tolerance: float) -> Outcome:
     if found is None:
         return "—", "the notebook was not run", "not run"
-    ran = f"a network of {found['weights']} weights on {found['classes']} classes of {found['members']} images in all"
+    ran = "a network of {weights} weights on {classes} classes of {members} images in all".format(**found)
     out = (
-        f"its expected error ends {found['excess']:.1%} above the variance (before: {found['excess_before']:.0%}), its "
-        f"answer {found['distance']:.1f} levels from the class mean (before: {found['distance_before']:.1f})"
-    )
+        "its expected error ends {excess:.1%} above the variance (before: {excess_before:.0%}), its answer "
+        "{distance:.1f} levels from the class mean (before: {distance_before:.1f})"
+    ).format(**found)
     if found["identity"] > 1e-9 or found["excess"] < 0:  # no answer can have a smaller error than the mean
         return ran, out, "contradicted"
     closer = found["distance"] < found["distance_before"]

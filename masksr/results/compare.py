@@ -23,13 +23,13 @@ from masksr.errors import MasksrError
 from masksr.files import user_path
 from masksr.provenance import dump_params
 from masksr.quality.measures import lower_is_better
-from masksr.results.evidence import COLUMNS, LEVEL, bonferroni, effects_table, judge
+from masksr.results.evidence import effects_table, judge_cells
 from masksr.results.scores import ENDS, KEYS, measure_titles, read_quality, weights_used
 from masksr.results.typeset import to_markdown
 
 HALVES = {"pi": ("niqe", "ma"), "niqe": ("niqe",), "ma": ("ma",)}  # what of a measure has weights
 ALIKE = 1e-3  # of scores of one picture on two machines: rounding can turn a leaf of Ma's forests
-# What a training reads, by the beginning of its path.
+# What a training reads, by a part of its path.
 INPUTS = {"masksr/": "code", "data/sets/": "images", "data/weights/": "VGG19", "runs/": "start"}
 Cells = dict[tuple[str, str, str], pd.DataFrame]  # (model, mask, test set) -> (seeds, images)
 
@@ -54,44 +54,35 @@ def open_run(text: str) -> Run:
     """
     path = user_path(text)
     if not path.exists() and ":" in text:
-        return _open_commit(text)
+        with tempfile.TemporaryDirectory(prefix="masksr-") as scratch:
+            return _read(_extract(text, Path(scratch)), text)
     if not (path.is_file() or (path / "quality.csv").is_file()):
         path = project.root() / "results" / text
     file = path if path.is_file() else path / "quality.csv"
     if not file.is_file():
         known = sorted(path.parent.name for path in (project.root() / "results").glob("*/quality.csv"))
         raise MasksrError(
-            f"{text!r} is no profile with results (there are: {', '.join(known) or 'none'}), no folder with a "
-            "quality.csv, no such file, and no REV:results/PROFILE"
+            f"{text!r} is no profile with results (there are: {', '.join(known) or 'none'}), no folder with "
+            "a quality.csv, no such file, and no REV:results/PROFILE"
         )
     return _read(file, text)
 
 
-def _open_commit(text: str) -> Run:
-    """Read quality.csv and provenance.json out of git."""
+def _extract(text: str, folder: Path) -> Path:
+    """Write quality.csv and provenance.json of a commit to ``folder``; return the former."""
     revision, _, inside = text.partition(":")
     inside = inside.removesuffix("quality.csv").rstrip("/")
-    folder = inside if "/" in inside else f"results/{inside}"
-    with tempfile.TemporaryDirectory(prefix="masksr-") as scratch:
-        for name in ("quality.csv", "provenance.json"):
-            # "./": from the project, which may lie deep in its repository
-            what = f"{revision}:./{folder}/{name}"
-            command = ["git", "-C", str(project.root()), "show", "--end-of-options", what]
-            try:
-                shown = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
-            except OSError as error:
-                raise MasksrError(f"{text}: git cannot be asked ({error})") from None
-            if shown.returncode == 0:
-                (Path(scratch) / name).write_bytes(shown.stdout)
-        file = Path(scratch) / "quality.csv"
-        if not file.is_file():
-            raise MasksrError(
-                f"{text}: there is no {folder}/quality.csv, or git knows no commit {revision!r} of this project"
-            )
-        try:
-            return _read(file, text)
-        except MasksrError as error:
-            raise MasksrError(str(error).replace(scratch, f"{revision}:{folder}")) from None
+    inside = inside if "/" in inside else f"results/{inside}"
+    for name in ("quality.csv", "provenance.json"):
+        # "./": from the project, which may be deep in its repository
+        what = f"{revision}:./{inside}/{name}"
+        command = ["git", "-C", str(project.root()), "show", "--end-of-options", what]
+        shown = subprocess.run(command, capture_output=True)
+        if shown.returncode == 0:
+            (folder / name).write_bytes(shown.stdout)
+        elif name == "quality.csv":
+            raise MasksrError(f"{text}: git has no {what} ({shown.stderr.decode(errors='replace').strip()})")
+    return folder / "quality.csv"
 
 
 def _read(file: Path, name: str) -> Run:
@@ -99,9 +90,9 @@ def _read(file: Path, name: str) -> Run:
     provenance = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
     if "stages" in provenance:
         return Run(name, quality, _flatten(provenance["params"]), provenance)
-    # Without a record, or with one of an earlier version, the profile as it is now has to do for the
-    # parameters.
-    profile = file.resolve().parents[2] / f"profiles/{file.parent.name}.yaml"
+    # Without a record the profile as it is now has to do for the parameters.
+    folders = file.resolve().parents
+    profile = folders[min(2, len(folders) - 1)] / f"profiles/{file.parent.name}.yaml"
     return Run(name, quality, _flatten(dump_params(params.load(profile))) if profile.is_file() else {})
 
 
@@ -115,29 +106,23 @@ def _flatten(tree: Any, name: str = "") -> dict[str, Any]:
     return {key: value for part in parts for key, value in part.items()}
 
 
-def _names(one: Run, other: Run) -> list[str]:
-    """What the two are called in a table, where two columns of one name would be one."""
-    return [one.name, other.name] if one.name != other.name else [f"{one.name} (a)", f"{other.name} (b)"]
-
-
 # What was asked, and what was trained: each a table, and a note that belongs below it
 
 
 def compare_parameters(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
     """The parameters that differ, a row each; none where those of a run are unknown."""
-    names, rows = _names(one, other), []
-    keys = dict.fromkeys([*one.parameters, *other.parameters])
+    keys, rows = dict.fromkeys([*one.parameters, *other.parameters]), []
     for key in keys if one.parameters and other.parameters else ():
-        values = [run.parameters.get(key, "—") for run in (one, other)]
-        if values[0] != values[1]:
-            rows.append([f"`{key}`", *map(str, values)])
+        first, second = (run.parameters.get(key, "—") for run in (one, other))
+        if first != second:
+            rows.append([f"`{key}`", str(first), str(second)])
     note = f"{len(rows)} of {len(keys)} parameters differ." if rows else "All parameters are the same."
-    for name, run in zip(names, (one, other), strict=True):
+    for run in (one, other):
         if not run.parameters:
-            note = f"The parameters of {name} are not known: it has no provenance.json of this version."
+            note = f"The parameters of {run.name} are not known: it has no provenance.json of this version."
         elif not run.provenance:
-            note += f" {name} has no record of its parameters; these are of its profile as it is now."
-    return pd.DataFrame(rows, columns=["parameter", *names]), note
+            note += f" {run.name} has no record of its parameters; these are of its profile as it is now."
+    return pd.DataFrame(rows, columns=["parameter", one.name, other.name]), note
 
 
 def compare_trainings(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
@@ -146,18 +131,20 @@ def compare_trainings(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
     The causes are what both records name: the code, images, VGG19's weights, the start, torch, the device,
     parameters.
     """
-    names, trainings, rows = _names(one, other), [_trainings(run) for run in (one, other)], []
-    for name, known in zip(names, trainings, strict=True):
+    trainings, rows = [_trainings(run) for run in (one, other)], []
+    for run, known in zip((one, other), trainings, strict=True):
         if not known:
-            return pd.DataFrame(), f"Which weights are equal is not known: {name} has no record of trainings."
-    for training in dict.fromkeys([*trainings[0], *trainings[1]]):
+            note = f"Which weights are equal is not known: {run.name} has no record of trainings."
+            return pd.DataFrame(), note
+    for training in trainings[0] | trainings[1]:
         first, second = (known.get(training) for known in trainings)
         if first is None or second is None:
-            rows.append([training, f"only in {names[first is None]}", ""])
+            row = f"only in {(one if first else other).name}", ""
         elif _digests(first["outs"], ".safetensors") == _digests(second["outs"], ".safetensors"):
-            rows.append([training, "equal", ""])
+            row = "equal", ""
         else:
-            rows.append([training, "different", ", ".join(_causes(one, other, first, second))])
+            row = "different", ", ".join(_causes(one, other, first, second))
+        rows.append([training, *row])
     table = pd.DataFrame(rows, columns=["training", "weights", "because of"])
     counts = [f"{count} {state}" for state, count in table["weights"].value_counts(sort=False).items()]
     return table[table["weights"] != "equal"], f"Weights of the trainings: {', '.join(counts)}."
@@ -172,18 +159,16 @@ def _trainings(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def _causes(one: Run, other: Run, first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    causes = []
-    for begin, cause in INPUTS.items():
-        if _digests(first["deps"], begin=begin) != _digests(second["deps"], begin=begin):
-            causes.append(cause)
+    deps = [stage["deps"] for stage in (first, second)]
+    causes = [cause for part, cause in INPUTS.items() if _digests(deps[0], part) != _digests(deps[1], part)]
     made_with = [run.provenance.get("made_with", {}) for run in (one, other)]
     causes += [key for key in ("torch", "device") if made_with[0].get(key) != made_with[1].get(key)]
     return causes or (["parameters"] if one.parameters != other.parameters else ["nothing that is recorded"])
 
 
-def _digests(files: dict[str, str], end: str = "", begin: str = "") -> list[str]:
-    """The digests of the files whose names begin and end so; their folders hold the profile's name."""
-    return sorted(digest for name, digest in files.items() if name.startswith(begin) and name.endswith(end))
+def _digests(files: dict[str, str], part: str) -> list[str]:
+    """The digests of the files with this in their names, which themselves hold the profile's."""
+    return sorted(digest for name, digest in files.items() if part in name)
 
 
 # What came out
@@ -210,39 +195,32 @@ def mask_minus_plain(run: Run, measure: str = "pi", sets: Sequence[str] = ()) ->
 def compare_scores(
     one: Run, other: Run, measure: str = "pi", sets: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, str]:
-    """The second run minus the first, with ``evidence.COLUMNS``, and a note that belongs below it.
+    """The second run minus the first, of ``evidence.judge_cells``, and a note that belongs below it.
 
-    The intervals of all rows hold together with 95 %. Where no score differs the verdict is ``the same``: no
-    interval is needed there, and none of the 5 % is spent. The note says which sign is good and what was left
-    out, or why there are no rows.
+    The note says which sign is good and what was left out, or why there are no rows.
     """
-    titles, (a, b) = measure_titles(one.quality), _names(one, other)
-    cells = differences(one, other, measure, sets)
+    titles, cells = measure_titles(one.quality), differences(one, other, measure, sets)
     table = _judge(cells, one, measure)
     if problem := why_not(one, other, measure):
         possible = [titles[m] for m in ("niqe", "psnr") if m != measure and differences(one, other, m, sets)]
         return table, problem + (f" Comparable: {' and '.join(possible)}." if possible else "")
     if not cells:
-        note = (
-            "Nothing was measured in both: no picture of the same test set with the same model, mask and seed."
-        )
-        return table, note
-    sign = "negative" if lower_is_better(measure) else "positive"
-    notes = [f"{b} minus {a}, picture by picture and seed by seed; {sign}: {b} is better."]
-    same = int((table["verdict"] == "the same").sum())
-    if same:
-        notes.append(
-            "All scores are the same." if same == len(table) else f"Not shown: {same} rows of equal scores."
-        )
+        nothing = "no picture of the same test set with the same model, mask and seed"
+        return table, f"Nothing was measured in both: {nothing}."
+    a, b, sign = one.name, other.name, "negative" if lower_is_better(measure) else "positive"
+    text = f"{b} minus {a}, picture by picture and seed by seed; {sign}: {b} is better."
+    if same := int((table["verdict"] == "the same").sum()):
+        rows = f" Not shown: {same} rows of equal scores."
+        text += " All scores are the same." if same == len(table) else rows
     alone = [len(_select(run, sets)) - sum(cell.size for cell in cells.values()) for run in (one, other)]
     if any(alone):
-        notes.append(f"Left out, without a partner: {alone[0]} scores of {a}, {alone[1]} of {b}.")
+        text += f" Left out, without a partner: {alone[0]} scores of {a}, {alone[1]} of {b}."
     if any(name == "pictures" for *_, name in cells):
-        notes.append("Pictures were paired by their names alone.")
+        text += " Pictures were paired by their names alone."
     hr_measured = any("HR" in set(run.quality["model"]) for run in (one, other))
     if "stand-in" in titles[measure] and not hr_measured:
-        notes.append("Whether the stand-in is the same in both cannot be told from these files.")
-    return table, " ".join(notes)
+        text += " Whether the stand-in is the same in both cannot be told from these files."
+    return table, text
 
 
 def why_not(one: Run, other: Run, measure: str) -> str | None:
@@ -283,20 +261,11 @@ def _subtract(one: pd.DataFrame, other: pd.DataFrame, measure: str, keys: list[s
 
 
 def _judge(cells: Cells, run: Run, measure: str) -> pd.DataFrame:
-    same = {cell for cell, d in cells.items() if d.eq(0).all(axis=None)}
-    level, rows = bonferroni(LEVEL, max(len(cells) - len(same), 1)), []
-    for cell, d in cells.items():
-        model, mask, name = cell
-        variant = {"none": model, "start": f"{model} start"}.get(mask, f"{model}, mask {mask}")
-        row = {"model": model, "mask": mask, "variant": variant, "set": name}
-        row |= {"metric": measure_titles(run.quality)[measure]} | judge(d, measure, level)
-        if cell in same:
-            row |= {"verdict": "the same", "trainings": "the same"}
-        rows.append(row)
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-# The command
+    by_title = {}
+    for (model, mask, name), d in cells.items():
+        title = {"none": model, "start": f"{model} start"}.get(mask, f"{model}, mask {mask}")
+        by_title[model, mask, title, name] = d
+    return judge_cells(by_title, measure_titles(run.quality)[measure], measure)
 
 
 def run(one: str, other: str, *, sets: Sequence[str] = (), measure: str = "pi") -> None:

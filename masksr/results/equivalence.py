@@ -1,8 +1,5 @@
 """The class of HR images that one LR image cannot tell apart, made of real members (equations 2 and 3).
 
-``project`` moves an image into a class, ``Neighbours`` finds the images of photographs that are probable
-there.
-
 Bicubic shrinking is linear but for its rounding, and it has a large null space: of the 16 numbers behind an
 LR pixel 15 are free. Any image can therefore be moved into the class of any LR image, by the smallest change
 that makes the two shrink alike; its fine detail stays. That is ``project``, exact to the last byte of
@@ -11,36 +8,27 @@ that makes the two shrink alike; its fine detail stays. That is ``project``, exa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from masksr.data.bicubic import imresize, taps
-from masksr.data.packs import Pack
-from masksr.errors import MasksrError
 
 SCALE = 4
-SIDE = 8  # pixels of an LR patch
-HR_SIDE = SCALE * SIDE
 STEP = 0.5  # of each correction: larger ones can swing to and fro between two roundings for ever
 NEAR = 0.4  # an LR pixel off by less rounds to what it should be; left alone it lets the others settle
-POOL = 40_000  # patches that neighbours are searched among, spread over all photographs
-ROOM = (16, 240)  # LR pixels beyond these leave no room for a texture
-GAIN = 2.0  # by which contrast may be raised or lowered
 
 
 class EquivalenceClass(NamedTuple):
     """Some members of the class of one LR patch, all taken as equally probable."""
 
     lr: NDArray[np.uint8]  # (h, w, 3)
-    members: NDArray[np.uint8]  # (N, 4h, 4w, 3); each shrinks to exactly lr
+    members: NDArray[np.uint8]  # (N, 4h, 4w, 3), different ones; each shrinks to exactly lr
     names: list[str]  # of the members
     tried: int  # candidates that were to become members,
-    exact: (
-        int  # and how many of them could, to the last byte; those that became the same image stand here once
-    )
+    exact: int  # and how many of them could, to the last byte
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -53,18 +41,16 @@ class EquivalenceClass(NamedTuple):
         return self.members.astype(np.float64).var(axis=0).mean(axis=2)
 
 
-def equivalence_class(lr: NDArray[np.uint8], candidates: Sequence[tuple[str, ArrayLike]]) -> EquivalenceClass:
+def equivalence_class(lr: NDArray[np.uint8], candidates: Mapping[str, ArrayLike]) -> EquivalenceClass:
     """Return the class of ``lr`` (h, w, 3) uint8, with those of the candidates that could be moved into it.
 
-    candidates: name and (4h, 4w, 3) grey levels. Those that become the same image are kept once.
+    candidates: by name, (4h, 4w, 3) grey levels. Those that become the same image are kept once.
     """
-    images = np.stack([np.asarray(image, np.float64) for _, image in candidates])
-    members, found = project(lr, images)
+    names = list(candidates)
+    members, found = project(lr, np.stack([np.asarray(candidates[name], np.float64) for name in names]))
     _, first = np.unique(members.reshape(len(members), -1), axis=0, return_index=True)
     kept = sorted(set(first) & set(np.flatnonzero(found)))
-    return EquivalenceClass(
-        lr, members[kept], [candidates[i][0] for i in kept], len(candidates), int(found.sum())
-    )
+    return EquivalenceClass(lr, members[kept], [names[i] for i in kept], len(names), int(found.sum()))
 
 
 def project(
@@ -79,13 +65,9 @@ def project(
     The nearest point of the class and of the box [0, 255] is ``clip(candidate + D' y)``, where D is the
     shrinking and y a number for each LR pixel. It is found by ascent along what is still wrong, each step the
     smallest change that would put it right if nothing were clipped or rounded; here it is, also by the
-    rounding between the two axes. Raises ValueError for shapes that do not fit.
+    rounding between the two axes.
     """
-    x = np.moveaxis(np.array(candidates, np.float64, ndmin=4), 3, 1)  # (N, 3, 4h, 4w)
-    if lr.ndim != 3 or x.shape[1:] != (lr.shape[2], SCALE * lr.shape[0], SCALE * lr.shape[1]):
-        raise ValueError(
-            f"candidates of shape {np.shape(candidates)} cannot shrink to an LR patch {lr.shape}"
-        )
+    x = np.moveaxis(np.array(candidates, np.float64), 3, 1)  # (N, 3, 4h, 4w)
     wanted = np.moveaxis(lr.astype(np.float64), 2, 0)
     rows, columns = (shrinking(SCALE * side) for side in lr.shape[:2])
     back, across = np.linalg.pinv(rows), np.linalg.pinv(columns).T
@@ -109,125 +91,9 @@ def _rounded(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def shrinking(length: int) -> NDArray[np.float64]:
-    """Return ``imresize`` by 1/4 along one axis, before its rounding, as a matrix (length / 4, length).
-
-    Each row adds up to 1.
-    """
+    """Return ``imresize`` by 1/4 along one axis, before its rounding, as a matrix (length / 4, length)."""
     source, weight = taps(length, 1 / SCALE)
     matrix = np.zeros((len(source), length))
-    np.add.at(
-        matrix, (np.arange(len(source))[:, None], source), weight
-    )  # beyond the border: the border pixel again
+    row = np.arange(len(source))[:, None]
+    np.add.at(matrix, (row, source), weight)  # beyond the border: the border pixel again
     return matrix
-
-
-class Patch(NamedTuple):
-    """A square of a photograph: where it was found, and what it shrinks to on its own."""
-
-    pack: Pack
-    image: int
-    top: int  # in LR pixels
-    left: int
-
-    @property
-    def hr(self) -> NDArray[np.uint8]:
-        rows, columns = (slice(SCALE * at, SCALE * at + HR_SIDE) for at in (self.top, self.left))
-        return np.ascontiguousarray(self.pack.hr(self.image)[rows, columns])
-
-    @property
-    def lr(self) -> NDArray[np.uint8]:
-        return imresize(self.hr, 1 / SCALE)
-
-    def overlaps(self, other: Patch) -> bool:
-        same = self.pack is other.pack and self.image == other.image
-        return same and max(abs(self.top - other.top), abs(self.left - other.left)) < SIDE
-
-
-def by_detail(pack: Pack, quantiles: Sequence[float]) -> list[Patch]:
-    """Choose, of the squares that tile a pack's photographs, those at given quantiles of the detail lost.
-
-    Squares near black or white are passed over where there are others: there is no room for a texture in
-    them. Raises MasksrError where no photograph is large enough.
-    """
-    found = sorted(
-        (tile for image in range(len(pack)) for tile in tiles(pack, image)), key=lambda tile: tile[0]
-    )
-    found = [tile for tile in found if _has_room(tile[1])] or found
-    if not found:
-        raise MasksrError(f"{pack.folder}: no image has {HR_SIDE} pixels on each side")
-    return [found[round(quantile * (len(found) - 1))][1] for quantile in quantiles]
-
-
-def tiles(pack: Pack, image: int) -> list[tuple[float, Patch]]:
-    """Return the squares of one photograph, each after what bicubic enlarging misses of it (RMS, levels)."""
-    missed = pack.hr(image) - imresize(pack.lr(image, SCALE), SCALE).astype(np.float32)
-    rows, columns = (side // HR_SIDE for side in missed.shape[:2])
-    squares = missed[: rows * HR_SIDE, : columns * HR_SIDE].reshape(rows, HR_SIDE, columns, HR_SIDE, 3)
-    detail = np.sqrt(np.square(squares).mean(axis=(1, 3, 4)))
-    return [
-        (float(detail[at]), Patch(pack, image, SIDE * at[0], SIDE * at[1]))
-        for at in np.ndindex(rows, columns)
-    ]
-
-
-def _has_room(patch: Patch) -> bool:
-    lr = patch.pack.lr(patch.image, SCALE)[patch.top : patch.top + SIDE, patch.left : patch.left + SIDE]
-    return bool(ROOM[0] <= lr.min() and lr.max() <= ROOM[1])
-
-
-class Neighbours:
-    """Patches of photographs whose LR patches look nearly alike: what one may expect behind an LR patch.
-
-    ``POOL`` patches are searched and their mirror images, drawn evenly from all photographs by a fixed seed.
-    """
-
-    def __init__(self, packs: Sequence[Pack]) -> None:
-        rng = np.random.default_rng(0)
-        per_image = max(POOL // max(sum(len(pack) for pack in packs), 1), 1)
-        self.patches = [
-            patch for pack in packs for i in range(len(pack)) for patch in _drawn(pack, i, per_image, rng)
-        ]
-        pool = np.empty((len(self.patches), SIDE, SIDE, 3), np.float32)
-        for i, (pack, image, top, left) in enumerate(self.patches):
-            pool[i] = pack.lr(image, SCALE)[top : top + SIDE, left : left + SIDE]
-        self._pool = _without_mean(pool)
-        self._contrast = np.linalg.norm(self._pool, axis=1).clip(min=1e-3)
-
-    def world(self, pack: Pack, classes: int = 12, members: int = 9) -> list[EquivalenceClass]:
-        """Return patches of ``pack`` from smooth to textured, each with the most probable ``members``."""
-        return [self.probable(patch, members) for patch in by_detail(pack, np.linspace(0.05, 0.95, classes))]
-
-    def probable(self, patch: Patch, count: int) -> EquivalenceClass:
-        """Return the class of a patch with itself and the ``count - 1`` nearest others, moved into it.
-
-        Near is a high correlation of the two LR patches: brightness may differ, contrast by ``GAIN``, and the
-        neighbour is given those of ``patch``. None overlaps ``patch`` or another neighbour.
-        """
-        own = patch.lr.astype(np.float32)
-        queries = _without_mean(np.stack([own, own[:, ::-1]]))
-        gain = np.linalg.norm(queries[0]) / self._contrast
-        correlation = self._pool @ queries.T / self._contrast[:, None]  # (patches, 2), but for a factor
-        correlation[(gain > GAIN) | (gain < 1 / GAIN)] = -np.inf
-        chosen, candidates = [patch], [("the photograph", patch.hr.astype(np.float64))]
-        for place in np.argsort(-correlation, axis=None, kind="stable"):
-            if len(candidates) == count or correlation.flat[place] == -np.inf:
-                break
-            near, mirrored = self.patches[place // 2], place % 2
-            if not any(near.overlaps(other) for other in chosen):
-                chosen.append(near)
-                hr = near.hr[:, ::-1] if mirrored else near.hr
-                hr = patch.hr.mean(axis=(0, 1)) + gain[place // 2] * (hr - hr.mean(axis=(0, 1)))
-                candidates.append((near.pack.names[near.image], hr))
-        return equivalence_class(patch.lr, candidates)
-
-
-def _drawn(pack: Pack, image: int, count: int, rng: np.random.Generator) -> list[Patch]:
-    height, width = (side - SIDE + 1 for side in pack.lr(image, SCALE).shape[:2])
-    if min(height, width) < 1:
-        return []
-    places = np.sort(rng.choice(height * width, min(count, height * width), replace=False))
-    return [Patch(pack, image, int(place // width), int(place % width)) for place in places]
-
-
-def _without_mean(patches: NDArray[np.float32]) -> NDArray[np.float32]:
-    return (patches - patches.mean(axis=(1, 2), keepdims=True)).reshape(len(patches), -1)

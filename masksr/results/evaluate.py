@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,7 @@ from masksr.results.scores import COLUMNS
 from masksr.results.tiles import upscale_tiled
 from masksr.training.device import choose_device, cores, is_out_of_memory
 
-Upscale = Callable[
-    [Pack, int], np.ndarray
-]  # (pack, image number) -> (H, W, 3) uint8, four times the LR image
+Upscale = Callable[[Pack, int], np.ndarray]  # (pack, image number) -> (H, W, 3) uint8, four times LR
 
 
 def with_generator(generator: nn.Module, device: torch.device) -> Upscale:
@@ -80,10 +79,8 @@ def evaluate(
             images = [upscale(pack, number) for number in numbers]
             references = [pack.hr(number) for number in numbers]
             scores = score_images(images, references, weights, also)
-            rows += [
-                labels | {"set": name, "image": pack.names[number]} | row
-                for number, row in zip(numbers, scores, strict=True)
-            ]
+            for number, row in zip(numbers, scores, strict=True):
+                rows.append(labels | {"set": name, "image": pack.names[number]} | row)
     return pd.DataFrame(rows)[[*COLUMNS, *(measure.name for measure in also)]]
 
 
@@ -113,35 +110,31 @@ def evaluate_generator(
     params: Params, paths: Paths, folder: Path, model: str, mask: str, seed: int
 ) -> pd.DataFrame:
     """Score the generator in ``folder`` and write quality.csv beside it."""
-    device = choose_device(params.train.device)
-    also = further.load(params.measures.also, device)
-    upscale = with_generator(load_generator(folder / "generator.safetensors"), device)
-    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths), also)
+    upscale = load_upscale(params, folder)
+    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths))
     write_quality(table, folder / "quality.csv")
     return table
 
 
 def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
     """Score what the variants are compared with: HR, bicubic, and each model before its GAN training."""
-    starts = {
-        (model, seed): paths.start(model, seed)
-        for model in params.table1.models
-        for seed in params.table1.seeds
-    }
-    device = choose_device(params.train.device)
-    also = further.load(params.measures.also, device)
-    packs, weights = _protocol(params, paths)
+    protocol = _protocol(params, paths)
 
     def score(model: str, mask: str, seed: int, upscale: Upscale) -> pd.DataFrame:
-        return evaluate({"model": model, "mask": mask, "seed": seed}, upscale, packs, weights, also)
+        return evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *protocol)
 
     tables = [score("HR", "none", 0, load_hr), score("bicubic", "none", 0, with_bicubic)]
-    for (model, seed), folder in starts.items():
-        generator = load_generator(folder / "generator.safetensors")
-        tables.append(score(model, "start", seed, with_generator(generator, device)))
+    for model, seed in product(params.table1.models, params.table1.seeds):
+        tables.append(score(model, "start", seed, load_upscale(params, paths.start(model, seed))))
     table = pd.concat(tables, ignore_index=True)
     write_quality(table, paths.ends / "quality.csv")
     return table
+
+
+def load_upscale(params: Params, folder: Path) -> Upscale:
+    """Load the generator in ``folder``, for the device that params.yaml names."""
+    generator = load_generator(folder / "generator.safetensors")
+    return with_generator(generator, choose_device(params.train.device))
 
 
 def write_quality(table: pd.DataFrame, path: Path) -> None:
@@ -149,6 +142,9 @@ def write_quality(table: pd.DataFrame, path: Path) -> None:
     write_atomic(path, table.to_csv(index=False, float_format="%.10g").encode())
 
 
-def _protocol(params: Params, paths: Paths) -> tuple[dict[str, Pack], QualityWeights]:
+def _protocol(
+    params: Params, paths: Paths
+) -> tuple[dict[str, Pack], QualityWeights, list[further.Measure]]:
     packs = {name: Pack(paths.set(name)) for name in params.data.test}
-    return packs, load_weights(paths.weights / "quality")
+    also = further.load(params.measures.also, choose_device(params.train.device))
+    return packs, load_weights(paths.weights / "quality"), also

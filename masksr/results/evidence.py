@@ -1,4 +1,4 @@
-"""How sure it is that a mask changes PI: paired differences, intervals, verdicts, seeds needed.
+"""How sure it is that a mask changes PI: paired differences, intervals, verdicts.
 
 The measurements of one cell are differences, mask minus baseline, for every seed s and image i of a test set.
 Both vary: another seed is another training, another image another picture. So the mean is taken as that of a
@@ -11,9 +11,8 @@ where they matter most. tests/test_evidence.py measures how often it holds the t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cache
 from itertools import product
 from typing import Any
 
@@ -24,11 +23,12 @@ from scipy import stats
 
 from masksr.params import Params
 from masksr.quality.measures import lower_is_better
-from masksr.results import paper
 from masksr.results.scores import measure_titles
 from masksr.results.tables import list_variants, variant_title
 
 Array = NDArray[np.float64]
+# (model, mask, title of the variant, test set) -> differences (seeds, images)
+Cells = dict[tuple[str, str, str, str], pd.DataFrame]
 LEVEL = 0.95  # of all intervals of a table together
 
 
@@ -54,17 +54,12 @@ COLUMNS = ["model", "mask", "variant", "set", "metric", *FIELDS, "verdict", "tra
 # One cell: its interval and its verdict
 
 
-def effect(differences: Array, level: float = LEVEL) -> Effect:
-    """The mean of ``differences`` (seeds, images), and how sure it is.
+def effect(d: Array, level: float = LEVEL) -> Effect:
+    """The mean of differences (seeds, images), all finite and at least one, and how sure it is.
 
     With one seed the interval is over images alone: it says nothing about another training.
-    Raises ValueError for another shape, for nothing, and for numbers that are not finite.
     """
-    d = np.asarray(differences, dtype=np.float64)
-    if d.ndim != 2 or not d.size or not np.isfinite(d).all():
-        raise ValueError("differences must be finite numbers of shape (seeds, images), at least one")
-    seeds, images = d.shape
-    nan = float("nan")
+    (seeds, images), nan = d.shape, float("nan")
     mean, half, sds = d.mean(), nan, (nan,) * 4
     if seeds > 1 and images > 1:
         half, sds = _crossed(d, level)
@@ -87,12 +82,7 @@ def _crossed(d: Array, level: float) -> tuple[float, tuple[float, ...]]:
     variance = max(ms_seeds + ms_images - ms_rest, ms_seeds, ms_images, ms_rest) / d.size
     half = stats.t.ppf((1 + level) / 2, min(d.shape) - 1) * np.sqrt(variance)
     bound = ms_seeds * (seeds - 1) / stats.chi2.ppf(0.2, seeds - 1)
-    parts = [
-        (ms_seeds - ms_rest) / images,
-        (bound - ms_rest) / images,
-        (ms_images - ms_rest) / seeds,
-        ms_rest,
-    ]
+    parts = (ms_seeds - ms_rest) / images, (bound - ms_rest) / images, (ms_images - ms_rest) / seeds, ms_rest
     return half, tuple(float(np.sqrt(max(part, 0.0))) for part in parts)
 
 
@@ -116,21 +106,13 @@ def bonferroni(level: float, comparisons: int) -> float:
 
 
 def judge(differences: pd.DataFrame, measure: str, level: float) -> dict[str, Any]:
-    """One row of ``compare``, from ``difference`` on.
-
-    differences: (seeds, images). level: of this cell alone, see ``bonferroni``.
-    """
+    """Judge differences (seeds, images): ``COLUMNS`` from ``difference`` on. level: of this cell alone."""
     finite = differences.replace([np.inf, -np.inf], np.nan).dropna(axis="columns")
     without = differences.shape[1] - finite.shape[1]
     row: dict[str, Any] = dict.fromkeys(FIELDS, float("nan")) | {"without": without}
     if finite.empty:
-        nothing = {
-            "seeds": len(differences),
-            "images": 0,
-            "verdict": "not measured",
-            "trainings": "not measured",
-        }
-        return row | nothing
+        nothing = dict.fromkeys(["verdict", "trainings"], "not measured")
+        return row | {"seeds": len(differences), "images": 0} | nothing
     result, lower = effect(finite.to_numpy(), level), lower_is_better(measure)
     row |= zip(FIELDS, vars(result).values(), strict=True)
     row["verdict"] = f"undecided ({without} left out)" if without else verdict(result, lower)
@@ -140,22 +122,37 @@ def judge(differences: pd.DataFrame, measure: str, level: float) -> dict[str, An
 # Many cells: masks against the baseline, and against each other
 
 
+def judge_cells(cells: Cells, metric: str, measure: str) -> pd.DataFrame:
+    """Judge all cells of a table: one row each, with ``COLUMNS``.
+
+    The intervals of all rows hold together with ``LEVEL`` (Bonferroni). Where no score differs the verdict is
+    ``the same``: no interval is needed there, and none of the 5 % is spent.
+
+    Columns: model, mask, variant, set, metric, the fields of Effect (``mean`` as difference), without (images
+    left out because the measure failed in some training), verdict, and trainings: where the interval lies for
+    these very trainings, images alone being left to chance (with several seeds as for the verdict). Images
+    are left out where a generator fails, and not by chance: a cell without some of them is undecided.
+    """
+    same = {cell for cell, d in cells.items() if d.eq(0).all(axis=None)}
+    level, rows = bonferroni(LEVEL, max(len(cells) - len(same), 1)), []
+    for cell, d in cells.items():
+        row = dict(zip(COLUMNS, [*cell, metric], strict=False)) | judge(d, measure, level)
+        if cell in same:
+            row |= {"verdict": "the same", "trainings": "the same"}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
 def compare(
     quality: pd.DataFrame,
     params: Params,
     measure: str = "pi",
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> pd.DataFrame:
-    """Every mask of Table 1 against the baseline of the same seed, on every test set.
+    """Judge every mask of Table 1 against the baseline of the same seed on every set (``judge_cells``).
 
-    pairs: of masks, the first against the second, in place of each against the baseline.
-
-    The intervals of all rows hold together with ``LEVEL`` (Bonferroni). Columns: model, mask, variant, set,
-    metric, the fields of Effect (``mean`` as difference; negative: the mask's is lower), without (images left
-    out because the measure failed in some training), verdict, and trainings: where the interval lies for
-    these very trainings, images alone being left to chance (with several seeds as for the verdict).
-
-    Images are left out where a generator fails, and not by chance: a cell without some of them is undecided.
+    pairs: of masks, the first against the second, in place of each against the baseline. A negative
+    difference: the mask's is lower.
     """
     if pairs is None:
         pairs = [(mask, "none") for mask in params.table1.masks if mask != "none"]
@@ -165,45 +162,10 @@ def compare(
         if (model, mask) in variants and (model, other) in variants:
             parts = [table[table["set"] == name] for table in (variants[model, mask], variants[model, other])]
             grids = [part.pivot(index="seed", columns="image", values=measure) for part in parts]
-            cells[model, mask, other, name] = grids[0] - grids[1]
-    rows = []
-    for (model, mask, other, name), differences in cells.items():
-        title = variant_title(params, model, mask)
-        title += f" − {other}" if other != "none" else ""  # noqa: RUF001
-        row = {"model": model, "mask": mask, "variant": title, "set": name}
-        row |= {"metric": measure_titles(quality)[measure]}
-        rows.append(row | judge(differences, measure, bonferroni(LEVEL, len(cells))))
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def one_change(params: Params) -> dict[tuple[str, str], str]:
-    """Pairs of masks of Table 1, the first of kind error, that differ in one setting: {pair: "k: 2.0"}.
-
-    Against the baseline a mask changes two things at once: how much of the images the discriminator sees, and
-    where. A control keeps the one and takes away the other.
-    """
-    pairs: dict[tuple[str, str], str] = {}
-    masks = {name: params.masks[name] for name in params.table1.masks if params.masks[name].kind != "none"}
-    for (mask, first), (other, second) in product(masks.items(), masks.items()):
-        values = second.model_dump()
-        changes = [
-            f"{key}: {values[key]}" for key, value in first.model_dump().items() if value != values[key]
-        ]
-        if first.kind == "error" and len(changes) == 1 and (other, mask) not in pairs:
-            pairs[mask, other] = changes[0]
-    return pairs
-
-
-def compare_controls(quality: pd.DataFrame, params: Params, measure: str = "pi") -> pd.DataFrame:
-    """``compare`` for the pairs of ``one_change``; ``other is`` says what the other mask has instead.
-
-    A family of intervals of its own: all its rows hold together with 95 %.
-    """
-    pairs = one_change(params)
-    table = compare(quality, params, measure, list(pairs))
-    changes = [change for _, change, _ in product(params.table1.models, pairs.values(), params.data.test)]
-    table.insert(3, "other is", changes)
-    return table
+            title = variant_title(params, model, mask)
+            title += f" − {other}" if other != "none" else ""  # noqa: RUF001
+            cells[model, mask, title, name] = grids[0] - grids[1]
+    return judge_cells(cells, measure_titles(quality)[measure], measure)
 
 
 def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
@@ -223,91 +185,3 @@ def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
     if (effects["trainings"] != effects["verdict"]).any():
         columns["these trainings"] = effects["trainings"]
     return pd.DataFrame(columns | {"verdict": effects["verdict"]})
-
-
-# Figure 5: every pair of k and b
-
-
-def sweep_intervals(differences: Mapping[tuple[float, float], pd.DataFrame]) -> pd.DataFrame:
-    """The mean difference from the baseline and its interval: a row per k, b and set, and per their ``mean``.
-
-    differences: of ``tables.sweep_differences``. Columns: k, b, set and those of ``judge``. Each interval
-    alone holds with ``LEVEL``. The verdict rests on longer ones, together_low and together_high: those of all
-    pairs on one set, or on the mean of the sets, hold together with that level.
-    """
-    rows = []
-    for (k, b), table in differences.items():
-        sets = table.columns.unique("set")
-        parts = {name: table.xs(name, axis="columns", level="set") for name in sets}
-        if len(sets) > 1:
-            parts["mean"] = _weigh(parts)
-        for name, part in parts.items():
-            alone = judge(part, "pi", LEVEL)
-            together = judge(part, "pi", bonferroni(LEVEL, len(differences)))
-            row = (
-                {"k": k, "b": b, "set": name}
-                | alone
-                | {key: together[key] for key in ("verdict", "trainings")}
-            )
-            rows.append(row | {"together_low": together["low"], "together_high": together["high"]})
-    return pd.DataFrame(rows)
-
-
-def _weigh(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """All images, scaled so that their mean is the mean of the sets' means; NaN where a set has nothing.
-
-    Where sets differ in size or mean, the scaled ones lie further apart: the interval gets longer, never
-    shorter.
-    """
-    finite = [part.dropna(axis="columns") for part in parts.values()]
-    if any(part.empty for part in finite):
-        return pd.concat(finite, axis="columns") * float("nan")
-    images = sum(part.shape[1] for part in finite)
-    return pd.concat([part * images / (len(finite) * part.shape[1]) for part in finite], axis="columns")
-
-
-# Power: how many trainings would decide it
-
-
-def paper_change(cell: pd.Series) -> float | None:
-    """The size of what the paper's mask changed in a cell of ``compare``; None where that is unknown or 0."""
-    table, column = paper.mask_effect().set_index("model"), paper.match_set(cell["set"])
-    if cell["mask"] != "paper" or column is None or cell["model"] not in table.index:
-        return None
-    return abs(float(table.loc[cell["model"], column])) or None
-
-
-def seeds_needed(
-    cell: Effect | pd.Series, difference: float, *, sd_seeds: float, power: float = 0.8, level: float = LEVEL
-) -> int | None:
-    """How many seeds decide a true ``difference`` with probability ``power`` at ``level``.
-
-    With the test of ``effect``, the spread ``sd_seeds`` of seeds and the other two of ``cell``. None where a
-    thousand would not do: then it is the images that are too few.
-    """
-    if not difference:
-        raise ValueError("a difference of zero cannot be found")
-    sd_images, sd_rest = np.nan_to_num([cell.sd_images, cell.sd_rest])
-    for seeds in range(2, 1001):
-        variance = sd_seeds**2 / seeds + sd_images**2 / cell.images + sd_rest**2 / (seeds * cell.images)
-        degrees = min(seeds, int(cell.images)) - 1
-        if degrees and power_of(difference, np.sqrt(variance), degrees, level) >= power:
-            return seeds
-    return None
-
-
-def power_of(difference: float, standard_error: float, degrees: int, level: float = LEVEL) -> float:
-    """The probability that a two-sided t-test at ``level`` finds a true ``difference``."""
-    if standard_error == 0:
-        return 1.0
-    # scipy's noncentral t gives NaN, or nothing, where the shift is many standard errors: here the mean over
-    # the estimated standard errors that a sample may have.
-    bound = stats.t.ppf((1 + level) / 2, degrees) * _standard_errors(degrees)
-    shift = abs(difference) / standard_error
-    return float((stats.norm.sf(bound - shift) + stats.norm.cdf(-bound - shift)).mean())
-
-
-@cache
-def _standard_errors(degrees: int) -> Array:
-    """A thousand equally likely estimates of a standard error of 1 with so many degrees of freedom."""
-    return np.sqrt(stats.chi2.ppf((np.arange(1000) + 0.5) / 1000, degrees) / degrees)

@@ -8,67 +8,23 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from masksr import project
-from masksr.errors import MasksrError
+from masksr.documents import read_yaml
 from masksr.params import Params
 
 MISSING = object()  # nothing to compare with: a model of which neither the paper nor we have an opinion
 
 
-# The file
-
-
-@cache
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MasksrError(
-            f"{path}: cannot be read ({error.strerror}); it belongs to the project's files"
-        ) from None
-
-
-def _paper() -> dict[str, Any]:
+def load() -> dict[str, Any]:
+    """Read ``data/paper.yaml``, whose comments say what its parts are."""
     return _read(project.root() / "data/paper.yaml")
 
 
-def citation_fields() -> dict[str, Any]:
-    """The parts of ``citation``: authors, and_others, title, journal, volume, issue, year, doi."""
-    return dict(_paper()["citation"])
-
-
-def citation() -> str:
-    """The paper in one line."""
-    c = citation_fields()
-    authors = ", ".join(c["authors"]) + (" et al." if c["and_others"] else "")
-    where = f"{c['journal']} {c['volume']}({c['issue']}), {c['year']}, doi {c['doi']}"
-    return f"{authors}, “{c['title']}” ({c['title_original']}), {where}"
-
-
-def mask() -> dict[str, float]:
-    """k and b of equation 8 as used for Table 1."""
-    return dict(_paper()["mask"])
-
-
-def settings() -> list[dict[str, Any]]:
-    """Section 3.1: setting, parameter (a path of params.yaml), the paper's value per model or for all."""
-    return list(_paper()["settings"])
-
-
-def open_questions() -> list[dict[str, Any]]:
-    """What the paper leaves open: question, parameter, default (ours), others and why."""
-    return list(_paper()["open_questions"])
-
-
-def claims() -> list[dict[str, Any]]:
-    """What the paper claims: claim, source, test (see ``results.claims``), model, why, notebook."""
-    return list(_paper()["claims"])
+_read = cache(read_yaml)
 
 
 # Table 1 as printed
@@ -76,7 +32,7 @@ def claims() -> list[dict[str, Any]]:
 
 def sets() -> list[str]:
     """The test sets, in the paper's order."""
-    return list(_paper()["table1"]["sets"])
+    return list(load()["table1"]["sets"])
 
 
 def match_set(name: str) -> str | None:
@@ -88,7 +44,7 @@ def match_set(name: str) -> str | None:
     def simplify(name: str) -> str:
         return "".join(filter(str.isalnum, name)).casefold()
 
-    for own, others in _paper()["table1"]["sets"].items():
+    for own, others in load()["table1"]["sets"].items():
         if simplify(name) in map(simplify, [own, *others]):
             return own
     return None
@@ -96,8 +52,9 @@ def match_set(name: str) -> str | None:
 
 def table1() -> pd.DataFrame:
     """Table 1 as printed: columns variant, model, mask, metric and a column of PI per test set."""
-    rows = pd.DataFrame(_paper()["table1"]["rows"])
-    rows.insert(3, "metric", _paper()["table1"]["metric"])
+    printed = load()["table1"]
+    rows = pd.DataFrame(printed["rows"])
+    rows.insert(3, "metric", printed["metric"])
     return rows
 
 
@@ -122,12 +79,9 @@ def answers(params: Params) -> pd.DataFrame:
     only some are; ``fixed`` where the code decides; ``chosen`` where there is no default.
     """
     titles, rows = _titles(params), []
-    for question in open_questions():
-        path, default, words = (
-            question["parameter"],
-            question.get("default", MISSING),
-            question.get("written"),
-        )
+    for question in load()["open_questions"]:
+        default, words = question.get("default", MISSING), question.get("written")
+        path = question["parameter"] or ""
         used = used_values(params, path) if path else {"": default}
         defaults = {name: default_for(default, name) for name in used}
         known = {name: value for name, value in defaults.items() if value is not MISSING}
@@ -137,10 +91,8 @@ def answers(params: Params) -> pd.DataFrame:
             "default": write_by_name(known, titles, words) if known else "—",
             "others": ", ".join(write_value(value, words) for value in question["others"]),
             "status": _status(used, defaults, question, titles) if path else "fixed",
-            "why": question["why"],
-            "parameter": path or "",
         }
-        rows.append(row)
+        rows.append(row | {"why": question["why"], "parameter": path})
     return pd.DataFrame(rows)
 
 
@@ -150,28 +102,27 @@ def cuts(params: Params) -> pd.DataFrame:
     note: ``same``, ``cut`` (smaller than the paper's) or ``differs``. How many steps an epoch has is our
     reading.
     """
-    reading = next(q["default"] for q in open_questions() if q["parameter"] == "train.steps_per_epoch")
+    paper = load()
+    of_steps = {question["parameter"]: question.get("default") for question in paper["open_questions"]}
+    steps = of_steps["train.steps_per_epoch"], params.train.steps_per_epoch
     titles, rows = _titles(params), []
-    for setting in settings():
+    for setting in paper["settings"]:
         for name, here in used_values(params, setting["parameter"]).items():
-            paper, words = default_for(setting["paper"], name), setting.get("written")
-            texts = ["—" if paper is MISSING else write_value(paper, words), write_value(here, words)]
-            if setting.get("epochs") and paper is not MISSING:  # what counts is the number of steps
-                (texts[0], paper), (texts[1], here) = (
-                    _steps(paper, reading),
-                    _steps(here, params.train.steps_per_epoch),
-                )
-            note = _compare(here, paper, setting)
+            values = [default_for(setting["paper"], name), here]
+            words = setting.get("written")
+            texts = ["—" if value is MISSING else write_value(value, words) for value in values]
+            if setting.get("epochs") and values[0] is not MISSING:  # what counts is the number of steps
+                epochs = [value if isinstance(value, list) else [value] for value in values]
+                values = [sum(counts) * number for counts, number in zip(epochs, steps, strict=True)]
+                texts = [
+                    " + ".join(f"{count} epochs of {number} steps" for count in counts) or "none"
+                    for counts, number in zip(epochs, steps, strict=True)
+                ]
+            note = _compare(values[1], values[0], setting)
             rows.append([setting["setting"], titles.get(name, name), *texts, note, setting["parameter"]])
     table = pd.DataFrame(rows, columns=["setting", "model", "paper", "here", "note", "parameter"])
     shared = ["setting", "paper", "here", "note", "parameter"]  # models that agree share a row
     return table.groupby(shared, sort=False)["model"].agg(", ".join).reset_index()[list(table.columns)]
-
-
-def _steps(epochs: int | list[int], steps: int) -> tuple[str, int]:
-    """Epochs of one or several phases as text, and the number of their steps."""
-    counts = epochs if isinstance(epochs, list) else [epochs]
-    return " + ".join(f"{count} epochs of {steps} steps" for count in counts) or "none", sum(counts) * steps
 
 
 def _status(
@@ -179,18 +130,16 @@ def _status(
 ) -> str:
     notes = {}
     for name, value in used.items():
+        note = _compare(value, defaults[name], question)
         if name in question.get("any_value", []):
-            notes[name] = "default" if value is not None else "differs"
-        else:
-            note = _compare(value, defaults[name], question)
-            notes[name] = {"same": "default", "—": "chosen"}.get(note, note)
-    if set(notes.values()) == {"default", "chosen"}:  # a model of the user's own beside ours
+            note = "same" if value is not None else "differs"
+        notes[name] = {"same": "default", "—": "chosen"}.get(note, note)
+    kinds = set(notes.values())
+    if kinds == {"default", "chosen"}:  # a model of the user's own beside ours
         return "default"
-    if len(set(notes.values())) == 1:
-        return notes.popitem()[1]
-    names = {
-        kind: [titles.get(name, name) for name in notes if notes[name] == kind] for kind in ("differs", "cut")
-    }
+    if len(kinds) == 1:
+        return kinds.pop()
+    names = {kind: [titles[name] for name in notes if notes[name] == kind] for kind in ("differs", "cut")}
     return "; ".join(f"{kind} ({', '.join(models)})" for kind, models in names.items() if models)
 
 
@@ -204,10 +153,10 @@ def _compare(here: Any, wanted: Any, entry: dict[str, Any]) -> str:
         return "same"
     if not entry.get("size"):
         return "differs"
-    if isinstance(here, dict):
-        sizes = here.keys() - {"architecture"}
-        alike = here.get("architecture") == wanted.get("architecture")
-        smaller = alike and any(here[key] < wanted[key] for key in sizes)
+    if isinstance(here, dict):  # the sizes of a network
+        here, wanted = dict(here), dict(wanted)
+        alike = here.pop("architecture") == wanted.pop("architecture")
+        smaller = alike and any(here[key] < wanted[key] for key in here)
     elif isinstance(here, list):
         smaller = sum(here) < sum(wanted)
     else:
@@ -224,27 +173,22 @@ def used_values(params: Params, path: str) -> dict[str, Any]:
     ``{"": value}`` for a path without a name to tell apart.
     """
     tree = params.model_dump()
-    models = dict.fromkeys([*params.table1.models, params.sweep.model])
-    masks = dict.fromkeys([*params.table1.masks, params.sweep.mask])
-    tree["models"] = {name: tree["models"][name] for name in models}
-    tree["masks"] = {name: tree["masks"][name] for name in masks if params.masks[name].kind != "none"}
     if not path.startswith(("models.", "masks.")):
         return {"": value_at(tree, path)}
     section, name, rest = path.split(".", 2)
-    values = value_at(tree, f"{section}.*.{rest}")
-    return values if name == "*" else {name: values[name]} if name in values else {}
+    models = [*params.table1.models, params.sweep.model]
+    masks = [mask for mask in [*params.table1.masks, params.sweep.mask] if params.masks[mask].kind != "none"]
+    names = dict.fromkeys({"models": models, "masks": masks}[section])
+    return {each: value_at(tree[section][each], rest) for each in names if name in ("*", each)}
 
 
 def value_at(tree: Any, path: str) -> Any:
-    """What nested parameters have at a dotted path, where ``*`` is every name, or every entry of a list."""
-    key, _, rest = path.partition(".")
-    if not path:
-        return tree
-    if key != "*":
-        return value_at(tree[key], rest)
-    if isinstance(tree, list):
-        return [value_at(entry, rest) for entry in tree]
-    return {name: value_at(entry, rest) for name, entry in tree.items()}
+    """What nested parameters have at a dotted path, where ``*`` is every entry of a list."""
+    for position, key in enumerate(keys := path.split(".")):
+        if key == "*":
+            return [value_at(entry, ".".join(keys[position + 1 :])) for entry in tree]
+        tree = tree[key]
+    return tree
 
 
 def default_for(value: Any, name: str) -> Any:
@@ -256,10 +200,10 @@ def write_by_name(values: dict[str, Any], titles: dict[str, str], words: dict[An
     """One value for all names, or ``ESRGAN: l1; PESR, EDSR: mse``. words: how some values read."""
     names: dict[str, list[str]] = {}
     for name, value in values.items():
-        names.setdefault(write_value(value, words), []).append(titles.get(name, name))
+        names.setdefault(write_value(value, words), []).append(titles[name])
     if len(names) == 1:
         return next(iter(names))
-    return "; ".join(f"{', '.join(titles)}: {text}" for text, titles in names.items())
+    return "; ".join(f"{', '.join(of_text)}: {text}" for text, of_text in names.items())
 
 
 def write_value(value: Any, words: dict[Any, str] | None = None) -> str:

@@ -24,20 +24,14 @@ def read_quality(files: Iterable[Path | str]) -> pd.DataFrame:
     A table without one of these has NaN there. Raises MasksrError when a file is missing, has other columns
     or repeats an image, and when official and stand-in weights are mixed: such PIs cannot be compared.
     """
-    parts = [_read(Path(file)) for file in files]
-    if not parts:
-        raise MasksrError("there are no quality tables to read; run `dvc repro`")
-    quality = pd.concat(parts, ignore_index=True)
-    if quality.duplicated(KEYS).any():
-        twice = quality[quality.duplicated(KEYS)].iloc[0]
-        raise MasksrError(
-            f"the quality tables measure this twice: {', '.join(f'{k} {twice[k]}' for k in KEYS)}"
-        )
+    quality = pd.concat([_read(Path(file)) for file in files], ignore_index=True)
+    twice = quality[quality.duplicated(KEYS)]
+    if len(twice):
+        raise MasksrError(f"the quality tables measure this twice: {dict(twice.iloc[0][KEYS])}")
     for half in ("niqe_weights", "ma_weights"):
-        if len(kinds := set(quality[half]) - {""}) > 1:
-            raise MasksrError(
-                f"{half}: {' and '.join(sorted(kinds))} are mixed; run `dvc repro` to measure all alike"
-            )
+        kinds = sorted(set(quality[half]) - {""})
+        if len(kinds) > 1:
+            raise MasksrError(f"{half}: {' and '.join(kinds)} are mixed; `dvc repro` measures all alike")
     return quality
 
 
@@ -84,10 +78,10 @@ def pi_label(quality: pd.DataFrame) -> str:
 def measure_titles(quality: pd.DataFrame) -> dict[str, str]:
     """The title of each measure: it names a stand-in as one, and which way is better of a further one."""
     used = weights_used(quality)
-    fidelity = {"psnr": "PSNR-Y", "ssim": "SSIM-Y", "rmse": "RMSE"}
-    halves = {"niqe": measures.half_label("NIQE", used["niqe"]), "ma": measures.half_label("Ma", used["ma"])}
-    further = {name: measures.further_title(name) for name in further_measures(quality)}
-    return fidelity | halves | {"pi": pi_label(quality)} | further
+    titles = {"psnr": "PSNR-Y", "ssim": "SSIM-Y", "rmse": "RMSE"}
+    titles |= {"niqe": measures.half_label("NIQE", used["niqe"]), "ma": measures.half_label("Ma", used["ma"])}
+    titles["pi"] = pi_label(quality)
+    return titles | {name: measures.further_title(name) for name in further_measures(quality)}
 
 
 def label_note(quality: pd.DataFrame) -> str:
@@ -103,10 +97,8 @@ def summarize(quality: pd.DataFrame, model_title: str = "model") -> str:
     quality: with ``COLUMNS``; a measure that nobody took has no column. model_title: the title of the column
     model.
     """
-    fidelity = [
-        name for name in ["psnr", "ssim", "rmse", *further_measures(quality)] if quality[name].notna().any()
-    ]
-    names = ["pi", "niqe", "ma", *fidelity]
+    fidelity = ["psnr", "ssim", "rmse", *further_measures(quality)]
+    names = ["pi", "niqe", "ma", *(name for name in fidelity if quality[name].notna().any())]
     groups = quality.groupby(["model", "set"], sort=False)
     means = groups[names].mean().assign(images=groups.size(), without_pi=groups.size() - groups["pi"].count())
     rows = []

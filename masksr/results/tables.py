@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 from IPython.display import Markdown
-from pydantic import BaseModel
 
 from masksr.errors import MasksrError
 from masksr.files import write_atomic
-from masksr.params import Params, Section
+from masksr.params import Mask, Params, Section
 from masksr.paths import Paths
-from masksr.results.scores import KEYS, label_note, measure_titles, pi_label, read_quality
+from masksr.results.scores import KEYS, label_note, measure_titles, read_quality
 from masksr.results.typeset import to_latex, to_markdown
 
 SECTION_TITLES = {"RRDB": "generator", "EDSRSize": "generator", "PESRSize": "generator", "Schedule": "gan"}
@@ -44,27 +43,34 @@ def variant_title(params: Params, model: str, mask: str) -> str:
     return params.models[model].title + ending
 
 
+def inspected_mask(params: Params) -> tuple[str, Mask]:
+    """The masked variant that figures look at, the first of ``table1.masks``, and its settings.
+
+    Where Table 1 has plain variants only: these, with the settings of Figure 5's mask.
+    """
+    name = next((mask for mask in params.table1.masks if mask != "none"), "none")
+    return name, params.masks[params.sweep.mask if name == "none" else name]
+
+
 def list_variants(quality: pd.DataFrame, params: Params) -> list[Variant]:
     """The variants of ``table1`` in params.yaml, then HR, bicubic and the starts as far as measured.
 
     Raises MasksrError where a variant was not measured with each seed on each test set.
     """
-    table1 = params.table1
+    models, seeds, variants = params.table1.models, params.table1.seeds, []
     quality = quality[quality["set"].isin(params.data.test)].sort_values(KEYS)
-    variants = []
-    for model, mask in product(table1.models, table1.masks):
+    trained = list(product(models, params.table1.masks))
+    for model, mask in [*trained, ("HR", "none"), ("bicubic", "none"), *product(models, ["start"])]:
         part = quality[(quality["model"] == model) & (quality["mask"] == mask)]
-        part = part[part["seed"].isin(table1.seeds)]
-        measured = set(zip(part["set"], part["seed"], strict=True))
-        for name, seed in product(params.data.test, table1.seeds):
-            if (name, seed) not in measured:
+        block = "variants" if (model, mask) in trained else "ends"
+        if block == "variants":
+            part = part[part["seed"].isin(seeds)]
+            measured = set(zip(part["set"], part["seed"], strict=True))
+            for name, seed in sorted(set(product(params.data.test, seeds)) - measured):
                 what = f"{model} with mask {mask}, seed {seed}, on {name}"
                 raise MasksrError(f"the quality tables have nothing of {what}; run `dvc repro`")
-        variants.append(Variant("variants", model, mask, variant_title(params, model, mask), part))
-    for model, mask in [("HR", "none"), ("bicubic", "none"), *product(table1.models, ["start"])]:
-        part = quality[(quality["model"] == model) & (quality["mask"] == mask)]
         if len(part):
-            variants.append(Variant("ends", model, mask, variant_title(params, model, mask), part))
+            variants.append(Variant(block, model, mask, variant_title(params, model, mask), part))
     return variants
 
 
@@ -95,23 +101,21 @@ def metrics(quality: pd.DataFrame, params: Params) -> dict[str, Any]:
 
     Every value is a JSON number, or None where nothing could be measured (or PSNR is infinite, as for HR).
     """
+
+    def number(value: float) -> float | None:
+        return round(float(value), 5) if math.isfinite(value) else None
+
     result: dict[str, Any] = {}
-    rows = table1(quality, params)
-    for variant, row in zip(list_variants(quality, params), rows.to_dict("records"), strict=True):
+    titles = measure_titles(quality)
+    label, rows = titles.pop("pi"), table1(quality, params).to_dict("records")
+    for variant, row in zip(list_variants(quality, params), rows, strict=True):
         pi = pd.Series({name: row[name] for name in params.data.test}, dtype=float)
-        values = {
-            pi_label(quality): {name: _json(value) for name, value in pi.items()} | {"mean": _json(pi.mean())}
-        }
-        for measure, title in measure_titles(quality).items():
-            if measure != "pi":
-                values[title] = _json(variant.scores[measure].mean())
+        pi["mean"] = pi.mean()
+        values: dict[str, Any] = {label: {name: number(value) for name, value in pi.items()}}
+        values |= {title: number(variant.scores[measure].mean()) for measure, title in titles.items()}
         name = f"{variant.model}-{variant.mask}" if variant.model in params.models else variant.model
         result[name] = values | {"images": row["images"], "without_pi": row["without_pi"]}
     return result
-
-
-def _json(value: float) -> float | None:
-    return round(float(value), 5) if math.isfinite(value) else None
 
 
 def table1_files(quality: pd.DataFrame, params: Params) -> dict[str, str]:
@@ -160,16 +164,10 @@ def sweep_differences(sweep: pd.DataFrame) -> dict[tuple[float, float], pd.DataF
 
 
 def settings_table(*sections: Section) -> Markdown:
-    """What stands in ``params.yaml`` for a training, one column for each section."""
-
-    def write(value: object) -> str:
-        if isinstance(value, BaseModel):
-            return ", ".join(f"{name} {write(inner)}" for name, inner in value)
-        return f"{value:g}" if isinstance(value, float) else str(value)
-
+    """What ``params.yaml`` has for a training, one column for each section."""
     kinds = [type(section).__name__ for section in sections]
     titles = [SECTION_TITLES.get(kind, kind.lower()) for kind in kinds]
-    columns = [[f"`{name}` {write(value)}" for name, value in section] for section in sections]
+    columns = [[f"`{name}` {value}" for name, value in section] for section in sections]
     rows = zip_longest(*columns, fillvalue="")
     return Markdown(pd.DataFrame(rows, columns=titles).to_markdown(index=False, disable_numparse=True))
 

@@ -11,16 +11,9 @@ import pandas as pd
 if TYPE_CHECKING:
     from IPython.display import Markdown
 
-DIGITS = {"SSIM-Y": 4}  # of a column; 2 where it is not named, 4 for further measures such as LPIPS: about 0.1
 TITLES = {f"without_{half.lower()}": f"images without {half}" for half in ("PI", "NIQE", "Ma")}
-LATEX = {
-    "±": r"$\pm$",
-    "\N{MINUS SIGN}": "$-$",
-    "∞": r"$\infty$",
-    "↓": r"$\downarrow$",
-    "↑": r"$\uparrow$",
-    "—": "---",
-}
+LATEX = {"±": r"$\pm$", "\N{MINUS SIGN}": "$-$", "∞": r"$\infty$", "—": "---"}
+LATEX |= {"↓": r"$\downarrow$", "↑": r"$\uparrow$"}
 
 
 def show(table: pd.DataFrame, note: str = "") -> Markdown:
@@ -69,12 +62,10 @@ def format_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, list[str
     ends = table["block"].eq("ends") if "block" in table else pd.Series(False, table.index)
     hidden = {"block", "metric"} | ({"seeds", "images"} if "metric" in table else set())  # the CSV has them
     hidden |= {name for name in table if name.startswith("without_") and not table[name].any()}
-    hidden |= {
-        name for name in table if name.removesuffix(" sd") != name and name.removesuffix(" sd") in table
-    }
+    hidden |= {f"{name} sd" for name in table}
     text, align = {}, []
     for name in table.columns.difference(hidden, sort=False):
-        digits = DIGITS.get(name, 4 if name.endswith(("↓", "↑")) else 2)
+        digits = 4 if name.endswith(("SSIM-Y", "↓", "↑")) else 2  # with an arrow: LPIPS is about 0.1
         cells = [format_value(value, digits) for value in table[name]]
         if f"{name} sd" in table:
             spreads = [format_value(value, digits) for value in table[f"{name} sd"]]

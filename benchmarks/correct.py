@@ -1,0 +1,190 @@
+"""Section ``correct`` of the first minutes on a GPU: against the CPU, the same step twice, and resuming."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks import ours, profiles
+from benchmarks.harness import Run, TimeUp, short
+from benchmarks.profiles import TITLES, Case
+from masksr.params import Mask, Schedule
+from masksr.training.device import Precision, autocast, memory_format
+from masksr.training.loop import Validation, fit
+from masksr.training.step import adversarial_step
+from masksr.training.train import networks_of_a_gan
+
+CLOSE = 1e-3  # of its norm: how far a gradient in fp32 may be from the CPU's
+
+
+
+def correct(run: Run) -> None:
+    for model in TITLES:
+        case = Case(model, 16, 4, tiny=True)
+        _equals_the_cpu(run, case)
+        _bf16_is_close(run, case)
+    for model in TITLES:
+        _resumes(run, Case(model, 16, 4, tiny=True), "fp32, as it is", {})
+    case = Case("esrgan", 16, 4, tiny=True)
+    options: dict[str, dict[str, Any]] = {
+        "bf16": {"precision": "bf16"},
+        "moving average": {"ema": 0.9},
+        "accumulate": {"accumulate": 2},
+        "gradient checkpointing": {"gradient_checkpointing": True},
+        "compile": {"compile": True},
+        "compile, bf16, reduce-overhead": {"compile": "reduce-overhead", "precision": "bf16"},
+    }
+    if "tf32" in run.peaks:
+        options["tf32"] = {"precision": "tf32"}
+    for name, changes in options.items():
+        run.fresh()
+        try:
+            with run.limit(600 if run.tiny else 90):
+                _resumes(run, case, name, changes)
+        except (Exception, TimeUp) as error:
+            run.add("correct", f"{TITLES[case.model]}, resumed, {name}", False, error=short(error))
+
+
+@dataclass
+class Taken:
+    """What one step left: metrics, and all gradients of each network in one vector of float64 on the CPU."""
+
+    metrics: dict[str, float]
+    gradients: list[Tensor]
+
+
+def _masks() -> dict[str, Mask]:
+    """Every kind with every reading of where it applies; then the paper's with every other setting."""
+    masks, found = profiles.paper().masks, {"none": Mask(kind="none")}
+    for name, apply in itertools.product([name for name in masks if name != "none"], ("both", "sr", "gradient")):
+        found[f"{name}, {apply}"] = masks[name].model_copy(update={"apply": apply})
+    for key, value in {"window": 9, "per_channel": True, "detach": False}.items():
+        found[f"paper, {key} {value}"] = masks["paper"].model_copy(update={key: value})
+    for error_range in ("1", "255", "relative"):
+        found[f"paper, range {error_range}"] = masks["paper"].model_copy(update={"error_range": error_range})
+    return found
+
+
+def _take_step(
+    case: Case,
+    mask: Mask,
+    device: torch.device,
+    precision: Precision = "fp32",
+    dtype: torch.dtype = torch.float32,
+) -> Taken:
+    recipe, start = profiles.recipe(case), ours.networks(case)
+    networks = networks_of_a_gan(recipe, mask, start.generator, seed=0)
+    for network in (*networks, start.vgg):
+        network.to(device, dtype, memory_format=memory_format(device, precision)).train()
+    pixel_range = start.generator.pixel_range
+    lr, hr = (patches.to(device, dtype) * (pixel_range / 255) for patches in ours.sampler(case).batch(0))
+    generator, discriminator, *more = networks
+    metrics = adversarial_step(
+        generator,
+        discriminator,
+        start.vgg,
+        lr,
+        hr,
+        loss=recipe.loss,
+        mask=mask,
+        pixel_range=pixel_range,
+        autocast=autocast(device, precision),
+        expectation=more[0] if more else None,
+        rng=torch.Generator().manual_seed(1),
+    )
+    gradients = [
+        torch.cat([p.grad.flatten().double().cpu() for p in network.parameters() if p.grad is not None])
+        for network in networks
+    ]
+    return Taken({name: float(value) for name, value in metrics.items()}, gradients)
+
+
+def _distance(one: Taken, other: Taken) -> tuple[float, float]:
+    """The largest distance of a metric, of its size or of 1, and of a network's gradients, of their norm."""
+    metrics = max(abs(one.metrics[name] - value) / max(1, abs(value)) for name, value in other.metrics.items())
+    gradients = (float((a - b).norm() / b.norm()) for a, b in zip(one.gradients, other.gradients, strict=True))
+    return metrics, max(gradients)
+
+
+def _equals_the_cpu(run: Run, case: Case) -> None:
+    cpu, worst, differ, unequal = torch.device("cpu"), [0.0, 0.0], {}, []
+    masks = _masks()
+    for name, mask in masks.items():
+        run.fresh()
+        on_cpu, here, again = (_take_step(case, mask, device) for device in (cpu, run.device, run.device))
+        metrics, gradients = _distance(here, on_cpu)
+        if max(metrics, gradients) > CLOSE:  # a ReLU's kink lets roundings differ more: in float64 they cannot
+            doubles = [_take_step(case, mask, device, dtype=torch.float64) for device in (run.device, cpu)]
+            differ[name] = {"fp32": (metrics, gradients), "fp64": _distance(*doubles)}
+        else:
+            worst = [max(worst[0], metrics), max(worst[1], gradients)]
+        if here.metrics != again.metrics or not all(map(torch.equal, here.gradients, again.gradients)):
+            unequal.append(name)
+    title = f"{TITLES[case.model]}, {len(masks)} masks"
+    wrong = [name for name, found in differ.items() if not max(found["fp64"]) < 1e-6]
+    numbers = {"metrics": worst[0], "gradients": worst[1], "equal in float64 alone": len(differ) - len(wrong)}
+    run.add("correct", f"{title}: CPU against {run.device}", not wrong, **numbers, differ=differ)
+    run.add("correct", f"{title}: twice the same bits", not unequal, unequal=unequal)
+
+
+def _bf16_is_close(run: Run, case: Case) -> None:
+    cosines, finite = [], True
+    for name in ("none", "paper, both", "paper, sr"):
+        run.fresh()
+        exact, rounded = (_take_step(case, _masks()[name], run.device, precision) for precision in ("fp32", "bf16"))
+        finite &= all(map(np.isfinite, rounded.metrics.values()))
+        pairs = zip(exact.gradients, rounded.gradients, strict=True)
+        cosines.append([float(nn.functional.cosine_similarity(a, b, dim=0)) for a, b in pairs])
+    generator, discriminator = map(min, zip(*cosines, strict=True))
+    # The gradient of a discriminator that does not tell real from fake yet is a small difference of two. On a CPU it
+    # kept a cosine of 0.95 at full width, 0.8 at the width used here.
+    close = finite and generator > 0.99 and discriminator > 0.7
+    title = f"{TITLES[case.model]}, bf16 against fp32"
+    run.add("correct", title, close, **{"cosine of G": generator, "of D": discriminator})
+
+
+class _Interrupted(Exception):
+    pass
+
+
+def _resumes(run: Run, case: Case, name: str, changes: dict[str, Any]) -> None:
+    """Six steps at once, and six that are interrupted in the fourth and go on from the checkpoint of the second."""
+    settings = {"device": run.device.type, "steps_per_epoch": 3, "log_every": 1, "validate_every": 3}
+    settings |= {"checkpoint_every": 2, "validation_patches": 2, "precision": "fp32"}
+    train = profiles.paper().train.model_copy(update=settings | changes)
+    recipe = profiles.recipe(case)
+    recipe = recipe.model_copy(update={"gan": Schedule(epochs=2, learning_rate=1e-3, halve_at=[1])})
+    patches = ours.sampler(case)
+
+    def weights(folder: str, interrupt_at: int | None = None) -> list[Tensor] | None:
+        start, mask = ours.networks(case), profiles.paper().masks["paper"]
+        networks = [start.generator, start.discriminator]
+        validation = Validation(patches.pack, lr_size=case.lr_patch, scale=4, count=2)
+        phase = ours.gan_training(name, networks, start.vgg, recipe, mask, patches, train, validation)
+        step = phase.step
+
+        def interrupted(*batch: Any) -> Any:
+            if batch[-1] == interrupt_at:
+                raise _Interrupted
+            return step(*batch)
+
+        phase.step = interrupted
+        try:
+            result = fit(phase, run.work / "resumed" / f"{case.model} {name}" / folder)
+        except _Interrupted:
+            return None
+        return [*result.state_dict().values(), *start.discriminator.state_dict().values()]
+
+    run.fresh()
+    whole = weights("whole")
+    run.fresh()
+    weights("parts", interrupt_at=3 * train.accumulate)
+    run.fresh()
+    parts = weights("parts")
+    equal = all(map(torch.equal, whole, parts)) and all(bool(w.isfinite().all()) for w in whole)
+    run.add("correct", f"{TITLES[case.model]}, resumed, {name}: equal bits", equal)

@@ -1,0 +1,153 @@
+"""All trainings of a profile side by side on one GPU, by the clock, on a machine without the pipeline's packages.
+
+    python -m benchmarks.trainings --params FILE --data carry --root FOLDER --out FOLDER --seconds 500
+
+Small networks leave most of a large GPU idle, so that trainings side by side, one a CPU core, are faster than one after
+the other. Each is one of ``masksr.training.train``, stored in ``--root`` by its key: the same command goes on where it
+was stopped. What is finished is packed into archives below ``--out``, its generator as float16; what an earlier call
+has packed is not packed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from multiprocessing import get_context
+from multiprocessing.pool import Pool
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.harness import short
+from masksr import params as params_file
+from masksr.data.packs import Pack
+from masksr.fetch.find import build_pack, count_pictures
+from masksr.fetch.registry import find_set
+from masksr.files import write_atomic
+from masksr.models.checkpoints import load_generator, save_generator
+from masksr.params import Params
+from masksr.paths import Paths
+from masksr.training.train import train_gan, train_start
+
+ARCHIVE, ARCHIVES = 15 << 20, 4  # bytes of an archive, and how many: what a machine may give back
+PACKING = 15  # seconds kept for it
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    begun = time.monotonic()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.trainings", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--params", type=Path, required=True, help="a params.yaml")
+    parser.add_argument("--data", type=Path, required=True, help="what `make carry` built")
+    parser.add_argument("--root", type=Path, required=True, help="folder that keeps trainings between calls")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the archives")
+    parser.add_argument("--seconds", type=float, required=True, help="after which it ends")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="trainings at once (default: cores)")
+    options = parser.parse_args(arguments)
+    os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    settings = params_file.load(options.params)
+    paths = Paths(options.root.resolve(), settings.profile)
+    build_material(settings, paths, options.data)
+    begin, then = calls(settings, paths)
+    ends = begun + options.seconds - PACKING
+    with get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,)) as pool:
+        done = run_until(ends, pool, begin)
+        done |= run_until(ends, pool, then)
+    # What was not done was ended with the pool; it goes on from its checkpoints in a later call.
+    pack(paths, settings, options.out)
+    print(f"{len(done)} of {len(begin) + len(then)} trainings done", flush=True)
+    return int(any(isinstance(result, str) for result in done.values()))
+
+
+def build_material(settings: Params, paths: Paths, data: Path) -> None:
+    """Pack as many photographs as were carried, and place VGG19."""
+    for name in (settings.data.train, settings.data.validation):
+        if not paths.set(name).exists():
+            spec = find_set(name)
+            carried = spec.model_copy(update={"images": count_pictures(data, spec)})
+            build_pack(carried, paths.set(name), data_folder=data)
+        print(f"{name}: {len(Pack(paths.set(name)))} images", flush=True)
+    paths.weights.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(data / "weights/vgg19.safetensors", paths.weights / "vgg19.safetensors")
+
+
+def calls(settings: Params, paths: Paths) -> tuple[dict[str, Call], dict[str, Call]]:
+    """What comes before the GAN; then Table 1, seed by seed, and Figure 5, so that what is done first is whole."""
+    table, sweep = settings.table1, settings.sweep
+    begin = {
+        f"{model} start s{seed}": (train_start, (settings, model, seed, paths))
+        for seed in table.seeds
+        for model in table.models
+    }
+    then = {}
+    for seed in table.seeds:
+        for model in table.models:
+            for mask in table.masks:
+                out = paths.variant(model, mask, seed)
+                then[f"{model} {mask} s{seed}"] = train_gan, (settings, model, settings.mask(mask), seed, paths, out)
+    for seed in sweep.seeds:
+        for k in sweep.k:
+            for b in sweep.b:
+                mask, out = settings.mask(sweep.mask, k, b), paths.sweep_point(k, b, seed)
+                then[f"k {k} b {b} s{seed}"] = train_gan, (settings, sweep.model, mask, seed, paths, out)
+    return begin, then
+
+
+def run_until(ends: float, pool: Pool, parts: Mapping[str, Call]) -> dict[str, Any]:
+    """What the calls return that end in time, or their errors as texts."""
+    waited, done = {name: pool.apply_async(*call) for name, call in parts.items()}, {}
+    for name, result in waited.items():
+        result.wait(max(ends - time.monotonic(), 0))
+        if result.ready():
+            try:
+                done[name] = result.get()
+                print(f"{name}: {done[name]['psnr']:.2f} dB", flush=True)
+            except Exception as error:
+                done[name] = short(error)
+                print(f"{name}: {done[name]}", flush=True)
+    return done
+
+
+def pack(paths: Paths, settings: Params, out: Path) -> None:
+    """Put finished trainings that no earlier call packed into archives; say what fits into none."""
+    out.mkdir(parents=True, exist_ok=True)
+    listed = paths.root / "packed.json"
+    packed = json.loads(listed.read_text()) if listed.exists() else []
+    finished = [path.parent for path in sorted(paths.runs.glob("*/*/training.json"))]
+    waiting = [folder for folder in finished if folder.relative_to(paths.root).as_posix() not in packed]
+    for number in range(ARCHIVES):
+        if not waiting:
+            break
+        size = 0
+        with zipfile.ZipFile(out / f"trainings-{number}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            while waiting and size + (waiting[0] / "generator.safetensors").stat().st_size / 2 < ARCHIVE:
+                folder = waiting.pop(0)
+                name = folder.relative_to(paths.root).as_posix()
+                half = _as_half(folder / "generator.safetensors", settings, paths.root / "half.safetensors")
+                for file in (half, folder / "history.csv", folder / "training.json"):
+                    archive.write(file, f"{name}/{file.name.replace('half', 'generator')}")
+                size = sum(entry.compress_size for entry in archive.infolist())
+                packed.append(name)
+    if waiting:
+        print("they fit into no archive:", *(folder.name for folder in waiting), flush=True)
+    write_atomic(listed, json.dumps(packed).encode())
+
+
+def _as_half(weights: Path, settings: Params, out: Path) -> Path:
+    """The generator in float16, half the bytes; it loads as float32."""
+    model = weights.parent.name.partition("-")[0] if weights.parent.parent.name != "sweep" else settings.sweep.model
+    save_generator(load_generator(weights).half(), settings.models[model].generator, out)
+    return out
+
+
+if __name__ == "__main__":
+    sys.exit(main())
