@@ -83,8 +83,8 @@ E, R, P = EDSR(2, 4, 0.1, 4).state_dict(), RRDBNet(4, 2, 3).state_dict(), PESR(2
     ("weights", "architecture", "res_scale", "says"),
     [
         (E, "edsr", None, r"x\.pt: an EDSR of 4 channels; .* Give it with --res-scale"),
-        (P, "pesr", -0.1, "must be positive"),
-        (R, "rrdb", 0.2, r"is 0\.2, leave"),
+        (P, "pesr", -0.1, "--res-scale must be a positive number"),
+        (R, "rrdb", 0.2, "leave out --res-scale"),
         (E, "rrdb", None, r"x\.pt does not hold an ESRGAN.*conv_first\.weight.*use --model edsr"),
         (R, "pesr", None, r"does not hold a PESR.*embed\.weight.*use --model esrgan"),
         ({"fc.weight": torch.ones(2, 2)}, "edsr", None, r"fc\.weight, \.\.\.\) are of no network that is known here"),

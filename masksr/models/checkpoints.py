@@ -244,8 +244,9 @@ def infer_size(
         have = ", ".join(f"{layer}.weight" for layer in sorted(missing))
         raise MasksrError(f"{origin} does not hold {NAMES[architecture]}: it has no {have}; {hint}")
     if res_scale is not None and (architecture == "rrdb" or not res_scale > 0):
-        rule = "is 0.2, leave it out" if architecture == "rrdb" else f"must be positive, not {res_scale}"
-        raise MasksrError(f"{origin}: the --res-scale of {NAMES[architecture]} {rule}")
+        positive = f"--res-scale must be a positive number, not {res_scale}"
+        fixed = "that of an ESRGAN is always 0.2; leave out --res-scale"
+        raise MasksrError(f"{origin}: {fixed if architecture == 'rrdb' else positive}")
 
     def count(pattern: str) -> int:  # where a number is left out, loading will name the keys
         return sum(re.fullmatch(pattern, layer) is not None for layer in shapes)
