@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from itertools import count
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks import profiles
 from benchmarks.patches import make_pack
@@ -24,7 +24,7 @@ from masksr.models.vgg import random_vgg19
 from masksr.params import Mask, Model, Train
 from masksr.training.device import Precision, allow_tf32, autocast, choose_device, compile_network, memory_format
 from masksr.training.loop import State, Step, Training, Validation, take_step
-from masksr.training.step import adversarial_step, distance_step
+from masksr.training.train import gan_step, start_step
 
 EMA = {"esrgan": 0.999}  # BasicSR's; PESR and EDSR-PyTorch have none
 PLAIN = Mask(kind="none")
@@ -77,32 +77,14 @@ def gan_training(
     vgg.to(device, memory_format=layout)
     if settings.compile:
         compile_network(vgg, settings.compile)
-    pixel_range = networks[0].pixel_range
-
-    def gradients(called: Sequence[nn.Module], lr: Tensor, hr: Tensor, number: int) -> dict[str, Tensor]:
-        g, d, *expecting = called
-        return adversarial_step(
-            g,
-            d,
-            vgg,
-            lr,
-            hr,
-            loss=recipe.loss,
-            mask=mask,
-            pixel_range=pixel_range,
-            autocast=context,
-            expectation=expecting[0] if expecting else None,
-            rng=torch.Generator().manual_seed(number),
-        )
-
+    step = gan_step(recipe, mask, vgg, networks[0].pixel_range, context, seed=0)
     how = validation, recipe.gan, settings, device, layout
-    return Training(name, networks, gradients, patches, *how)  # type: ignore[arg-type]
+    return Training(name, networks, step, patches, *how)  # type: ignore[arg-type]
 
 
 def distance_gradients(device: torch.device, precision: Precision) -> Step:
     """What a phase before the GAN does in place of ``gan_training``'s step: the L1 distance."""
-    context = autocast(device, precision)
-    return lambda called, lr, hr, _: distance_step(called[0], lr, hr, kind="l1", autocast=context)
+    return start_step("l1", autocast(device, precision))
 
 
 def networks(case: Case) -> Networks:

@@ -1,8 +1,12 @@
-"""Nothing is shared between the test files but the environment they start in."""
+"""What the test files share: the environment they start in, and what is expensive to make."""
 
 import os
+import shutil
 import signal
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # no test opens a window
@@ -11,5 +15,34 @@ os.environ.setdefault("MPLBACKEND", "Agg")  # no test opens a window
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline, because the first example pays for imports; the same examples on every run of CI.
-settings.register_profile("masksr", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("masksr", deadline=None, max_examples=40, derandomize="CI" in os.environ)
 settings.load_profile("masksr")
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with packs, VGG19 and the starts of all models; to be copied, not changed."""
+    from small_trainings import prepare, small
+
+    return prepare(tmp_path_factory.mktemp("project"), small()).root
+
+
+@pytest.fixture
+def trained_starts(prepared: Path, tmp_path: Path):
+    """The paths of a copy of ``prepared``."""
+    from masksr.paths import Paths
+
+    return Paths(shutil.copytree(prepared, tmp_path / "project"), "mini")
+
+
+@pytest.fixture
+def golden() -> Callable[[str], Path]:
+    """Find a file of golden vectors of the public implementations, beside the data or in MASKSR_GOLDEN."""
+
+    def find(name: str) -> Path:
+        folder = os.environ.get("MASKSR_GOLDEN") or Path(os.environ.get("MASKSR_DATA", "missing")) / ".." / "golden"
+        if not (path := Path(folder) / name).is_file():
+            pytest.skip(f"no golden vectors of the public implementations: {path} (set MASKSR_GOLDEN)")
+        return path
+
+    return find

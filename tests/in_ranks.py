@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,7 @@ def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
     from masksr.training.loop import State, Validation
 
     found: dict[str, Any] = {"patches": []}
-    update, batch, to_device, psnr = State.update, PatchSampler.batch, loop._to_device, Validation.of_generator
+    update, batch, to_device, psnr = State.update, PatchSampler.batch, loop._to_device, Validation.row
 
     def recorded_update(state: State, parts: int) -> None:
         networks = state.training.networks
@@ -43,11 +42,14 @@ def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
         patch.setattr(State, "update", recorded_update)
         patch.setattr(PatchSampler, "batch", recorded_batch)
         patch.setattr(loop, "_to_device", lambda *of: to_device(*of).double())
-        patch.setattr(Validation, "of_generator", lambda self, generator: psnr(self, deepcopy(generator).float()))
-        for name in ("load_generator", "build_discriminator", "ErrorNetwork", "load_vgg19"):
-            make = getattr(training, name)
-            patch.setattr(training, name, partial(lambda make, *of, **more: make(*of, **more).double(), make))
-        _, found["history"] = training._run_gan(job, folder, mask)
+        patch.setattr(Validation, "row", lambda self, generator: psnr(self, deepcopy(generator).float()))
+        makers = [(training, "ErrorNetwork"), (training, "load_vgg19")]
+        makers += [(training.models, "load_generator"), (training.models, "build_discriminator")]
+        for module, name in makers:
+            make = getattr(module, name)
+            patch.setattr(module, name, partial(lambda make, *of, **more: make(*of, **more).double(), make))
+        start = job.paths.start(job.model, job.seed) / "generator.safetensors"
+        _, found["history"] = training._run_gan(job, folder, mask, start, job.paths.weights / "vgg19.safetensors")
     return found
 
 
@@ -62,27 +64,12 @@ def take_first_steps(rank: int, ranks: int, cases: dict[str, Any], paths: Any, f
         torch.save(found, folder / f"{name} {rank}.pt")
 
 
-def train_with_one_writer(rank: int, ranks: int, *arguments: Any) -> None:
-    """A training in which any rank but the first that writes a checkpoint ends it."""
+def train_until_one_fails(rank: int, ranks: int, *arguments: Any) -> None:
+    """A training in which rank 1 fails in the gradients of the sixth step, and would end if it wrote a checkpoint."""
     from masksr.training import loop
     from masksr.training import train as training
 
-    if rank > 0:
-        loop.save_checkpoint = lambda *_: os._exit(66)
-    training._run_share(rank, ranks, *arguments)
-
-
-def train_until_one_fails(rank: int, ranks: int, *arguments: Any) -> None:
-    """A training in which rank 1 fails in the gradients of the sixth step."""
-    from masksr.training import train as training
-
-    if rank == 1:
-        training.adversarial_step = failing_in_step_six(training.adversarial_step)
-    train_with_one_writer(rank, ranks, *arguments)
-
-
-def failing_in_step_six(step: Callable[..., Any]) -> Callable[..., Any]:
-    calls = []
+    step, calls = training.adversarial_step, []
 
     def fails(*args: Any, **kwargs: Any) -> Any:
         calls.append(1)
@@ -90,7 +77,10 @@ def failing_in_step_six(step: Callable[..., Any]) -> Callable[..., Any]:
             raise ZeroDivisionError("of this rank alone")
         return step(*args, **kwargs)
 
-    return fails
+    if rank == 1:
+        training.adversarial_step = fails
+        loop.save_checkpoint = lambda *_: os._exit(66)
+    training._run_share(rank, ranks, *arguments)
 
 
 def say_where_and_wait(rank: int, ranks: int, folder: Path) -> None:

@@ -13,8 +13,6 @@ from PIL import Image
 
 from masksr.data.bicubic import imresize
 
-EXACT_SCALES = [0.25, 0.5, 2, 4]
-
 
 def random_image(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
@@ -92,44 +90,23 @@ def test_constant_images_stay_constant_and_sizes_are_rounded_up(height, width, l
     assert (resized == level).all()
 
 
-@given(height=st.integers(1, 8), width=st.integers(1, 8), scale=st.sampled_from(EXACT_SCALES), seed=st.integers(0, 99))
-def test_flipping_before_is_flipping_after(height, width, scale, seed):
-    image = random_image(seed, 4 * height, 4 * width, 3)
-    resized = imresize(image, scale)
-    np.testing.assert_array_equal(imresize(image[::-1], scale), resized[::-1])
-    np.testing.assert_array_equal(imresize(image[:, ::-1], scale), resized[:, ::-1])
-
-
-def test_channels_are_independent_and_grey_is_one_channel():
+def test_channels_are_independent_and_scale_one_changes_nothing():
     image = random_image(1, 24, 20, 3)
     for channel in range(3):
         np.testing.assert_array_equal(imresize(image, 0.25)[..., channel], imresize(image[..., channel], 0.25))
-
-
-def test_scale_one_changes_nothing():
-    image = random_image(2, 9, 7, 3)
     np.testing.assert_array_equal(imresize(image, 1), image)
 
 
-def test_the_input_is_left_alone_and_the_result_is_contiguous():
-    image = random_image(4, 16, 16, 3)
-    image.flags.writeable = False
-    assert imresize(image, 0.25).flags.c_contiguous
-
-
-@pytest.mark.parametrize("bad", [np.zeros((8, 8)), np.zeros((8, 8), np.int16), [[1, 2], [3, 4]]])
-def test_other_pixels_than_uint8_are_refused(bad):
-    with pytest.raises(TypeError, match="uint8"):
-        imresize(bad, 0.5)
-
-
-@pytest.mark.parametrize("shape", [(8,), (8, 8, 1), (8, 8, 4), (2, 8, 8, 3), (0, 8, 3)])
-def test_other_shapes_are_refused(shape):
-    with pytest.raises(ValueError, match="shape"):
-        imresize(np.zeros(shape, np.uint8), 0.5)
-
-
-@pytest.mark.parametrize("scale", [0, -1, math.nan, math.inf])
-def test_impossible_scales_are_refused(scale):
-    with pytest.raises(ValueError, match="scale"):
-        imresize(np.zeros((8, 8), np.uint8), scale)
+@pytest.mark.parametrize(
+    ("image", "scale", "error"),
+    [
+        (np.zeros((8, 8)), 0.5, TypeError),
+        (np.zeros((8, 8, 4), np.uint8), 0.5, ValueError),
+        (np.zeros((0, 8, 3), np.uint8), 0.5, ValueError),
+        (np.zeros((8, 8), np.uint8), 0, ValueError),
+        (np.zeros((8, 8), np.uint8), math.nan, ValueError),
+    ],
+)
+def test_misuse_is_refused(image, scale, error):
+    with pytest.raises(error, match="imresize wants"):
+        imresize(image, scale)

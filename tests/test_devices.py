@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from masksr.data.packs import Pack
+from masksr.data.images import write_png
+from masksr.data.packs import Source, write_pack
 from masksr.errors import MasksrError
-from masksr.fetch.find import build_pack
 from masksr.models.edsr import EDSR
 from masksr.results.evaluate import with_generator
-from masksr.training.device import Precision, allow_tf32, compile_network, memory_format
+from masksr.training.device import Precision, allow_tf32, memory_format
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
-def test_tf32_is_refused_where_there_is_none() -> None:
-    with pytest.raises(MasksrError, match=r"train\.precision: tf32 is a mode of NVIDIA GPUs"):
+def test_tf32_is_refused_where_there_is_none_and_fp32_does_not_round_to_it() -> None:
+    with pytest.raises(MasksrError, match=r"train\.precision: tf32 needs an NVIDIA GPU"):
         allow_tf32(CPU, "tf32")
-
-
-def test_fp32_does_not_round_to_tf32() -> None:
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
     allow_tf32(CPU, "fp32")
-    assert not torch.backends.cudnn.allow_tf32
-    assert not torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
 
 
 @pytest.mark.parametrize(
@@ -39,13 +36,6 @@ def test_memory_format_follows_the_precision(
     device: torch.device, precision: Precision, channels_last: bool
 ) -> None:
     assert (memory_format(device, precision) == torch.channels_last) == channels_last
-
-
-def test_compiled_kernels_are_not_chosen_by_their_time() -> None:
-    from torch._inductor import config
-
-    compile_network(nn.Identity(), True)
-    assert config.deterministic
 
 
 class OfLittleMemory(EDSR):
@@ -60,7 +50,10 @@ class OfLittleMemory(EDSR):
 def test_a_picture_too_large_for_the_device_is_upscaled_in_tiles(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pack = _pack(tmp_path, 40, 4 * 500)
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 2000, 3), dtype=np.uint8)
+    write_png(tmp_path / "0.png", pixels)
+    info = SimpleNamespace(**dict.fromkeys(("name", "title", "citation", "licence", "origin"), "one"))
+    pack = write_pack(info, [Source("0", tmp_path / "0.png", sides=(40, 2000))], tmp_path / "pack")
     torch.manual_seed(0)
     small = OfLittleMemory(1, 8)
     large = EDSR(1, 8)
@@ -69,23 +62,3 @@ def test_a_picture_too_large_for_the_device_is_upscaled_in_tiles(
     assert tiled.shape == whole.shape == pack.hr(0).shape
     assert np.abs(whole.astype(int) - tiled).max() <= 1
     assert "does not hold 0 as a whole; it is upscaled in tiles" in capsys.readouterr().out
-
-
-def test_other_errors_of_a_network_stay(tmp_path: Path) -> None:
-    class Broken(EDSR):
-        def forward(self, lr: Tensor) -> Tensor:
-            raise RuntimeError("misaligned address")
-
-    with pytest.raises(RuntimeError, match="misaligned"):
-        with_generator(Broken(1, 8), CPU)(_pack(tmp_path, 40, 40), 0)
-
-
-def _pack(folder: Path, height: int, width: int) -> Pack:
-    from masksr.data.images import write_png
-    from masksr.fetch.registry import FolderSet, Layout
-
-    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    write_png(folder / "hr/0.png", pixels)
-    about = {"name": "one", "title": "-", "role": "train", "cite": "-", "licence": "-", "homepage": "-"}
-    spec = FolderSet(**about, kind="folder", images=1, layouts=[Layout(hr="hr/{name}.png")])
-    return build_pack(spec, folder / "pack", data_folder=folder)

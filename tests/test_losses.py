@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-import os
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from masksr.training.losses import discriminator_loss, generator_loss, total_variation, vgg54_distance
 
@@ -22,14 +19,6 @@ KINDS = ("relativistic_average", "relativistic_pairwise", "standard")
 LOGITS = st.integers(1, 6).flatmap(
     lambda n: st.tuples(*[st.lists(st.floats(-30, 30, width=32), min_size=n, max_size=n)] * 2)
 )
-
-
-def golden(name: str) -> Path:
-    folder = os.environ.get("MASKSR_GOLDEN") or Path(os.environ.get("MASKSR_DATA", "missing")) / ".." / "golden"
-    path = Path(folder) / name
-    if not path.is_file():
-        pytest.skip(f"no golden vectors of the public implementations: {path} (set MASKSR_GOLDEN)")
-    return path
 
 
 def column(values: list[float], dtype: torch.dtype = torch.float64) -> Tensor:
@@ -40,24 +29,18 @@ def bce(logits: Tensor, target: float) -> Tensor:
     return F.binary_cross_entropy(torch.sigmoid(logits), torch.full_like(logits, target))
 
 
-def basicsr_discriminator(real_of, fake_of) -> None:
-    """BasicSR's step: two backward passes, a new forward pass for each use, each mean detached."""
-    (0.5 * bce(real_of() - fake_of().detach().mean(), 1.0)).backward()
-    (0.5 * bce(fake_of() - real_of().detach().mean(), 0.0)).backward()
-
-
 @pytest.mark.parametrize(
     ("model", "kind", "gamma"),
     [("esrgan", KINDS[0], 0.0), ("pesr", KINDS[1], 1.0), ("edsr", KINDS[2], 0.0)],
 )
-def test_values_are_those_of_the_public_implementations(model: str, kind: str, gamma: float):
+def test_values_are_those_of_the_public_implementations(golden, model: str, kind: str, gamma: float):
     reference = json.loads(golden("losses.json").read_text())
     real, fake = (column(reference[name], torch.float32) for name in ("real", "fake"))
     assert generator_loss(kind, real, fake, gamma).item() == pytest.approx(reference[model]["generator"], rel=1e-6)
     assert discriminator_loss(kind, real, fake).item() == pytest.approx(reference[model]["discriminator"], rel=1e-6)
 
 
-def test_total_variation_is_that_of_pesr():
+def test_total_variation_is_that_of_pesr(golden):
     expected = json.loads(golden("losses.json").read_text())["total_variation"]["value"]
     image = load_file(golden("total_variation.safetensors"))["input"]
     assert total_variation(image).item() == pytest.approx(expected, rel=1e-6)
@@ -88,31 +71,8 @@ def test_generator_gradient_equals_finite_differences(kind: str, gamma: float):
 def test_focal_weight_is_one_minus_p_to_the_gamma():
     real, fake = column([0.3, -1.0, 2.0]), column([1.0, 0.5, -0.5])
     p = torch.sigmoid(fake - real)
-    for gamma in (0.5, 1.0, 3.0):
-        expected = (-((1 - p) ** gamma) * p.log()).mean()
-        assert torch.allclose(generator_loss("relativistic_pairwise", real, fake, gamma), expected, rtol=1e-12)
-
-
-def test_two_forward_passes_serve_as_well_as_basicsr_s_five():
-    """The gradient of the discriminator's weights, through a network with batch normalisation."""
-    rng = torch.Generator().manual_seed(0)
-    hr, sr = torch.randn(2, 4, 3, generator=rng, dtype=torch.float64)
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 1)).double()
-
-    basicsr_discriminator(lambda: network(hr), lambda: network(sr))
-    expected = torch.cat([p.grad.flatten() for p in network.parameters()])
-    network.zero_grad()
-    discriminator_loss("relativistic_average", network(hr), network(sr)).backward()
-    found = torch.cat([p.grad.flatten() for p in network.parameters()])
-    assert torch.allclose(found, expected, rtol=1e-9, atol=1e-15)
-
-
-@pytest.mark.parametrize("kind", KINDS[1:])
-def test_discriminator_gradient_equals_finite_differences(kind: str):
-    real, fake = torch.randn(2, 5, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    inputs = (real.requires_grad_(), fake.requires_grad_())
-    assert torch.autograd.gradcheck(lambda r, f: discriminator_loss(kind, r, f), inputs)
+    expected = (-((1 - p) ** 3) * p.log()).mean()
+    assert torch.allclose(generator_loss("relativistic_pairwise", real, fake, 3.0), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -121,15 +81,6 @@ def test_the_generator_loss_sends_no_gradient_to_the_real_logits(kind: str):
     generator_loss(kind, real, fake).backward()
     assert real.grad is None
     assert fake.grad.abs().sum() > 0
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_discriminator_that_knows_nothing(kind: str):
-    """All logits equal: every probability is one half."""
-    logits = torch.zeros(3, 1)
-    halves = 2 if kind == "standard" else 1
-    assert generator_loss(kind, logits, logits).item() == pytest.approx(math.log(2))
-    assert discriminator_loss(kind, logits, logits).item() == pytest.approx(halves * math.log(2))
 
 
 @settings(max_examples=30, deadline=None)
@@ -142,10 +93,9 @@ def test_relativistic_losses_see_differences_only(kind: str, logits, shift: floa
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [1e2, 1e4, 1e30])
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
-def test_extreme_logits_stay_finite(kind: str, size: float, gamma: float):
-    gamma = gamma if kind == "relativistic_pairwise" else 0.0
+@pytest.mark.parametrize("size", [1e2, 1e30])
+def test_extreme_logits_stay_finite(kind: str, size: float):
+    gamma = 0.5 if kind == "relativistic_pairwise" else 0.0
     for sign in (-1, 1):
         real = torch.full((2, 1), sign * size, requires_grad=True)
         fake = torch.full((2, 1), -sign * size, requires_grad=True)
@@ -176,14 +126,6 @@ def test_misuse_is_refused():
     for loss in (generator_loss, discriminator_loss):
         with pytest.raises(ValueError, match="one shape"):
             loss("standard", one, two)
-        with pytest.raises(ValueError, match="unknown kind of GAN: 'wgan'"):
-            loss("wgan", one, one)
-    with pytest.raises(ValueError, match="focal_gamma belongs to relativistic_pairwise"):
-        generator_loss("standard", one, one, focal_gamma=1.0)
-    with pytest.raises(ValueError, match="unknown distance: 'l3'"):
-        vgg54_distance(one, one, "l3")
-    with pytest.raises(ValueError, match="one shape"):
-        vgg54_distance(one, two, "l1")
 
 
 @settings(max_examples=30, deadline=None)
@@ -195,10 +137,3 @@ def test_total_variation_counts_each_pair_of_neighbours_once(seed: int, height: 
         lines = [*plane, *zip(*plane, strict=True)]  # rows and columns
         expected += sum(abs(a - b) for line in lines for a, b in pairwise(line))
     assert total_variation(image).item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
-
-
-def test_total_variation_gradient():
-    image = torch.rand(1, 2, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    assert torch.autograd.gradcheck(total_variation, image)
-    total_variation(image).backward()
-    assert image.grad.sum().item() == 0  # a change of brightness changes no difference

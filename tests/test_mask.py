@@ -37,34 +37,23 @@ def masked(sr: Tensor, hr: Tensor, pixel_range: float = 1.0, rng: torch.Generato
     return error_mask(sr, hr, settings(**changes), pixel_range=pixel_range, rng=rng)
 
 
-@given(k=st.floats(0, 1e4), b=st.floats(-2, 2), seed=st.integers(0, 50), window=st.sampled_from([1, 3, 5]))
-def test_it_stays_between_0_and_1(k: float, b: float, seed: int, window: int) -> None:
-    mask = masked(*pair(seed), k=k, b=b, window=window)
-    assert mask.shape == (2, 1, 9, 11)
-    assert (mask >= 0).all() and (mask <= 1).all()
-
-
-@given(k=st.floats(0, 10), b=st.floats(-0.5, 1), seed=st.integers(0, 50))
-def test_it_is_equation_8(k: float, b: float, seed: int) -> None:
+@given(k=st.floats(0, 10), b=st.floats(-0.5, 1), seed=st.integers(0, 50), per_channel=st.booleans())
+def test_it_is_equation_8(k: float, b: float, seed: int, per_channel: bool) -> None:
     sr, hr = pair(seed)
-    error = ((sr.double().numpy() - hr.double().numpy()) ** 2).sum(axis=1, keepdims=True) / 3
-    np.testing.assert_allclose(
-        masked(sr, hr, k=k, b=b).numpy(), np.minimum(np.maximum(k * error + b, 0), 1), atol=1e-5
-    )
+    error = (sr.double().numpy() - hr.double().numpy()) ** 2
+    if not per_channel:
+        error = error.sum(axis=1, keepdims=True) / 3
+    found = masked(sr, hr, k=k, b=b, per_channel=per_channel).numpy()
+    np.testing.assert_allclose(found, np.minimum(np.maximum(k * error + b, 0), 1), atol=1e-5)
 
 
-@given(k=st.floats(0, 5), factor=st.floats(1, 5), seed=st.integers(0, 20))
-def test_it_grows_with_the_error_and_with_k(k: float, factor: float, seed: int) -> None:
+@given(k=st.floats(0, 5), b=st.floats(-2, 2), factor=st.floats(1, 5), seed=st.integers(0, 20))
+def test_it_grows_with_the_error_with_k_and_with_b(k: float, b: float, factor: float, seed: int) -> None:
     sr, hr = pair(seed)
-    further = hr + factor * (sr - hr)
-    assert (masked(further, hr, k=k, b=0.1) >= masked(sr, hr, k=k, b=0.1) - 1e-6).all()
-    assert (masked(sr, hr, k=k * factor, b=0.1) >= masked(sr, hr, k=k, b=0.1) - 1e-6).all()
-
-
-@given(k=st.floats(0, 1e4), b=st.floats(-2, 2), more=st.floats(0, 3), seed=st.integers(0, 20))
-def test_it_grows_with_b(k: float, b: float, more: float, seed: int) -> None:
-    sr, hr = pair(seed)
-    assert (masked(sr, hr, k=k, b=b + more) >= masked(sr, hr, k=k, b=b)).all()
+    mask = masked(sr, hr, k=k, b=b)
+    for larger in (masked(hr + factor * (sr - hr), hr, k=k, b=b), masked(sr, hr, k=k * factor, b=b)):
+        assert (larger >= mask - 1e-6).all()
+    assert (masked(sr, hr, k=k, b=b + factor) >= mask).all()
 
 
 @given(k=st.floats(0, 100), b=st.floats(-1, 1), seed=st.integers(0, 50))
@@ -113,25 +102,12 @@ def test_a_window_is_the_mean_of_the_neighbours_inside_the_image() -> None:
     assert mask[1, 0, 0, 0].item() == pytest.approx(error[1, :2, :2].mean().item(), rel=1e-5)
 
 
-def test_per_channel_has_one_mask_for_each() -> None:
-    sr, hr = pair()
-    mask = masked(sr, hr, k=1.0, b=0.0, per_channel=True)
-    torch.testing.assert_close(mask, (sr - hr).square())
-
-
 def test_gradient_passes_only_when_asked() -> None:
     sr, hr = pair()
     sr.requires_grad_()
     assert not masked(sr, hr, k=0.5, b=0.1).requires_grad
     masked(sr, hr, k=0.5, b=0.1, detach=False).sum().backward()
     torch.testing.assert_close(sr.grad, 0.5 * 2 * (sr.detach() - hr) / 3)
-
-
-def test_misuse_is_named() -> None:
-    with pytest.raises(ValueError, match="window"):
-        settings(window=2)
-    with pytest.raises(ValueError, match="one shape"):
-        masked(pair()[0], pair(size=8)[1])
 
 
 @given(seed=st.integers(0, 20), per_channel=st.booleans())
@@ -152,11 +128,6 @@ def test_shuffling_moves_all_channels_of_a_pixel_together_and_images_apart() -> 
     shuffled = masks.at_random_places(mask, torch.Generator().manual_seed(1))
     assert torch.equal(shuffled[0, 1] - shuffled[0, 0], torch.full((4, 5), 20.0))
     assert not torch.equal(shuffled[1, 0] - 60, shuffled[0, 0])
-
-
-def test_the_plain_variant_is_a_mask_of_ones() -> None:
-    sr, hr = pair()
-    assert torch.equal(error_mask(sr, hr, Mask(kind="none")), torch.ones(2, 1, 9, 11))
 
 
 def test_apply_mask() -> None:
@@ -183,10 +154,3 @@ def test_random_has_the_mean_and_nothing_else_of_the_mask(per_channel: bool, b: 
     assert found.shape == mask.shape and (found >= 0).all() and (found <= 1).all()
     assert (found.mean((1, 2, 3)) - mask.mean((1, 2, 3))).abs().max() < 0.05
     assert torch.equal(found, error_mask(sr, hr, of, rng=torch.Generator().manual_seed(seed)))
-
-
-@pytest.mark.parametrize("level", [0.0, 1.0])
-def test_random_keeps_a_mask_that_is_zero_or_one_everywhere(level: float) -> None:
-    sr, hr = pair()
-    found = masked(sr, hr, kind="random", k=0.0, b=level)
-    assert torch.equal(found, torch.full_like(found, level))

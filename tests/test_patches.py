@@ -79,28 +79,14 @@ def test_lr_and_hr_show_the_same_place_in_the_same_orientation(lr_size, scale, b
         assert sorted(patch.flatten(1).T.tolist()) == square
 
 
-@given(st.integers(0, 2**63), st.lists(st.integers(0, 2**40), min_size=1, max_size=4), st.integers(1, 5))
-def test_a_batch_does_not_know_what_was_drawn_before(seed, steps, batch):
-    torch.manual_seed(len(steps))
+@given(st.integers(0, 2**63), st.integers(0, 2**40), st.integers(1, 5))
+def test_a_batch_knows_its_seed_and_step_and_nothing_else(seed, step, batch):
     used, fresh = sampler(seed=seed, batch=batch), sampler(seed=seed, batch=batch)
-    drawn = [used.batch(step) for step in steps]
-    for one, other in zip(drawn[-1], fresh.batch(steps[-1]), strict=True):
+    before = used.batch(step + 1)
+    for one, other in zip(used.batch(step), fresh.batch(step), strict=True):
         assert torch.equal(one, other)
-
-
-def test_steps_and_seeds_give_different_patches():
-    batches = [sampler(seed=seed).batch(step)[0] for seed in (0, 1, 2**64) for step in (0, 1, 2, 2**32)]
-    assert len({batch.numpy().tobytes() for batch in batches}) == len(batches)
-
-
-def test_a_batch_is_the_callers_own():
-    one = sampler()
-    lr, _ = one.batch(0)
-    before = lr.clone()
-    one.batch(1)
-    assert torch.equal(lr, before)
-    lr.zero_()
-    assert torch.equal(one.batch(0)[0], before)
+    others = [before[0], sampler(seed=seed + 1, batch=batch).batch(step)[0]]
+    assert batch < 3 or not any(torch.equal(fresh.batch(step)[0], other) for other in others)
 
 
 def test_the_patches_of_a_seed_stay_the_same_across_versions():
@@ -122,44 +108,21 @@ def is_uniform(counts: Counter, kinds: int) -> bool:
     return abs(square / expected - (kinds - 1)) < 5 * (2 * kinds) ** 0.5
 
 
-def test_all_eight_orientations_occur_equally_often(many):
-    turns = Counter(turn for *_, turn in many)
-    assert len(turns) == 8 and is_uniform(turns, 8)
-
-
-def test_images_are_drawn_equally_often_whatever_their_size(many):
-    assert is_uniform(Counter(image for image, *_ in many), 3)
-
-
-def test_places_are_drawn_equally_often_up_to_the_edges(many):
+def test_images_places_and_orientations_are_drawn_equally_often_and_independently(many):
+    assert is_uniform(Counter((image, turn) for image, _, _, turn in many), 3 * 8)
     for number, (height, width) in enumerate(PACK.sizes):
         rows, columns = height - 8 + 1, width - 8 + 1
-        assert is_uniform(Counter(top for image, top, *_ in many if image == number), rows)
-        assert is_uniform(Counter(left for image, _, left, _ in many if image == number), columns)
-        assert is_uniform(Counter((top, left) for image, top, left, _ in many if image == number), rows * columns)
-
-
-def test_place_and_orientation_are_independent(many):
-    assert is_uniform(Counter((image, turn) for image, _, _, turn in many), 24)
-    upper = Counter((top < 5, turn) for image, top, _, turn in many if image == 1)  # 9 places: 5 upper, 4 lower
-    assert all(abs(upper[True, turn] / (upper[True, turn] + upper[False, turn]) - 5 / 9) < 0.2 for _, turn in upper)
+        places = Counter((top, left) for image, top, left, _ in many if image == number)
+        assert is_uniform(places, rows * columns)
+        edges = {0, rows - 1} if rows > 1 else {0}
+        assert edges <= {top for top, _ in places} and {0, columns - 1} <= {left for _, left in places}
 
 
 def test_an_image_smaller_than_a_patch_is_named_at_once():
     with pytest.raises(MasksrError, match="image2 is 40 x 12 LR pixels at x4, smaller than a patch of 13 x 13"):
         sampler(lr_size=13)
-    with pytest.raises(MasksrError, match="image2"):
-        validation_patches(PACK, lr_size=13, scale=4, count=1)
     lr, _ = sampler(lr_size=12).batch(0)  # exactly one place down the side
     assert lr.shape[-1] == 12
-
-
-@pytest.mark.parametrize("wrong", [{"lr_size": 0}, {"batch": 0}, {"seed": -1}])
-def test_misuse(wrong):
-    with pytest.raises(ValueError, match="positive"):
-        sampler(**wrong)
-    with pytest.raises(ValueError, match="positive"):
-        validation_patches(PACK, lr_size=8, scale=4, count=0)
 
 
 # ---- fixed patches

@@ -124,21 +124,6 @@ def test_k_0_and_b_1_is_the_plain_variant_to_the_last_bit(name: str, apply: str)
     assert all(torch.equal(a, b) for a, b in zip(plain[1], ones[1], strict=True))
 
 
-@pytest.mark.parametrize("kind", ["error", "constant", "shuffled"])
-def test_every_kind_of_mask_changes_the_training(kind: str) -> None:
-    mask = Mask(kind=kind, **MASK | {"error_range": "1", "k": 1.0, "b": 0.2})
-    plain, masked = (train("esrgan", m, steps=2)[1] for m in (Mask(kind="none"), mask))
-    assert not all(torch.equal(a, b) for a, b in zip(plain, masked, strict=True))
-
-
-def test_a_mask_with_gradient_differs_from_a_detached_one() -> None:
-    detached, attached = (
-        train("edsr", Mask(kind="error", **MASK | {"error_range": "1", "k": 1.0, "detach": detach}), steps=2)[1]
-        for detach in (True, False)
-    )
-    assert not all(torch.equal(a, b) for a, b in zip(detached, attached, strict=True))
-
-
 def test_a_mask_with_gradient_is_the_derivative_of_the_masked_loss() -> None:
     """By finite differences in one weight of the generator, in double precision."""
     g, d, _, loss = networks("edsr")

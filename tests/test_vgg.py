@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
-from masksr.errors import MasksrError
 from masksr.models.checkpoints import save_weights
 from masksr.models.vgg import VGG19Features, load_vgg19, random_vgg19
 
@@ -45,13 +43,6 @@ def test_same_features_as_torchvision(vgg: VGG19Features):
     assert (found < 0).any(), "features are those before the ReLU"
 
 
-def test_keys_are_torchvision_s(vgg: VGG19Features):
-    with torch.device("meta"):
-        reference = torchvision.models.vgg19(weights=None).state_dict()
-    expected = {key: value.shape for key, value in reference.items() if key.startswith("features.")}
-    assert {key: value.shape for key, value in vgg.state_dict().items()} == expected
-
-
 def test_frozen_weights_and_a_gradient_for_the_image(vgg: VGG19Features):
     x = image().requires_grad_()
     vgg(x).square().mean().backward()
@@ -76,17 +67,7 @@ def test_load(vgg: VGG19Features, kind: str, tmp_path: Path):
     assert not any(p.requires_grad for p in loaded.parameters())
 
 
-def test_a_wrong_file_names_its_keys(vgg: VGG19Features, tmp_path: Path):
-    state = dict(vgg.state_dict())
-    state["features.3.weight"] = state.pop("features.34.weight")
-    save_file(state, tmp_path / "vgg.safetensors")
-    with pytest.raises(MasksrError) as error:
-        load_vgg19(tmp_path / "vgg.safetensors")
-    for part in ("vgg.safetensors", "1 missing (features.34.weight)", "1 unexpected (features.3.weight)"):
-        assert part in str(error.value)
-
-
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(width=st.floats(0.001, 0.3))
 def test_a_narrow_network_is_known_by_its_file(tmp_path_factory, width: float):
     network = random_vgg19(width, seed=1)
@@ -96,63 +77,16 @@ def test_a_narrow_network_is_known_by_its_file(tmp_path_factory, width: float):
     assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in network.state_dict().items())
 
 
-@pytest.mark.parametrize(("width", "channels"), [(1.0, 512), (0.25, 128), (0.1, 52), (0.001, 4)])
-def test_width_scales_every_layer(width: float, channels: int):
-    network = random_vgg19(width, seed=0)
-    assert network(image(32)).shape == (2, channels, 2, 2)
-    assert all(value.shape[0] % 4 == 0 for value in network.state_dict().values())
+@pytest.mark.parametrize(("width", "channels"), [(1.0, 512), (0.25, 128), (0.001, 4)])
+def test_width_scales_every_layer_and_activations_keep_their_size(width: float, channels: int):
+    with torch.no_grad():
+        features = random_vgg19(width, seed=0)(image(64))
+    assert features.shape == (2, channels, 4, 4)
+    assert width == 0.001 or 0.2 < features.std().item() < 10
 
 
-@pytest.mark.parametrize("width", [0.0, -1.0, float("nan")])
-def test_a_width_must_be_positive(width: float):
-    with pytest.raises(ValueError, match="width must be positive"):
-        random_vgg19(width, seed=0)
-
-
-def test_random_weights_follow_the_seed_and_leave_the_global_generator_alone(tmp_path: Path):
-    torch.manual_seed(5)
+def test_random_weights_follow_the_seed_and_leave_the_global_generator_alone():
     state = torch.get_rng_state()
-    a, b, c = (random_vgg19(0.125, seed) for seed in (3, 3, 4))
+    a, b, c = (random_vgg19(0.125, seed).features[0].weight for seed in (3, 3, 4))
     assert torch.equal(torch.get_rng_state(), state)
-    same = [torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True)]
-    other = [torch.equal(x, y) for x, y in zip(a.parameters(), c.parameters(), strict=True) if x.dim() > 1]
-    assert all(same)
-    assert not any(other)
-
-
-@pytest.mark.parametrize(("width", "seed"), [(1.0, 0), (0.25, 1), (0.125, 2)])
-def test_random_activations_keep_their_size_down_to_conv5_4(width: float, seed: int):
-    with torch.no_grad():
-        features = random_vgg19(width, seed)(image(64))
-    assert 0.2 < features.std().item() < 10
-
-
-def test_channels_last_and_bfloat16_autocast(vgg: VGG19Features):
-    x = image().to(memory_format=torch.channels_last).requires_grad_()
-    exact = vgg(x)
-    with torch.autocast("cpu", torch.bfloat16):
-        features = vgg.to(memory_format=torch.channels_last)(x)
-    features.float().square().mean().backward()
-    assert torch.isfinite(x.grad).all()
-    assert (features.float() - exact).norm() / exact.norm() < 0.05
-
-
-def test_too_small_an_image_is_refused(vgg: VGG19Features):
-    with pytest.raises(ValueError, match="at least 16 pixels"):
-        vgg(torch.rand(1, 3, 15, 40))
-
-
-def test_imagenet_weights_tell_a_blurred_image_from_a_sharp_one():
-    """The development weights: blur counts for more than a change of brightness with the same squared error."""
-    path = Path(os.environ.get("MASKSR_DATA", "missing")) / "weights" / "vgg19-oxford-features.safetensors"
-    if not path.is_file():
-        pytest.skip(f"no ImageNet weights of VGG19: {path} (set MASKSR_DATA)")
-    network = load_vgg19(path)
-    rng = torch.Generator().manual_seed(0)
-    sharp = (0.3 + 0.4 * (torch.rand(1, 1, 64, 64, generator=rng) > 0.5)).expand(1, 3, 64, 64)
-    blurred = torch.nn.functional.avg_pool2d(sharp, 3, stride=1, padding=1, count_include_pad=False)
-    brighter = sharp + (sharp - blurred).square().mean().sqrt()
-    with torch.no_grad():
-        features = network(torch.cat([sharp, blurred, brighter]))
-    blur, brightness = ((features[i] - features[0]).square().mean().item() for i in (1, 2))
-    assert blur > 2 * brightness
+    assert torch.equal(a, b) and not torch.equal(a, c)

@@ -1,4 +1,4 @@
-"""Images in and out: files, uint8 arrays (H, W, 3), float tensors (B, 3, H, W), and the luma of the SR papers."""
+"""Images in and out: files, uint8 arrays (H, W, 3), float tensors (B, 3, H, W), and luma."""
 
 from __future__ import annotations
 
@@ -24,31 +24,28 @@ READABLE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # Pillow's names fo
 def read_image(path: Path | str) -> NDArray[np.uint8]:
     """Read a picture as (H, W, 3) uint8 RGB, turned upright as its EXIF data says.
 
-    Grey pictures get three equal channels, palettes are looked up. Raises MasksrError, naming the file and
-    what to do, when there is no such file, when it is damaged, truncated or absurdly large, when any pixel is
-    transparent (there is no telling what should be behind it) and for 16-bit grey, CMYK and other colour
-    modes.
+    Grey pictures get three equal channels, palettes are looked up. Raises MasksrError, naming the file, when
+    it cannot be read, when any pixel is transparent (there is no telling what should be behind it) and for
+    16-bit grey, CMYK and other colour modes.
     """
     with open_image(path) as image:
         if image.mode not in READABLE_MODES:
             raise MasksrError(f"{path}: pictures of mode {image.mode} are not read; save it as 8-bit RGB")
         image = ImageOps.exif_transpose(image)
-        if "A" in image.mode or "transparency" in image.info:
-            image = image.convert("RGBA")
-            if image.getextrema()[3][0] < 255:
-                raise MasksrError(f"{path}: has transparent pixels; put it on a background and save it as RGB")
+        if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
+            raise MasksrError(f"{path}: has transparent pixels; put it on a background and save it as RGB")
         return np.array(image.convert("RGB"))
 
 
 def read_header(path: Path | str) -> tuple[tuple[int, int], str]:
-    """The sides of a picture, in no promised order (EXIF may turn it), and Pillow's mode, without decoding pixels."""
+    """The sides of a picture, in any order (EXIF may turn it), and Pillow's mode; decodes no pixels."""
     with open_image(path) as image:
         return image.size, image.mode
 
 
 @contextmanager
 def open_image(path: Path | str) -> Iterator[Image.Image]:
-    """``Image.open``, with everything that goes wrong, then or while decoding, as a MasksrError about the file."""
+    """``Image.open``, with all that goes wrong, then or while decoding, as a MasksrError about the file."""
     try:
         with Image.open(path) as image:
             yield image
@@ -56,18 +53,13 @@ def open_image(path: Path | str) -> Iterator[Image.Image]:
         raise
     except FileNotFoundError:
         raise MasksrError(f"{path}: there is no such file") from None
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        raise MasksrError(f"{path}: has more than {limit:.0f} megapixels; cut it into pieces") from None
     except Exception as error:  # Pillow's decoders raise a dozen kinds, from SyntaxError to struct.error
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise MasksrError(f"{path}: cannot be read as a picture ({reason}); fetch or make the file again") from None
+        raise MasksrError(f"{path}: cannot be read as a picture ({reason}); get the file again") from None
 
 
 def write_png(path: Path | str, image: NDArray[np.uint8]) -> None:
-    """Write (H, W, 3) or (H, W) uint8 as a PNG: all of it or, when interrupted, nothing. Makes missing folders."""
-    if image.dtype != np.uint8:
-        raise TypeError(f"write_png wants uint8 pixels, not {image.dtype}; see to_image")
+    """Write (H, W, 3) or (H, W) uint8 as a PNG: all of it or nothing. Makes missing folders."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG")
     write_atomic(path, buffer.getvalue())
@@ -85,8 +77,8 @@ def to_tensor(image: NDArray[np.uint8] | Tensor, pixel_range: float) -> Tensor:
         batch = torch.tensor(image).reshape(-1, *image.shape[-3:]).permute(0, 3, 1, 2)
     else:
         batch = image
-    if batch.dtype != torch.uint8 or batch.ndim != 4 or batch.shape[1] != 3:
-        raise ValueError(f"to_tensor wants uint8 pixels with 3 channels, not {batch.dtype} {tuple(image.shape)}")
+    if batch.dtype != torch.uint8:
+        raise ValueError(f"to_tensor wants uint8 pixels, not {batch.dtype}")
     return batch.contiguous().float() / (255 / pixel_range)
 
 
@@ -95,18 +87,14 @@ def to_image(tensor: Tensor, pixel_range: float) -> NDArray[np.uint8]:
 
     Clamped to the range and rounded to the nearest level. Raises MasksrError when a value is NaN.
     """
-    if tensor.ndim == 4 and len(tensor) == 1:
-        tensor = tensor[0]
-    if tensor.ndim != 3 or tensor.shape[0] != 3:
-        raise ValueError(f"to_image wants a tensor (3, H, W) or (1, 3, H, W), not {tuple(tensor.shape)}")
-    levels = tensor.detach().float() * (255 / pixel_range)
+    levels = tensor.detach().reshape(3, *tensor.shape[-2:]).float() * (255 / pixel_range)
     if levels.isnan().any():
-        raise MasksrError("the network's output holds NaN: its training has diverged, so there is no picture to show")
+        raise MasksrError("the network's output holds NaN: its training has diverged; there is no picture")
     return levels.clamp(0, 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def luma(image: NDArray[np.uint8], *, rounded: bool = False) -> NDArray[np.float64]:
-    """The Y of ITU-R BT.601 in studio range, 16 to 235, as MATLAB's ``rgb2ycbcr``: (H, W, 3) uint8 -> (H, W) float64.
+    """The Y of ITU-R BT.601 in studio range, 16 to 235, as MATLAB's ``rgb2ycbcr``: (H, W, 3) uint8 -> (H, W).
 
     rounded: to whole levels, as ``rgb2ycbcr`` does with uint8 pictures and the PIRM 2018 protocol has it.
     """
@@ -117,8 +105,6 @@ def luma(image: NDArray[np.uint8], *, rounded: bool = False) -> NDArray[np.float
 
 
 def modcrop(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """Cut the bottom and the right so that both sides are multiples of ``scale``: (H, W, ...) to a view of it."""
+    """Cut the bottom and the right so that both sides are multiples of ``scale``: a view of (H, W, ...)."""
     height, width = (side - side % scale for side in image.shape[:2])
-    if not height or not width:
-        raise ValueError(f"an image of {image.shape[0]} x {image.shape[1]} pixels has no side of {scale}")
     return image[:height, :width]

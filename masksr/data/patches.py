@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from masksr.data.share import WHOLE, Share
 from masksr.errors import MasksrError
 
 Loader = Callable[[int], tuple[Tensor, Tensor]]  # step -> uint8 LR and HR patches
+Images = list[NDArray[np.uint8]]
 MEMORY = 1 / 4  # of the free memory of a GPU that a pack may take; networks and activations need the rest
 
 
@@ -30,32 +31,26 @@ class PatchSampler:
     smaller than a patch.
     """
 
-    def __init__(self, pack: Pack, *, lr_size: int, scale: int, batch: int, seed: int, share: Share = WHOLE) -> None:
-        if lr_size < 1 or batch < 1 or seed < 0:
-            raise ValueError(f"lr_size and batch must be positive, seed not negative: {lr_size}, {batch}, {seed}")
-        if batch % share.shares:
-            raise ValueError(f"a batch of {batch} cannot be split into {share.shares} equal shares")
+    def __init__(
+        self, pack: Pack, *, lr_size: int, scale: int, batch: int, seed: int, share: Share = WHOLE
+    ) -> None:
         self.pack, self.share = pack, share
         self.lr_size, self.scale, self.batch_size, self.seed = lr_size, scale, batch, seed
         self._lr, self._hr = _images(pack, lr_size, scale)
         # How many places a patch has in each image, down and across.
-        self._places = np.array([image.shape[:2] for image in self._lr], dtype=np.uint64) - np.uint64(lr_size - 1)
+        sides = np.array([image.shape[:2] for image in self._lr], dtype=np.uint64)
+        self._places = sides - np.uint64(lr_size - 1)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """LR and HR patches of a step: uint8 (B, 3, lr_size, lr_size) and (B, 3, lr_size * scale, lr_size * scale).
+        """LR and HR patches of a step: uint8 (B, 3, lr_size, lr_size) and ``scale`` times that size.
 
         Of each patch the image is drawn uniformly, then the place, then one of the eight flips and rotations.
         """
         drawn = self.draw(step)
-        lr = np.empty((len(drawn), 3, self.lr_size, self.lr_size), np.uint8)
-        hr = np.empty((len(drawn), 3, self.lr_size * self.scale, self.lr_size * self.scale), np.uint8)
-        for number, (image, top, left, turn) in enumerate(drawn):
-            _cut(self._lr[image], top, left, self.lr_size, turn, out=lr[number])
-            _cut(self._hr[image], top * self.scale, left * self.scale, self.lr_size * self.scale, turn, out=hr[number])
-        return torch.from_numpy(lr), torch.from_numpy(hr)
+        return _cut(self._lr, drawn, self.lr_size, 1), _cut(self._hr, drawn, self.lr_size, self.scale)
 
     def draw(self, step: int) -> list[list[int]]:
-        """(image, top, left, turn) of each of these patches: places in LR pixels, turns from 0 to 7 as of ``_cut``."""
+        """(image, top, left, turn) of each of these patches: places in LR pixels, turns as of ``_cut``."""
         # The counter has four words and runs through the lowest while numbers are drawn. The step is the
         # second, so that steps never share numbers. Every process draws the whole batch: that costs
         # microseconds. Raw words instead of Generator.integers, whose algorithm numpy may change from one
@@ -67,98 +62,59 @@ class PatchSampler:
         return self.share.of(np.stack([image, top, left, _below(8, words[3])], axis=1)).tolist()
 
 
-def patch_loader(sampler: PatchSampler, device: torch.device) -> Loader:
-    """The fastest way from ``sampler`` to ``device``: a GPU cuts patches itself where the pack fits into its memory,
-    else the CPU does, which takes thousandths of a step. Both give the same bits.
-    """
-    if device.type != "cuda":
-        return sampler.batch
-    torch.cuda.empty_cache()  # what an earlier phase had counts as taken otherwise
-    free, _ = torch.cuda.mem_get_info(device)
-    fits = sampler.pack.nbytes(1) + sampler.pack.nbytes(sampler.scale) < MEMORY * free
-    return ResidentPatches(sampler, device).batch if fits else sampler.batch
-
-
-class ResidentPatches:
-    """The pack in the memory of ``device``, where patches are cut, turned and flipped; only their places go there."""
-
-    def __init__(self, sampler: PatchSampler, device: torch.device) -> None:
-        self.sampler = sampler
-        self._lr, self._hr = (_Pixels(sampler.pack, scale, device) for scale in (sampler.scale, 1))
-
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """As of PatchSampler, on the device."""
-        image, top, left, turn = torch.tensor(self.sampler.draw(step)).to(self._lr.device, non_blocking=True).T
-        size, scale = self.sampler.lr_size, self.sampler.scale
-        lr = self._lr.cut(image, top, left, turn, size)
-        return lr, self._hr.cut(image, top * scale, left * scale, turn, size * scale)
-
-
-class _Pixels:
-    """All images of a pack at one scale, in one tensor on the device."""
-
-    def __init__(self, pack: Pack, scale: int, device: torch.device) -> None:
-        pixels, offsets, widths = pack.flat(scale)
-        self.device = device
-        self.pixels = torch.from_numpy(np.array(pixels)).to(device)  # a copy: torch does not take read-only memory
-        self.offsets, self.widths = (torch.tensor(numbers, device=device) for numbers in (offsets, widths))
-
-    def cut(self, image: Tensor, top: Tensor, left: Tensor, turn: Tensor, size: int) -> Tensor:
-        """(B, 3, size, size) uint8; the arguments are (B,) integers, places in pixels of this scale."""
-        image, top, left, turn = (numbers.view(-1, 1, 1) for numbers in (image, top, left, turn))
-        along = torch.arange(size, device=self.device)
-        # Backwards through what PatchSampler does to a patch: flip the rows, flip the columns, transpose.
-        row = torch.where(turn & 1 != 0, size - 1 - along, along).transpose(1, 2)  # (B, size, 1)
-        column = torch.where(turn & 2 != 0, size - 1 - along, along)  # (B, 1, size)
-        row, column = torch.where(turn & 4 != 0, column, row), torch.where(turn & 4 != 0, row, column)
-        first = self.offsets[image] + 3 * ((top + row) * self.widths[image] + left + column)  # of the pixel's channels
-        return self.pixels[first.unsqueeze(1) + torch.arange(3, device=self.device).view(1, 3, 1, 1)]
-
-
 def validation_patches(pack: Pack, *, lr_size: int, scale: int, count: int) -> tuple[Tensor, Tensor]:
     """The same ``count`` patches every time, spread evenly over the images and over each of them.
 
     Returns uint8 tensors (count, 3, lr_size, lr_size) and (count, 3, lr_size * scale, lr_size * scale).
     Raises MasksrError when an image is smaller than a patch.
     """
-    if count < 1:
-        raise ValueError(f"count must be positive, not {count}")
-    lr_images, hr_images = _images(pack, lr_size, scale)
-    lr = np.empty((count, 3, lr_size, lr_size), np.uint8)
-    hr = np.empty((count, 3, lr_size * scale, lr_size * scale), np.uint8)
+    lr, hr = _images(pack, lr_size, scale)
     # More images than patches: every so-many-th image; fewer: each gets its share, within one.
-    chosen = np.arange(count) * len(lr_images) // count
-    for image in np.unique(chosen):
-        numbers = np.flatnonzero(chosen == image)
-        places = _grid(lr_images[image].shape[:2], lr_size, len(numbers))
-        for number, (top, left) in zip(numbers, places, strict=True):
-            _cut(lr_images[image], top, left, lr_size, 0, out=lr[number])
-            _cut(hr_images[image], top * scale, left * scale, lr_size * scale, 0, out=hr[number])
-    return torch.from_numpy(lr), torch.from_numpy(hr)
+    chosen, shares = np.unique(np.arange(count) * len(lr) // count, return_counts=True)
+    patches = []
+    for image, share in zip(chosen, shares, strict=True):
+        # In the middles of the cells of a grid over the image.
+        height, width = lr[image].shape[:2]
+        rows = min(share, max(1, round((share * height / width) ** 0.5)))
+        columns = -(-share // rows)
+        for number in range(share):
+            top = int((height - lr_size) * (number // columns + 0.5) / rows)
+            left = int((width - lr_size) * (number % columns + 0.5) / columns)
+            patches.append((image, top, left, 0))
+    return _cut(lr, patches, lr_size, 1), _cut(hr, patches, lr_size, scale)
 
 
-def _images(pack: Pack, lr_size: int, scale: int) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+def _images(pack: Pack, lr_size: int, scale: int) -> tuple[Images, Images]:
     lr = [pack.lr(index, scale) for index in range(len(pack))]
     for name, image in zip(pack.names, lr, strict=True):
         if min(image.shape[:2]) < lr_size:
+            size = f"{image.shape[0]} x {image.shape[1]} LR pixels at x{scale}"
             raise MasksrError(
-                f"{pack.folder}: {name} is {image.shape[0]} x {image.shape[1]} LR pixels at x{scale}, smaller than a "
-                f"patch of {lr_size} x {lr_size}; use a smaller lr_patch or a set with larger images"
+                f"{pack.folder}: {name} is {size}, smaller than a patch of {lr_size} x {lr_size}; "
+                "use a smaller lr_patch or a set with larger images"
             )
     return lr, [pack.hr(index) for index in range(len(pack))]
 
 
-def _cut(image: NDArray[np.uint8], top: int, left: int, size: int, turn: int, *, out: NDArray[np.uint8]) -> None:
-    """Write one patch of (H, W, 3) to ``out`` (3, size, size), in one of the eight orientations of a square."""
-    # A compact copy first: the reordering below then reads from the cache, three times as fast for half of the turns.
-    patch = np.ascontiguousarray(image[top : top + size, left : left + size])
-    if turn & 4:
-        patch = patch.transpose(1, 0, 2)
-    if turn & 2:
-        patch = patch[:, ::-1]
-    if turn & 1:
-        patch = patch[::-1]
-    out[...] = patch.transpose(2, 0, 1)
+def _cut(images: Images, patches: Sequence[Sequence[int]], lr_size: int, scale: int) -> Tensor:
+    """Cut patches (image, top, left, turn) of S = ``scale`` times ``lr_size`` pixels: uint8 (B, 3, S, S).
+
+    top, left: in LR pixels. turn: which of the eight orientations; its bits are transpose, mirror, flip.
+    """
+    size = lr_size * scale
+    out = np.empty((len(patches), 3, size, size), np.uint8)
+    for cut, (image, top, left, turn) in zip(out, patches, strict=True):
+        row, column = top * scale, left * scale
+        # A compact copy first: reordering then reads from the cache, thrice as fast for half of the turns.
+        patch = np.ascontiguousarray(images[image][row : row + size, column : column + size])
+        if turn & 4:
+            patch = patch.transpose(1, 0, 2)
+        if turn & 2:
+            patch = patch[:, ::-1]
+        if turn & 1:
+            patch = patch[::-1]
+        cut[...] = patch.transpose(2, 0, 1)
+    return torch.from_numpy(out)
 
 
 def _below(bound: NDArray[np.uint64] | int, words: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -166,14 +122,50 @@ def _below(bound: NDArray[np.uint64] | int, words: NDArray[np.uint64]) -> NDArra
     return ((words * np.uint64(bound)) >> np.uint64(32)).astype(np.int64)
 
 
-def _grid(shape: tuple[int, ...], size: int, count: int) -> list[tuple[int, int]]:
-    """``count`` places (top, left) for patches, in the middles of the cells of a grid over the image."""
-    rows = min(count, max(1, round((count * shape[0] / shape[1]) ** 0.5)))
-    columns = -(-count // rows)
-    return [
-        (
-            int((shape[0] - size) * (number // columns + 0.5) / rows),
-            int((shape[1] - size) * (number % columns + 0.5) / columns),
-        )
-        for number in range(count)
-    ]
+# Patches that a GPU cuts itself.
+
+
+def patch_loader(sampler: PatchSampler, device: torch.device) -> Loader:
+    """The fastest way from ``sampler`` to ``device``, with the same bits.
+
+    A GPU cuts patches itself where the pack fits into its memory; a CPU takes thousandths of a step for it.
+    """
+    if device.type != "cuda":
+        return sampler.batch
+    torch.cuda.empty_cache()  # what an earlier phase had counts as taken otherwise
+    free, _ = torch.cuda.mem_get_info(device)
+    size = sum(sampler.pack.flat(scale)[0].nbytes for scale in (1, sampler.scale))
+    return ResidentPatches(sampler, device).batch if size < MEMORY * free else sampler.batch
+
+
+class ResidentPatches:
+    """The pack in the memory of ``device``, where patches are cut; only their places go there each step."""
+
+    def __init__(self, sampler: PatchSampler, device: torch.device) -> None:
+        self.sampler, self.device = sampler, device
+        self._lr, self._hr = (self._load(scale) for scale in (sampler.scale, 1))
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """As of PatchSampler, on the device."""
+        places = torch.tensor(self.sampler.draw(step)).to(self.device, non_blocking=True)
+        return self._cut(*self._lr, places, 1), self._cut(*self._hr, places, self.sampler.scale)
+
+    def _load(self, scale: int) -> tuple[Tensor, Tensor, Tensor]:
+        """All pixels at a scale (1: HR), where each image begins among them, and its width."""
+        pixels, *numbers = self.sampler.pack.flat(scale)
+        offsets, widths = (torch.tensor(of_images, device=self.device) for of_images in numbers)
+        copy = np.array(pixels)  # torch does not take read-only memory
+        return torch.from_numpy(copy).to(self.device), offsets, widths
+
+    def _cut(self, pixels: Tensor, offsets: Tensor, widths: Tensor, places: Tensor, scale: int) -> Tensor:
+        """As the function ``_cut``; places: (B, 4)."""
+        size = self.sampler.lr_size * scale
+        image, top, left, turn = (numbers.view(-1, 1, 1) for numbers in places.T)
+        along = torch.arange(size, device=self.device)
+        # Backwards through what is done to a patch: flip the rows, flip the columns, transpose.
+        row = torch.where(turn & 1 != 0, size - 1 - along, along).transpose(1, 2)  # (B, size, 1)
+        column = torch.where(turn & 2 != 0, size - 1 - along, along)  # (B, 1, size)
+        row, column = torch.where(turn & 4 != 0, column, row), torch.where(turn & 4 != 0, row, column)
+        pixel = (top * scale + row) * widths[image] + left * scale + column
+        channel = torch.arange(3, device=self.device).view(1, 3, 1, 1)
+        return pixels[(offsets[image] + 3 * pixel).unsqueeze(1) + channel]

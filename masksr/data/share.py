@@ -10,8 +10,6 @@ rounding of sums in another order.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 @dataclass(frozen=True)
 class Share:
-    """What is computed at once: by process ``rank`` of ``ranks``, in ``parts`` one after the other (train.accumulate).
+    """What is computed at once: by process ``rank`` of ``ranks``, in ``parts`` one after the other.
 
     With more than one rank, torch's default process group must be there and have as many.
     """
@@ -46,11 +44,11 @@ class Share:
         return parts[:, self.rank].reshape(-1, *batch.shape[1:])
 
     def mean(self, x: Tensor) -> Tensor:
-        """The mean of ``x`` over all processes, a scalar, with its gradient. All processes must ask for it."""
+        """The mean of ``x`` over all processes, a scalar, with its gradient. All of them must ask for it."""
         return x.mean() if self.ranks == 1 else average(x.mean())
 
     def synchronise(self, network: nn.Module, device: torch.device) -> None:
-        """Give the batch normalisation of ``network`` the statistics of all processes; keys and weights stay."""
+        """Give the batch normalisation of ``network`` the statistics of all processes; its keys stay."""
         if self.ranks == 1:
             return
         if device.type == "cuda":
@@ -70,40 +68,27 @@ class Share:
         name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         return DistributedDataParallel(network, **{name: False})
 
-    @contextmanager
-    def first_alone(self) -> Iterator[None]:
-        """Rank 0 first, the others after it: who comes first may put something right for all."""
-        if self.rank > 0:
-            dist.barrier()
-        yield
-        if self.rank == 0 and self.ranks > 1:
-            dist.barrier()
-
 
 WHOLE = Share()
 
 
 def average(x: Tensor) -> Tensor:
-    """The mean of ``x`` over all processes, element by element. All processes must ask for it, in the same order."""
+    """The mean of ``x`` over all processes, element by element. All must ask for it, in the same order."""
     return _Average.apply(x)
 
 
 class _Average(torch.autograd.Function):
-    """Backwards too a mean over the processes: each one's loss is a share of the loss, and depends on this mean."""
+    """Backwards a mean over the processes too: each one's loss is a share of the loss and has this mean."""
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[override]
-        return _averaged(x)
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total / dist.get_world_size()
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        return _averaged(gradient)
-
-
-def _averaged(x: Tensor) -> Tensor:
-    total = x.clone(memory_format=torch.contiguous_format)
-    dist.all_reduce(total)
-    return total / dist.get_world_size()
+        return _Average.forward(ctx, gradient)
 
 
 class SyncedBatchNorm(nn.BatchNorm2d):

@@ -1,4 +1,4 @@
 """The networks: three generators, two discriminators, VGG19's features, and their weights on disk.
 
-Every network reads and writes the key names of its public implementation, so that public checkpoints load strictly.
+Every network has the key names of its public implementation, so that public checkpoints load strictly.
 """

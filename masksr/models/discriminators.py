@@ -1,11 +1,10 @@
-"""The discriminators of ESRGAN (VGG style) and of SRGAN, EDSR and PESR. Both are made for one size of HR patch."""
+"""The discriminators of ESRGAN (VGG style) and of SRGAN, EDSR and PESR: each for one size of HR patch."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masksr.errors import MasksrError
 from masksr.models.layers import conv3x3, in_full_precision
 
 
@@ -13,19 +12,12 @@ class VGGStyleDiscriminator(nn.Module):
     """ESRGAN's discriminator, with BasicSR's key names.
 
     Image (B, 3, ``input_size``, ``input_size``) to logits (B, 1), float32 under autocast too. Five stages
-    halve the image; ``input_size`` 256 has a sixth (``conv5_*``), as BasicSR does. Other sizes keep five
-    stages, and ``linear1`` takes what they leave. Raises MasksrError unless ``input_size`` is a multiple of
-    32 and at least 64, ValueError for an image of another size.
+    halve the image; ``input_size`` 256 has a sixth (``conv5_*``), as BasicSR does. Other sizes, multiples of
+    32 from 64 on, keep five stages, and ``linear1`` takes what they leave.
     """
 
     def __init__(self, num_feat: int = 64, input_size: int = 128) -> None:
         super().__init__()
-        if input_size < 64 or input_size % 32:
-            raise MasksrError(
-                f"VGGStyleDiscriminator needs HR patches of 64, 96, 128, ... pixels (a multiple of 32), "
-                f"not {input_size}; change lr_patch to a multiple of 8, at least 16"
-            )
-        self.input_size = input_size
         widths = [num_feat, 2 * num_feat, 4 * num_feat, 8 * num_feat, 8 * num_feat]
         if input_size == 256:
             widths.append(8 * num_feat)
@@ -43,7 +35,6 @@ class VGGStyleDiscriminator(nn.Module):
         self.linear2 = nn.Linear(100, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        check_size(image, self.input_size)
         x = image
         for stage in range(self.stages):
             for layer in (f"{stage}_0", f"{stage}_1"):
@@ -56,23 +47,16 @@ class VGGStyleDiscriminator(nn.Module):
 
 
 class SRGANDiscriminator(nn.Module):
-    """The discriminator of SRGAN (Ledig et al., CVPR 2017) as EDSR-PyTorch and PESR have it, with their key names.
+    """The discriminator of SRGAN (Ledig et al., CVPR 2017), with the key names of EDSR-PyTorch and PESR.
 
-    Image (B, 3, ``input_size``, ``input_size``) to logits (B, 1), float32 under autocast too. Eight
-    convolutions, every other one halves the image; widths and the hidden layer (1024 at ``num_feat`` 64) grow
-    with ``num_feat``. The first convolution has no bias and is normalised, so the image may be in [0, 1] or
-    [0, 255]. Raises MasksrError unless ``input_size`` is a multiple of 16, ValueError for an image of another
-    size.
+    Image (B, 3, ``input_size``, ``input_size``) to logits (B, 1), float32 under autocast too; ``input_size``
+    is a multiple of 16. Eight convolutions, every other one halves the image; widths and the hidden layer
+    (1024 at ``num_feat`` 64) grow with ``num_feat``. The first convolution has no bias and is normalised, so
+    the image may be in [0, 1] or [0, 255].
     """
 
     def __init__(self, num_feat: int = 64, input_size: int = 192) -> None:
         super().__init__()
-        if input_size < 16 or input_size % 16:
-            raise MasksrError(
-                f"SRGANDiscriminator needs HR patches of a multiple of 16 pixels, not {input_size}; "
-                "change lr_patch to a multiple of 4"
-            )
-        self.input_size = input_size
         layers, channels = [], 3
         for width in (num_feat, 2 * num_feat, 4 * num_feat, 8 * num_feat):
             layers += [_normalised(channels, width, stride=1), _normalised(width, width, stride=2)]
@@ -84,7 +68,6 @@ class SRGANDiscriminator(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        check_size(image, self.input_size)
         x = self.features(image).flatten(1)
         return in_full_precision(self.classifier[-1], self.classifier[:-1](x))
 
@@ -95,9 +78,3 @@ def _normalised(channels_in: int, channels_out: int, stride: int) -> nn.Sequenti
         nn.BatchNorm2d(channels_out),
         nn.LeakyReLU(0.2, inplace=True),
     )
-
-
-def check_size(image: Tensor, size: int) -> None:
-    """ValueError unless ``image`` is (B, 3, size, size)."""
-    if image.dim() != 4 or tuple(image.shape[1:]) != (3, size, size):
-        raise ValueError(f"this discriminator was made for images (B, 3, {size}, {size}), got {tuple(image.shape)}")

@@ -1,11 +1,10 @@
-"""EDSR and PESR: one trunk of residual blocks without batch normalisation, under two sets of public key names."""
+"""EDSR and PESR: one trunk of residual blocks without batch normalisation, under two sets of key names."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from masksr.errors import MasksrError
 from masksr.models.layers import conv3x3, in_full_precision, through
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB, of DIV2K's 800 training images, in [0, 1]
@@ -40,13 +39,12 @@ class ResBlock(nn.Module):
 
 def residual_trunk(n_resblocks: int, n_feats: int, res_scale: float) -> nn.Sequential:
     """The residual blocks and one closing convolution; the caller adds the outer shortcut."""
-    return nn.Sequential(*(ResBlock(n_feats, res_scale) for _ in range(n_resblocks)), conv3x3(n_feats, n_feats))
+    blocks = (ResBlock(n_feats, res_scale) for _ in range(n_resblocks))
+    return nn.Sequential(*blocks, conv3x3(n_feats, n_feats))
 
 
 def sub_pixel_steps(n_feats: int, scale: int) -> list[nn.Module]:
-    """Convolution and pixel shuffle, once by 2 or 3, or twice by 2. (B, n_feats, H, W) to ``scale`` times H and W."""
-    if scale not in (2, 3, 4):
-        raise MasksrError(f"EDSR upscales by 2, 3 or 4, not by {scale}")
+    """Convolution and pixel shuffle, once by 2 or 3, or twice by 2: (B, n_feats, H, W) to ``scale`` H, W."""
     steps = (2, 2) if scale == 4 else (scale,)
     return [layer for s in steps for layer in (conv3x3(n_feats, s * s * n_feats), nn.PixelShuffle(s))]
 
@@ -55,14 +53,15 @@ class EDSR(nn.Module):
     """EDSR (Lim et al., CVPR Workshops 2017), with the key names of EDSR-PyTorch.
 
     LR image (B, 3, H, W) in [0, 255] to SR image (B, 3, scale H, scale W) in about [0, 255], float32 under
-    autocast too. The defaults are the published x4 network, 43 M parameters. Raises MasksrError for a scale
-    other than 2, 3, 4.
+    autocast too. scale: 2, 3 or 4. The defaults are the published x4 network, 43 M parameters.
     """
 
     pixel_range = 255.0
     recompute = False  # gradient checkpointing of the blocks
 
-    def __init__(self, n_resblocks: int = 32, n_feats: int = 256, res_scale: float = 0.1, scale: int = 4) -> None:
+    def __init__(
+        self, n_resblocks: int = 32, n_feats: int = 256, res_scale: float = 0.1, scale: int = 4
+    ) -> None:
         super().__init__()
         self.scale = scale
         self.sub_mean = mean_shift(-1)
@@ -81,7 +80,7 @@ class EDSR(nn.Module):
 class PESR(nn.Module):
     """PESR's generator (Vu et al., ECCV Workshops 2018): EDSR's x4 network under PESR's key names.
 
-    LR image (B, 3, H, W) in [0, 255] to SR image (B, 3, 4H, 4W) in about [0, 255], float32 under autocast too.
+    LR image (B, 3, H, W) in [0, 255] to SR image (B, 3, 4H, 4W) in about [0, 255], float32 under autocast.
     """
 
     pixel_range = 255.0

@@ -13,15 +13,15 @@ def conv3x3(channels_in: int, channels_out: int, *, stride: int = 1, bias: bool 
 
 
 def through(blocks: nn.Sequential, x: Tensor, *, recompute: bool) -> Tensor:
-    """``blocks(x)``; with ``recompute`` only what enters each block is kept for the way back, and the block runs again.
+    """``blocks(x)``; with ``recompute`` only what enters each block is kept, and the block runs again later.
 
     That is gradient checkpointing (Chen et al., "Training deep nets with sublinear memory cost", 2016): a
     third more operations in the generator, a fraction of the memory, the same gradients.
     """
     if not (recompute and torch.is_grad_enabled()):
         return blocks(x)
-    for block in blocks:
-        x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)  # nothing in the networks is random
+    for block in blocks:  # in which nothing is random
+        x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
     return x
 
 

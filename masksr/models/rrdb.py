@@ -6,14 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masksr.errors import MasksrError
 from masksr.models.layers import conv3x3, in_full_precision, through
 
 RESIDUAL_SCALE = 0.2
 
 
 class ResidualDenseBlock(nn.Module):
-    """Five convolutions, each of which sees the features of all before it. (B, num_feat, H, W) to the same."""
+    """Five convolutions, each of which sees the features of all before it. Keeps (B, num_feat, H, W)."""
 
     def __init__(self, num_feat: int, num_grow_ch: int) -> None:
         super().__init__()
@@ -52,18 +51,15 @@ class RRDBNet(nn.Module):
     """ESRGAN's generator (Wang et al., ECCV Workshops 2018), with BasicSR's key names and initial weights.
 
     LR image (B, 3, H, W) in [0, 1] to SR image (B, 3, 4H, 4W) in about [0, 1], float32 under autocast too.
-    The defaults are the published network, 16.7 M parameters. Raises MasksrError for a scale other than 4:
-    its weights are made for one scale, and there is no tail to exchange.
+    The defaults are the published network, 16.7 M parameters.
     """
 
     pixel_range = 1.0
     recompute = False  # gradient checkpointing of the blocks
+    scale = 4
 
-    def __init__(self, num_feat: int = 64, num_block: int = 23, num_grow_ch: int = 32, scale: int = 4) -> None:
+    def __init__(self, num_feat: int = 64, num_block: int = 23, num_grow_ch: int = 32) -> None:
         super().__init__()
-        if scale != 4:
-            raise MasksrError(f"RRDBNet upscales by 4 only, not by {scale}; EDSR is the network that changes its scale")
-        self.scale = scale
         self.conv_first = conv3x3(3, num_feat)
         self.body = nn.Sequential(*(RRDB(num_feat, num_grow_ch) for _ in range(num_block)))
         self.conv_body = conv3x3(num_feat, num_feat)

@@ -13,7 +13,6 @@ from masksr.models.layers import conv3x3
 STAGES = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels and convolutions before each pooling
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0, 1], as torchvision's VGG19 expects it
 IMAGENET_STD = (0.229, 0.224, 0.225)
-SMALLEST = 16  # pixels: four poolings before conv5_4
 OXFORD_SCALE = 1 / 12.75  # of the features of Oxford's weights: Ledig et al. (SRGAN, CVPR 2017), section 3.2
 
 
@@ -25,18 +24,15 @@ class VGG19Features(nn.Module):
     torchvision's ``features.N.weight`` and ``features.N.bias``. ``width`` scales every channel count, to a
     multiple of 4.
 
-    Make one with ``load_vgg19`` or ``random_vgg19``. Raises ValueError for a width that is not positive and
-    for an image that is too small.
+    Make one with ``load_vgg19`` or ``random_vgg19``.
     """
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        if not width > 0:
-            raise ValueError(f"width must be positive, got {width}")
-        last = _multiple_of_4(512 * width)
+        last = _multiple_of_4(512 * width)  # which tells the widths of all other layers
         layers, channels_in = [], 3
         for channels, convolutions in STAGES:
-            channels_out = _multiple_of_4(channels * last / 512)  # so that the last layer's width tells all others
+            channels_out = _multiple_of_4(channels * last / 512)
             for _ in range(convolutions):
                 layers += [conv3x3(channels_in, channels_out), nn.ReLU(inplace=True)]
                 channels_in = channels_out
@@ -49,8 +45,6 @@ class VGG19Features(nn.Module):
         self.eval()
 
     def forward(self, image: Tensor) -> Tensor:
-        if min(image.shape[-2:]) < SMALLEST:
-            raise ValueError(f"VGG19 needs images of at least {SMALLEST} pixels a side, got {tuple(image.shape)}")
         return self.features((image - self.mean) / self.std)
 
 
@@ -78,7 +72,7 @@ def load_vgg19(path: str | Path) -> VGG19Features:
 
 
 def rescale_features(network: VGG19Features, factor: float) -> None:
-    """Multiply the features of conv5_4 by ``factor``, for good: a convolution is linear in its weights and bias."""
+    """Multiply the features of conv5_4 by ``factor``, for good: it is linear in its weights and bias."""
     last = network.features[-1]
     with torch.no_grad():
         last.weight *= factor
@@ -86,7 +80,7 @@ def rescale_features(network: VGG19Features, factor: float) -> None:
 
 
 def random_vgg19(width: float, seed: int) -> VGG19Features:
-    """A stand-in where ImageNet's weights are out of reach: VGG19's layers at random, the same for the same seed.
+    """A stand-in where ImageNet's weights are out of reach: VGG19's layers at random, by their seed.
 
     He's initialisation, in which activations keep their size from layer to layer; torch's global random
     numbers are left alone. Its features are no perceptual metric; they let the whole pipeline run.

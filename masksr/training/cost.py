@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -32,8 +32,7 @@ from masksr.models.checkpoints import build_generator
 from masksr.models.vgg import VGG19Features
 from masksr.params import Mask, Model, Params, Phase
 from masksr.training.device import Precision, autocast
-from masksr.training.step import adversarial_step, distance_step
-from masksr.training.train import networks_of_a_gan
+from masksr.training.train import gan_step, networks_of_a_gan, start_step
 
 # TFLOP/s that ``describe_costs`` assumes unless told. NVIDIA's data sheet of the H100 SXM gives peaks of 67
 # (fp32 without tensor cores: masksr switches TF32 off) and 989 (bf16).
@@ -77,43 +76,44 @@ class Meter(TorchDispatchMode):
 
 @dataclass(frozen=True)
 class StepCost:
-    """One optimisation step: floating-point operations of all GPUs, and bytes of memory of each at its peak."""
+    """One optimisation step: floating-point operations of all GPUs, and the peak memory of each, in bytes."""
 
     flop: int
     memory: int
 
 
-def step_cost(params: Params, model: str, stage: Phase | Mask, precision: Precision | None = None) -> StepCost:
+def step_cost(
+    params: Params, model: str, stage: Phase | Mask, precision: Precision | None = None
+) -> StepCost:
     """One step of ``models.<model>``: of a phase of its start, or of its adversarial training with a mask.
 
     precision: that of ``params.train`` where None. bf16 is counted under the CPU's autocast, which treats the
     layers of these networks as CUDA's does.
     """
-    recipe, before_gan = params.models[model], isinstance(stage, Phase)
-    shares = params.train.accumulate * params.train.gpus
-    context = autocast(torch.device("cpu"), precision or params.train.precision)
+    recipe, train = params.models[model], params.train
+    shares = train.accumulate * train.gpus
+    context = autocast(torch.device("cpu"), precision or train.precision)
     with FakeTensorMode(), Meter() as meter:
-        generator, *more = networks = _networks(recipe, stage)
-        generator.recompute = params.train.gradient_checkpointing
-        lr_side, hr_side = recipe.lr_patch, recipe.lr_patch * generator.scale
-        lr, hr = (torch.empty(recipe.batch // shares, 3, side, side) for side in (lr_side, hr_side))
-        if before_gan:
-            distance_step(generator, lr, hr, kind=stage.loss, autocast=context)
+        if isinstance(stage, Phase):
+            networks = [build_generator(recipe.generator, stage.scale, seed=0)]
+            step = start_step(stage.loss, context)
         else:
+            generator = build_generator(recipe.generator, 4, seed=0)
+            networks = networks_of_a_gan(recipe, stage, generator, seed=0)
             vgg = VGG19Features(params.weights.vgg_width) if recipe.loss.vgg54 else None
-            adversarial_step(
-                generator,
-                more[0],
-                vgg,
-                lr,
-                hr,
-                loss=recipe.loss,
-                mask=stage,
-                pixel_range=generator.pixel_range,
-                autocast=context,
-                expectation=more[1] if len(more) > 1 else None,
-            )
-        return StepCost(shares * meter.flop, meter.peak + _optimizer_bytes(params, networks))
+            step = gan_step(recipe, stage, vgg, generator.pixel_range, context, seed=0)
+        networks[0].recompute = train.gradient_checkpointing
+        sides = recipe.lr_patch, recipe.lr_patch * networks[0].scale
+        lr, hr = (torch.empty(recipe.batch // shares, 3, side, side) for side in sides)
+        step(networks, lr, hr, 0)
+        # Adam's two moments of every trained weight, and the generator's moving average.
+        memory = meter.peak + 2 * sum(_bytes(p for p in n.parameters() if p.requires_grad) for n in networks)
+        memory += _bytes(networks[0].state_dict().values()) if train.ema else 0
+        return StepCost(shares * meter.flop, memory)
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def training_costs(params: Params, tflops: float) -> pd.DataFrame:
@@ -132,27 +132,51 @@ def training_costs(params: Params, tflops: float) -> pd.DataFrame:
         raise MasksrError(f"tflops must be positive, got {tflops:g}")
     rows = []
     for name, model, mask, count in _trainings(params):
-        start = [(phase, phase.epochs) for phase in params.models[model].start.phases]
-        stages = [(mask, params.models[model].gan.epochs)] if mask else start
+        recipe = params.models[model]
+        stages = [(mask, recipe.gan.epochs)] if mask else [(p, p.epochs) for p in recipe.start.phases]
         steps = [epochs * params.train.steps_per_epoch for _, epochs in stages]
         costs = {p: [step_cost(params, model, stage, p) for stage, _ in stages] for p in ("fp32", "bf16")}
         flop = sum(n * cost.flop for n, cost in zip(steps, costs["fp32"], strict=True))
-        row: dict[str, Any] = {"training": name, "trainings": count, "steps each": sum(steps)}
-        row |= {"GFLOP per step": flop / sum(steps) / 1e9 if steps else 0.0, "PFLOP in all": count * flop / 1e15}
-        row |= {f"GB {p}": max((cost.memory for cost in costs[p]), default=0) / 1e9 for p in costs}
         hours = flop / (tflops * 1e12) / 3600 / params.train.gpus
+        row: dict[str, Any] = {"training": name, "trainings": count, "steps each": sum(steps)}
+        row["GFLOP per step"] = flop / max(sum(steps), 1) / 1e9
+        row["PFLOP in all"] = count * flop / 1e15
+        row |= {f"GB {p}": max((cost.memory for cost in costs[p]), default=0) / 1e9 for p in costs}
         rows.append(row | {"hours each": hours, "hours in all": count * hours})
-    total = {name: sum(row[name] for row in rows) for name in ("trainings", "PFLOP in all", "hours in all")}
-    total |= {name: max(row[name] for row in rows) for name in ("GB fp32", "GB bf16")}
-    return pd.DataFrame([*rows, {"training": "all", **total}]).astype({"trainings": "Int64", "steps each": "Int64"})
+    table = pd.DataFrame(rows)
+    total = table[["trainings", "PFLOP in all", "hours in all"]].sum()
+    total = pd.concat([total, table[["GB fp32", "GB bf16"]].max()])
+    table = pd.concat([table, total.to_frame().T.assign(training="all")], ignore_index=True)
+    return table.astype({"trainings": "Int64", "steps each": "Int64"})
+
+
+def _trainings(params: Params) -> Iterator[tuple[str, str, Mask | None, int]]:
+    """Every kind of training: its name, model, mask (None: the start), and how many it adds."""
+    done: set[tuple[str, ...]] = set()
+
+    def new(model: str, masks: list[Mask | None], seeds: list[int]) -> int:
+        before = len(done)
+        for mask in masks:
+            start = {"generator", "start", "lr_patch", "batch"}
+            fields = set(Model.model_fields) - {"title"} if mask else start
+            recipe = params.models[model].model_dump_json(include=fields)
+            done.update((recipe, mask.model_dump_json() if mask else "", str(seed)) for seed in seeds)
+        return len(done) - before
+
+    table1, sweep = params.table1, params.sweep
+    for model in table1.models:
+        for name, mask in {"start": None, **{name: params.masks[name] for name in table1.masks}}.items():
+            yield f"{params.models[model].title} {name}", model, mask, new(model, [mask], table1.seeds)
+    points = [params.mask(sweep.mask, k, b) for k in sweep.k for b in sweep.b]
+    count = new(sweep.model, points, sweep.seeds)
+    yield f"{params.models[sweep.model].title} Figure 5", sweep.model, points[0], count
 
 
 def describe_costs(params: Params, tflops: float | None = None) -> str:
-    """The table as Markdown, with what it assumes: what ``masksr cost`` prints. tflops: see ``training_costs``."""
+    """The table as Markdown, with what it assumes, for ``masksr cost``. tflops: see ``training_costs``."""
+    why = "as told"
     if tflops is None:
         tflops, why = SUSTAINED["cpu" if params.train.device == "cpu" else params.train.precision]
-    else:
-        why = "as told"
     table = training_costs(params, tflops).map(_three_digits).to_markdown(index=False, disable_numparse=True)
     return (
         f"What the profile {params.profile} costs\n\n{table}\n\n"
@@ -170,40 +194,3 @@ def _three_digits(value: Any) -> str:
     if 0 < value < 0.001:
         return "< 0.001"
     return f"{float(f'{value:.3g}'):,.10g}" if value % 1 else f"{value:,.0f}"
-
-
-def _trainings(params: Params) -> Iterator[tuple[str, str, Mask | None, int]]:
-    """Every kind of training: its name, its model, its mask (None: the start), and how many it adds to those before."""
-    done: set[tuple[str, ...]] = set()
-
-    def new(model: str, masks: list[Mask | None], seeds: list[int]) -> int:
-        recipe, before = params.models[model], len(done)
-        start, gan = {"generator", "start", "lr_patch", "batch"}, set(type(recipe).model_fields) - {"title"}
-        for mask in masks:
-            inputs = recipe.model_dump_json(include=gan if mask else start), mask.model_dump_json() if mask else ""
-            done.update((*inputs, str(seed)) for seed in seeds)
-        return len(done) - before
-
-    for model in params.table1.models:
-        for name, mask in {"start": None, **{name: params.masks[name] for name in params.table1.masks}}.items():
-            yield f"{params.models[model].title} {name}", model, mask, new(model, [mask], params.table1.seeds)
-    sweep = params.sweep
-    points = [params.mask(sweep.mask, k, b) for k in sweep.k for b in sweep.b]
-    yield f"{params.models[sweep.model].title} Figure 5", sweep.model, points[0], new(sweep.model, points, sweep.seeds)
-
-
-def _networks(recipe: Model, stage: Phase | Mask) -> list[nn.Module]:
-    """What is trained: in a phase of the start the generator alone."""
-    before_gan = isinstance(stage, Phase)
-    generator = build_generator(recipe.generator, stage.scale if before_gan else 4, seed=0)
-    return [generator] if before_gan else networks_of_a_gan(recipe, stage, generator, seed=0)
-
-
-def _optimizer_bytes(params: Params, networks: list[nn.Module]) -> int:
-    """Adam's two moments of every trained weight, and the generator's moving average."""
-    moments = 2 * sum(_bytes(p for p in network.parameters() if p.requires_grad) for network in networks)
-    return moments + (_bytes(networks[0].state_dict().values()) if params.train.ema else 0)
-
-
-def _bytes(tensors: Iterable[Tensor]) -> int:
-    return sum(tensor.nbytes for tensor in tensors)

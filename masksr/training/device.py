@@ -31,14 +31,14 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device
 
 
 def cores() -> int:
-    """How many CPU cores this process may use: fewer than there are where ``masksr cluster`` shares them out."""
+    """How many CPU cores this process may use: fewer than there are where ``masksr cluster`` shares them."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = os.environ.get("MASKSR_CORES", "")
     return min(there, int(limit)) if limit.isdecimal() and int(limit) else there
 
 
 def make_deterministic(device: torch.device) -> None:
-    """The same seed gives the same bits on the same machine. A CPU already does; cuDNN has to be told.
+    """The same seed gives the same bits on the same machine: cuDNN has to be told so.
 
     Where CUDA has no such implementation of an operation, torch warns and goes on.
     """
@@ -46,13 +46,14 @@ def make_deterministic(device: torch.device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # a kernel more for each tensor; all are written
+        torch.utils.deterministic.fill_uninitialized_memory = False  # saves a kernel for each new tensor
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device had too little memory: CUDA has a class for it; cuDNN, cuBLAS, MPS and the CPU have words."""
+    """Whether a device had too little memory: CUDA has a class for it; others have words."""
     words = ("out of memory", "allocate memory", "STATUS_ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
+    by_name = any(word in str(error) for word in words)
+    return by_name or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def autocast(device: torch.device, precision: Precision) -> Autocast:
@@ -61,16 +62,14 @@ def autocast(device: torch.device, precision: Precision) -> Autocast:
 
 
 def allow_tf32(device: torch.device, precision: Precision) -> None:
-    """Let convolutions and matrix products round what they multiply to TF32's 10 bits, or, but for ``tf32``, not.
+    """Let convolutions and matrix products round what they multiply to TF32's 10 bits, but only for ``tf32``.
 
-    A switch of the whole process. Raises MasksrError where ``tf32`` is asked of a device that has no such units.
+    A switch of the whole process. Raises MasksrError where ``tf32`` is asked of a device that has none.
     """
     wanted = precision == "tf32"
     if wanted and (device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0)):
-        raise MasksrError(
-            f"train.precision: tf32 is a mode of NVIDIA GPUs from Ampere on, which {describe_device(device)} is not; "
-            "use fp32 or bf16"
-        )
+        name = describe_device(device)
+        raise MasksrError(f"train.precision: tf32 needs an NVIDIA GPU from Ampere on, not {name}; use fp32")
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = wanted
 
 
@@ -85,7 +84,7 @@ def memory_format(device: torch.device, precision: Precision) -> torch.memory_fo
 
 
 def compile_network(network: nn.Module, how: bool | Literal["reduce-overhead"]) -> None:
-    """torch.compile in place, for fixed shapes: else graphs would depend on the shapes seen before, so on resuming.
+    """torch.compile in place, for fixed shapes: else graphs would depend on shapes seen before a resume.
 
     how: ``reduce-overhead`` also replays CUDA graphs; each step then begins with
     ``cudagraph_mark_step_begin``. Kernels are not chosen by timing them (inductor's deterministic mode):

@@ -24,10 +24,9 @@ def check_gpus(gpus: int, device: torch.device, wanted: str) -> None:
     """Raise MasksrError unless ``device`` is there ``gpus`` times; wanted: train.device, cpu is no limit."""
     there = torch.cuda.device_count() if device.type == "cuda" else int(device.type == "mps")
     if 1 < gpus > there and wanted != "cpu":
-        found = f"{there} GPU{'s' * (there != 1)}"
         raise MasksrError(
-            f"train.gpus: {gpus}, but {found} can be used here; set it to {max(there, 1)} in params.yaml (a training "
-            "that has begun goes on from its last checkpoint)"
+            f"train.gpus: {gpus}, but {there} can be used here; set it to {max(there, 1)} in params.yaml (a "
+            "training that has begun goes on from its last checkpoint)"
         )
 
 
@@ -64,15 +63,9 @@ def launch(function: Callable[..., None], *arguments: Any, ranks: int, backend: 
 
 
 def _run_rank(
-    rank: int,
-    ranks: int,
-    backend: str,
-    rendezvous: str,
-    threads: int,
-    function: Callable[..., None],
-    arguments: tuple[Any, ...],
+    rank: int, ranks: int, backend: str, rendezvous: str, threads: int, function: Any, arguments: Any
 ) -> None:
-    # When the caller dies, Linux sends SIGINT, as spawn has asked it to: that must also end a rank that waits in C.
+    # When the caller dies, Linux sends SIGINT, as spawn asks it to: that must end a rank that waits in C too.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if rank > 0:  # they would all say the same
         with open(os.devnull, "wb") as nowhere:

@@ -1,4 +1,4 @@
-"""The mask the paper leaves to the future: equation 8 with the expectation of the error in place of one sample of it.
+"""The mask the paper leaves to the future: equation 8 with the expected error in place of one sample of it.
 
 The paper writes the expected error and computes it from a single SR image, whose error is one noisy sample.
 Here a small network learns to expect it from the LR patch alone, while the GAN trains: what it converges to
@@ -18,7 +18,7 @@ _LIMITS = (math.log(1e-9), math.log(4.0))
 
 
 class ErrorNetwork(nn.Module):
-    """LR (B, 3, h, w) in [0, 1] -> the logarithm of the expected squared error, (B, channels, 4h, 4w), in [0, 1]²."""
+    """LR (B, 3, h, w) in [0, 1] -> log of the expected squared error, (B, channels, 4h, 4w), in [0, 1]²."""
 
     def __init__(self, channels: int = 1, num_feat: int = 32, scale: int = 4) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class ErrorNetwork(nn.Module):
 
 
 def expectation_loss(log_expected: Tensor, error: Tensor) -> Tensor:
-    """How badly an expected error fits the measured one: ``error / expected + log expected``, the mean; a scalar.
+    """How badly an expected error fits the measured one: the mean of ``error / expected + log expected``.
 
     Its minimum over any distribution of errors is at their mean, as of a squared distance; but it counts
     ratios, so that smooth regions, whose errors are a thousand times smaller, are learned as well as texture

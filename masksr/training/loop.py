@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -76,17 +76,14 @@ def fit(training: Training, folder: Path) -> nn.Module:
     # Networks, optimizers, moving average; then all of it as it was at the last checkpoint.
     state = State(training)
     begin = state.resume(folder)
-    with explain_errors(training):
-        load_patches = patch_loader(training.sampler, training.device)
-
     clock, timed = time.perf_counter(), begin
     how = {"desc": training.name, "unit": "step", "leave": False, "mininterval": 1.0}
     bar = tqdm(total=training.steps, initial=begin, **how, disable=begin == training.steps)
-    with bar:
+    with explain_errors(training), bar:
+        load_patches = patch_loader(training.sampler, training.device)
         for step in range(begin, training.steps):
             # One step of every optimizer.
-            with explain_errors(training):
-                take_step(training, state, *load_patches(step), step)
+            take_step(training, state, *load_patches(step), step)
             bar.update()
             done = step + 1
             last = done == training.steps
@@ -102,8 +99,7 @@ def fit(training: Training, folder: Path) -> nn.Module:
                 if share.ranks > 1:
                     row["gpus"] = share.ranks
                 if validating and share.rank == 0:
-                    with explain_errors(training):
-                        row |= training.validation.row(state.result)
+                    row |= training.validation.row(state.result)
                     bar.set_postfix_str(f"{row['psnr']:.2f} dB")
                 training.history.append(row)
                 state.sums, clock, timed = {}, time.perf_counter(), done
@@ -131,8 +127,7 @@ def take_step(training: Training, state: State, lr: Tensor, hr: Tensor, step: in
             if training.sampler.share.ranks > 1 and part < parts - 1:
                 for network in state.networks:
                     apart.enter_context(network.no_sync())
-            metrics = training.step(state.networks, some_lr, some_hr, step * parts + part)
-            state.add_metrics(metrics)
+            state.add_metrics(training.step(state.networks, some_lr, some_hr, step * parts + part))
 
     state.update(parts)
 
@@ -146,8 +141,8 @@ def _to_device(patches: Tensor, training: Training) -> Tensor:
 class State:
     """What a checkpoint holds: networks, optimizers, moving average, history, the sums since its last row.
 
-    Several processes all have the same state, and the first one writes it down: a checkpoint does not tell their
-    number.
+    No random numbers: patches and masks draw from the number of the step. Several processes have the same
+    state, and the first one writes it down: a checkpoint does not tell their number.
     """
 
     def __init__(self, training: Training) -> None:
@@ -190,7 +185,7 @@ class State:
             self.average.update_parameters(self.training.networks[0])
 
     def add_metrics(self, metrics: Metrics) -> None:
-        steps = int(self.sums.get("steps", 0)) + 1
+        steps = self.sums.get("steps", 0) + 1
         added = {name: value + self.sums.get(name, 0.0) for name, value in metrics.items()}
         self.sums = {"steps": steps} | added
 
@@ -198,108 +193,71 @@ class State:
         """The means since the last row, over all processes. Raises MasksrError where one is not finite."""
         names = [name for name in self.sums if name != "steps"]
         if self.share.ranks > 1 and names:
-            self.sums |= zip(names, average(torch.stack([self.sums[name] for name in names])), strict=True)
+            sums = average(torch.stack([self.sums[name] for name in names]))
+            self.sums |= zip(names, sums, strict=True)
         means = {name: float(self.sums[name]) / self.sums["steps"] for name in names}
-        if bad := [name for name, value in means.items() if not np.isfinite(value)]:
-            raise self._diverged(step, ", ".join(bad))
+        self._check(step, {name: math.isfinite(value) for name, value in means.items()})
         return means
 
     def save(self, folder: Path, step: int) -> None:
         """Write a checkpoint, unless something is not finite: a run must never resume from a broken state."""
         self.mean_metrics(step)
-        for part in self.parts:
-            if not all(torch.isfinite(tensor).all() for tensor in _tensors(part.state_dict())):
-                raise self._diverged(step, f"something in the state of {type(part).__name__}")
-        if self.share.rank > 0:
-            return
-        state = {
-            "step": step,
-            "history": self.training.history,
-            "window": self.sums,
-            "parts": [part.state_dict() for part in self.parts],
-            "rng": torch.get_rng_state(),
-            "rng_cuda": torch.cuda.get_rng_state_all(),
-        }
-        save_checkpoint(folder, step, state)
+        tensors = [t for network in self.training.networks for t in network.state_dict().values()]
+        moments = [of_one for optimizer in self.optimizers for of_one in optimizer.state.values()]
+        tensors += [t for of_one in moments for t in of_one.values()]
+        self._check(step, {"a weight": all(torch.isfinite(t).all() for t in tensors)})
+        if self.share.rank == 0:
+            state = {"step": step, "history": self.training.history, "window": self.sums}
+            save_checkpoint(folder, step, state | {"parts": [part.state_dict() for part in self.parts]})
 
     def resume(self, folder: Path) -> int:
         """Take over the last checkpoint of ``folder``; the step to go on from, 0 without one."""
-        training = self.training
-        with self.share.first_alone():  # which sets aside what is damaged
-            saved = load_checkpoint(folder, training.device)
-        step = saved["step"] if saved else 0
-        if self.share.mean(torch.tensor(float(step), device=training.device)) != step:
-            raise MasksrError(f"{folder}: the processes of a training do not see the same checkpoints; try again")
+        training, saved = self.training, load_checkpoint(folder, self.training.device)
         if not saved:
             return 0
         for part, state in zip(self.parts, saved["parts"], strict=True):
             part.load_state_dict(state)
         training.history, self.sums = saved["history"], saved["window"]
-        torch.set_rng_state(saved["rng"].cpu())
-        if len(saved["rng_cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all([state.cpu() for state in saved["rng_cuda"]])
-        if step < training.steps:
-            print(f"{training.name}: goes on from step {step} of {training.steps}", flush=True)
-        return step
+        if saved["step"] < training.steps:
+            print(f"{training.name}: goes on from step {saved['step']} of {training.steps}", flush=True)
+        return saved["step"]
 
-    def _diverged(self, step: int, what: str) -> MasksrError:
-        return MasksrError(
-            f"{self.training.name}, step {step}: {what} is no longer finite, so the training stopped; its last "
-            "checkpoint, from before, is kept. Lower the learning rate or the weight of that loss in params.yaml, or "
-            "use precision: fp32"
-        )
-
-
-def _tensors(state: Any) -> Iterator[Tensor]:
-    """All tensors of a state dict, however deep."""
-    if isinstance(state, Tensor):
-        yield state
-    elif isinstance(state, dict):
-        for value in state.values():
-            yield from _tensors(value)
+    def _check(self, step: int, finite: dict[str, bool]) -> None:
+        if bad := [name for name, is_finite in finite.items() if not is_finite]:
+            raise MasksrError(
+                f"{self.training.name}, step {step}: {', '.join(bad)} is no longer finite, so the training "
+                "stopped; its last checkpoint, from before, is kept. Lower the learning rate or the weight "
+                "of that loss in params.yaml, or use precision: fp32"
+            )
 
 
 # Checkpoints, which survive a killed process, a full disk and a flipped bit: each is written beside its final
 # name, flushed and renamed, with its sha256 in that name.
 
-_NAME = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.pt")
-
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> None:
-    """Add the checkpoint of ``step`` to ``folder`` and drop all but the newest two.
+    """Add the checkpoint of ``step`` to ``folder`` and drop all but it and the one before.
 
     state: tensors, numbers, text and containers of them (it is read back with ``weights_only``).
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    content = buffer.getvalue()
-    write_atomic(folder / f"step-{step:08d}-{_short_digest(content)}.pt", content)
-    for old in _checkpoints(folder)[:-KEPT]:
-        old.unlink(missing_ok=True)
+    path = folder / f"step-{step:08d}-{_short_digest(buffer.getvalue())}.pt"
+    write_atomic(path, buffer.getvalue())
+    there = sorted(folder.glob("step-*.pt"))
+    kept = [other for other in there if other <= path][-KEPT:]  # later ones are damaged
+    for other in set(there) - set(kept):
+        other.unlink()
 
 
 def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """The newest whole checkpoint of ``folder``, or None. A damaged one is set aside for the one before.
-
-    Raises MasksrError for one that cannot be read: it may hold days of work.
-    """
-    for path in reversed(_checkpoints(folder)):
-        try:
-            content = path.read_bytes()
-            if _short_digest(content) == _NAME.fullmatch(path.name)[2]:
-                return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-        except OSError as error:
-            raise MasksrError(
-                f"{path} cannot be read ({error.strerror or error}); try again, or remove it to go on from the "
-                "checkpoint before it"
-            ) from None
-        print(f"{path.name} is damaged (not the sha256 in its name); using the checkpoint before it", flush=True)
-        path.replace(path.with_suffix(".damaged"))
+    """The newest whole checkpoint of ``folder``, or None. A damaged one is passed over for the one before."""
+    for path in sorted(folder.glob("step-*.pt"), reverse=True):
+        content = path.read_bytes()
+        if path.stem.endswith(_short_digest(content)):
+            return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        print(f"{path.name} is damaged (not the sha256 in its name): using the one before it", flush=True)
     return None
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name))
 
 
 def _short_digest(content: bytes) -> str:
@@ -320,22 +278,22 @@ class Validation:
         smallest = min(min(pack.lr(number, scale).shape[:2]) for number in range(len(pack)))
         self._lr, hr = validation_patches(pack, lr_size=min(lr_size, smallest), scale=scale, count=count)
         self._truth = list(hr.permute(0, 2, 3, 1).numpy())
-        self.bicubic = self._mean([imresize(patch, scale) for patch in self._lr.permute(0, 2, 3, 1).numpy()])
-
-    def row(self, generator: nn.Module) -> dict[str, float]:
-        """What the history records: mean PSNR-Y in dB, of the generator and of bicubic, which is to be passed."""
-        return {"psnr": self.of_generator(generator), "psnr_bicubic": self.bicubic}
+        self._bicubic = self._psnr([imresize(patch, scale) for patch in self._lr.permute(0, 2, 3, 1).numpy()])
 
     @torch.inference_mode()
-    def of_generator(self, generator: nn.Module) -> float:
-        """The generator is left in the mode and on the device it was."""
+    def row(self, generator: nn.Module) -> dict[str, float]:
+        """What the history records: mean PSNR-Y in dB, of the generator and of bicubic, which it is to pass.
+
+        The generator is left in the mode and on the device it was.
+        """
         device, training = next(generator.parameters()).device, generator.training
         lr = self._lr.to(device).float() * (generator.pixel_range / 255)
         sr = generator.eval().forward(lr).cpu()  # not compiled: these shapes are not worth it
         generator.train(training)
-        return self._mean([to_image(patch, generator.pixel_range) for patch in sr])
+        images = [to_image(patch, generator.pixel_range) for patch in sr]
+        return {"psnr": self._psnr(images), "psnr_bicubic": self._bicubic}
 
-    def _mean(self, images: list[np.ndarray]) -> float:
+    def _psnr(self, images: list[np.ndarray]) -> float:
         return float(np.mean([psnr(image, truth) for image, truth in zip(images, self._truth, strict=True)]))
 
 
@@ -356,18 +314,16 @@ def explain_errors(training: Training) -> Iterator[None]:
         yield
     except Exception as error:
         if is_out_of_memory(error):
-            side = training.sampler.lr_size
+            patches = f"{training.sampler.batch_size} LR patches of {training.sampler.lr_size} pixels a side"
             raise MasksrError(
-                f"{training.name}: the memory of {training.device} does not hold a step of "
-                f"{training.sampler.batch_size} LR patches of {side} x {side}; in params.yaml set train.accumulate to "
-                "2 or more, train.gradient_checkpointing to true, or a smaller batch or lr_patch (python -m masksr "
-                "cost counts the memory)"
+                f"{training.name}: the memory of {training.device} does not hold a step of {patches}; in "
+                "params.yaml set train.accumulate to 2 or more, train.gradient_checkpointing to true, or a "
+                "smaller batch or lr_patch (python -m masksr cost counts the memory)"
             ) from error
-        of_compiler = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
-        if training.settings.compile and of_compiler:
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = str(error).strip().splitlines()[0]
             raise MasksrError(
-                f"{training.name}: train.compile does not work here ({reason}); it needs a C++ compiler on a CPU and "
-                "Triton on a GPU. Set it to false"
+                f"{training.name}: train.compile does not work here ({reason}); it needs a C++ compiler on a "
+                "CPU and Triton on a GPU. Set it to false"
             ) from error
         raise

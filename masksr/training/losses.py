@@ -1,11 +1,11 @@
-"""The parts of equations 10-12: GAN terms, the VGG54 distance, total variation. L1 is torch's own ``l1_loss``.
+"""The parts of equations 10-12: GAN terms, the VGG54 distance, total variation (L1 is torch's ``l1_loss``).
 
 Logits are those of the discriminator for real (HR) and fake (SR) images; D(x) below is a logit, s the
 sigmoid, E the mean over the batch. With BCE(x, 1) = -log s(x) = softplus(-x) and BCE(x, 0) = -log(1 - s(x)) =
 softplus(x) every term is written in softplus, which stays finite for any logit. Everything is computed in
 float32, under autocast too.
 
-Where the logits are a share of a batch (``masksr.data.share``), ``mean`` takes the means inside a term over all of it.
+Where the logits are a share of a batch (``data.share``), ``mean`` takes the means inside a term over all.
 """
 
 from __future__ import annotations
@@ -42,17 +42,16 @@ def generator_loss(
 
         E[BCE(D(fake), 1)]
 
-    No gradient flows to ``real``. Raises ValueError where the shapes differ, or for a focal_gamma with another kind.
+    No gradient flows to ``real``. Raises ValueError where the shapes differ.
     """
-    _check(kind, real, fake)
-    if focal_gamma and kind != "relativistic_pairwise":
-        raise ValueError(f"focal_gamma belongs to relativistic_pairwise, not to {kind}")
+    _check(real, fake)
     real, fake = _float32(real.detach()), _float32(fake)
     if kind == "relativistic_average":
         return (softplus(real - mean(fake)).mean() + softplus(mean(real) - fake).mean()) / 2
     if kind == "relativistic_pairwise":
         lead = fake - real
-        focal = torch.exp(-focal_gamma * softplus(lead))  # (1 - p)^gamma = s(-lead)^gamma, whose power underflows
+        # (1 - p)^gamma = s(-lead)^gamma, whose power underflows
+        focal = torch.exp(-focal_gamma * softplus(lead))
         return (focal * softplus(-lead)).mean()
     return softplus(-fake).mean()
 
@@ -60,7 +59,7 @@ def generator_loss(
 def discriminator_loss(kind: GanType, real: Tensor, fake: Tensor, *, mean: Mean = torch.mean) -> Tensor:
     """The loss of the discriminator: a scalar from the logits ``real`` and ``fake``, (B, 1) each.
 
-    ``relativistic_average`` (ESRGAN); each mean is a constant, as in BasicSR, which trains the two halves apart::
+    ``relativistic_average`` (ESRGAN); each mean is a constant, as in BasicSR, which trains the halves apart::
 
         (E[BCE(D(real) - E[D(fake)], 1)] + E[BCE(D(fake) - E[D(real)], 0)]) / 2
 
@@ -74,7 +73,7 @@ def discriminator_loss(kind: GanType, real: Tensor, fake: Tensor, *, mean: Mean 
 
     Raises ValueError where the shapes differ.
     """
-    _check(kind, real, fake)
+    _check(real, fake)
     real, fake = _float32(real), _float32(fake)
     if kind == "relativistic_average":
         return (softplus(mean(fake).detach() - real).mean() + softplus(fake - mean(real).detach()).mean()) / 2
@@ -84,19 +83,13 @@ def discriminator_loss(kind: GanType, real: Tensor, fake: Tensor, *, mean: Mean 
 
 
 def vgg54_distance(features_sr: Tensor, features_hr: Tensor, kind: Distance) -> Tensor:
-    """The mean absolute (ESRGAN) or squared (PESR, EDSR) difference of two (B, C, h, w) maps of conv5_4: a scalar.
-
-    Raises ValueError where the shapes differ.
-    """
-    if kind not in ("l1", "mse"):
-        raise ValueError(f"unknown distance: {kind!r}")
-    _same_shape("features", features_sr, features_hr)
+    """The mean absolute (ESRGAN) or squared (PESR, EDSR) difference of two (B, C, h, w) maps of conv5_4."""
     distance = F.l1_loss if kind == "l1" else F.mse_loss
     return distance(_float32(features_sr), _float32(features_hr))
 
 
 def total_variation(image: Tensor) -> Tensor:
-    """Equation 11's TV: absolute differences of neighbouring pixels, summed over batch, channels and pixels: a scalar.
+    """Equation 11's TV: absolute differences of neighbouring pixels, summed over batch, channels and pixels.
 
     image: (B, C, H, W). A sum, as in PESR, so it grows with the patch, the batch and the pixel range; the
     weight 1e-6 is meant for that.
@@ -105,15 +98,9 @@ def total_variation(image: Tensor) -> Tensor:
     return image.diff(dim=-1).abs().sum() + image.diff(dim=-2).abs().sum()
 
 
-def _check(kind: GanType, real: Tensor, fake: Tensor) -> None:
-    if kind not in ("relativistic_average", "relativistic_pairwise", "standard"):
-        raise ValueError(f"unknown kind of GAN: {kind!r}")
-    _same_shape("logits of real and fake", real, fake)
-
-
-def _same_shape(what: str, a: Tensor, b: Tensor) -> None:
-    if a.shape != b.shape:  # (B,) and (B, 1) would broadcast to every pair
-        raise ValueError(f"{what} must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+def _check(real: Tensor, fake: Tensor) -> None:
+    if real.shape != fake.shape:  # (B,) and (B, 1) would broadcast to every pair
+        raise ValueError(f"logits must have one shape, got {tuple(real.shape)} and {tuple(fake.shape)}")
 
 
 def _float32(x: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def error_mask(
     rng: torch.Generator | None = None,
     share: Share = WHOLE,
 ) -> Tensor:
-    """Compute where the adversarial loss counts: equation 8, ``clip(k * error + b, 0, 1)``, or a control of it.
+    """Compute where the adversarial loss counts: equation 8, ``clip(k * error + b, 0, 1)``, or a control.
 
     The squared error of ``sr`` estimates the variance of the class of HR images that share one LR image (eqs.
     6-7): near zero where the class mean is a good answer, large in texture.
@@ -37,13 +37,11 @@ def error_mask(
     expected: the squared error that ``training.expected`` expects, (B, C, H, W), for that kind. rng: where
     ``shuffled`` and ``random`` draw from, for the whole batch where the images are a ``share`` of it.
 
-    Raises ValueError where the shapes differ or the expected error is missing.
+    Raises ValueError where the shapes differ.
     """
     if mask.kind == "none":
         return sr.new_ones(()).expand(sr.shape[0], 1, *sr.shape[2:])
     if mask.kind == "expected":
-        if expected is None:
-            raise ValueError("kind: expected takes the error that a network expects, and none was given")
         return mask_from_error(expected, mask, pixel_range, share)
     error = squared_error(sr.detach() if mask.detach else sr, hr, mask)
     m = mask_from_error(error, mask, pixel_range, share)
@@ -57,7 +55,7 @@ def error_mask(
 
 
 def squared_error(sr: Tensor, hr: Tensor, mask: Mask) -> Tensor:
-    """The error of equation 8, (B, 1, H, W), or (B, 3, H, W) with ``per_channel``, in squared units of a pixel.
+    """The error of equation 8, (B, 1, H, W), or (B, 3, H, W) with ``per_channel``, in squared pixel values.
 
     sr, hr: (B, 3, H, W). Each value is the mean over a box of ``window`` pixels a side; 1 is per pixel.
 
@@ -107,7 +105,7 @@ def at_random_places(mask: Tensor, rng: torch.Generator | None, share: Share = W
 
 
 def at_random(mask: Tensor, rng: torch.Generator | None, share: Share = WHOLE) -> Tensor:
-    """The control ``random``: noise that is independent from pixel to pixel, with the mean of each image's mask.
+    """The control ``random``: noise, independent from pixel to pixel, with the mean of each image's mask.
 
     u^((1 - m) / m) has the mean m where u is uniform in [0, 1]: a beta distribution, flat for m = 1/2.
     """

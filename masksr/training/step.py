@@ -92,7 +92,8 @@ def adversarial_step(
 
     expected = None
     if expectation is not None:
-        expected, parts["expectation"] = _expected_error(expectation, lr, image, hr, mask, pixel_range, autocast)
+        found = _expected_error(expectation, lr, image, hr, mask, pixel_range, autocast)
+        expected, parts["expectation"] = found
     m = error_mask(image, hr, mask, pixel_range=pixel_range, expected=expected, rng=rng, share=share)  # eq. 8
     masked_sr, masked_hr = apply_mask(image, hr, m, mask.apply)  # figure 3
     fake, real = masked_sr.detach().requires_grad_(), masked_hr.detach()
@@ -123,7 +124,7 @@ def adversarial_step(
 def _expected_error(
     network: nn.Module, lr: Tensor, sr: Tensor, hr: Tensor, mask: Mask, pixel_range: float, autocast: Autocast
 ) -> tuple[Tensor, Tensor]:
-    """The error that ``network`` expects at ``lr``, without gradient; its loss, whose gradient it is left with."""
+    """The error that ``network`` expects at ``lr``; and its loss, whose gradient it is left with."""
     error = squared_error(sr.detach(), hr, mask) / pixel_range**2
     with autocast():
         log_expected = network(lr / pixel_range)

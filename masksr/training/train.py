@@ -13,7 +13,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +23,18 @@ from torch import Tensor, nn
 import masksr
 from masksr.data.packs import Pack
 from masksr.data.patches import PatchSampler
-from masksr.data.share import Share
+from masksr.data.share import WHOLE, Share
 from masksr.errors import MasksrError
 from masksr.fetch.registry import load_registry
 from masksr.files import file_digest, write_atomic
 from masksr.locks import alone
-from masksr.models.checkpoints import (
-    build_discriminator,
-    build_generator,
-    load_generator,
-    load_weights,
-    save_generator,
-    seed_for,
-    transfer_body,
-)
+from masksr.models import checkpoints as models
+from masksr.models.checkpoints import seed_for
 from masksr.models.vgg import load_vgg19
 from masksr.params import Mask, Model, Params, Schedule
 from masksr.paths import Paths, data_folder
+from masksr.training import device as devices
 from masksr.training import distributed
-from masksr.training.device import (
-    allow_tf32,
-    autocast,
-    choose_device,
-    compile_network,
-    make_deterministic,
-    memory_format,
-)
 from masksr.training.expected import ErrorNetwork
 from masksr.training.loop import Step, Training, Validation, fit, history_table
 from masksr.training.step import Metrics, adversarial_step, distance_step
@@ -57,13 +42,7 @@ from masksr.training.step import Metrics, adversarial_step, distance_step
 Trained = tuple[nn.Module, list[dict[str, Any]]]  # generator and history
 OUTPUTS = ("generator.safetensors", "history.csv", "training.json")
 # What determines the bits of a training; of quality, what the PSNR of its validation takes.
-CODE = (
-    "data/*.py",
-    "models/*.py",
-    "training/*.py",
-    "quality/fidelity.py",
-    "quality/filters.py",
-)
+CODE = ("data/*.py", "models/*.py", "training/*.py", "quality/fidelity.py", "quality/filters.py")
 # Of ``train``: what a training may go on with another value of, at most to be rounded differently.
 NOT_IN_THE_KEY = {"device", "gpus", "sync_batchnorm", "checkpoint_every"}
 
@@ -76,10 +55,9 @@ def train_start(params: Params, model: str, seed: int, paths: Paths) -> dict[str
     the last.
     """
     job = Job(params, model, seed, paths)
-    recipe = job.recipe
-    init = _find_init(params, model) if recipe.start.init else None
+    init = _find_init(params, model) if job.recipe.start.init else None
     inputs = job.inputs | {
-        "start": recipe.model_dump(include={"generator", "start", "lr_patch", "batch"}, mode="json"),
+        "start": job.recipe.model_dump(include={"generator", "start", "lr_patch", "batch"}, mode="json"),
         "init": file_digest(init) if init else None,
     }
     return train_once(job, inputs, paths.start(model, seed), _run_start, init)
@@ -93,17 +71,16 @@ def train_gan(params: Params, model: str, mask: Mask, seed: int, paths: Paths, o
     the last.
     """
     job = Job(params, model, seed, paths)
-    recipe = job.recipe
-    start, vgg19 = _gan_files(job)
+    start, vgg19 = paths.start(model, seed) / "generator.safetensors", paths.weights / "vgg19.safetensors"
     inputs = job.inputs | {
-        "model": recipe.model_dump(exclude={"title", "start"}, mode="json"),
+        "model": job.recipe.model_dump(exclude={"title", "start"}, mode="json"),
         "mask": mask.model_dump(mode="json"),
         "from": file_digest(start),
-        "vgg": file_digest(vgg19) if recipe.loss.vgg54 else None,
+        "vgg": file_digest(vgg19) if job.recipe.loss.vgg54 else None,
         # The number of processes only where it changes more than rounding.
         "statistics": 1 if params.train.sync_batchnorm else params.train.gpus,
     }
-    return train_once(job, inputs, out, _run_gan, mask)
+    return train_once(job, inputs, out, _run_gan, mask, start, vgg19)
 
 
 class Job:
@@ -120,12 +97,12 @@ class Job:
         self.share = Share(rank, ranks, params.train.accumulate)
         self.pack = Pack(paths.set(params.data.train))
         self.held_out = Pack(paths.set(params.data.validation))
-        self.device = choose_device(params.train.device)
+        self.device = devices.choose_device(params.train.device)
         distributed.check_gpus(params.train.gpus, self.device, params.train.device)
-        make_deterministic(self.device)
-        allow_tf32(self.device, params.train.precision)
-        self.autocast = autocast(self.device, params.train.precision)
-        self.memory_format = memory_format(self.device, params.train.precision)
+        devices.make_deterministic(self.device)
+        devices.allow_tf32(self.device, params.train.precision)
+        self.autocast = devices.autocast(self.device, params.train.precision)
+        self.memory_format = devices.memory_format(self.device, params.train.precision)
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -148,14 +125,8 @@ class Job:
         self, name: str, networks: list[nn.Module], step: Step, schedule: Schedule, scale: int, patches: str
     ) -> Training:
         """patches: names their stream; no two phases see the same ones, all masks of a phase do."""
-        sampler = PatchSampler(
-            self.pack,
-            lr_size=self.recipe.lr_patch,
-            scale=scale,
-            batch=self.recipe.batch,
-            seed=seed_for(self.seed, patches),
-            share=self.share,
-        )
+        what = {"lr_size": self.recipe.lr_patch, "scale": scale, "batch": self.recipe.batch}
+        sampler = PatchSampler(self.pack, **what, seed=seed_for(self.seed, patches), share=self.share)
         how = self.settings, self.device, self.memory_format
         return Training(name, networks, step, sampler, self.validation(scale), schedule, *how)
 
@@ -169,20 +140,20 @@ def _run_start(job: Job, checkpoints: Path, init: Path | None) -> Trained:
     def network_at(scale: int, before: nn.Module | None) -> nn.Module:
         if before is not None and before.scale == scale:
             return before
-        network = build_generator(recipe.generator, scale, seed_for(job.seed, f"generator x{scale}"))
+        network = models.build_generator(recipe.generator, scale, seed_for(job.seed, f"generator x{scale}"))
         if before is not None:
-            transfer_body(before, network)
+            models.transfer_body(before, network)
         return network
 
     generator, history = None, []
     if init:
         generator = network_at(recipe.start.init_scale, None)
-        load_weights(generator, init)
-    for number, settings in enumerate(recipe.start.phases):
-        generator = network_at(settings.scale, generator)
-        name = f"{recipe.title} start, x{settings.scale} {settings.loss.upper()}"
-        step = _distance_step(job, settings.loss)
-        training = job.training(name, [generator], step, settings, settings.scale, f"patches start {number}")
+        models.load_weights(generator, init)
+    for number, phase in enumerate(recipe.start.phases):
+        generator = network_at(phase.scale, generator)
+        name = f"{recipe.title} start, x{phase.scale} {phase.loss.upper()}"
+        step = start_step(phase.loss, job.autocast)
+        training = job.training(name, [generator], step, phase, phase.scale, f"patches start {number}")
         generator = fit(training, checkpoints / f"phase{number}")
         history += training.history
     if not recipe.start.phases or generator.scale != 4:  # what the GAN gets has not been validated yet
@@ -193,23 +164,22 @@ def _run_start(job: Job, checkpoints: Path, init: Path | None) -> Trained:
     return generator, history
 
 
-def _distance_step(job: Job, kind: str) -> Step:
-    return lambda networks, lr, hr, _: distance_step(*networks, lr, hr, kind=kind, autocast=job.autocast)
+def start_step(kind: str, autocast: devices.Autocast) -> Step:
+    """The step of a phase of a start, with a distance of this kind."""
+    return lambda networks, lr, hr, _: distance_step(*networks, lr, hr, kind=kind, autocast=autocast)
 
 
 def _find_init(params: Params, model: str) -> Path:
-    """The checkpoint that ``models.<model>.start.init`` names: a file, or a fitting entry of the registry."""
+    """The checkpoint that ``models.<model>.start.init`` names: a file, or an entry of the registry."""
     from masksr.fetch.weights import find_pretrained  # here: most trainings need no network
 
-    recipe, where = params.models[model], f"models.{model}.start.init"
-    if (spec := load_registry().weights.get(recipe.start.init)) and spec.architecture:
-        ours = {"architecture": recipe.generator.architecture, "scale": recipe.start.init_scale}
-        ours["res_scale"] = getattr(recipe.generator, "res_scale", None)  # which the weights do not tell
-        for key, value in ours.items():
-            if getattr(spec, key) not in (None, value):
-                raise MasksrError(f"{where}: {spec.name} has {key} {getattr(spec, key)}, models.{model} has {value}")
+    init, where = params.models[model].start.init, f"models.{model}.start.init"
+    published = getattr(load_registry().weights.get(init), "res_scale", None)
+    ours = getattr(params.models[model].generator, "res_scale", None)
+    if published not in (None, ours):  # the one thing that the weights do not tell
+        raise MasksrError(f"{where}: {init} has res_scale {published}, models.{model} has {ours}")
     try:
-        return find_pretrained(recipe.start.init, data_folder(params))
+        return find_pretrained(init, data_folder(params))
     except MasksrError as error:
         raise MasksrError(f"{where}: {error}; null begins from random weights") from None
 
@@ -217,49 +187,45 @@ def _find_init(params: Params, model: str) -> Path:
 # The GAN.
 
 
-def _run_gan(job: Job, checkpoints: Path, mask: Mask) -> Trained:
-    recipe, seed = job.recipe, job.seed
-    start, vgg19 = _gan_files(job)
-    generator = load_generator(start)
-    vgg = None
+def _run_gan(job: Job, checkpoints: Path, mask: Mask, start: Path, vgg19: Path) -> Trained:
+    recipe, generator, vgg = job.recipe, models.load_generator(start), None
     if recipe.loss.vgg54:
         vgg = load_vgg19(vgg19).to(job.device, memory_format=job.memory_format)
         if job.settings.compile:
-            compile_network(vgg, job.settings.compile)
-
-    def step(networks: Sequence[nn.Module], lr: Tensor, hr: Tensor, number: int) -> Metrics:
-        g, d, *expecting = networks  # as they are to be called: replicas, where processes share the batch
-        return adversarial_step(
-            g,
-            d,
-            vgg,
-            lr,
-            hr,
-            loss=recipe.loss,
-            mask=mask,
-            pixel_range=generator.pixel_range,
-            autocast=job.autocast,
-            expectation=expecting[0] if expecting else None,
-            rng=torch.Generator().manual_seed(seed_for(seed, f"mask {number}")),
-            share=job.share,
-        )
-
+            devices.compile_network(vgg, job.settings.compile)
+    networks = networks_of_a_gan(recipe, mask, generator, job.seed)
+    step = gan_step(recipe, mask, vgg, generator.pixel_range, job.autocast, job.seed, job.share)
     name = f"{recipe.title}, {describe_mask(mask)}"
-    networks = networks_of_a_gan(recipe, mask, generator, seed)
     training = job.training(name, networks, step, recipe.gan, generator.scale, "patches gan")
     return fit(training, checkpoints), training.history
 
 
-def _gan_files(job: Job) -> tuple[Path, Path]:
-    """The generator that the GAN begins from, and VGG19."""
-    start = job.paths.start(job.model, job.seed)
-    return start / "generator.safetensors", job.paths.weights / "vgg19.safetensors"
+def gan_step(
+    model: Model,
+    mask: Mask,
+    vgg: nn.Module | None,
+    pixel_range: float,
+    autocast: devices.Autocast,
+    seed: int,
+    share: Share = WHOLE,
+) -> Step:
+    """The step of a GAN training of ``networks_of_a_gan``: ``adversarial_step`` with what stays the same."""
+    how = {"loss": model.loss, "mask": mask, "pixel_range": pixel_range, "autocast": autocast, "share": share}
+
+    def step(networks: Sequence[nn.Module], lr: Tensor, hr: Tensor, number: int) -> Metrics:
+        g, d, *expecting = networks  # as they are to be called: replicas, where processes share the batch
+        rng = torch.Generator().manual_seed(seed_for(seed, f"mask {number}"))
+        expectation = expecting[0] if expecting else None
+        return adversarial_step(g, d, vgg, lr, hr, **how, expectation=expectation, rng=rng)
+
+    return step
 
 
 def networks_of_a_gan(model: Model, mask: Mask, generator: nn.Module, seed: int) -> list[nn.Module]:
     """What a GAN training of ``generator`` trains: it, its discriminator, and what the mask itself learns."""
     side = generator.scale * model.lr_patch
-    networks = [generator, build_discriminator(model.discriminator, side, seed_for(seed, "discriminator"))]
+    discriminator = models.build_discriminator(model.discriminator, side, seed_for(seed, "discriminator"))
+    networks = [generator, discriminator]
     if mask.kind == "expected":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(seed, "expected error"))
@@ -276,9 +242,9 @@ def describe_mask(mask: Mask) -> str:
 
 
 def train_once(
-    job: Job, inputs: dict[str, Any], out: Path, work: Callable[..., Trained], argument: Any
+    job: Job, inputs: dict[str, Any], out: Path, work: Callable[..., Trained], *arguments: Any
 ) -> dict[str, Any]:
-    """Do ``work(job, checkpoints, argument)`` unless a training with equal ``inputs`` is already stored.
+    """Do ``work(job, checkpoints, *arguments)`` unless a training with equal ``inputs`` is already stored.
 
     inputs: JSON-serialisable; their hash is the training's key. work: a function of this module, which other
     processes must find. Copies the files of the training to ``out`` and returns what ``training.json`` says.
@@ -290,21 +256,33 @@ def train_once(
     key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:20]
     folder = job.paths.trainings / key
     checkpoints = folder / "checkpoints"
+    weights, table, record = (folder / name for name in OUTPUTS)
     with alone(folder / ".lock", "this very training"):
-        if _is_whole(folder, inputs):
+        if _is_whole(folder):
             print(f"Already trained with exactly these inputs ({key}): taken from there.", flush=True)
         else:
             begun = time.monotonic()  # a clock that nobody sets back
             if (gpus := job.settings.gpus) > 1:
                 backend = "nccl" if job.device.type == "cuda" else "gloo"
                 of = job.params, job.model, job.seed, job.paths
-                distributed.launch(_run_share, of, work, checkpoints, argument, ranks=gpus, backend=backend)
-            generator, history = work(job, checkpoints, argument)
-            _store(folder, inputs, generator, history, job, time.monotonic() - begun)
+                distributed.launch(_run_share, of, work, checkpoints, arguments, ranks=gpus, backend=backend)
+            generator, history = work(job, checkpoints, *arguments)
+            models.save_generator(generator, job.recipe.generator, weights)
+            write_atomic(table, history_table(history).to_csv(index=False, float_format="%.6g").encode())
+            content = {
+                "key": key,
+                "psnr": history[-1]["psnr"],
+                "seconds_since_last_start": round(time.monotonic() - begun, 1),
+                "weights": file_digest(weights),
+                "history": file_digest(table),
+                "inputs": inputs,
+            }
+            # Last, because its presence says that the training is finished.
+            write_atomic(record, json.dumps(content, indent=2).encode())
         shutil.rmtree(checkpoints, ignore_errors=True)
-        for name in OUTPUTS:
-            write_atomic(out / name, (folder / name).read_bytes())
-    return json.loads((out / "training.json").read_text())
+        for path in (weights, table, record):
+            write_atomic(out / path.name, path.read_bytes())
+    return json.loads(record.read_text())
 
 
 def _run_share(
@@ -313,51 +291,20 @@ def _run_share(
     of: tuple[Params, str, int, Paths],
     work: Callable[..., Trained],
     checkpoints: Path,
-    argument: Any,
+    arguments: tuple[Any, ...],
 ) -> None:
     """What each process of a training does that several share."""
-    # Processes of a training that was killed this moment may not have ended yet; there is one writer at a time.
-    with alone(checkpoints / ".writer", "this very training") if rank == 0 else nullcontext():
-        work(Job(*of, rank, ranks), checkpoints, argument)
+    work(Job(*of, rank, ranks), checkpoints, *arguments)
 
 
-def _store(
-    folder: Path,
-    inputs: dict[str, Any],
-    generator: nn.Module,
-    history: list[dict[str, Any]],
-    job: Job,
-    seconds: float,
-) -> None:
-    save_generator(generator, job.recipe.generator, folder / "generator.safetensors")
-    table = history_table(history) if history else pd.DataFrame(columns=["phase", "step"])
-    write_atomic(folder / "history.csv", table.to_csv(index=False, float_format="%.6g").encode())
-    record = {
-        "key": folder.name,
-        "psnr": history[-1]["psnr"] if history else None,
-        "seconds_since_last_start": round(seconds, 1),
-        "weights": file_digest(folder / "generator.safetensors"),
-        "history": file_digest(folder / "history.csv"),
-        "inputs": inputs,
-    }
-    # Last, because its presence says that the training is finished.
-    write_atomic(folder / "training.json", json.dumps(record, indent=2).encode())
-
-
-def _is_whole(folder: Path, inputs: dict[str, Any]) -> bool:
+def _is_whole(folder: Path) -> bool:
     """Whether a finished training is in ``folder`` and its files are still those it recorded."""
-    if not all((folder / name).is_file() for name in OUTPUTS):
-        return False
+    weights, table, record = (folder / name for name in OUTPUTS)
     try:
-        record = json.loads((folder / "training.json").read_bytes())
-        whole = record["inputs"] == json.loads(json.dumps(inputs))
-        for key, name in {"weights": "generator.safetensors", "history": "history.csv"}.items():
-            whole &= record[key] == file_digest(folder / name)
-    except (ValueError, LookupError, TypeError):
-        whole = False
-    if not whole:
-        print(f"{folder} is not what was recorded (damaged or changed): trained again", flush=True)
-    return whole
+        found = json.loads(record.read_bytes())
+        return found["weights"] == file_digest(weights) and found["history"] == file_digest(table)
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def code_digest() -> str:

@@ -1,0 +1,63 @@
+"""Trainings of seconds, for several test files and for the processes that they start."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from masksr.fetch.find import build_pack
+from masksr.params import Params, load
+from masksr.paths import Paths
+from masksr.tools.weights import prepare_vgg19
+from masksr.training import train as training
+
+ROOT = Path(__file__).parents[1]
+
+
+def small(batch: int = 2, **train) -> Params:
+    """The profile mini with networks, patches and schedules of a few seconds."""
+    content = load(ROOT / "profiles/mini.yaml").model_dump()
+    for model in content["models"].values():
+        model |= {"lr_patch": 16, "batch": batch, "gan": {"epochs": 2, "learning_rate": 1e-4, "halve_at": [1]}}
+        model["discriminator"]["num_feat"] = 4
+        for phase in model["start"]["phases"]:
+            phase |= {"epochs": 1, "halve_at": []}
+    sizes = {"esrgan": {"num_feat": 8, "num_block": 1, "num_grow_ch": 4}, "pesr": {"depth": 1, "num_channels": 8}}
+    for name, size in (sizes | {"edsr": {"n_resblocks": 1, "n_feats": 8}}).items():
+        content["models"][name]["generator"] |= size
+    content["train"] |= {"device": "cpu", "steps_per_epoch": 4, "log_every": 2, "validate_every": 4}
+    content["train"] |= {"validation_patches": 2, "checkpoint_every": 2} | train
+    content["weights"]["vgg_width"] = 0.0625
+    content["masks"]["none"] = {"kind": "none"}
+    return Params.model_validate(content)
+
+
+def with_start(model: str, **start) -> Params:
+    """``small`` with other settings of a model's start."""
+    content = small().model_dump()
+    content["masks"]["none"] = {"kind": "none"}
+    content["models"][model]["start"] |= start
+    return Params.model_validate(content)
+
+
+def prepare(root: Path, params: Params) -> Paths:
+    """A project folder with packs, VGG19 and the starts of all models."""
+    paths = Paths(root, "mini")
+    for name in (params.data.train, params.data.validation):
+        build_pack(name, paths.set(name))
+    prepare_vgg19(params, paths)
+    for model in params.models:
+        training.train_start(params, model, 0, paths)
+    return paths
+
+
+def copy(paths: Paths, name: str, *folders: str) -> Paths:
+    """A copy of some folders of a project, beside it."""
+    other = Paths(paths.root.parent / name, "mini")
+    for folder in folders:
+        shutil.copytree(paths.root / folder, other.root / folder)
+    return other
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "generator.safetensors").read_bytes()
