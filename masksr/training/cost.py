@@ -34,12 +34,12 @@ from masksr.params import Mask, Model, Params, Phase
 from masksr.training.device import Precision, autocast
 from masksr.training.train import gan_step, networks_of_a_gan, start_step
 
-# TFLOP/s that ``describe_costs`` assumes unless told. NVIDIA's data sheet of the H100 SXM gives peaks of 67
-# (fp32 without tensor cores: masksr switches TF32 off) and 989 (bf16).
+# TFLOP/s that ``describe_costs`` assumes unless told (benchmarks/results/h100-2026-11-26.md).
+OF_ESRGAN = "what ESRGAN's step of full size reached on an H100; wider networks reach more"
 SUSTAINED = {
-    "fp32": (30.0, "a guess, not measured: half an H100's peak in fp32"),
-    "tf32": (75.0, "a guess, not measured: 15 % of an H100's peak in TF32"),
-    "bf16": (150.0, "a guess, not measured: 15 % of an H100's peak in bf16"),
+    "fp32": (20.0, OF_ESRGAN),
+    "tf32": (61.0, OF_ESRGAN),
+    "bf16": (61.0, OF_ESRGAN + ", PESR's 248"),
     "cpu": (0.14, "what two CPU cores reached in the profile mini, in fp32"),
 }
 
