@@ -1,9 +1,15 @@
-"""Nothing is shared between the test files but the environment they start in."""
+"""What the test files share: the environment they start in, and one project in which everything has run."""
+
+from __future__ import annotations
 
 import os
+import shutil
 import signal
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
+from tiny_project import copy_sources, dvc, run, tiny, yaml
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # no test opens a window
 
@@ -13,3 +19,23 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # No deadline, because the first example pays for imports; the same examples on every run of CI.
 settings.register_profile("masksr", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("masksr")
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny project after one `dvc repro` that is also committed to git. Only to be read: see ``project``."""
+    if not shutil.which("git"):
+        pytest.skip("git is not installed")
+    folder = copy_sources(tmp_path_factory.mktemp("reproduced") / "a project")
+    yaml.dump(tiny(), folder / "params.yaml")
+    run(folder, "git", "init", "--quiet")
+    dvc(folder, "repro")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "--quiet", "--message", "results")
+    return folder
+
+
+@pytest.fixture
+def project(reproduced: Path, tmp_path: Path) -> Path:
+    """A copy of that project, to be changed."""
+    return shutil.copytree(reproduced, tmp_path / "a copy")

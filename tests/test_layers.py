@@ -7,15 +7,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # from the bottom; rooms of one layer do not import each other
-    {"errors", "io", "files", "locks", "documents", "project", "params", "paths", "provenance"}
-    | {"durations"},
+    {"errors", "io", "files", "locks", "documents", "project", "params", "paths", "provenance", "notebook"},
     {"data"},
     {"models", "quality", "fetch"},
     {"training"},
     {"results"},
     {"plots"},
     {"report", "tools"},
-    {"notebook", "cluster"},
+    {"cluster"},
     {"cli"},
     {"__main__"},
 ]

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from masksr.errors import MasksrError
-from masksr.fetch.registry import PackageSet, find_set, load_registry
+from masksr.fetch.registry import PackageSet, load_registry, look_up
 
 REGISTRY = Path(__file__).parents[1] / "data" / "registry.yaml"
 GOOD = {
@@ -37,9 +37,10 @@ def test_the_sets_of_the_paper_and_of_mini_are_there_with_citation_and_licence(r
     assert not registry.sets.keys() & registry.weights.keys(), "`masksr fetch NAME` means one of them"
 
 
-def test_an_unknown_set_lists_the_names():
-    with pytest.raises(MasksrError, match=r"'urban100'.*BSD100.*did you mean 'Urban100'"):
-        find_set("urban100", REGISTRY)
+def test_an_unknown_set_is_named(registry):
+    for name, hint in (("urban100", "did you mean 'Urban100'"), ("mine", "there are: .*BSD100")):
+        with pytest.raises(MasksrError, match=f"{name}.*{hint}"):
+            look_up(name, registry.sets, "set")
 
 
 def test_training_validation_and_test_photographs_are_different_pictures(registry):

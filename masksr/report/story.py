@@ -9,7 +9,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from masksr import durations, provenance
+from masksr import provenance
+from masksr.notebook import read_seconds
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.plots.crops import load as load_crops
@@ -86,7 +87,7 @@ def sum_times(sections: Iterable[Section], root: Path) -> list[dict[str, Any]]:
         start = {"stage": section.stage, "notebooks": 0, "timed": 0, "minutes": 0.0}
         row = rows.setdefault(section.stage, start)
         row["notebooks"] += 1
-        if duration := durations.read(section.notebook, root):
+        if seconds := read_seconds(section.notebook, root):
             row["timed"] += 1
-            row["minutes"] += duration.seconds / 60
+            row["minutes"] += seconds / 60
     return list(rows.values())
