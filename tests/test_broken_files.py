@@ -12,7 +12,6 @@ from masksr import params, provenance
 from masksr.data.images import read_image
 from masksr.documents import read_json, read_yaml
 from masksr.errors import MasksrError
-from masksr.files import user_path
 from masksr.notebook import read_defaults
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +33,7 @@ BREAK = {
     "cut short": lambda content: content[: len(content) * 2 // 3] + b"\n]",
     "bytes": lambda content: b"\xff\xfe" + random.Random(0).randbytes(1000),
     "a page of the web": lambda content: b"<!doctype html><html><body>404: {not found</body></html>",
-    "deep": lambda content: b"[" * 100_000,
+    "deep": lambda content: b"[" * 3000,
 }
 
 
@@ -47,9 +46,3 @@ def test_a_broken_file_is_one_line(
     with pytest.raises(MasksrError, match=name) as caught:
         read(tmp_path / name)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 700
-
-
-@pytest.mark.parametrize("text", ["~nobody.of.this.name/x", "x" * 300, "a\0b"])
-def test_what_cannot_be_a_path_is_named(text: str) -> None:
-    with pytest.raises(MasksrError, match="cannot be a path"):
-        user_path(text)

@@ -48,7 +48,10 @@ def fails(file: File, folder: Path) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("known", [{"bytes": 400_000}, {"md5": hashlib.md5(CONTENT).hexdigest()}, {"sha256": SHA256[:8]}])
+KNOWN = [{"bytes": 400_000}, {"md5": hashlib.md5(CONTENT).hexdigest()}, {"sha256": SHA256[:8]}]
+
+
+@pytest.mark.parametrize("known", KNOWN)
 def test_a_download_is_checked_and_not_repeated(known, server, tmp_path):
     file = a_file(server, "/x", **known)
     path = download(file, tmp_path / "new")
