@@ -78,13 +78,12 @@ def make_archives(folder: Path) -> None:
             with zipfile.ZipFile(folder / name, "w") as archive:
                 for path, content in files.items():
                     archive.writestr(path, content)
-        else:
-            mode = "w:gz" if name.endswith("gz") else "w"
-            with tarfile.open(folder / name, mode) as archive:
-                for path, content in files.items():
-                    member = tarfile.TarInfo(path)
-                    member.size = len(content)
-                    archive.addfile(member, io.BytesIO(content))
+            continue
+        with tarfile.open(folder / name, "w:gz" if name.endswith("gz") else "w") as archive:
+            for path, content in files.items():
+                member = tarfile.TarInfo(path)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
     write_niqe(folder / "niqe_modelparameters.mat", NiqeModel(np.linspace(0.1, 2, 36), np.eye(36) / 10))
     forests = (one_leaf(4.0), one_leaf(6.0), one_leaf(5.0))
     write_ma(folder / "NRQM_model.mat", MaModel(forests, np.array([1.0, 0.5, 0.25, 0.1])))

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -115,12 +114,6 @@ def test_offline_says_what_to_do_and_takes_what_was_put_there(server, tmp_path, 
     (tmp_path / "x.zip").write_bytes(CONTENT)
     assert download(file, tmp_path).read_bytes() == CONTENT
     assert not answers(file.urls[0], 5.0) and not server.requests
-
-
-def test_two_at_the_same_time_download_it_once(server, tmp_path):
-    with ThreadPoolExecutor(3) as pool:
-        paths = list(pool.map(lambda _: download(a_file(server, "/x"), tmp_path), range(3)))
-    assert paths == [tmp_path / "x.zip"] * 3 and len(server.requests) == 1
 
 
 def test_a_killed_process_is_continued_by_the_next(server, tmp_path):
