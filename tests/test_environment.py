@@ -1,4 +1,4 @@
-"""The files that say what is installed agree with each other and with what the code imports; make and git as promised."""
+"""What is installed: the files that say so agree, with each other and with the imports; make and git as promised."""
 
 from __future__ import annotations
 
