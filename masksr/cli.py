@@ -16,7 +16,6 @@ from click import argument, option
 
 from masksr.errors import MasksrError
 
-WEIGHTS = "auto: the profile's, else the official ones (default); standin: what the profile fitted."
 POSITIVE = click.IntRange(min=1)
 # What several commands take.
 model = option("--model", required=True, type=click.Choice(["esrgan", "pesr", "edsr"]))
@@ -25,12 +24,8 @@ res_scale = option("--res-scale", type=float, metavar="X", help="Of EDSR, PESR; 
 test_sets = option("--set", "sets", multiple=True, metavar="NAME", help="A test set; more: --set X --set Y.")
 table = option("-o", "--output", type=Path, metavar="CSV", help="Also write a row for each image here.")
 pictures = argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-further_measures = option(
-    "--also",
-    type=lambda names: names.split(","),
-    metavar="NAMES",
-    help="Further measures of pyiqa, such as lpips,dists; of evaluate, in place of those of params.yaml.",
-)
+ALSO = "Further measures of pyiqa, such as lpips,dists; of evaluate, in place of those of params.yaml."
+further_measures = option("--also", type=lambda names: names.split(","), metavar="NAMES", help=ALSO)
 
 
 class Command(click.Command):
@@ -122,20 +117,17 @@ def cost(tflops: float | None = None) -> None:
 def fetch(only_list: bool, names: Sequence[str] = ()) -> None:
     """Get data sets and weights that are not on this disk.
 
-    Those of data/registry.yaml that are named; without a NAME, what params.yaml needs.
+    A NAME is one of data/registry.yaml; without any, what params.yaml needs.
 
-    \b
-    python -m masksr fetch --list
     python -m masksr fetch Set5 BSD100 niqe
     """
     from masksr import params
     from masksr.fetch import catalogue
 
-    settings = params.load()
     if only_list:
-        print(catalogue.listing(names, settings))
+        print(catalogue.listing(names, params.load()))
     else:
-        catalogue.fetch(names, settings)
+        catalogue.fetch(names, params.load())
 
 
 # Running
@@ -169,8 +161,6 @@ def cluster(targets: Sequence[str] = (), **options: Any) -> None:
 
     A STAGE is run with what it needs; none: the whole pipeline.
 
-    \b
-    python -m masksr cluster --dry
     python -m masksr cluster --jobs 8 table1
     """
     from masksr import cluster
@@ -184,12 +174,13 @@ def cluster(targets: Sequence[str] = (), **options: Any) -> None:
 @app.command
 def summary() -> None:
     """Print Table 1 and where the report is."""
-    from masksr import params, project
+    from masksr import params
+    from masksr.paths import Paths
 
-    results = project.root() / "results" / params.load().profile
+    results = Paths.of(params.load()).results
     table, page = results / "table1.md", results / "report.html"
     if not table.exists():
-        raise MasksrError(f"{table.relative_to(project.root())} does not exist yet; make it with: make repro")
+        raise MasksrError(f"{table} does not exist yet; make it with: make repro")
     print(table.read_text(encoding="utf-8").rstrip())
     print(f"\nThe whole report: {page if page.exists() else 'build it with make report'}")
 
@@ -238,9 +229,7 @@ def compare(**options: Any) -> None:
 
     A and B: a profile, a folder with quality.csv, such a file, or one in a commit: REV:results/PROFILE.
 
-    \b
     python -m masksr compare HEAD~1:results/mini mini --set cat
-    python -m masksr compare esrgan.csv mine.csv --measure psnr
     """
     from masksr.results import compare
 
@@ -297,7 +286,6 @@ def upscale(**options: Any) -> None:
 @option("--hr", metavar="FOLDER", help="HR pictures; SR has their names, maybe with _x4, SR or out added.")
 @option("--scale", type=POSITIVE, metavar="N", help="HR is cut to multiples of it (default: 4).")
 @option("--border", type=click.IntRange(min=0), metavar="N", help="Pixels a side not to count (default: 4).")
-@option("--weights", type=click.Choice(["auto", "official", "standin"]), help=WEIGHTS)
 @device
 @further_measures
 @table
@@ -306,8 +294,6 @@ def score(**options: Any) -> None:
 
     INPUT: pictures, folders of them, or patterns of names.
 
-    \b
-    python -m masksr score large -o quality.csv
     python -m masksr score results_of/esrgan results_of/mine --hr Set14/HR
     """
     from masksr.tools import score

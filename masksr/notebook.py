@@ -59,7 +59,7 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, r
             raise MasksrError(f"{name} {error}\n  as far as it got: {_short(partial, root)}") from None
         except OSError as error:
             reason = f"{error.filename or partial} cannot be written ({error.strerror or error})"
-            raise MasksrError(f"{name}: {reason}; free some space or fix the rights, then try again") from None
+            raise MasksrError(f"{name}: {reason}; free space or fix the rights, then try again") from None
         write_atomic(output, _normalize(notebook, root))
         partial.unlink(missing_ok=True)
     record_seconds(output, root, time.monotonic() - begun)
@@ -123,7 +123,7 @@ def _kernel(root: Path) -> Iterator[AsyncKernelManager]:
     with tempfile.TemporaryDirectory(prefix="masksr-", dir=place, ignore_cleanup_errors=True) as private:
         kernel = AsyncKernelManager(
             kernel_name="python3",
-            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # this interpreter, whatever others there are
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # this interpreter, whatever is installed
             connection_file=f"{private}/kernel.json",
             transport="ipc" if posix else "tcp",
         )
@@ -154,8 +154,8 @@ def _execute(
     try:
         notebook = papermill.execute_notebook(
             *(source, partial, parameters),
-            **{"km": kernel, "kernel_name": "python3", "language": "python", "cwd": root, "progress_bar": False},
-            **{"stdout_file": sys.stdout, "stderr_file": sys.stderr},
+            **{"km": kernel, "kernel_name": "python3", "language": "python", "cwd": root},
+            **{"stdout_file": sys.stdout, "stderr_file": sys.stderr, "progress_bar": False},
             **{"record_timing": False, "store_widget_state": False},
             on_cell_execute=lambda **_: started.append(1),
         )

@@ -59,7 +59,7 @@ def output_of(run: subprocess.Popen[str]) -> str:
     return shown
 
 
-def ray_folders() -> set[Path]:
+def folders_of_ray() -> set[Path]:
     return set(Path("/tmp").glob("masksr-ray-*"))
 
 
@@ -95,7 +95,7 @@ def test_profiles_name_stages_that_exist(profile: Path) -> None:
 
 def test_what_cannot_start_is_one_line(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(project(tmp_path / "project", {"params": stage("echo ok > out", out="out")}))
-    before = ray_folders()
+    before = folders_of_ray()
     assert main(["cluster", "--dry"]) == 0
     assert capsys.readouterr().out == "params  (2 CPUs, 0 GPUs, 0.1 GB)  after: -\n"
     assert main(["cluster", "--jobs", "2", "--address", "auto"]) == 1
@@ -108,7 +108,7 @@ def test_what_cannot_start_is_one_line(tmp_path: Path, monkeypatch, capsys) -> N
         monkeypatch.setattr("ray.init", lambda **_: 1 / 0)
         assert main(["cluster"]) == 1
         assert "Ray says: division by zero" in capsys.readouterr().err
-    assert ray_folders() == before
+    assert folders_of_ray() == before
     subprocess.run(["bash", "-n", ROOT / "masksr/cluster.sh"], check=True)
 
 
@@ -123,14 +123,14 @@ def test_a_failure_stops_only_what_needs_it(tmp_path: Path) -> None:
         "params": stage("echo $OMP_NUM_THREADS:$CUDA_VISIBLE_DEVICES: > threads", "first", out="threads"),
         "other": stage("echo 1 > other", "threads", out="other"),
     }
-    root, before = project(tmp_path / "a folder", stages), ray_folders()
+    root, before = project(tmp_path / "a folder", stages), folders_of_ray()
     run = start(root)
     shown = output_of(run)
     assert run.returncode == 1, shown
     assert "1 of 5 stages failed: bad; not run because of that: after." in shown and "other: done" in shown
     assert "the end of .cache/cluster/bad.log:\n" in shown and "    thinking" in shown
     assert (root / "threads").read_text() == "2::\n" and not (root / "after").exists()
-    assert ray_folders() <= before and not (root / "home/.ray").exists()
+    assert folders_of_ray() <= before and not (root / "home/.ray").exists()
     (root / "mended").touch()
     assert ran(dvc(root, "repro")) == {"bad", "after"}
 
@@ -139,13 +139,13 @@ def test_a_failure_stops_only_what_needs_it(tmp_path: Path) -> None:
 @pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed")
 def test_after_an_interruption_nothing_runs_on_and_dvc_continues(tmp_path: Path) -> None:
     slow = "echo $$ > pid; test -e go || exec sleep 100; echo done > slow"
-    root, before = project(tmp_path / "project", {"slow": stage(slow, out="slow")}), ray_folders()
+    root, before = project(tmp_path / "project", {"slow": stage(slow, out="slow")}), folders_of_ray()
     run = start(root)
     while run.poll() is None and not ((root / "pid").exists() and (root / "pid").read_text()):
         time.sleep(0.1)
     run.send_signal(signal.SIGTERM)  # which is made a Ctrl-C
     shown = output_of(run)
     assert run.returncode == 130 and "interrupted: 1 stages are ended in good order" in shown, shown
-    assert not psutil.pid_exists(int((root / "pid").read_text())) and ray_folders() <= before
+    assert not psutil.pid_exists(int((root / "pid").read_text())) and folders_of_ray() <= before
     (root / "go").touch()
     assert ran(dvc(root, "repro")) == {"slow"}

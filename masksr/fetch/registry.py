@@ -92,7 +92,7 @@ def _tell_names(entries: Any) -> Any:
     """Give each entry of a section its name."""
     if not isinstance(entries, dict):
         return entries  # pydantic says that it must be one
-    return {key: value | {"name": key} if isinstance(value, dict) else value for key, value in entries.items()}
+    return {name: {**one, "name": name} if isinstance(one, dict) else one for name, one in entries.items()}
 
 
 Download = Annotated[File, BeforeValidator(_find_file)]
