@@ -18,12 +18,10 @@ from local_server import serving
 from masksr.cli import main
 from masksr.errors import MasksrError
 from masksr.fetch.find import fetch_set, find_images, sets_folder
-from masksr.fetch.registry import FolderSet, find_set, find_weights, load_registry
+from masksr.fetch.registry import find_set, find_weights
 from masksr.fetch.weights import fetch_weights, find_pretrained, weights_folder
 
 ROOT = Path(__file__).parents[1]
-SETS = load_registry(ROOT / "data/registry.yaml").sets.values()
-LAYOUTS = [(spec.name, n) for spec in SETS if isinstance(spec, FolderSet) for n in range(len(spec.layouts))]
 
 
 @pytest.fixture(scope="module")
@@ -104,26 +102,6 @@ def test_two_processes_that_want_the_same_set_share_it():
     children = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(2)]
     assert [child.wait(60) for child in children] == [0, 0]
     assert len(find_images(find_set("DIV2K_train"))) == IMAGES
-
-
-@pytest.mark.parametrize("name, number", LAYOUTS)
-def test_every_layout_of_a_data_folder_is_found(name, number, tmp_path, monkeypatch):
-    """DIV2K's own, EDSR's archive, BasicSR's, SelfExSR's and others; nothing is downloaded or copied."""
-    spec = find_set(name)
-    layout = spec.layouts[number]
-    for image in range(1, 1 + IMAGES):
-        for scale, template in ({1: layout.hr} | layout.lr).items():
-            path = tmp_path / "own" / template.replace("*", "train").format(name=f"img_{image:03d}")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encoded(image, scale, path.suffix))
-    monkeypatch.setenv("MASKSR_DATA", str(tmp_path / "own"))
-    sources = find_images(spec)
-    assert len(sources) == IMAGES and all(source.hr.is_relative_to(tmp_path / "own") for source in sources)
-    assert all(source.lr.keys() == layout.lr.keys() for source in sources)
-    sources[1].hr.unlink()
-    with pytest.raises(MasksrError, match=r"2 pictures.*3 expected; complete it"):
-        find_images(spec)
-    assert not (tmp_path / "cache/sets").exists(), "an incomplete folder is named, not passed over"
 
 
 def test_checkpoints_have_names(registry, served, tmp_path):

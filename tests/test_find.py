@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archives_like_the_real_ones import photograph
+from archives_like_the_real_ones import encoded, photograph
 
 from masksr.data.bicubic import imresize
 from masksr.data.images import write_png
@@ -95,6 +95,23 @@ def test_lr_pictures_are_all_there_or_none_and_of_their_picture(data):
     for file in (data / "own/LR").iterdir():
         file.unlink()
     assert not any(source.lr for source in find_images(folder_set(3), data))
+
+
+FOLDERS = [spec for spec in REGISTRY.sets.values() if isinstance(spec, FolderSet)]
+
+
+@pytest.mark.parametrize("spec", FOLDERS, ids=lambda spec: spec.name)
+def test_every_layout_of_a_data_folder_is_found(spec, tmp_path):
+    """DIV2K's own, EDSR's archive, BasicSR's, SelfExSR's and others; nothing is downloaded or copied."""
+    for number, layout in enumerate(spec.layouts):
+        for image in ("a", "b"):
+            for scale, template in ({1: layout.hr} | layout.lr).items():
+                path = tmp_path / str(number) / template.replace("*", "train").format(name=image)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(encoded(50, scale, path.suffix))
+        sources = find_images(spec.model_copy(update={"images": 2}), tmp_path / str(number))
+        assert [source.name for source in sources] == ["a", "b"]
+        assert all(source.hr.is_relative_to(tmp_path) and source.lr.keys() == layout.lr.keys() for source in sources)
 
 
 def test_every_embedded_photograph_is_the_recorded_file_or_names_the_version_to_install():

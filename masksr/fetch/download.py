@@ -65,7 +65,7 @@ def download(file: File, folder: Path) -> Path:
     Raises MasksrError, with what failed at each mirror and what to do, also for another file of that name.
     """
     path = folder / file.name
-    by_hand = f"get it elsewhere and put it into {folder} as {file.name} ({file.urls[0]})"
+    by_hand = f"get {file.urls[0]} elsewhere and put it into {folder} as {file.name}"
     with alone(folder / f".{file.name}.lock", f"the download of {file.name}"):
         if path.is_file():
             verify(file, path)

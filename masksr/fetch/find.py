@@ -21,12 +21,8 @@ SMALLEST = 32  # HR pixels on a side: 8 LR pixels, the smallest training patch p
 
 
 def build_pack(
-    spec: SetSpec | str,
-    folder: Path | str,
-    *,
-    scales: tuple[int, ...] = SCALES,
-    data_folder: Path | str | None = None,
-    limit: int | None = None,
+    spec: SetSpec | str, folder: Path | str, *, scales: tuple[int, ...] = SCALES,
+    data_folder: Path | str | None = None, limit: int | None = None,
 ) -> Pack:
     """Find the pictures of a set, or of its name in data/registry.yaml, and write their pack to ``folder``.
 
@@ -86,12 +82,11 @@ def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[S
         places = ", ".join(layout.hr for layout in spec.layouts)
         raise MasksrError(f"{spec.name}: no pictures in {folder}; looked for {places} ({spec.origin})")
     names = sorted(images, key=_natural)
-    here = f"{spec.name}: {len(names)} pictures in {folder / layout.hr}"
-    if len(names) > spec.images and not spec.at_least:
-        raise MasksrError(f"{here}, {spec.images} expected; remove what does not belong there")
-    if len(names) < min(limit or spec.images, spec.images):
-        remedy = "complete it, ask for fewer with a limit, or move it away to have the set downloaded"
-        raise MasksrError(f"{here}, {spec.images} expected; {remedy}")
+    few = len(names) < min(limit or spec.images, spec.images)
+    if few or (len(names) > spec.images and not spec.at_least):
+        here = f"{spec.name}: {len(names)} pictures in {folder / layout.hr}, {spec.images} expected"
+        remedy = "complete it, or move it away to fetch it" if few else "remove what does not belong there"
+        raise MasksrError(f"{here}; {remedy}")
     names = names[:limit]
     official = {scale: _official_lr(folder, template, names) for scale, template in layout.lr.items()}
     sources = []
@@ -167,7 +162,7 @@ def fetch_set(spec: FolderSet, searched: Path | None = None) -> Path:
         with suppress(MasksrError):
             images_in(folder, spec)
             return folder
-        places = f"{searched} or {folder}" if searched else f"{folder}"
+        places = " or ".join(map(str, filter(None, [searched, folder])))
         problem = f"{spec.name} is not in {places} and cannot be downloaded"
         by_hand = "put it into a folder that data.local of params.yaml or MASKSR_DATA names, such as "
         by_hand += f"{spec.layouts[0].hr} (data/registry.yaml has all layouts)"
