@@ -120,7 +120,7 @@ def _kernel(root: Path) -> Iterator[AsyncKernelManager]:
     """A kernel whose sockets and profile are in a folder of its own: runs and users cannot meet in it."""
     posix = os.name == "posix"
     place = "/tmp" if posix else None  # names of sockets have at most 103 characters; TMPDIR may be long
-    with tempfile.TemporaryDirectory(prefix="masksr-", dir=place, ignore_cleanup_errors=True) as private:
+    with tempfile.TemporaryDirectory(prefix="masksr-run-", dir=place, ignore_cleanup_errors=True) as private:
         kernel = AsyncKernelManager(
             kernel_name="python3",
             kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # this interpreter, whatever is installed

@@ -10,10 +10,10 @@ The text under a key says what it means, its unit last, in brackets: docs/params
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
@@ -79,10 +79,8 @@ class Weights(Section):
     @model_validator(mode="after")
     def _what_belongs_to_random(self) -> Weights:
         random = self.vgg == "random"
-        trained = "vgg_file names trained weights; it needs vgg: imagenet (or oxford)"
-        _check(not (random and self.vgg_file), trained)
-        narrow = f"vgg_width must be 1 with vgg: {self.vgg} (only random features can be narrow)"
-        _check(random or self.vgg_width == 1, narrow)
+        _check(not (random and self.vgg_file), "vgg_file is for trained weights: vgg: imagenet (or oxford)")
+        _check(random or self.vgg_width == 1, "vgg_width must be 1 but with vgg: random, which may be narrow")
         return self
 
 
@@ -224,11 +222,10 @@ class Model(Section):
         if self.start.init is not None:
             scales.add(self.start.init_scale)
         _check(scales, "start: needs phases or a checkpoint to begin from (init)")
-        only_edsr = "start: only edsr changes its scale (x2, then a fresh x4 tail); use scale 4"
-        _check(2 not in scales or self.generator.architecture == "edsr", only_edsr)
-        pairwise = self.loss.gan_type == "relativistic_pairwise"
-        focal = "loss.focal_gamma belongs to gan_type relativistic_pairwise; set it to 0.0"
-        _check(pairwise or not self.loss.focal_gamma, focal)
+        fits = 2 not in scales or self.generator.architecture == "edsr"
+        _check(fits, "start: only edsr changes its scale (x2, then a fresh x4 tail); use scale 4")
+        focal = self.loss.gan_type == "relativistic_pairwise" or not self.loss.focal_gamma
+        _check(focal, "loss.focal_gamma belongs to gan_type relativistic_pairwise; set it to 0.0")
         multiple, least = (8, 16) if self.discriminator.architecture == "vggstyle" else (4, 8)
         sizes = f"lr_patch must be a multiple of {multiple}, at least {least}, for this discriminator"
         _check(self.lr_patch % multiple == 0 and self.lr_patch >= least, f"{sizes}; got {self.lr_patch}")
@@ -384,8 +381,7 @@ class Resources(Section):
 
     @model_validator(mode="after")
     def _whole_or_a_part(self) -> Resources:
-        whole = self.gpus <= 1 or self.gpus % 1 == 0
-        _check(whole, f"gpus must be a whole number or a part of one GPU, got {self.gpus:g}")
+        _check(self.gpus <= 1 or self.gpus % 1 == 0, "gpus must be a whole number or a part of one GPU")
         return self
 
 
@@ -430,14 +426,12 @@ class Params(Section):
                 _check(name in known, f"{key}: there is no {name!r}{_suggest(name, known)}")
         _check(self.masks[sweep.mask].kind != "none", "sweep.mask: a mask of kind none has no k and b")
         plain = {name for name, mask in self.masks.items() if mask.kind == "none"}
-        one_none = "masks: one entry, named none, has kind none; and none may be named start"
-        _check(plain == {"none"} and "start" not in self.masks, one_none)
-        baseline = "table1.masks: must hold none, which the masks (and Figure 5) are compared with"
-        _check("none" in table1.masks, baseline)
+        _check(plain == {"none"}, "masks: one entry, named none, has kind none")
+        _check("start" not in self.masks, "masks: none may be named start, as what comes before the GAN is")
+        _check("none" in table1.masks, "table1.masks: must hold none, which the others are compared with")
         differs = table1.masks != ["none"] or not self.figure4.largest_difference
         _check(differs, "figure4.largest_difference: no mask in table1.masks differs from none; set it to 0")
-        others = "cluster.others: this key is missing (what stages without an entry of their own get)"
-        _check("others" in self.cluster, others)
+        _check("others" in self.cluster, "cluster.others: this key is missing (for stages without an entry)")
         return self
 
     @model_validator(mode="after")
@@ -472,16 +466,18 @@ class Params(Section):
 
     def model(self, name: str) -> Model:
         """The entry ``name`` of ``models``. Raises MasksrError where there is none."""
-        if name not in self.models:
-            raise MasksrError(f"params.yaml: models: there is no {name!r}{_suggest(name, self.models)}")
-        return self.models[name]
+        return _find(name, "models", self.models)
 
     def mask(self, name: str, k: float | None = None, b: float | None = None) -> Mask:
         """The entry ``name`` of ``masks``; with k and b, the point of Figure 5 that has these instead."""
-        if name not in self.masks:
-            raise MasksrError(f"params.yaml: masks: there is no {name!r}{_suggest(name, self.masks)}")
         changes = {key: float(value) for key, value in {"k": k, "b": b}.items() if value is not None}
-        return self.masks[name].model_copy(update=changes)
+        return _find(name, "masks", self.masks).model_copy(update=changes)
+
+
+def _find(name: str, section: str, entries: Mapping[str, Any]) -> Any:
+    if name not in entries:
+        raise MasksrError(f"params.yaml: {section}: there is no {name!r}{_suggest(name, entries)}")
+    return entries[name]
 
 
 def _suggest(name: object, known: Iterable[object]) -> str:

@@ -68,7 +68,7 @@ def test_every_committed_file_is_valid(path: Path) -> None:
         ("sweep.mask", "none", "sweep.mask: a mask of kind none"),
         ("data.test", ["cat", "photographs"], "data: train, validation and test must be different"),
         ("table1.masks", ["paper"], "table1.masks: must hold none"),
-        ("masks.start", {"kind": "none"}, "masks: one entry, named none"),
+        ("masks.other", {"kind": "none"}, "masks: one entry, named none"),
         ("models.esrgan.lr_patch", 18, "models.esrgan: lr_patch must be a multiple of 8, at least 16"),
         ("models.pesr.lr_patch", 18, "models.pesr: lr_patch must be a multiple of 4"),
         ("models.pesr.start.phases", [], "models.pesr: start: needs phases or a checkpoint"),
