@@ -33,15 +33,12 @@ BREAK = {
     "cut short": lambda content: content[: len(content) * 2 // 3] + b"\n]",
     "bytes": lambda content: b"\xff\xfe" + random.Random(0).randbytes(1000),
     "a page of the web": lambda content: b"<!doctype html><html><body>404: {not found</body></html>",
-    "deep": lambda content: b"[" * 1500,
 }
 
 
 @pytest.mark.parametrize("broken", BREAK)
 @pytest.mark.parametrize(("read", "name"), READERS, ids=[f"{read.__name__} {name}" for read, name in READERS])
-def test_a_broken_file_is_one_line(
-    tmp_path: Path, read: Callable[[Path], object], name: str, broken: str
-) -> None:
+def test_a_broken_file_is_one_line(tmp_path: Path, read: Callable, name: str, broken: str) -> None:
     (tmp_path / name).write_bytes(BREAK[broken](WHOLE[name]))
     with pytest.raises(MasksrError, match=name) as caught:
         read(tmp_path / name)
