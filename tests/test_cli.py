@@ -116,11 +116,7 @@ def test_run_reports_a_wrong_parameter_in_one_line(clone: Path, capsys) -> None:
     assert "'seed' is no parameter; write name=value" in error(capsys)
 
 
-WRONG = ["", "no", "run n.ipynb", "run n.ipynb -o x --p", "summary x", "compare mini", "compare mini study paper"]
-WRONG += ["compare mini study --measure lpips", "score", "score a.png --border -1", "cluster --jobs x"]
-
-
-@pytest.mark.parametrize("words", WRONG)
-def test_a_wrong_command_line_is_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(words.split()) == 2
-    assert "Usage: masksr" in capsys.readouterr().err
+def test_a_wrong_command_line_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ("", "no", "run n.ipynb", "summary x", "compare mini", "score a.png --border -1"):
+        assert main(words.split()) == 2
+        assert "Usage: masksr" in capsys.readouterr().err

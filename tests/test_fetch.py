@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,14 +92,6 @@ def test_after_a_useless_archive_the_next_way_is_tried(content, registry, served
         for number in range(50, 50 + IMAGES):
             archive.writestr(f"PIRM_dataset/Validation/Original/{number}.png", encoded(number, 1, ".png"))
     assert len(find_images(find_set("PIRM_valid"))) == IMAGES
-
-
-def test_two_processes_that_want_the_same_set_share_it():
-    code = "from masksr.fetch import find, registry; find.fetch_set(registry.find_set('DIV2K_train'))"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    children = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(2)]
-    assert [child.wait(60) for child in children] == [0, 0]
-    assert len(find_images(find_set("DIV2K_train"))) == IMAGES
 
 
 def test_checkpoints_have_names(registry, served, tmp_path):
