@@ -1,122 +1,83 @@
 """The command line: ``python -m masksr`` or ``masksr``. Each command imports only what it needs.
 
-The options of a command are the decorators above the function it calls, and the parameters of that function;
-an option that is not given is not passed, so that a default is written once.
+An option that is not given is not passed on, so that its default is in the function that a command calls.
 """
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+from click import argument, option
+
 from masksr.errors import MasksrError
 
-MODELS = ("esrgan", "pesr", "edsr")
-DEVICES = ("auto", "cpu", "cuda", "mps")
-INPUTS = "pictures, folders of them, or patterns of names"
-ALSO = "further measures of pyiqa, such as lpips,dists"
-RES_SCALE = "of EDSR and PESR, where the weights do not tell"
-STATUS = """\
-exit status:
-  0    done
-  1    an error that you can mend: a line says how
-  2    a wrong command line
-  130  interrupted"""
-COMMANDS: dict[str, Callable[..., None]] = {}  # in the order in which people meet them
+POSITIVE = click.IntRange(min=1)
+# What several commands take.
+model = option("--model", required=True, type=click.Choice(["esrgan", "pesr", "edsr"]))
+device = option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]))
+res_scale = option("--res-scale", type=float, metavar="X", help="Of EDSR, PESR; where weights do not tell.")
+test_sets = option("--set", "sets", multiple=True, metavar="NAME", help="A test set; more: --set X --set Y.")
+table = option("-o", "--output", type=Path, metavar="CSV", help="Also write a row for each image here.")
+pictures = argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+ALSO = "Further measures of pyiqa, such as lpips,dists; of evaluate, in place of those of params.yaml."
+further_measures = option("--also", type=lambda names: names.split(","), metavar="NAMES", help=ALSO)
+
+
+class Command(click.Command):
+    def invoke(self, context: click.Context) -> Any:
+        context.params = {name: value for name, value in context.params.items() if value not in (None, ())}
+        return super().invoke(context)
+
+
+class Commands(click.Group):
+    command_class = Command
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)  # in the order in which people meet them
+
+
+@click.group(cls=Commands, no_args_is_help=False, context_settings={"max_content_width": 110})
+def app() -> None:
+    """An image mask for GAN super-resolution, reproduced.
+
+    More of one command: python -m masksr COMMAND --help
+
+    \b
+    Exit status:
+      0    done
+      1    an error that you can mend: a line says how
+      2    a wrong command line
+      130  interrupted
+    """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit status: 0, 1 after an error the user can mend, 130 if interrupted."""
-    options = vars(parse(arguments))
+    """Run one command. Returns the exit status."""
     try:
-        COMMANDS[options.pop("command")](**options)
+        return app.main(arguments, prog_name="masksr", standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
     except MasksrError as error:
         print(f"masksr: error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except click.Abort:
         print("masksr: interrupted", file=sys.stderr)
         return 130
-    return 0
-
-
-def parse(words: Sequence[str] | None) -> argparse.Namespace:
-    """The given options of a command line, and ``command``, its name. Exits with 2 where it is wrong."""
-    whole = argparse.ArgumentParser(
-        prog="masksr",
-        description="An image mask for GAN super-resolution, reproduced.",
-        epilog=f"more of one command:\n  python -m masksr COMMAND --help\n\n{STATUS}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = whole.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
-    for name, function in COMMANDS.items():
-        what, examples = function.help
-        lines = [f"  python -m masksr {name} {example}".rstrip() for example in examples]
-        one = commands.add_parser(
-            name,
-            help=what,
-            description=f"{what[0].upper()}{what[1:]}.",
-            epilog="\n".join(["examples:", *lines, "", STATUS]),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            argument_default=argparse.SUPPRESS,
-        )
-        for flags, settings in reversed(function.options):
-            one.add_argument(*flags, **settings)
-    options, more = whole.parse_known_args(words)
-    # Of what may be repeated, argparse of Python 3.11 leaves out the words that follow an option.
-    known = COMMANDS[options.command].options
-    rest = [flags[0] for flags, settings in known if settings.get("nargs") in ("*", "+")]
-    if any(word.startswith("-") for word in more) or (more and not rest):
-        whole.error(f"unrecognized arguments: {' '.join(more)}")
-    if more:
-        setattr(options, rest[0], [*getattr(options, rest[0], []), *more])
-    return options
-
-
-def command(what: str, *examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function a command of its name. what: the line of the help; examples: right command lines."""
-
-    def add(function: Callable[..., None]) -> Callable[..., None]:
-        function.help, function.options = (what, examples or ("",)), getattr(function, "options", [])
-        COMMANDS[function.__name__] = function
-        return function
-
-    return add
-
-
-def option(*flags: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """An option of the command below, as ``argparse.ArgumentParser.add_argument`` takes it."""
-
-    def add(function: Callable[..., None]) -> Callable[..., None]:
-        function.options = [*getattr(function, "options", []), (flags, settings)]
-        return function
-
-    return add
-
-
-def names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
-def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return int(text)
-
-
-def whole_number(text: str) -> int:
-    return 0 if text == "0" else positive(text)
 
 
 # Before a run
 
 
-@command("validate params.yaml")
-@option("--record", action="store_true", help="also write that it is valid to runs/PROFILE/params.txt")
-def check(record: bool = False) -> None:
+@app.command
+@option("--record", is_flag=True, help="Also write that it is valid to runs/PROFILE/params.txt.")
+def check(record: bool) -> None:
+    """Validate params.yaml."""
     from masksr import params, project
     from masksr.documents import read_yaml
     from masksr.files import write_atomic
@@ -132,60 +93,57 @@ def check(record: bool = False) -> None:
         write_atomic(Paths.of(settings).runs / "params.txt", b"params.yaml is valid\n")
 
 
-@command("explain every key of params.yaml, as docs/params.md does")
+@app.command
 def params() -> None:
+    """Explain every key of params.yaml, as docs/params.md does."""
     from masksr.tools import reference
 
     print(reference.markdown(), end="")
 
 
-@command("count what the trainings will cost: operations, hours, memory", "--tflops 150")
-@option("--tflops", type=float, help="TFLOP/s that the machine sustains (default: a guess)")
+@app.command
+@option("--tflops", type=float, help="TFLOP/s that the machine sustains (default: a guess).")
 def cost(tflops: float | None = None) -> None:
+    """Count what the trainings will cost: operations, hours, memory."""
     from masksr import params
     from masksr.training.cost import describe_costs
 
     print(describe_costs(params.load(), tflops))
 
 
-@command("get data sets and weights that are not on this disk", "", "--list", "Set5 BSD100 niqe")
-@option("names", nargs="*", metavar="NAME", help="of data/registry.yaml; none: what params.yaml needs")
-@option("--list", action="store_true", help="only show what is where, what it would cost, and its licence")
-@option("--verify", action="store_true", help="only compare the checksums of all that was fetched")
-def fetch(names: Sequence[str] = (), list: bool = False, verify: bool = False) -> None:
+@app.command
+@argument("names", nargs=-1, metavar="[NAME]...")
+@option("--list", "only_list", is_flag=True, help="Only show what is where, its size and its licence.")
+def fetch(only_list: bool, names: Sequence[str] = ()) -> None:
+    """Get data sets and weights that are not on this disk.
+
+    A NAME is one of data/registry.yaml; without any, what params.yaml needs.
+
+    python -m masksr fetch Set5 BSD100 niqe
+    """
     from masksr import params
     from masksr.fetch import catalogue
-    from masksr.paths import data_folder
 
-    settings = params.load()
-    folder = data_folder(settings)
-    if list:
-        print(catalogue.listing(catalogue.specs(names), folder))
-        return
-    problems = []
-    for spec in catalogue.specs(names if verify or names else catalogue.needed(settings)):
-        limit = None if names else settings.data.limit_of(spec.name)
-        try:
-            found = catalogue.verify(spec) if verify else catalogue.get(spec, folder, limit)
-        except MasksrError as problem:  # the others may be in order
-            problems.append(str(problem))
-        else:
-            if found or names:
-                print(f"{spec.name}: {found or 'not in the cache'}", flush=True)
-    if problems:
-        raise MasksrError("\n".join(problems))
+    if only_list:
+        print(catalogue.listing(names, params.load()))
+    else:
+        catalogue.fetch(names, params.load())
 
 
 # Running
 
 
-@command(
-    "execute one notebook with parameters, as a stage does", "notebooks/40_compare.ipynb -o x.ipynb a=mini"
-)
-@option("notebook", type=Path, metavar="NOTEBOOK")
-@option("-o", "--output", type=Path, required=True, help="where the executed notebook goes")
-@option("parameters", nargs="*", metavar="name=value", help="replaces a default of the parameters cell")
+@app.command
+@argument("notebook", type=Path)
+@option("-o", "--output", type=Path, required=True, help="Where the executed notebook goes.")
+@argument("parameters", nargs=-1, metavar="[name=value]...")
 def run(notebook: Path, output: Path, parameters: Sequence[str] = ()) -> None:
+    """Execute one notebook with parameters, as a stage does.
+
+    A name=value replaces a default of the cell that is tagged "parameters".
+
+    python -m masksr run notebooks/40_compare.ipynb -o x.ipynb a=mini
+    """
     from masksr import project
     from masksr.notebook import parse_parameters, run_notebook
 
@@ -193,34 +151,43 @@ def run(notebook: Path, output: Path, parameters: Sequence[str] = ()) -> None:
     run_notebook(notebook, output, parse_parameters(notebook, parameters), root=project.root())
 
 
-@command("run what is out of date, independent stages side by side", "--dry", "--jobs 8 table1")
-@option("targets", nargs="*", metavar="STAGE", help="with what it needs; none: the whole pipeline")
-@option("--address", metavar="HOST:PORT", help="a running Ray cluster; none: a Ray of its own, here")
-@option("--jobs", type=positive, metavar="N", help="CPUs to share out here (default: all)")
-@option("--dry", action="store_true", help="only print what would run, and with what")
-def cluster(targets: Sequence[str] = (), **settings: Any) -> None:
+@app.command
+@argument("targets", nargs=-1, metavar="[STAGE]...")
+@option("--address", metavar="HOST:PORT", help="A running Ray cluster; none: a Ray of its own, here.")
+@option("--jobs", type=POSITIVE, metavar="N", help="CPUs to share out here (default: all).")
+@option("--dry", is_flag=True, help="Only print what would run, and with what.")
+def cluster(targets: Sequence[str] = (), **options: Any) -> None:
+    """Run what is out of date, independent stages side by side.
+
+    A STAGE is run with what it needs; none: the whole pipeline.
+
+    python -m masksr cluster --jobs 8 table1
+    """
     from masksr import cluster
 
-    cluster.run(targets, **settings)
+    cluster.run(targets, **options)
 
 
 # After a run
 
 
-@command("print Table 1 and where the report is")
+@app.command
 def summary() -> None:
-    from masksr import params, project
+    """Print Table 1 and where the report is."""
+    from masksr import params
+    from masksr.paths import Paths
 
-    results = project.root() / "results" / params.load().profile
+    results = Paths.of(params.load()).results
     table, page = results / "table1.md", results / "report.html"
     if not table.exists():
-        raise MasksrError(f"{table.relative_to(project.root())} does not exist yet; make it with: make repro")
+        raise MasksrError(f"{table} does not exist yet; make it with: make repro")
     print(table.read_text(encoding="utf-8").rstrip())
     print(f"\nThe whole report: {page if page.exists() else 'build it with make report'}")
 
 
-@command("join the executed notebooks to one HTML page, and record what they were made from")
+@app.command
 def report() -> None:
+    """Join the executed notebooks to one HTML page, and record what they were made from."""
     from masksr import params, project
     from masksr.notebook import guard_inputs
     from masksr.paths import Paths
@@ -231,8 +198,9 @@ def report() -> None:
         print(write_report(settings, Paths.of(settings)))
 
 
-@command("print that page with Chromium")
+@app.command
 def pdf() -> None:
+    """Print that page with Chromium."""
     from masksr import params
     from masksr.paths import Paths
     from masksr.report.pdf import write_pdf
@@ -242,97 +210,92 @@ def pdf() -> None:
     print(results / "report.pdf")
 
 
-@command("tell whether the files of a profile are those that were recorded", "", "mini")
-@option("profile", nargs="?", metavar="PROFILE", help="default: that of params.yaml")
+@app.command
+@argument("profile", required=False)
 def verify(profile: str | None = None) -> None:
+    """Tell whether the files of a profile are those that were recorded."""
     from masksr import provenance
 
     provenance.verify(profile)
 
 
-SIDE = "a profile, a folder with quality.csv, such a file, or one of these in a commit: REV:results/PROFILE"
+@app.command
+@argument("one", metavar="A")
+@argument("other", metavar="B")
+@test_sets
+@option("--measure", type=click.Choice(["pi", "niqe", "ma", "psnr", "ssim", "rmse"]), help="Default: pi.")
+def compare(**options: Any) -> None:
+    """Tell what differs between two runs, and how sure that is. Differences are B minus A.
 
+    A and B: a profile, a folder with quality.csv, such a file, or one in a commit: REV:results/PROFILE.
 
-@command(
-    "tell what differs between two runs, and how sure that is",
-    "mini study_cpu",
-    "HEAD~1:results/mini mini --set cat",
-    "esrgan.csv mine.csv --measure psnr",
-)
-@option("a", metavar="A", help=SIDE)
-@option("b", metavar="B", help="likewise; differences are B minus A")
-@option("--set", action="append", metavar="NAME", help="a test set; more than one: --set X --set Y")
-@option("--measure", choices=["pi", "niqe", "ma", "psnr", "ssim", "rmse"], help="default: pi")
-def compare(a: str, b: str, set: Sequence[str] = (), **settings: Any) -> None:
+    python -m masksr compare HEAD~1:results/mini mini --set cat
+    """
     from masksr.results import compare
 
-    compare.run(a, b, sets=set, **settings)
+    compare.run(**options)
 
 
 # With pictures of one's own
 
 
-@command(
-    "score a checkpoint, public or yours, on the test sets",
-    "--checkpoint esrgan --model esrgan --set Set14 -o quality.csv",
-)
-@option("--checkpoint", required=True, metavar="FILE", help="a file, or a name of data/registry.yaml")
-@option("--model", required=True, choices=MODELS)
-@option("--set", action="append", metavar="NAME", help="a test set; more than one: --set X --set Y")
-@option("--limit", type=positive, metavar="N", help="at most this many images of each set")
-@option("--res-scale", type=float, metavar="X", help=RES_SCALE)
-@option("--also", type=names, metavar="NAMES", help=f"{ALSO} (default: those of params.yaml)")
-@option("-o", "--output", type=Path, metavar="CSV", help="also write a row for each image to this file")
-def evaluate(checkpoint: str, model: str, set: Sequence[str] = (), **settings: Any) -> None:
+@app.command
+@option("--checkpoint", required=True, metavar="FILE", help="A file, or a name of data/registry.yaml.")
+@model
+@test_sets
+@option("--limit", type=POSITIVE, metavar="N", help="At most this many images of each set.")
+@res_scale
+@further_measures
+@table
+def evaluate(**options: Any) -> None:
+    """Score a checkpoint, public or yours, on the test sets.
+
+    python -m masksr evaluate --checkpoint esrgan --model esrgan --set Set14
+    """
     from masksr import params
     from masksr.tools import pretrained
 
-    pretrained.run(params.load(), checkpoint, model, sets=set, **settings)
+    pretrained.run(params.load(), **options)
 
 
-@command("enlarge your own pictures four times, as PNG", "holiday/*.jpg -o large --model esrgan")
-@option("inputs", nargs="+", metavar="INPUT", help=INPUTS)
-@option("-o", "--output", type=Path, required=True, metavar="DIR", help="where the PNG files go")
-@option("--model", required=True, choices=MODELS)
-@option(
-    "--checkpoint",
-    metavar="FILE",
-    help="a file, or a name of data/registry.yaml (default: what the profile trained with the paper's mask)",
-)
-@option("--tile", type=positive, metavar="N", help="LR pixels a side at once; bounds the memory")
-@option("--overlap", type=int, metavar="N", help="LR pixels of context around a tile")
-@option("--precision", choices=["fp32", "bf16"])
-@option("--device", choices=DEVICES)
-@option("--res-scale", type=float, metavar="X", help=RES_SCALE)
-@option("--overwrite", action="store_true", help="also make again what is in DIR already")
-def upscale(inputs: Sequence[str], output: Path, model: str, **settings: Any) -> None:
+@app.command
+@pictures
+@option("-o", "--output", "out", type=Path, required=True, metavar="DIR", help="Where the PNG files go.")
+@model
+@option("--checkpoint", metavar="FILE", help="A file or name (default: the profile's, with its paper mask).")
+@option("--tile", type=POSITIVE, metavar="N", help="LR pixels a side at once; bounds the memory.")
+@option("--overlap", type=int, metavar="N", help="LR pixels of context around a tile.")
+@option("--precision", type=click.Choice(["fp32", "bf16"]))
+@device
+@res_scale
+@option("--overwrite", is_flag=True, help="Also make again what is in DIR already.")
+def upscale(**options: Any) -> None:
+    """Enlarge your own pictures four times, as PNG.
+
+    INPUT: pictures, folders of them, or patterns of names.
+
+    python -m masksr upscale holiday/*.jpg -o large --model esrgan
+    """
     from masksr.tools import upscale
 
-    upscale.run(inputs, output, model, **settings)
+    upscale.run(**options)
 
 
-@command(
-    "measure pictures: PI, NIQE, Ma; with HR also PSNR-Y and more",
-    "large -o quality.csv",
-    "results_of/esrgan results_of/mine --hr Set14/HR",
-)
-@option("inputs", nargs="+", metavar="INPUT", help=INPUTS)
-@option(
-    "--hr",
-    metavar="FOLDER",
-    help="the HR pictures, a folder or a pattern; SR may be called the same, or with _x4, SR or out after it",
-)
-@option("--scale", type=positive, metavar="N", help="HR is cut to multiples of it (default: 4)")
-@option("--border", type=whole_number, metavar="N", help="pixels a side that do not count (default: 4)")
-@option(
-    "--weights",
-    choices=["auto", "official", "standin"],
-    help="auto: the profile's, else the official ones (default); standin: what the profile fitted",
-)
-@option("--device", choices=DEVICES)
-@option("--also", type=names, metavar="NAMES", help=ALSO)
-@option("-o", "--output", type=Path, metavar="CSV", help="also write a row for each image to this file")
-def score(inputs: Sequence[str], **settings: Any) -> None:
+@app.command
+@pictures
+@option("--hr", metavar="FOLDER", help="HR pictures; SR has their names, maybe with _x4, SR or out added.")
+@option("--scale", type=POSITIVE, metavar="N", help="HR is cut to multiples of it (default: 4).")
+@option("--border", type=click.IntRange(min=0), metavar="N", help="Pixels a side not to count (default: 4).")
+@device
+@further_measures
+@table
+def score(**options: Any) -> None:
+    """Measure pictures: PI, NIQE, Ma; with HR also PSNR-Y and more.
+
+    INPUT: pictures, folders of them, or patterns of names.
+
+    python -m masksr score results_of/esrgan results_of/mine --hr Set14/HR
+    """
     from masksr.tools import score
 
-    score.run(inputs, **settings)
+    score.run(**options)

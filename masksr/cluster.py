@@ -6,23 +6,21 @@ with the CPUs, GPUs and memory of params.yaml's section ``cluster``; ``dvc.lock`
 
 from __future__ import annotations
 
-import atexit
 import importlib.util
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Mapping
-from contextlib import chdir
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 
@@ -36,15 +34,6 @@ TAIL = 15  # lines of a failed stage's log that are shown
 RETRIES = 3  # of a stage whose node or worker was lost; one that fails by itself is not run again
 PATIENCE = 90.0  # seconds that stages have to end in good order after Ctrl-C
 STORE = 80 * 1024**2  # bytes of shared memory for Ray's objects, the least that it takes
-
-
-class Ended(NamedTuple):
-    """What became of a stage."""
-
-    status: int  # DVC's exit status
-    output: str
-    where: str = "Ray"
-    seconds: float = 0.0
 
 
 def run(
@@ -61,18 +50,15 @@ def run(
     root, settings = project.root(), params.load()
     needs = plan(root, targets)
     sizes = {name: settings.cluster.get(name.partition("@")[0], settings.cluster["others"]) for name in needs}
-    if needs and dry:
-        after = {name: ", ".join(sorted(read)) or "-" for name, read in needs.items()}
-        print("\n".join(f"{name}  ({_words(sizes[name])})  after: {after[name]}" for name in needs))
-        return
-    if needs:
-        ray = start_ray(address, jobs or max([cores(), *(size.cpus for size in sizes.values())]))
-        try:
+    if dry:
+        for name, read in needs.items():
+            print(f"{name}  ({_words(sizes[name])})  after: {', '.join(sorted(read)) or '-'}")
+    elif needs:
+        with start_ray(address, jobs or max([cores(), *(size.cpus for size in sizes.values())])) as ray:
             check_room(ray, sizes, may_grow=address is not None)
             drive(ray, root, needs, sizes)
-        finally:
-            ray.shutdown()
-    print("everything is up to date")
+    if not (dry and needs):
+        print("everything is up to date")
 
 
 def plan(root: Path, targets: Collection[str] = ()) -> dict[str, set[str]]:
@@ -95,8 +81,7 @@ def plan(root: Path, targets: Collection[str] = ()) -> dict[str, set[str]]:
             graph = nx.relabel_nodes(graph, {stage: stage.addressing for stage in graph})
     except DvcException as error:
         raise MasksrError(f"DVC cannot read the pipeline: {' '.join(str(error).split())}") from None
-    stale = {name for name in graph if name in stale or nx.descendants(graph, name) & stale}
-    graph = graph.subgraph(stale)
+    graph = graph.subgraph(name for name in graph if name in stale or nx.descendants(graph, name) & stale)
     chain: dict[str, int] = {}
     for name in nx.topological_sort(graph):
         chain[name] = 1 + max((chain[later] for later in graph.predecessors(name)), default=0)
@@ -104,8 +89,8 @@ def plan(root: Path, targets: Collection[str] = ()) -> dict[str, set[str]]:
     return {name: set(graph.successors(name)) for name in order}
 
 
-def run_stage(name: str, root: str, size: Resources, variables: Mapping[str, str]) -> Ended:
-    """Run one stage on this machine, its output in ``LOGS``: the Ray task.
+def run_stage(name: str, root: str, size: Resources, variables: Mapping[str, str]) -> tuple[int, str, str]:
+    """Run one stage on this machine: the Ray task. Returns DVC's status, its output, and how long and where.
 
     variables: of the driver's environment, for the stage too. Raises MasksrError where ``root`` is not here.
     """
@@ -113,22 +98,22 @@ def run_stage(name: str, root: str, size: Resources, variables: Mapping[str, str
     begin, host = time.monotonic(), socket.gethostname()
     if not Path(root, "dvc.yaml").is_file():
         raise MasksrError(f"{host} does not see {root}: every node needs the project under the same path")
-    threads = str(size.cpus)
-    environment = os.environ | dict(variables) | {"OMP_NUM_THREADS": threads, "MASKSR_CORES": threads}
+    threads = dict.fromkeys(["OMP_NUM_THREADS", "MASKSR_CORES"], str(size.cpus))
+    environment = os.environ | dict(variables) | threads
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     if not size.gpus:  # else Ray has set it
         environment["CUDA_VISIBLE_DEVICES"] = ""
-    log = log_file(Path(root), name)
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", name]
-    with log.open("wb") as file:
-        dvc = subprocess.Popen(command, cwd=root, env=environment, stdout=file, stderr=subprocess.STDOUT)
+    with Path(root, LOGS, f"{name}.log").open("w+b") as log:
+        dvc = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
             while dvc.poll() is None:  # with pauses, in which Ray can cancel the task
                 time.sleep(0.1)
         finally:
             _end(dvc)
-    output = log.read_text(encoding="utf-8", errors="replace")
-    return Ended(dvc.returncode, output, host, time.monotonic() - begin)
+        log.seek(0)
+        output = log.read().decode(errors="replace")
+    return dvc.returncode, output, f"{(time.monotonic() - begin) / 60:.1f} min on {host}"
 
 
 def _end(dvc: subprocess.Popen[bytes]) -> None:
@@ -146,40 +131,34 @@ def drive(ray: ModuleType, root: Path, needs: dict[str, set[str]], sizes: dict[s
 
     A failed stage stops those that wait for it, and no other. Raises MasksrError with all of them at the end.
     """
-    log_file(root, "").parent.mkdir(parents=True, exist_ok=True)
+    (root / LOGS).mkdir(parents=True, exist_ok=True)
     variables = {name: value for name, value in os.environ.items() if name.startswith(("MASKSR_", "DVC_"))}
     task = ray.remote(max_retries=RETRIES)(run_stage)
-    waiting, running = dict(needs), {}
-    done, failed, skipped = set(), [], []
+    waiting, running, done, failed = dict(needs), {}, set(), []
     try:
-        while waiting or running:
+        while True:
             for name in [name for name in waiting if waiting[name] <= done]:
                 size = sizes[name]
                 options = {"num_cpus": size.cpus, "num_gpus": size.gpus, "memory": int(size.memory_gb * 1e9)}
                 running[task.options(name=name, **options).remote(name, str(root), size, variables)] = name
                 del waiting[name]
+            if not running:
+                break
             (handle,), _ = ray.wait(list(running))
             name = running.pop(handle)
             try:
-                ended = ray.get(handle)
+                status, output, where = ray.get(handle)
             except ray.exceptions.RayError as error:  # lost too often, or our own code raised
-                ended = Ended(-1, str(getattr(error, "cause", None) or error))
-            time_and_place = f"({ended.seconds / 60:.1f} min on {ended.where})"
-            if ended.status == 0:
+                status, output, where = -1, str(getattr(error, "cause", None) or error), "Ray"
+            if status == 0:
                 done.add(name)
-                word = "done" if "Running stage '" in ended.output else "unchanged"
-                print(f"[{len(done)}/{len(needs)}] {name}: {word} {time_and_place}", flush=True)
-                continue
-            failed.append(name)
-            lost = [name]
-            for stage in list(waiting):  # each stands after those that it reads: their chains are longer
-                if waiting[stage].intersection(lost):
-                    lost.append(stage)
-                    del waiting[stage]
-            skipped += lost[1:]
-            print(f"{name}: FAILED {time_and_place}; the end of {log_file(root, name).relative_to(root)}:")
-            for line in ended.output.strip().splitlines()[-TAIL:]:
-                print(f"    {line}", flush=True)
+                word = "done" if "Running stage '" in output else "unchanged"
+                print(f"[{len(done)}/{len(needs)}] {name}: {word} ({where})", flush=True)
+            else:
+                failed.append(name)
+                print(f"{name}: FAILED ({where}); the end of {LOGS}/{name}.log:")
+                for line in output.strip().splitlines()[-TAIL:]:
+                    print(f"    {line}", flush=True)
     except KeyboardInterrupt:
         print(f"interrupted: {len(running)} stages are ended in good order", flush=True)
         for handle in running:
@@ -188,15 +167,16 @@ def drive(ray: ModuleType, root: Path, needs: dict[str, set[str]], sizes: dict[s
             ray.wait(list(running), num_returns=len(running), timeout=PATIENCE)
         raise
     if failed:
-        because = f"; not run because of that: {', '.join(skipped)}" if skipped else ""
+        because = f"; not run because of that: {', '.join(waiting)}" if waiting else ""
         raise MasksrError(
             f"{len(failed)} of {len(needs)} stages failed: {', '.join(failed)}{because}. "
             f"Their output is in {LOGS}; the same command, or dvc repro, goes on from what is done"
         )
 
 
-def start_ray(address: str | None, cpus: int) -> ModuleType:
-    """Ray, joined at ``address`` or, with ``cpus`` CPUs, on this machine.
+@contextmanager
+def start_ray(address: str | None, cpus: int) -> Iterator[ModuleType]:
+    """Ray, joined at ``address`` or, with ``cpus`` CPUs, on this machine, where it leaves nothing behind.
 
     Raises MasksrError where it is not installed or does not start.
     """
@@ -209,24 +189,27 @@ def start_ray(address: str | None, cpus: int) -> ModuleType:
         # A password for this Ray alone: who else uses this machine must not be able to give it orders.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        # Short, for the names of sockets. Removed at the exit, after Ray's own handlers have ended its processes.
-        folder = tempfile.mkdtemp(prefix="masksr-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        settings |= {"num_cpus": cpus, "object_store_memory": STORE}
-        settings |= {"include_dashboard": False, "_temp_dir": folder}
+        settings |= {"num_cpus": cpus, "object_store_memory": STORE, "include_dashboard": False}
     import ray
 
-    try:
-        ray.init(**settings)
-    except Exception as error:  # ConnectionError, RuntimeError, ValueError or plain Exception
-        what = f"no Ray cluster could be joined at {address}" if address else "Ray did not start"
-        reason = " ".join(str(error).split())
-        raise MasksrError(f"{what}; try again, or use dvc repro. Ray says: {reason}") from None
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C; Ray has taken it for itself
-    has = ray.cluster_resources()
-    nodes = len(ray.nodes())
-    print(f"Ray has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs on {nodes} nodes", flush=True)
-    return ray
+    # Short, for the names of sockets.
+    with tempfile.TemporaryDirectory(prefix="masksr-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        try:
+            ray.init(**settings, **({} if address else {"_temp_dir": folder}))
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C; Ray has taken it
+            has, nodes = ray.cluster_resources(), f"{len(ray.nodes())} nodes"
+            print(f"Ray has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs on {nodes}", flush=True)
+        except Exception as error:  # ConnectionError, RuntimeError, ValueError or plain Exception
+            what = f"no Ray cluster could be joined at {address}" if address else "Ray did not start"
+            reason = " ".join(str(error).split())
+            raise MasksrError(f"{what}; try again, or use dvc repro. Ray says: {reason}") from None
+        try:
+            yield ray
+        finally:
+            ours = psutil.Process().children(recursive=True)
+            ray.shutdown()
+            for process in psutil.wait_procs(ours, timeout=10)[1]:  # it would write into the folder once more
+                process.kill()
 
 
 def check_room(ray: ModuleType, sizes: Mapping[str, Resources], *, may_grow: bool) -> None:
@@ -239,11 +222,6 @@ def check_room(ray: ModuleType, sizes: Mapping[str, Resources], *, may_grow: boo
             if not may_grow:
                 raise MasksrError(reason)
             print(f"{reason}, unless such a node is still to come", flush=True)
-
-
-def log_file(root: Path, name: str) -> Path:
-    """Where the output of a stage is kept."""
-    return root / LOGS / f"{name.replace('/', '_')}.log"
 
 
 def _words(size: Resources) -> str:

@@ -10,8 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
-
 from masksr.errors import MasksrError
 
 
@@ -25,6 +23,8 @@ def read_yaml(path: Path) -> Any:
 
 def parse_yaml(text: str, origin: str) -> Any:
     """Parse one YAML document. Raises MasksrError, which begins with ``origin``, where it is none."""
+    from ruamel.yaml import YAML, YAMLError  # here, because it takes time
+
     try:
         return YAML(typ="safe").load(text)
     except (YAMLError, ValueError, RecursionError) as error:  # a date that does not exist is a ValueError
@@ -35,13 +35,8 @@ def parse_yaml(text: str, origin: str) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises MasksrError where it cannot be read or is no JSON.
-
-    Raises FileNotFoundError where there is no such file, for which callers have words of their own.
-    """
+    """Read a JSON file. Raises MasksrError where it is no JSON, and FileNotFoundError where it is not there."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise MasksrError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    except (ValueError, RecursionError) as error:
+        raise MasksrError(f"{path}: cannot be read ({error})") from None

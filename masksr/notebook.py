@@ -12,27 +12,28 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
-from masksr import durations
 from masksr.documents import parse_yaml, read_json
 from masksr.errors import MasksrError
-from masksr.files import write_atomic
+from masksr.files import file_digest, write_atomic
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 # What people edit, of what stages read.
 EDITED = ("params.yaml", "data/*.yaml", "notebooks/*.ipynb", "masksr/**/*.py")
-_CODE_FILE = re.compile(r"\S*ipykernel_\d+\S*\.py")  # of a cell, in warnings; holds the process id
+_CELL_FILE = re.compile(r"^\S*ipykernel_\d+\S*\.py", re.MULTILINE)  # in warnings; holds the process id
+_PROGRESS = re.compile(r"^[^\r\n]*\r.*\n?", re.MULTILINE)  # holds times
 
 
 def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, root: Path) -> None:
@@ -45,25 +46,23 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, r
     Raises MasksrError: a cell that failed, a kernel that died, a disk that refuses, inputs of the stage that
     were edited meanwhile.
     """
-    source, output = source.resolve(), output.resolve()
+    source, output, begun = source.resolve(), output.resolve(), time.monotonic()
+    name, partial = _short(source, root), output.with_suffix(".partial.ipynb")
     if output == source:
-        raise MasksrError(f"{_short(source, root)} would be overwritten; choose another output")
-    partial = output.with_suffix(".partial.ipynb")
-    with durations.timed(output, root), guard_inputs(root):
+        raise MasksrError(f"{name} would be overwritten; choose another output")
+    with guard_inputs(root):
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             with _kernel(root) as kernel:
                 notebook = _execute(source, partial, dict(parameters), kernel, root)
         except MasksrError as error:
-            raise MasksrError(f"{error}\n  as far as it got: {_short(partial, root)}") from None
+            raise MasksrError(f"{name} {error}\n  as far as it got: {_short(partial, root)}") from None
         except OSError as error:
-            file = error.filename or _short(partial, root)
-            raise MasksrError(
-                f"{_short(source, root)}: {file} cannot be written ({error.strerror or error}); free some "
-                "space or fix the rights, then run the same command again"
-            ) from None
+            reason = f"{error.filename or partial} cannot be written ({error.strerror or error})"
+            raise MasksrError(f"{name}: {reason}; free space or fix the rights, then try again") from None
         write_atomic(output, _normalize(notebook, root))
         partial.unlink(missing_ok=True)
+    record_seconds(output, root, time.monotonic() - begun)
 
 
 # Parameters
@@ -78,14 +77,14 @@ def read_defaults(source: Path) -> dict[str, Any]:
         cells = read_json(source)["cells"]
         tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
         lines = ["".join(cell["source"]) for cell in tagged]
-    except (FileNotFoundError, MasksrError, LookupError, TypeError, AttributeError):
+    except (FileNotFoundError, MasksrError, LookupError, TypeError):
         raise MasksrError(f"{source}: cannot be read as a notebook (nbformat 4)") from None
     defaults = {}
     try:
         for line in ast.parse("\n".join(lines)).body:
             targets = line.targets if isinstance(line, ast.Assign) else [line.target]
             defaults[targets[0].id] = ast.literal_eval(line.value)
-    except (SyntaxError, ValueError, TypeError, AttributeError):
+    except (SyntaxError, ValueError, AttributeError):
         problem = "its cell tagged 'parameters' may hold only lines like: name = 1"
         raise MasksrError(f"{source}: {problem}") from None
     return defaults
@@ -99,18 +98,15 @@ def parse_parameters(source: Path, assignments: Sequence[str]) -> dict[str, Any]
     defaults, values = read_defaults(source), {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
-        if not equals:
-            raise MasksrError(f"{assignment!r} is no parameter; write name=value")
-        if name not in defaults:
+        if not equals or name not in defaults:
             known = ", ".join(defaults) or "none"
-            raise MasksrError(f"{source}: there is no parameter {name!r} (there are: {known})")
+            raise MasksrError(f"{source}: {assignment!r} is no parameter; write name=value (names: {known})")
         default = defaults[name]
-        kind = type(default)
-        value = text if kind is str else parse_yaml(text, assignment)
-        if kind is float and type(value) is int:
+        value = text if isinstance(default, str) else parse_yaml(text, assignment)
+        if type(default) is float and type(value) is int:
             value = float(value)
-        if kind not in (type(None), type(value)):
-            problem = f"{assignment!r} is no {kind.__name__}, which the default {default!r} is"
+        if default is not None and type(value) is not type(default):
+            problem = f"{assignment!r} is no {type(default).__name__}, which the default {default!r} is"
             raise MasksrError(f"{source}: {problem}")
         values[name] = value
     return values
@@ -119,35 +115,25 @@ def parse_parameters(source: Path, assignments: Sequence[str]) -> dict[str, Any]
 # Running
 
 
-class _ThisInterpreter(KernelSpecManager):
-    """Whatever kernels the machine has, also under the name python3: the one that runs this line."""
-
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        environment = {"PYTHONSTARTUP": "", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-        if not sys.stderr.isatty():
-            environment["TQDM_MININTERVAL"] = "30"  # seconds: each look of a progress bar stays in a log file
-        return KernelSpec(
-            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-            display_name="Python 3",
-            language="python",
-            env=environment,
-        )
-
-
 @contextmanager
 def _kernel(root: Path) -> Iterator[AsyncKernelManager]:
     """A kernel whose sockets and profile are in a folder of its own: runs and users cannot meet in it."""
-    with tempfile.TemporaryDirectory(prefix="masksr-kernel-", ignore_cleanup_errors=True) as private:
+    posix = os.name == "posix"
+    place = "/tmp" if posix else None  # names of sockets have at most 103 characters; TMPDIR may be long
+    with tempfile.TemporaryDirectory(prefix="masksr-run-", dir=place, ignore_cleanup_errors=True) as private:
         kernel = AsyncKernelManager(
             kernel_name="python3",
-            kernel_spec_manager=_ThisInterpreter(),
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # this interpreter, whatever is installed
             connection_file=f"{private}/kernel.json",
-            transport="ipc" if os.name == "posix" and len(private) < 80 else "tcp",  # sockets: 103 characters
+            transport="ipc" if posix else "tcp",
         )
-        private_only = {**os.environ, "IPYTHONDIR": private, "JUPYTER_RUNTIME_DIR": private}
+        changes = {"IPYTHONDIR": private, "JUPYTER_RUNTIME_DIR": private, "PYTHONSTARTUP": ""}
+        changes["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+        if not sys.stderr.isatty():
+            changes["TQDM_MININTERVAL"] = "30"  # seconds: each look of a progress bar stays in a log file
         start, shut_down = run_sync(kernel.start_kernel), run_sync(kernel.shutdown_kernel)
         try:
-            start(cwd=root, env=private_only, extra_arguments=["--HistoryManager.enabled=False"])
+            start(cwd=root, env=os.environ | changes, extra_arguments=["--HistoryManager.enabled=False"])
             yield kernel
         except BaseException:
             shut_down(now=True)
@@ -167,19 +153,11 @@ def _execute(
     started = []
     try:
         notebook = papermill.execute_notebook(
-            _escape(source),
-            _escape(partial),
-            parameters,
-            kernel_name="python3",
-            language="python",
-            cwd=root,
-            progress_bar=False,
-            stdout_file=sys.stdout,
-            stderr_file=sys.stderr,
-            km=kernel,
+            *(source, partial, parameters),
+            **{"km": kernel, "kernel_name": "python3", "language": "python", "cwd": root},
+            **{"stdout_file": sys.stdout, "stderr_file": sys.stderr, "progress_bar": False},
+            **{"record_timing": False, "store_widget_state": False},
             on_cell_execute=lambda **_: started.append(1),
-            record_timing=False,
-            store_widget_state=False,
         )
         codes = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
         if len(started) == len(codes):
@@ -192,15 +170,11 @@ def _execute(
     except DeadKernelError:
         cell, reason = len(started), "the kernel died; most often memory ran out"
     except RuntimeError as error:  # why, the kernel printed itself
-        raise MasksrError(f"{_short(source, root)}: the kernel did not start ({error})") from None
-    raise MasksrError(f"{_short(source, root)} failed in cell [{cell}]: {reason}")
+        raise MasksrError(f"failed: the kernel did not start ({error})") from None
+    raise MasksrError(f"failed in cell [{cell}]: {reason}")
 
 
-def _escape(path: Path) -> str:
-    return str(path).replace("{", "{{").replace("}", "}}")  # papermill fills in {names}
-
-
-# The same bytes in every run
+# The same bytes in every run; times are kept beside
 
 
 def _normalize(notebook: NotebookNode, root: Path) -> bytes:
@@ -231,19 +205,29 @@ def _merge_streams(outputs: list[NotebookNode], root: Path) -> list[NotebookNode
         if not printed:
             merged += group
             continue
-        texts = {"stdout": "", "stderr": ""}
-        for output in group:
-            texts[output.name] += output.text
-        for name, text in texts.items():
-            text = text.replace("\r\n", "\n")
+        pieces = [(output.name, output.text) for output in group]
+        for name in ("stdout", "stderr"):
+            text = "".join(piece for stream, piece in pieces if stream == name).replace("\r\n", "\n")
             text = re.sub(r"\r +\r", "\r\n", text)  # a progress bar that wipes itself out
-            # Line by line, because a pattern on the whole text would take hours for a line of a megabyte;
-            # without progress bars, which hold times.
-            lines = [line for line in re.split(r"(?<=\n)", text) if "\r" not in line]
-            text = "".join(_CODE_FILE.sub("<cell>", line) if "ipykernel_" in line else line for line in lines)
-            if text := text.replace(f"{root}{os.sep}", ""):
+            text = _CELL_FILE.sub("<cell>", _PROGRESS.sub("", text)).replace(f"{root}{os.sep}", "")
+            if text:
                 merged.append(new_output("stream", name=name, text=text))
     return merged
+
+
+def record_seconds(output: Path, root: Path, seconds: float) -> None:
+    """Keep how long an executed notebook took, by its digest; in no result, for no two runs agree on it."""
+    write_atomic(_seconds_file(output, root), f"{seconds:.1f}".encode())
+
+
+def read_seconds(output: Path, root: Path) -> float | None:
+    """How long an executed notebook took; None where it was made elsewhere, or has changed since."""
+    file = _seconds_file(output, root)
+    return float(file.read_text()) if file.is_file() else None
+
+
+def _seconds_file(output: Path, root: Path) -> Path:
+    return root / ".cache/seconds" / file_digest(output)[:20]
 
 
 # What DVC gets wrong
@@ -257,15 +241,11 @@ def guard_inputs(root: Path) -> Iterator[None]:
     stage runs would be recorded as what its result was made from, and never run. Raises MasksrError, and DVC
     then records nothing.
     """
-    name = os.environ.get("DVC_STAGE")
-    if not name:
-        yield
-        return
     before = _read_inputs(root)
     yield
-    after = _read_inputs(root)
-    differ = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-    if differ and (edited := _edited_inputs(name, root, differ, before, after)):
+    name, after = os.environ.get("DVC_STAGE"), _read_inputs(root)
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    if name and changed and (edited := _edited_inputs(name, root, changed, before, after)):
         raise MasksrError(
             f"{' and '.join(edited)} changed while {name} ran. Its result belongs to the state before, so it "
             "does not count; run dvc repro again. What was trained is kept, and used if you undo the change"
@@ -281,9 +261,9 @@ def _read_inputs(root: Path) -> dict[Path, bytes]:
 
 
 def _edited_inputs(
-    name: str, root: Path, differ: set[Path], before: dict[Path, bytes], after: dict[Path, bytes]
+    name: str, root: Path, changed: set[Path], before: dict[Path, bytes], after: dict[Path, bytes]
 ) -> list[str]:
-    """Those that differ and that the stage ``name`` depends on, in words."""
+    """What changed and the stage ``name`` depends on, in words."""
     from dvc.dependency import ParamsDependency  # slow, and nearly never wanted
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -296,15 +276,15 @@ def _edited_inputs(
     for dependency in dependencies:
         path = Path(dependency.fs_path)
         if not isinstance(dependency, ParamsDependency):
-            edited |= {_short(one, root) for one in differ if one == path or path in one.parents}
-        elif path in differ:
+            edited |= {_short(one, root) for one in changed if one == path or path in one.parents}
+        elif path in changed:
             old, new = (parse_yaml(content.get(path, b"").decode(), path.name) for content in (before, after))
-            keys = [key for key in dependency.params if _find(old, key) != _find(new, key)]
+            keys = [key for key in dependency.params if _value(old, key) != _value(new, key)]
             edited |= {f"{key} in {path.name}" for key in keys}
     return sorted(edited)
 
 
-def _find(content: Any, dotted: str) -> Any:
+def _value(content: Any, dotted: str) -> Any:
     for key in dotted.split("."):
         content = content.get(key) if isinstance(content, dict) else None
     return content

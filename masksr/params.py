@@ -1,18 +1,19 @@
 """``params.yaml`` as strict typed objects: the only place that reads it.
 
-A sweep costs hours, so a typo must stop it before it starts: an unknown key, a string where a number belongs or a name
-that stands nowhere is one line that says which key is wrong. Nothing here has a default that ``params.yaml`` could
-leave out: what a training did is readable in the file that started it.
+A sweep costs hours, so a typo must stop it before it starts: an unknown key, a string where a number belongs
+or a name that is nowhere is one line that says which key is wrong. Nothing here has a default that the file
+could leave out: what a training did is readable in the file that started it.
 
-The text under a key says what it means, its unit last, in brackets: ``tools.reference`` makes docs/params.md of it.
+The text under a key says what it means, its unit last, in brackets: docs/params.md is made of these texts.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
@@ -23,8 +24,7 @@ from masksr.errors import MasksrError
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-# A folder name; "-" separates names in stages. They stand in commands of dvc.yaml: no sign here may mean a thing to a
-# shell.
+# A folder name; "-" separates names in stages. dvc.yaml has names in commands, where no sign may mean more.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$", max_length=100)]
 # Bounds that no network here comes near: absurd sizes would fill memory.
 Channels = Annotated[int, Field(gt=0, le=4096)]
@@ -47,12 +47,11 @@ class Data(Section):
     """What is trained and tested on: names of data/registry.yaml."""
 
     local: str | None
-    """A folder with data sets and weights you already have, which is only read; null: the one that the variable
-    MASKSR_DATA names, if any."""
+    """A folder with data and weights you already have, only read; null: that of the variable MASKSR_DATA."""
     train: Name
     """The set that every training draws its patches from."""
     validation: Name
-    """The set of the PSNR-Y that the history of a training shows; never a reason to choose a network."""
+    """The set of the PSNR-Y in the history of a training; never a reason to choose a network."""
     test: list[Name] = Field(min_length=1)
     """The sets that every variant is scored on, in the order of Table 1's columns."""
     limit: PositiveInt | None
@@ -67,24 +66,21 @@ class Weights(Section):
     """What judges images and is not trained here: VGG19 in the loss, NIQE and Ma in the perceptual index."""
 
     vgg: Literal["imagenet", "oxford", "random"]
-    """VGG19 behind the VGG54 term: `imagenet` torchvision's weights; `oxford` the first published ones, features
+    """VGG19 of the VGG54 term: `imagenet` torchvision's weights; `oxford` the first published ones, features
     rescaled; `random` a stand-in, its layers and not its weights."""
     vgg_file: str | None
-    """A file of your own with torchvision's keys, .pth or .safetensors; null: the data folder, the caches, then the
-    network."""
+    """A file of your own, with torchvision's keys; null: the data folder, the caches, then the network."""
     vgg_width: Annotated[float, Field(gt=0, le=1)]
     """Which part of VGG19's channels the random one has; trained weights have them all, 1.0."""
     quality: Literal["official", "standin", "auto"]
-    """Weights of NIQE and Ma: `official` the published files; `standin` fitted on the training photographs, and named
-    so in every table; `auto` the official ones where they are within reach, else the stand-ins."""
+    """Weights of NIQE and Ma: `official` the published files; `standin` fitted on the training photographs
+    and named so in every table; `auto` the official ones where they are within reach, else the stand-ins."""
 
     @model_validator(mode="after")
     def _what_belongs_to_random(self) -> Weights:
         random = self.vgg == "random"
-        trained = "vgg_file names trained weights; it needs vgg: imagenet (or oxford)"
-        _check(not (random and self.vgg_file), trained)
-        narrow = f"vgg_width must be 1 with vgg: {self.vgg} (only random features can be narrow)"
-        _check(random or self.vgg_width == 1, narrow)
+        _check(not (random and self.vgg_file), "vgg_file is for trained weights: vgg: imagenet (or oxford)")
+        _check(random or self.vgg_width == 1, "vgg_width must be 1 but with vgg: random, which may be narrow")
         return self
 
 
@@ -92,8 +88,8 @@ class Measures(Section):
     """What every evaluated picture is measured by beside PI, its halves, PSNR-Y, SSIM-Y and RMSE."""
 
     also: list[str]
-    """Further measures by their names in pyiqa, such as `[lpips, dists]`, each a column of quality.csv; pyiqa downloads
-    the weights they need. `[]`: none."""
+    """Measures by their names in pyiqa, such as `[lpips, dists]`, each a column of quality.csv; it downloads
+    the weights they need."""
 
 
 class RRDB(Section):
@@ -154,8 +150,7 @@ class Loss(Section):
     gan: NonNegative
     """Weight of the generator's adversarial term, the one that the mask acts on."""
     gan_type: Literal["relativistic_average", "relativistic_pairwise", "standard"]
-    """The adversarial loss: `relativistic_average` (ESRGAN), `relativistic_pairwise` (PESR), `standard` (binary cross
-    entropy)."""
+    """`relativistic_average` is ESRGAN's, `relativistic_pairwise` PESR's, `standard` binary cross entropy."""
     focal_gamma: NonNegative
     """Exponent of the focal weight in the generator's term of `relativistic_pairwise`; 0: none."""
     l1: NonNegative
@@ -213,8 +208,7 @@ class Model(Section):
     loss: Loss
     """Equations 10 to 12."""
     lr_patch: PositiveInt
-    """Side of an LR patch: a multiple of 8 and at least 16 with `vggstyle`, of 4 and at least 8 with `srgan`.
-    [LR pixels]"""
+    """Side of an LR patch: with `vggstyle` 16, 24, 32 and so on, with `srgan` 8, 12, 16. [LR pixels]"""
     batch: Annotated[int, Field(ge=2)]
     """Patches in a step. [patches]"""
     start: Start
@@ -227,42 +221,39 @@ class Model(Section):
         scales = {phase.scale for phase in self.start.phases}
         if self.start.init is not None:
             scales.add(self.start.init_scale)
-        only_edsr = "start: only edsr changes its scale (x2, then a fresh x4 tail); use scale 4"
-        _check(2 not in scales or self.generator.architecture == "edsr", only_edsr)
-        pairwise = self.loss.gan_type == "relativistic_pairwise"
-        focal = "loss.focal_gamma belongs to gan_type relativistic_pairwise; set it to 0.0"
-        _check(pairwise or not self.loss.focal_gamma, focal)
         _check(scales, "start: needs phases or a checkpoint to begin from (init)")
-        kind = self.discriminator.architecture
-        multiple, least = (8, 16) if kind == "vggstyle" else (4, 8)
-        sizes = f"a multiple of {multiple}, at least {least}, for the discriminator {kind}"
-        fits = self.lr_patch % multiple == 0 and self.lr_patch >= least
-        _check(fits, f"lr_patch must be {sizes}; got {self.lr_patch}")
+        fits = 2 not in scales or self.generator.architecture == "edsr"
+        _check(fits, "start: only edsr changes its scale (x2, then a fresh x4 tail); use scale 4")
+        focal = self.loss.gan_type == "relativistic_pairwise" or not self.loss.focal_gamma
+        _check(focal, "loss.focal_gamma belongs to gan_type relativistic_pairwise; set it to 0.0")
+        multiple, least = (8, 16) if self.discriminator.architecture == "vggstyle" else (4, 8)
+        sizes = f"lr_patch must be a multiple of {multiple}, at least {least}, for this discriminator"
+        _check(self.lr_patch % multiple == 0 and self.lr_patch >= least, f"{sizes}; got {self.lr_patch}")
         return self
 
 
 class Mask(Section):
-    """One entry of ``masks``: equation 8 and every question the paper leaves open about it. Of kind ``none``, it has no
-    other key; of any other kind, it has them all."""
+    """One entry of ``masks``: equation 8 and every question the paper leaves open about it. Of kind ``none``,
+    it has no other key; of any other kind, it has them all."""
 
     kind: Literal["none", "error", "expected", "constant", "shuffled", "random"]
-    """`none`: no mask. `error`: equation 8. `expected`: its error expected from LR by a small network. The others are
-    controls with the mean of `error`'s mask: `constant` without structure, `shuffled` its values at random places,
-    `random` noise."""
+    """`none`: no mask. `error`: equation 8. `expected`: its error expected from LR by a small network. The
+    rest are controls with the mean of `error`'s mask: `constant` without structure, `shuffled` its values at
+    random places, `random` noise."""
     k: NonNegative = 0.0
     """Slope of equation 8. [1 / squared pixel value in error_range]"""
     b: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     """The mask where the error is 0, and so its least value."""
     error_range: Literal["native", "1", "255", "relative"] = "native"
-    """In which range the error counts pixel values: `native` the generator's own, `1` is [0, 1], `255` is [0, 255];
-    `relative` divides by the batch's mean error."""
+    """In which range the error counts pixel values: `native` the generator's own, `1` is [0, 1], `255` is
+    [0, 255]; `relative` divides by the batch's mean error."""
     window: PositiveInt = 1
     """Side of the box that the error is averaged over, odd; 1: each pixel alone. [HR pixels]"""
     per_channel: bool = False
     """A mask for each colour, in place of one of their mean error."""
     apply: Literal["both", "sr", "gradient"] = "both"
-    """What is multiplied: `both` SR and HR before the discriminator, `sr` SR alone, `gradient` only the gradient on its
-    way back to the generator."""
+    """What is multiplied: `both` SR and HR before the discriminator, `sr` SR alone, `gradient` only the
+    gradient on its way back to the generator."""
     detach: bool = True
     """The mask is a constant for the gradient."""
 
@@ -275,10 +266,8 @@ class Mask(Section):
             missing = sorted(set(type(self).model_fields) - {"kind"} - given)
             _check(not missing, f"kind: {self.kind} also needs {', '.join(missing)}")
         _check(self.window % 2, f"window must be odd, got {self.window}")
-        expected = "kind: expected takes its error from LR alone, without gradient; it needs detach: true"
-        _check(self.detach or self.kind != "expected", expected)
-        gradient = "apply: gradient scales a gradient that the mask has no part in; it needs detach: true"
-        _check(self.detach or self.apply != "gradient", gradient)
+        alone = "kind: expected and apply: gradient give the mask no gradient; they need detach: true"
+        _check(self.detach or not (self.kind == "expected" or self.apply == "gradient"), alone)
         return self
 
 
@@ -288,22 +277,21 @@ class Train(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
     """Where; `auto`: cuda, else mps, else cpu."""
     gpus: PositiveInt
-    """How many share every batch of one training; with device: cpu as many processes, to try it out. [GPUs]"""
+    """How many share every batch of one training; with device: cpu as many processes, for a try. [GPUs]"""
     sync_batchnorm: bool
     """With gpus: the discriminator's statistics are those of the whole batch; false: of each GPU's share."""
     precision: Literal["fp32", "tf32", "bf16"]
-    """Of the networks; losses and weights stay in fp32. `tf32`: fp32 whose products are rounded to 10 bits, on NVIDIA
-    GPUs from Ampere on; `bf16`: autocast."""
+    """Of the networks; losses and weights stay in fp32. `tf32`: fp32 with products rounded to 10 bits, on
+    NVIDIA GPUs from Ampere on; `bf16`: autocast."""
     steps_per_epoch: PositiveInt
     """How long an epoch is. [steps]"""
-    compile: bool | Literal["reduce-overhead"]
-    """torch.compile: minutes at the start, then faster on most GPUs; `reduce-overhead` replays CUDA graphs too, for
-    small patches, where starting kernels takes longer than running them."""
+    compile: Literal[True, False, "reduce-overhead"]
+    """torch.compile: minutes at the start, then faster on most GPUs; `reduce-overhead` replays CUDA graphs
+    too, for small patches, where starting kernels takes longer than running them."""
     gradient_checkpointing: bool
     """The generator's blocks are computed twice and not kept: for small cards."""
     accumulate: PositiveInt
-    """Parts that a batch is computed in, one after the other, for small cards; batch statistics are those of a part.
-    [parts]"""
+    """Parts of a batch that are computed one by one, for small cards; batch statistics are theirs. [parts]"""
     ema: Annotated[float, Field(gt=0, lt=1)] | None
     """Decay of a moving average of the generator, which is then the result, such as 0.999; null: off."""
     log_every: PositiveInt
@@ -358,18 +346,17 @@ class Crop(Section):
 
 
 class Figure4(Section):
-    """Figure 4: details before and after, one row each: by two rules, so that nothing is cherry-picked, and by hand."""
+    """Figure 4: details before and after, by two rules, so that nothing is cherry-picked, and by hand."""
 
     size: Annotated[int, Field(ge=16, le=512, multiple_of=4)]
     """Side of the squares that the rules choose. [HR pixels]"""
     largest_difference: Annotated[int, Field(ge=0, le=20)]
-    """How many details where the masked and the plain outputs differ most: the mean absolute difference of luma over
-    the square, mean over the models; at most one of an image. [details]"""
+    """How many details where the masked and the plain outputs differ most: mean absolute difference of luma
+    over the square, mean over the models; at most one of an image. [details]"""
     search: PositiveInt | None
     """How many images of each test set are searched for them, the first ones; null: all. [images]"""
     random: Annotated[int, Field(ge=0, le=20)]
-    """How many details by chance: each image of the test sets, and each place in it, is as likely as any other.
-    [details]"""
+    """How many details by chance: each image, and each place in it, is as likely as any other. [details]"""
     seed: Seed
     """Which ones chance chooses."""
     crops: list[Crop]
@@ -394,8 +381,7 @@ class Resources(Section):
 
     @model_validator(mode="after")
     def _whole_or_a_part(self) -> Resources:
-        whole = self.gpus <= 1 or self.gpus % 1 == 0
-        _check(whole, f"gpus must be a whole number or a part of one GPU, got {self.gpus:g}")
+        _check(self.gpus <= 1 or self.gpus % 1 == 0, "gpus must be a whole number or a part of one GPU")
         return self
 
 
@@ -433,25 +419,19 @@ class Params(Section):
             ("table1.masks", table1.masks, self.masks),
             ("sweep.mask", [sweep.mask], self.masks),
             ("sweep.model (it starts from the start of table1.models)", [sweep.model], table1.models),
+            ("sweep.seeds (they start from the starts of table1.seeds)", sweep.seeds, table1.seeds),
             ("figure4.crops", [crop.set for crop in self.figure4.crops], self.data.test),
         ):
             for name in names:
-                hint = _suggest(name, known) or f" (there are: {', '.join(known)})"
-                _check(name in known, f"{key}: there is no {name!r}{hint}")
-        sweeps = self.masks[sweep.mask].kind != "none"
-        _check(sweeps, "sweep.mask: a mask of kind none has no k and b to sweep")
-        missing = set(sweep.seeds) - set(table1.seeds)
-        starts = f"sweep.seeds: {sorted(missing)} must be in table1.seeds too, which trains the starts"
-        _check(not missing, starts)
+                _check(name in known, f"{key}: there is no {name!r}{_suggest(name, known)}")
+        _check(self.masks[sweep.mask].kind != "none", "sweep.mask: a mask of kind none has no k and b")
         plain = {name for name, mask in self.masks.items() if mask.kind == "none"}
-        one_none = "masks: one entry, named none, has kind none; and none may be named start"
-        _check(plain == {"none"} and "start" not in self.masks, one_none)
-        baseline = "table1.masks: must hold none, which the masks (and Figure 5) are compared with"
-        _check("none" in table1.masks, baseline)
+        _check(plain == {"none"}, "masks: one entry, named none, has kind none")
+        _check("start" not in self.masks, "masks: none may be named start, as what comes before the GAN is")
+        _check("none" in table1.masks, "table1.masks: must hold none, which the others are compared with")
         differs = table1.masks != ["none"] or not self.figure4.largest_difference
         _check(differs, "figure4.largest_difference: no mask in table1.masks differs from none; set it to 0")
-        others = "cluster.others: this key is missing (what stages without an entry of their own get)"
-        _check("others" in self.cluster, others)
+        _check("others" in self.cluster, "cluster.others: this key is missing (for stages without an entry)")
         return self
 
     @model_validator(mode="after")
@@ -459,11 +439,10 @@ class Params(Section):
         sets = [self.data.train, self.data.validation, *self.data.test]
         different = f"data: train, validation and test must be different sets, got {', '.join(sets)}"
         _check(len(set(sets)) == len(sets), different)
-        lists = {"table1": ("models", "masks", "seeds"), "sweep": ("k", "b", "seeds"), "measures": ("also",)}
-        for section, keys in lists.items():
-            for key in keys:
-                values = getattr(getattr(self, section), key)
-                _check(len(set(values)) == len(values), f"{section}.{key}: {values} names something twice")
+        lists = "table1.models table1.masks table1.seeds sweep.k sweep.b sweep.seeds measures.also"
+        for key in lists.split():
+            values = attrgetter(key)(self)
+            _check(len(set(values)) == len(values), f"{key}: {values} names something twice")
         return self
 
     @model_validator(mode="after")
@@ -474,37 +453,37 @@ class Params(Section):
             named = f"models.{model}.batch ({batch})"
             divides = batch % parts == 0 and batch >= 2 * parts
             _check(divides, f"train.accumulate: must divide {named} into parts of 2 or more, got {parts}")
-            whole = named.replace(")", f" in {parts} parts)") if parts > 1 else named
-            _check(batch % (parts * gpus) == 0, f"train.gpus: must share {whole} evenly, got {gpus}")
-            few = f"train.gpus: {gpus} leaves each GPU one patch of {named}, too few for statistics of its own"
-            enough = batch >= 2 * parts * gpus or self.train.sync_batchnorm
-            _check(enough, f"{few}; set train.sync_batchnorm to true")
+            shares = f"train.gpus: must share {named}, in {parts} parts, evenly, got {gpus}"
+            _check(batch % (parts * gpus) == 0, shares)
+            few = f"train.gpus: {gpus} leaves each GPU one patch of {named}; set train.sync_batchnorm to true"
+            _check(batch >= 2 * parts * gpus or self.train.sync_batchnorm, few)
         return self
 
     def check_stages(self, stages: Collection[str]) -> None:
-        """Raises MasksrError where ``cluster`` names a stage that is not one of ``stages``, those of dvc.yaml."""
-        for name in self.cluster:
-            if name not in (known := [*stages, "others"]):
-                hint = _suggest(name, known)
-                raise MasksrError(f"params.yaml: cluster: dvc.yaml has no stage {name!r}{hint}")
+        """Raises MasksrError where ``cluster`` names none of ``stages``, which are those of dvc.yaml."""
+        for name in self.cluster.keys() - {*stages, "others"}:
+            raise MasksrError(f"params.yaml: cluster: dvc.yaml has no stage {name!r}{_suggest(name, stages)}")
 
     def model(self, name: str) -> Model:
         """The entry ``name`` of ``models``. Raises MasksrError where there is none."""
-        if name not in self.models:
-            raise MasksrError(f"params.yaml: models: there is no {name!r}{_suggest(name, self.models)}")
-        return self.models[name]
+        return _find(name, "models", self.models)
 
     def mask(self, name: str, k: float | None = None, b: float | None = None) -> Mask:
-        """The entry ``name`` of ``masks``; with k and b, the point of Figure 5 that has these in place of its own."""
-        if name not in self.masks:
-            raise MasksrError(f"params.yaml: masks: there is no {name!r}{_suggest(name, self.masks)}")
+        """The entry ``name`` of ``masks``; with k and b, the point of Figure 5 that has these instead."""
         changes = {key: float(value) for key, value in {"k": k, "b": b}.items() if value is not None}
-        return self.masks[name].model_copy(update=changes)
+        return _find(name, "masks", self.masks).model_copy(update=changes)
 
 
-def _suggest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+def _find(name: str, section: str, entries: Mapping[str, Any]) -> Any:
+    if name not in entries:
+        raise MasksrError(f"params.yaml: {section}: there is no {name!r}{_suggest(name, entries)}")
+    return entries[name]
+
+
+def _suggest(name: object, known: Iterable[object]) -> str:
+    names = [str(one) for one in known]
+    close = difflib.get_close_matches(str(name), names, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else f" (there are: {', '.join(names)})"
 
 
 def _one_line(error: ValidationError, path: Path) -> str:
@@ -512,15 +491,13 @@ def _one_line(error: ValidationError, path: Path) -> str:
     # An unknown key first: it is the one that can say what was meant.
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     location = list(map(str, first["loc"]))
-    if location[:2] == ["train", "compile"]:
-        given = f"{first['input']!r:.200}"
-        return f"{path.name}: train.compile: must be true, false or reduce-overhead, got {given}"
     if "generator" in location:  # pydantic names the branch of the union here; params.yaml does not
         del location[location.index("generator") + 1 : location.index("generator") + 2]
     message = first["msg"].removeprefix("Value error, ")
-    keys = {key for section in [Phase, *Section.__subclasses__()] for key in section.model_fields}
     if first["type"] == "extra_forbidden":
-        message = "unknown key" + _suggest(location[-1], keys)
+        keys = {key for section in [Phase, *Section.__subclasses__()] for key in section.model_fields}
+        close = _suggest(location[-1], keys)
+        message = "unknown key" + (close if "did you mean" in close else "")
     elif first["type"] == "missing":
         message = "this key is missing"
     elif not isinstance(first["input"], dict | BaseModel):

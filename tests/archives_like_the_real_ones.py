@@ -20,7 +20,6 @@ from masksr.quality.niqe import NiqeModel
 from masksr.quality.weights import write_ma, write_niqe
 
 IMAGES = 3  # of each set
-FIRST = {"DIV2K_train": 1, "DIV2K_valid": 801, "Set5": 10, "Set14": 20, "BSD100": 30, "Urban100": 40, "PIRM_valid": 50}
 # archive: what is in it, as (path, scale: 1 for HR, number of the first image); {} is the number of the image
 CONTENT: dict[str, list[tuple[str, int, int]]] = {
     "DIV2K_train_HR.zip": [("DIV2K_train_HR/{:04d}.png", 1, 1)],
@@ -79,13 +78,12 @@ def make_archives(folder: Path) -> None:
             with zipfile.ZipFile(folder / name, "w") as archive:
                 for path, content in files.items():
                     archive.writestr(path, content)
-        else:
-            mode = "w:gz" if name.endswith("gz") else "w"
-            with tarfile.open(folder / name, mode) as archive:
-                for path, content in files.items():
-                    member = tarfile.TarInfo(path)
-                    member.size = len(content)
-                    archive.addfile(member, io.BytesIO(content))
+            continue
+        with tarfile.open(folder / name, "w:gz" if name.endswith("gz") else "w") as archive:
+            for path, content in files.items():
+                member = tarfile.TarInfo(path)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
     write_niqe(folder / "niqe_modelparameters.mat", NiqeModel(np.linspace(0.1, 2, 36), np.eye(36) / 10))
     forests = (one_leaf(4.0), one_leaf(6.0), one_leaf(5.0))
     write_ma(folder / "NRQM_model.mat", MaModel(forests, np.array([1.0, 0.5, 0.25, 0.1])))
@@ -101,7 +99,7 @@ def local_registry(original: Path, served: Path, address: str) -> str:
             file.pop(known, None)
         if (path := served / name).is_file():
             file |= {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    for name, spec in content["sets"].items():
+    for spec in content["sets"].values():
         if spec["kind"] == "folder":
-            spec |= {"images": IMAGES, "first": FIRST.get(name)}
+            spec["images"] = IMAGES
     return yaml.safe_dump(content, sort_keys=False)

@@ -20,17 +20,8 @@ class Server:
         self.faults: dict[str, list[int | str]] = {}
         self.requests: list[tuple[str, str | None]] = []  # path, Range
         self.over = threading.Event()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: object) -> None:
-                pass
-
-            def do_GET(self) -> None:
-                with suppress(ConnectionError):
-                    server.answer(self)
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        methods = {"log_message": lambda *_: None, "do_GET": lambda handler: self.answer(handler)}
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (BaseHTTPRequestHandler,), methods))
         self.address = f"http://127.0.0.1:{self.http.server_port}"
         threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -50,7 +41,8 @@ class Server:
         handler.send_header("Content-Length", str(len(body)))
         handler.send_header("Content-Type", "text/html" if file.suffix == ".html" else "image/png")
         handler.end_headers()
-        handler.wfile.write(body if fault is None else body[: len(body) // 2])
+        with suppress(ConnectionError):
+            handler.wfile.write(body if fault is None else body[: len(body) // 2])
         if fault == "stall":
             self.over.wait(20)
 

@@ -9,12 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from local_server import Server
-from urllib3.util import Retry
 
 from masksr.errors import MasksrError
 from masksr.fetch.download import answers, download, unpack
@@ -28,7 +26,6 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 def server(tmp_path, monkeypatch) -> Iterator[Server]:
     """Has the file at /x and another one at /other."""
     monkeypatch.delenv("MASKSR_OFFLINE", raising=False)
-    monkeypatch.setattr("masksr.fetch.download.RETRIES", Retry(2, status_forcelist=[503]))
     folder = tmp_path / "served"
     folder.mkdir()
     (folder / "x").write_bytes(CONTENT)
@@ -50,19 +47,19 @@ def fails(file: File, folder: Path) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize(
-    "known",
-    [{"sha256": SHA256, "bytes": 400_000}, {"md5": hashlib.md5(CONTENT).hexdigest()}, {"sha256": SHA256[:8]}],
-)
+KNOWN = [{"bytes": 400_000}, {"md5": hashlib.md5(CONTENT).hexdigest()}, {"sha256": SHA256[:8]}]
+
+
+@pytest.mark.parametrize("known", KNOWN)
 def test_a_download_is_checked_and_not_repeated(known, server, tmp_path):
     file = a_file(server, "/x", **known)
     path = download(file, tmp_path / "new")
     assert path.read_bytes() == CONTENT and path.name == "x.zip"
     assert download(file, tmp_path / "new") == path and len(server.requests) == 1
-    path.write_bytes(OTHER)
-    with pytest.raises(MasksrError, match=r"is .*, expected is .*remove the file"):
+    path.write_bytes(OTHER[1:])
+    with pytest.raises(MasksrError, match=r"expected (is|are) .*remove the file"):
         download(file, tmp_path / "new")
-    assert path.read_bytes() == OTHER, "it may be somebody's only copy"
+    assert path.read_bytes() == OTHER[1:], "it may be somebody's only copy"
 
 
 @pytest.mark.parametrize("fault", ["cut", "stall"])
@@ -72,8 +69,6 @@ def test_a_connection_that_breaks_off_or_falls_silent_is_resumed(fault, server, 
     assert download(a_file(server, "/x"), tmp_path).read_bytes() == CONTENT
     first, *others = [wanted for _, wanted in server.requests]
     assert first is None and len(others) == 2
-    if fault == "cut":  # of a silent one the last block is not taken
-        assert others == ["bytes=200000-", "bytes=300000-"]
 
 
 def test_a_later_call_and_another_mirror_continue_what_can_be_checked(server, tmp_path):
@@ -83,69 +78,39 @@ def test_a_later_call_and_another_mirror_continue_what_can_be_checked(server, tm
     (server.folder / "mirror").write_bytes(CONTENT)
     assert download(a_file(server, "/x", "/mirror"), tmp_path).read_bytes() == CONTENT
     assert server.requests[-1] == ("/mirror", "bytes=200000-")
-
-
-@pytest.mark.parametrize("length", [9, len(CONTENT), 500_000])
-def test_a_part_of_another_file_is_thrown_away(length, server, tmp_path):
-    (tmp_path / ".x.zip.partial").write_bytes((OTHER * 2)[:length])
-    assert download(a_file(server, "/x"), tmp_path).read_bytes() == CONTENT
-    assert server.requests == [("/x", f"bytes={length}-"), ("/x", None)]
     (tmp_path / "new").mkdir()
     (tmp_path / "new/.x.zip.partial").write_bytes(OTHER[:9])
-    without_checksum = a_file(server, "/x", about=9)
-    assert download(without_checksum, tmp_path / "new").read_bytes() == CONTENT
-    assert server.requests[-1] == ("/x", None), "nothing could tell"
+    assert download(a_file(server, "/x", about=9), tmp_path / "new").read_bytes() == CONTENT
+    assert server.requests[-1] == ("/x", None), "without a checksum nothing could tell"
 
 
 def test_wrong_content_goes_to_the_next_mirror_and_is_named_in_the_end(server, tmp_path):
-    assert download(a_file(server, "/other", "/x"), tmp_path / "1").read_bytes() == CONTENT
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/.x.zip.partial").write_bytes(OTHER[:9])  # a part of another file
+    assert download(a_file(server, "/x", "/other", "/x"), tmp_path / "1").read_bytes() == CONTENT
     message = fails(a_file(server, "/other"), tmp_path / "2")
     assert f"{server.address}/other: its sha256 is {hashlib.sha256(OTHER).hexdigest()}" in message
     assert SHA256 in message and f"put it into {tmp_path / '2'} as x.zip" in message
     assert not list((tmp_path / "2").glob("*.partial")), "it would be continued"
-    assert "400000 bytes, expected are 9" in fails(a_file(server, "/x", bytes=9), tmp_path / "3")
 
 
 def test_every_mirror_is_tried_and_named(server, tmp_path):
-    server.faults["/x"] = [503] * 9
+    server.faults["/x"] = [503]
     (server.folder / "page.html").write_text("log in first")
     file = a_file(server, "/x", "/none", "/page.html")
     message = fails(file.model_copy(update={"urls": [*file.urls, "http://127.0.0.1:9/x"]}), tmp_path)
-    for url, problem in zip(file.urls, ("too many 503", "404 Client Error", "a web page"), strict=True):
+    for url, problem in zip(file.urls, ("503", "404", "a web page"), strict=True):
         assert f"{url}: {problem}" in message
     assert "http://127.0.0.1:9/x: " in message and "refused" in message
-    server.faults["/x"] = [503]
-    assert download(file, tmp_path).read_bytes() == CONTENT
 
 
-def test_offline_says_what_to_do_and_takes_what_was_put_there(server, tmp_path, monkeypatch):
-    monkeypatch.setenv("MASKSR_OFFLINE", "1")
+def test_offline_says_what_to_do(server, tmp_path, monkeypatch):
     file = a_file(server, "/x")
+    assert answers(file.urls[0], 5.0) and not answers(f"{server.address}/none", 5.0)
+    monkeypatch.setenv("MASKSR_OFFLINE", "1")
     message = fails(file, tmp_path)
     assert "MASKSR_OFFLINE" in message and file.urls[0] in message and f"into {tmp_path} as x.zip" in message
-    (tmp_path / "x.zip").write_bytes(CONTENT)
-    assert download(file, tmp_path).read_bytes() == CONTENT
-    assert not answers(file.urls[0], 5.0) and not server.requests
-
-
-def test_whether_a_server_answers(server, monkeypatch):
-    assert answers(f"{server.address}/x", 5.0)
-    assert not answers(f"{server.address}/none", 5.0)
-    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: time.sleep(2) or [])
-    begun = time.monotonic()
-    assert not answers("http://nowhere.invalid/x", 0.1) and time.monotonic() - begun < 1.5
-
-
-def test_a_disk_that_is_too_small_is_named_beforehand(server, tmp_path, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 250_000}))
-    message = fails(a_file(server, "/x"), tmp_path)
-    assert "400 kB" in message and "250 kB" in message and str(tmp_path) in message
-
-
-def test_two_at_the_same_time_download_it_once(server, tmp_path):
-    with ThreadPoolExecutor(3) as pool:
-        paths = list(pool.map(lambda _: download(a_file(server, "/x"), tmp_path), range(3)))
-    assert paths == [tmp_path / "x.zip"] * 3 and len(server.requests) == 1
+    assert not answers(file.urls[0], 5.0) and len(server.requests) == 2
 
 
 def test_a_killed_process_is_continued_by_the_next(server, tmp_path):
@@ -167,32 +132,25 @@ def test_a_killed_process_is_continued_by_the_next(server, tmp_path):
     assert server.requests[-1] == ("/x", f"bytes={begin}-")
 
 
-# ---- Archives ---------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(params=["zip", "tar", "gztar"])
 def archive(request, tmp_path) -> Path:
-    """Two pictures and a text, in a folder of its own."""
-    content, folder = tmp_path / "content/Set/HR", tmp_path / "archive"
+    content = tmp_path / "content/Set/HR"
     content.mkdir(parents=True)
-    for name in ("a.png", "b.png", "readme.txt"):
+    for name in ("a.png", "b.png"):
         (content / name).write_bytes(OTHER)
-    return Path(shutil.make_archive(str(folder / "x"), request.param, tmp_path / "content"))
+    return Path(shutil.make_archive(str(tmp_path / "archive/x"), request.param, tmp_path / "content"))
 
 
-def test_wanted_files_come_out(archive, tmp_path):
-    into = tmp_path / "cache/set"
-    (into.parent / ".set.unfinished").mkdir(parents=True)
-    (into.parent / ".set.unfinished/old.png").touch()  # of a killed process
-    unpack([archive], into, lambda path: path.startswith("Set/HR/") and path.endswith(".png"))
-    found = {path.relative_to(into).as_posix() for path in into.rglob("*") if path.is_file()}
-    assert found == {"Set/HR/a.png", "Set/HR/b.png", "fetched.json"}
-    assert (into / "Set/HR/b.png").read_bytes() == OTHER and list(into.parent.iterdir()) == [into]
-
-
-@pytest.mark.parametrize("damage", [lambda whole: whole[: len(whole) // 2], lambda whole: b"nonsense" * 999])
-def test_a_damaged_archive_leaves_nothing(damage, archive, tmp_path):
-    archive.write_bytes(damage(archive.read_bytes()))
-    with pytest.raises(MasksrError, match=rf"{archive} cannot be unpacked .*try again") as caught:
-        unpack([archive], tmp_path / "cache/set", lambda path: True)
-    assert not list((tmp_path / "cache").iterdir()) and "\n" not in str(caught.value)
+def test_an_archive_is_unpacked_beside_what_is_there_or_not_at_all(archive, tmp_path):
+    into = tmp_path / "sets"
+    (into / "Set/HR").mkdir(parents=True)
+    (into / "Set/HR/old.png").touch()
+    unpack([archive], into)
+    assert sorted(path.name for path in into.rglob("*.png")) == ["a.png", "b.png", "old.png"]
+    assert (into / "Set/HR/b.png").read_bytes() == OTHER and [path.name for path in into.iterdir()] == ["Set"]
+    whole = archive.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"nonsense" * 999):
+        archive.write_bytes(damaged)
+        with pytest.raises(MasksrError, match=rf"{archive} cannot be unpacked .*try again") as caught:
+            unpack([archive], tmp_path / "other")
+        assert not list((tmp_path / "other").iterdir()) and "\n" not in str(caught.value)

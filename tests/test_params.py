@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import re
 import shlex
 from pathlib import Path
 
+import networkx
 import pytest
 import yaml
+from dvc.repo import Repo
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
@@ -18,43 +19,28 @@ from masksr.errors import MasksrError
 
 ROOT = Path(__file__).parents[1]
 FILES = [ROOT / "params.yaml", *sorted((ROOT / "profiles").glob("*.yaml"))]
-NOTHING = {
-    "size": 64,
-    "largest_difference": 0,
-    "search": None,
-    "random": 0,
-    "seed": 0,
-    "crops": [],
-}  # of figure 4
+MINI = (ROOT / "profiles/mini.yaml").read_text()
+NOTHING = {"size": 64, "largest_difference": 0, "search": None, "random": 0, "seed": 0, "crops": []}  # of figure 4
 GRADIENT = {"kind": "error", "k": 1.0, "b": 0.1, "error_range": "1", "window": 1, "per_channel": False}
 GRADIENT |= {"apply": "gradient", "detach": False}
+TEN = {"cpus": 1, "gpus": 1.5, "memory_gb": 1}
 
 
-@pytest.fixture
-def mini() -> dict:
-    return yaml.safe_load((ROOT / "profiles/mini.yaml").read_text())
-
-
-def load(content: dict, folder: Path, *, at: str = "", value: object = None) -> params.Params:
-    content = copy.deepcopy(content)
-    if at:
-        section = content
-        *keys, last = (int(key) if key.isdigit() else key for key in at.split("."))
-        for key in keys:
-            section = section[key]
-        section[last] = value
-    path = folder / "params.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return params.load(path)
+def load(folder: Path, at: str = "profile", value: object = "mini") -> params.Params:
+    """mini with one other value."""
+    section = content = yaml.safe_load(MINI)
+    *keys, last = (int(key) if key.isdigit() else key for key in at.split("."))
+    for key in keys:
+        section = section[key]
+    section[last] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(content))
+    return params.load(folder / "params.yaml")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.parent.name + "/" + p.name)
 def test_every_committed_file_is_valid(path: Path) -> None:
-    params.load(path)
-
-
-def test_the_committed_default_is_the_profile_mini() -> None:
-    assert params.load(ROOT / "params.yaml").profile == "mini"
+    settings = params.load(path)
+    assert settings.profile == ("mini" if path.stem == "params" else path.stem)
 
 
 @pytest.mark.parametrize(
@@ -78,38 +64,33 @@ def test_the_committed_default_is_the_profile_mini() -> None:
         ("table1.seeds", [0, 0], "table1.seeds: .*twice"),
         ("sweep.k", 0.2, "sweep.k: .*valid list, got 0.2"),
         ("sweep.k", [0.2, -1.0], "sweep.k.1"),
-        ("sweep.seeds", [7], "sweep.seeds: .*table1.seeds"),
+        ("sweep.seeds", [7], "sweep.seeds .*table1.seeds.*: there is no 7"),
         ("sweep.mask", "none", "sweep.mask: a mask of kind none"),
         ("data.test", ["cat", "photographs"], "data: train, validation and test must be different"),
         ("table1.masks", ["paper"], "table1.masks: must hold none"),
-        ("masks.start", {"kind": "none"}, "masks: one entry, named none"),
+        ("masks.other", {"kind": "none"}, "masks: one entry, named none"),
         ("models.esrgan.lr_patch", 18, "models.esrgan: lr_patch must be a multiple of 8, at least 16"),
         ("models.pesr.lr_patch", 18, "models.pesr: lr_patch must be a multiple of 4"),
         ("models.pesr.start.phases", [], "models.pesr: start: needs phases or a checkpoint"),
         ("figure4.crops.0.top", 61, r"figure4.crops.0.top: .*multiple of 4"),
         ("figure4.crops.0.set", "cart", r"figure4.crops: there is no 'cart' .*'cat'"),
-        ("figure4.size", 62, r"figure4.size: .*multiple of 4"),
-        ("figure4.search", 0, r"figure4.search: .*greater than 0"),
         ("figure4", NOTHING, "figure4: shows nothing; set largest_difference or random to 1, or name crops"),
         ("table1.masks", ["none"], "figure4.largest_difference: no mask in table1.masks .* set it to 0"),
-        ("masks.paper", GRADIENT, "masks.paper: apply: gradient .* needs detach: true"),
+        ("masks.paper", GRADIENT, "masks.paper: .*apply: gradient .* need detach: true"),
         ("train.precision", "fp16", "train.precision: .*'fp32', 'tf32' or 'bf16'"),
+        ("train.compile", "yes", "train.compile: .*'reduce-overhead', got 'yes'"),
+        ("train.accumulate", 3, "train.accumulate: must divide models.esrgan.batch"),
+        ("train.gpus", 3, "train.gpus: must share models.esrgan.batch"),
         ("weights.vgg", "imagenet", "weights: vgg_width must be 1"),
+        ("cluster.others", TEN, "cluster.others: gpus must be a whole number or a part of one GPU"),
+        ("data", {}, "data.local: this key is missing .and 4 more"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_the_key(
-    mini: dict, tmp_path: Path, at: str, value, expected: str
-) -> None:
+def test_a_mistake_is_one_line_that_names_the_key(tmp_path: Path, at: str, value, expected: str) -> None:
     with pytest.raises(MasksrError, match=expected) as error:
-        load(mini, tmp_path, at=at, value=value)
+        load(tmp_path, at, value)
     assert "\n" not in str(error.value)
     assert str(error.value).startswith("params.yaml: ")
-
-
-def test_a_missing_key_is_named(mini: dict, tmp_path: Path) -> None:
-    del mini["train"]["precision"]
-    with pytest.raises(MasksrError, match=r"train.precision: this key is missing"):
-        load(mini, tmp_path)
 
 
 def test_a_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
@@ -120,29 +101,19 @@ def test_a_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
         params.load(tmp_path / "params.yaml")
 
 
-def test_a_sweep_point_is_the_mask_with_its_own_k_and_b(mini: dict, tmp_path: Path) -> None:
-    settings = load(mini, tmp_path)
-    assert settings.mask("paper", 7, 0.1).model_dump() == settings.masks["paper"].model_dump() | {
-        "k": 7.0,
-        "b": 0.1,
-    }
-    assert (
-        settings.mask("paper", settings.masks["paper"].k, settings.masks["paper"].b)
-        == settings.masks["paper"]
-    )
+def test_a_sweep_point_is_the_mask_with_its_own_k_and_b(tmp_path: Path) -> None:
+    settings = load(tmp_path)
+    paper = settings.masks["paper"]
+    assert settings.mask("paper", 7, 0.1).model_dump() == paper.model_dump() | {"k": 7.0, "b": 0.1}
+    assert settings.mask("paper", paper.k, paper.b) == paper
     with pytest.raises(MasksrError, match="no 'papper'"):
         settings.mask("papper")
 
 
-def test_sweep_values_stay_as_written_because_they_name_folders(mini: dict, tmp_path: Path) -> None:
-    settings = load(mini, tmp_path, at="sweep.k", value=[1, 0.5])
-    assert [str(k) for k in settings.sweep.k] == ["1", "0.5"]
-
-
-def test_numbers_may_be_written_as_people_write_them(mini: dict, tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(mini).replace("learning_rate: 0.001", "learning_rate: 1e-3"))
-    assert params.load(path) == params.load(ROOT / "profiles/mini.yaml")
+def test_numbers_stay_as_written_where_they_name_folders_and_may_be_written_as_people_do(tmp_path: Path) -> None:
+    assert [str(k) for k in load(tmp_path, "sweep.k", [1, 0.5]).sweep.k] == ["1", "0.5"]
+    (tmp_path / "params.yaml").write_text(MINI.replace("1.0e-3", "1e-3"))
+    assert params.load(tmp_path / "params.yaml") == params.load(ROOT / "profiles/mini.yaml")
 
 
 # ---- What reaches a shell --------------------------------------------------------------------------------------
@@ -158,9 +129,7 @@ def test_all_that_is_in_commands_is_checked() -> None:
     assert "${" not in pipeline["stages"]["params"]["cmd"].replace("${run}", "")
 
 
-@given(
-    st.text(max_size=8) | st.from_regex(r"[A-Za-z0-9._]+\s?[;&|$`(){}<>*?~#!\\'\"\n\r /-]?.?", fullmatch=True)
-)
+@given(st.text(max_size=8) | st.from_regex(r"[A-Za-z0-9._]+\s?[;&|$`(){}<>*?~#!\\'\"\n\r /-]?.?", fullmatch=True))
 def test_a_name_means_nothing_to_a_shell_or_a_path(text: str) -> None:
     try:
         name = TypeAdapter(params.Name).validate_python(text)
@@ -170,20 +139,14 @@ def test_a_name_means_nothing_to_a_shell_or_a_path(text: str) -> None:
     assert name not in (".", "..") and name[0] not in "-.~"
 
 
-@pytest.mark.parametrize(
-    "name", ["x; touch taken; #", "x\ntouch taken\n", "$(touch taken)", "../precious", "-o", ""]
-)
 @pytest.mark.parametrize("at", ["profile", "data.train", "table1.models.0"])
-def test_a_bad_name_is_refused(mini: dict, tmp_path: Path, at: str, name: str) -> None:
+def test_a_bad_name_is_refused(tmp_path: Path, at: str) -> None:
     with pytest.raises(MasksrError, match=f"params.yaml: {at}: "):
-        load(mini, tmp_path, at=at, value=name)
+        load(tmp_path, at, "x; touch taken")
 
 
 def test_every_stage_waits_for_the_check() -> None:
     """DVC stops before any other stage runs where params.yaml is wrong."""
-    import networkx
-    from dvc.repo import Repo
-
     graph = Repo(str(ROOT)).index.graph
     (check,) = (stage for stage in graph if stage.addressing == "params")
     waiting = {stage for stage in graph if check in networkx.descendants(graph, stage)}

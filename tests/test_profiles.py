@@ -11,7 +11,7 @@ import pytest
 import yaml
 from archives_like_the_real_ones import IMAGES, local_registry, make_archives
 from local_server import serving
-from test_pipeline import copy_of_the_project, dvc, tiny
+from tiny_project import dvc, new_project, tiny
 
 from masksr import params
 from masksr.fetch.find import build_pack
@@ -85,9 +85,9 @@ def test_the_notebooks_take_paper_from_archives_to_a_report(registry: str, tmp_p
     content["weights"]["vgg_width"] = 1.0
     content["data"]["test"] = ["PIRM_valid", "BSD100"]
     content["figure4"]["crops"] = [{"set": "BSD100", "image": 0, "top": 0, "left": 0, "size": 96}]
-    project = copy_of_the_project(tmp_path, content)
+    project = new_project(tmp_path / "project", content)
     (project / "data/registry.yaml").write_text(registry)
-    dvc(project, "repro", offline=False)
+    dvc(project, "repro", MASKSR_OFFLINE="0")
     table = pd.read_csv(project / "results/paper/table1.csv")
     assert set(table.metric) == {"PI"} and table.PIRM_valid.notna().all()
     assert "stand-in" not in (project / "results/paper/table1.md").read_text()

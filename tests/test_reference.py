@@ -48,7 +48,7 @@ def test_every_key_of_mini_is_explained() -> None:
         ("`masks.MASK`", "k", "a number ≥ 0 [1 / squared pixel value in error_range]; left out: `0.0`"),
         ("`data`", "limit", "a whole number > 0, or `null` [images]"),
         ("`data`", "train", "a name"),
-        ("`train`", "compile", "`true`, `false`, or `reduce-overhead`"),
+        ("`train`", "compile", "`true`, `false`, `reduce-overhead`"),
         ("`sweep`", "k", "a list, at least one; each a number ≥ 0 [as masks.MASK.k]"),
         ("`models.MODEL.generator` with `architecture: edsr`", "res_scale", "a number > 0"),
         ("`models.MODEL.start`", "phases", "a list, each with its own keys"),

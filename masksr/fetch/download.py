@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import tarfile
-import threading
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
 import requests
-from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError
-from urllib3.util import Retry
 
 import masksr
 from masksr.errors import MasksrError
-from masksr.fetch.registry import File
-from masksr.files import check_space, file_digest
+from masksr.fetch.registry import File, FolderSet, Weights
 from masksr.locks import alone
 
 TIMEOUT = (10.0, 30.0)  # seconds until the connection is made; until the next bytes
-RETRIES = Retry(
-    4, backoff_factor=1.0, status_forcelist=(429, 500, 502, 503, 504), respect_retry_after_header=False
-)
-RECORD = "fetched.json"  # in an unpacked folder: the sha256 of every file in it
 T = TypeVar("T")
 
 
@@ -40,19 +32,19 @@ def offline() -> bool:
     return os.environ.get("MASKSR_OFFLINE", "") not in ("", "0")
 
 
-def answers(url: str, seconds: float) -> bool:
-    """Whether a server answers for ``url`` within ``seconds``; never raises, never takes longer."""
-    found: list[bool] = []
-
-    def ask() -> None:
-        with suppress(requests.RequestException), requests.get(url, stream=True, timeout=seconds) as response:
-            found.append(response.ok)
-
+def announce(spec: FolderSet | Weights, folder: Path) -> None:
+    """Say what is about to be downloaded, and on which terms."""
     if not offline():
-        thread = threading.Thread(target=ask, daemon=True)  # because a slow name resolution has no timeout
-        thread.start()
-        thread.join(seconds)
-    return found == [True]
+        print(f"{spec.name} is downloaded to {folder}\n  {spec.title}", flush=True)
+        print(f"  licence: {spec.licence}\n  cite: {spec.citation}", flush=True)
+
+
+def answers(url: str, seconds: float) -> bool:
+    """Whether a server answers for ``url`` within ``seconds``."""
+    if not offline():
+        with suppress(requests.RequestException), requests.get(url, stream=True, timeout=seconds) as response:
+            return response.ok
+    return False
 
 
 def first_that_works(ways: Sequence[T], get: Callable[[T], Path], problem: str, remedy: str = "") -> Path:
@@ -73,14 +65,13 @@ def download(file: File, folder: Path) -> Path:
     Raises MasksrError, with what failed at each mirror and what to do, also for another file of that name.
     """
     path = folder / file.name
-    by_hand = f"get it elsewhere and put it into {folder} as {file.name}"
+    by_hand = f"get {file.urls[0]} elsewhere and put it into {folder} as {file.name}"
     with alone(folder / f".{file.name}.lock", f"the download of {file.name}"):
         if path.is_file():
             verify(file, path)
             return path
         if offline():
-            why = f"{file.name} is not in {folder}, and MASKSR_OFFLINE is set"
-            raise MasksrError(f"{why}: unset it, or {by_hand} ({file.urls[0]})")
+            raise MasksrError(f"{file.name} is not in {folder}: unset MASKSR_OFFLINE, or {by_hand}")
         problem, remedy = f"{file.name} could not be downloaded", f". Try again later, or {by_hand}"
         return first_that_works(file.urls, lambda url: _from_mirror(url, file, path), problem, remedy)
 
@@ -96,12 +87,12 @@ def _fault(file: File, path: Path) -> str | None:
     size = path.stat().st_size
     if file.bytes and size != file.bytes:
         return f"it has {size} bytes, expected are {file.bytes}"
-    for kind, expected in (("sha256", file.sha256), ("md5", file.md5)):
-        if expected:
-            with path.open("rb") as content:
-                digest = hashlib.file_digest(content, kind).hexdigest()
-            if not digest.startswith(expected):
-                return f"its {kind} is {digest}, expected is {expected}"
+    if kind := "sha256" if file.sha256 else "md5" if file.md5 else "":
+        expected = file.sha256 or file.md5
+        with path.open("rb") as content:
+            digest = hashlib.file_digest(content, kind).hexdigest()
+        if not digest.startswith(expected):
+            return f"its {kind} is {digest}, expected is {expected}"
     return None
 
 
@@ -110,111 +101,72 @@ def _from_mirror(url: str, file: File, path: Path) -> Path:
     partial = path.with_name(f".{path.name}.partial")
     if not (file.sha256 or file.md5):
         partial.unlink(missing_ok=True)  # nothing would tell whether two parts belong together
-    joined = _size(partial) > 0  # perhaps of two different files
-    while True:
-        begin = _size(partial)
-        try:
-            _receive(url, file, partial)
-        except (requests.RequestException, HTTPError) as error:
-            if _size(partial) > begin:
-                continue
-            raise MasksrError(f"{url}: {_reason(error)}") from None
-        except OSError as error:
-            raise MasksrError(f"{path} cannot be written ({error.strerror or error}); make room") from None
-        fault = _fault(file, partial)
-        if not fault:
-            os.replace(partial, path)
-            return path
-        partial.unlink()
-        if not joined:
+    try:
+        partial.touch()
+        while True:
+            begin = partial.stat().st_size
+            try:
+                _receive(url, partial, begin)
+                break
+            except (requests.RequestException, HTTPError) as error:
+                if partial.stat().st_size == begin:
+                    raise MasksrError(f"{url}: {error}") from None
+        if fault := _fault(file, partial):
+            partial.unlink()
             raise MasksrError(f"{url}: {fault}")
-        joined = False  # once more, from the beginning
+        os.replace(partial, path)
+    except OSError as error:
+        raise MasksrError(f"{path} cannot be written ({error.strerror or error}); make room") from None
+    return path
 
 
-def _receive(url: str, file: File, partial: Path) -> None:
-    """Append to ``partial`` what is missing of it. Raises RequestException, HTTPError of urllib3, OSError."""
-    begin = _size(partial)
+def _receive(url: str, partial: Path, begin: int) -> None:
+    """Append to ``partial``, of ``begin`` bytes, what is missing of it."""
     # Lengths and ranges count the bytes of the file, not those of a compressed form of it.
     headers = {"User-Agent": f"masksr/{masksr.__version__}", "Accept-Encoding": "identity"}
     if begin:
         headers["Range"] = f"bytes={begin}-"
-    with requests.Session() as session:
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=RETRIES))
-        response = session.get(url, headers=headers, stream=True, timeout=TIMEOUT)
-        if response.status_code == 416 and begin:
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == 416:
             return  # nothing is missing, or this is a part of another file: the checksum will tell
         response.raise_for_status()
         if response.headers.get("Content-Type", "").startswith("text/html"):
             raise requests.RequestException("a web page came in place of the file; open it in a browser")
-        begin = begin if response.status_code == 206 else 0
-        missing = int(response.headers.get("Content-Length", 0))
-        check_space(partial.parent, missing, f"what is missing of {file.name}")
-        total = begin + missing if missing else None
-        bar = tqdm(desc=file.name, initial=begin, total=total, unit="B", unit_scale=True, disable=None)
-        with bar, partial.open("ab" if begin else "wb") as out:
-            # Not decoded: some servers call the gzip of a .tar.gz an encoding.
-            for block in response.raw.stream(1 << 16, decode_content=False):
-                bar.update(out.write(block))
-        if missing and _size(partial) < begin + missing:  # urllib3 notices from version 2
-            raise requests.ConnectionError("the connection broke off")
+        length = int(response.headers.get("Content-Length", 0)) or None
+        # Not decoded: some servers call the gzip of a .tar.gz an encoding.
+        body = tqdm.wrapattr(response.raw, "read", desc=partial.name, total=length, disable=None)
+        with body as source, partial.open("ab" if response.status_code == 206 else "wb") as out:
+            shutil.copyfileobj(source, out, 1 << 16)
 
 
-def _reason(error: Exception) -> str:
-    """In a few words; urllib3 wraps the cause several times, and each adds the address."""
-    cause = error.args[0] if error.args else error
-    cause = getattr(cause, "reason", None) or cause
-    return str(cause).rpartition("): ")[2].partition(" for url: ")[0]
+def unpack(archives: Sequence[Path], folder: Path) -> None:
+    """Move what archives (zip, tar, tar.gz) hold to ``folder``, beside what is there, once all is unpacked.
 
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def unpack(archives: Sequence[Path], folder: Path, wanted: Callable[[str], bool]) -> None:
-    """Make ``folder`` of those files in some archives (zip, tar, tar.gz) whose path is ``wanted``.
-
-    Raises MasksrError where an archive is damaged or the disk too small. The caller has a lock on ``folder``.
+    Raises MasksrError where an archive is damaged or the disk too small.
     """
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process has left
-    try:
-        unfinished.mkdir(parents=True)
-        for archive in archives:
-            _extract(archive, unfinished, wanted)
-        files = sorted(path for path in unfinished.rglob("*") if path.is_file())
-        record = {path.relative_to(unfinished).as_posix(): file_digest(path) for path in files}
-        (unfinished / RECORD).write_text(json.dumps({"files": record}, indent=1))
-        os.rename(unfinished, folder)
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
-        names = ", ".join(map(str, archives))
-        remedy = "make room, or remove what is damaged, and try again"
-        raise MasksrError(f"{names} cannot be unpacked ({error}); {remedy}") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".unfinished", dir=folder) as unfinished:
+        try:
+            for archive in archives:
+                _extract(archive, Path(unfinished))
+            for path in sorted(Path(unfinished).rglob("*")):
+                target = folder / path.relative_to(unfinished)
+                if path.is_dir():
+                    target.mkdir(exist_ok=True)
+                else:
+                    os.replace(path, target)
+        except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+            names, reason = ", ".join(map(str, archives)), " ".join(str(error).split())
+            remedy = "make room, or remove what is damaged, and try again"
+            raise MasksrError(f"{names} cannot be unpacked ({reason}); {remedy}") from None
 
 
-def _extract(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> None:
+def _extract(archive: Path, folder: Path) -> None:
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
-            zipped.extractall(folder, filter(wanted, zipped.namelist()))
-    elif tarfile.is_tarfile(archive):
+            zipped.extractall(folder)
+    else:
         with tarfile.open(archive) as tarred:
             # No links and no paths out of the folder; Python has this filter from 3.11.4.
             tarred.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
-            members = [member for member in tarred if wanted(str(PurePosixPath(member.name)))]
-            tarred.extractall(folder, members)
-    else:
-        raise tarfile.ReadError("it is neither a zip nor a tar")
-
-
-def verify_folder(folder: Path, name: str) -> str:
-    """Compare the files of an unpacked folder with their checksums; returns a summary. Raises MasksrError."""
-    if not (folder / RECORD).is_file():
-        return f"{folder}: was not fetched by masksr, so nothing is known of its files"
-    record = json.loads((folder / RECORD).read_text())["files"]
-    for path, sha256 in record.items():
-        if not (folder / path).is_file() or file_digest(folder / path) != sha256:
-            remedy = f"remove {folder}, then: python -m masksr fetch {name}"
-            raise MasksrError(f"{folder / path}: is missing or no longer what was fetched; {remedy}")
-    return f"{folder}: {len(record)} files as fetched"
+            tarred.extractall(folder)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from masksr.data.images import read_header
 from masksr.data.packs import SCALES, Pack, Source, write_pack
 from masksr.errors import MasksrError
-from masksr.fetch.download import download, first_that_works, offline, unpack
-from masksr.fetch.registry import File, FolderSet, Layout, PackageSet, SetSpec, find_set, load_registry
+from masksr.fetch.download import announce, download, first_that_works, unpack
+from masksr.fetch.registry import File, FolderSet, Layout, PackageSet, SetSpec, find_set
 from masksr.files import cache_folder, file_digest
 from masksr.files import data_folder as find_data_folder
 from masksr.locks import alone
@@ -21,12 +21,8 @@ SMALLEST = 32  # HR pixels on a side: 8 LR pixels, the smallest training patch p
 
 
 def build_pack(
-    spec: SetSpec | str,
-    folder: Path | str,
-    *,
-    scales: tuple[int, ...] = SCALES,
-    data_folder: Path | str | None = None,
-    limit: int | None = None,
+    spec: SetSpec | str, folder: Path | str, *, scales: tuple[int, ...] = SCALES,
+    data_folder: Path | str | None = None, limit: int | None = None,
 ) -> Pack:
     """Find the pictures of a set, or of its name in data/registry.yaml, and write their pack to ``folder``.
 
@@ -45,14 +41,12 @@ def find_images(
     not there is taken from the cache, or downloaded to it. limit: take the first so many images, and accept a
     set that has no more. Raises MasksrError where pictures are missing, too many, too small, grey or damaged.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be positive, not {limit}")
     if isinstance(spec, PackageSet):
         return _in_packages(spec)[:limit]
     folder = find_data_folder(data_folder)
-    if folder and count_pictures(folder, spec):
+    if folder and find_layout(folder, spec)[1]:
         return images_in(folder, spec, limit)
-    return images_in(fetch_set(spec, [folder] if folder else []), spec, limit)
+    return images_in(fetch_set(spec, folder), spec, limit)
 
 
 def _in_packages(spec: PackageSet) -> list[Source]:
@@ -81,35 +75,28 @@ def _package_file(file: str) -> Path | None:
     return path if path and path.is_file() else None
 
 
-def count_pictures(folder: Path, spec: FolderSet) -> int:
-    """Count the HR pictures of a set below ``folder``, in the best of its layouts."""
-    return len(_find_layout(folder, spec)[1])
-
-
 def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[Source]:
     """Find the images of a set below ``folder`` and read their headers; otherwise as ``find_images``."""
-    layout, images = _find_layout(folder, spec, limit)
+    layout, images = find_layout(folder, spec, limit)
     if not images:
         places = ", ".join(layout.hr for layout in spec.layouts)
-        raise MasksrError(f"{spec.name}: no pictures in {folder}; looked for {places} ({spec.homepage})")
+        raise MasksrError(f"{spec.name}: no pictures in {folder}; looked for {places} ({spec.origin})")
     names = sorted(images, key=_natural)
-    here = f"{spec.name}: {len(names)} pictures in {folder / layout.hr}"
-    if len(names) > spec.images and not spec.at_least:
-        raise MasksrError(f"{here}, {spec.images} expected; remove what does not belong there")
-    if len(names) < min(limit or spec.images, spec.images):
-        expected = f"{'at least ' if spec.at_least else ''}{spec.images} expected{_first_gap(names, spec)}"
-        remedy = "complete it, ask for fewer with a limit, or move it away to have the set downloaded"
-        raise MasksrError(f"{here}, {expected}; {remedy}")
+    few = len(names) < min(limit or spec.images, spec.images)
+    if few or (len(names) > spec.images and not spec.at_least):
+        here = f"{spec.name}: {len(names)} pictures in {folder / layout.hr}, {spec.images} expected"
+        remedy = "complete it, or move it away to fetch it" if few else "remove what does not belong there"
+        raise MasksrError(f"{here}; {remedy}")
     names = names[:limit]
     official = {scale: _official_lr(folder, template, names) for scale, template in layout.lr.items()}
     sources = []
     for name in names:
         lr = {scale: paths[name] for scale, paths in official.items() if paths}
-        sources.append(Source(name, images[name], lr, sides=_check_header(images[name], spec)))
+        sources.append(Source(name, images[name], lr, sides=_read_sides(images[name], spec)))
     return sources
 
 
-def _find_layout(folder: Path, spec: FolderSet, limit: int | None = None) -> tuple[Layout, dict[str, Path]]:
+def find_layout(folder: Path, spec: FolderSet, limit: int | None = None) -> tuple[Layout, dict[str, Path]]:
     """The layout of a set below ``folder``, and its HR pictures by name; none where the set is not there.
 
     Of several layouts that have pictures, a complete one comes first, then one with official LR.
@@ -132,19 +119,6 @@ def _hr_pictures(folder: Path, layout: Layout, spec: FolderSet) -> dict[str, Pat
     return {name: path for name, path in named.items() if name not in spec.exclude and path.name[0] != "."}
 
 
-def _first_gap(names: list[str], spec: FolderSet) -> str:
-    """Name the first picture that is missing, where the set numbers its pictures in a row."""
-    numbered = [match for name in names if (match := re.fullmatch(r"(\D*)(\d+)", name))]
-    if spec.first is None or len(numbered) < len(names):
-        return ""
-    prefix, digits = numbered[0].groups()
-    there = {int(match[2]) for match in numbered}
-    expected = set(range(spec.first, spec.first + spec.images))
-    if there - expected:  # these names have other numbers
-        return ""
-    return f" (the first that is missing: {prefix}{min(expected - there):0{len(digits)}d})"
-
-
 def _official_lr(folder: Path, template: str, names: list[str]) -> dict[str, Path]:
     """The official LR of every image; empty where there is none at all, and the LR is made from the HR."""
     paths = {name: folder / template.format(name=name) for name in names}
@@ -157,7 +131,7 @@ def _official_lr(folder: Path, template: str, names: list[str]) -> dict[str, Pat
     return paths
 
 
-def _check_header(path: Path, spec: FolderSet) -> tuple[int, int]:
+def _read_sides(path: Path, spec: FolderSet) -> tuple[int, int]:
     """The sides of a picture in pixels. Raises MasksrError where it is damaged, too small, or grey."""
     sides, mode = read_header(path)
     if mode in ("1", "L", "LA") and not spec.grey:
@@ -172,59 +146,36 @@ def _natural(name: str) -> list[int | str]:
     return [int(part) if odd % 2 else part for odd, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
-def set_folder(spec: FolderSet) -> Path:
-    """The folder of a set in the cache."""
-    return cache_folder() / "sets" / spec.name
+def sets_folder() -> Path:
+    """The sets in the cache, laid out as in a data folder."""
+    return cache_folder() / "sets"
 
 
-def fetch_set(spec: FolderSet, searched: Sequence[Path] = ()) -> Path:
-    """Download, unpack and check a set; returns its folder in the cache, at once if it is there.
+def fetch_set(spec: FolderSet, searched: Path | None = None) -> Path:
+    """Download, unpack and check a set, unless the cache has it; returns ``sets_folder``.
 
-    searched: folders in which it was not, for the message. A second process that wants the same set waits.
-    Raises MasksrError, which names what is wrong with every way to get it, when none works.
+    searched: a folder in which it was not, for the message. A second process that wants a set waits. Raises
+    MasksrError, which names what is wrong with every way to get it, when none works.
     """
-    folder = set_folder(spec)
-    if folder.exists():
-        return folder
-    with alone(folder.with_name(f".{spec.name}.lock"), f"the download of {spec.name}"):
-        if folder.exists():  # another process has fetched it
+    folder = sets_folder()
+    with alone(folder / ".lock", f"the download of {spec.name}"):
+        with suppress(MasksrError):
+            images_in(folder, spec)
             return folder
-        places = " or ".join(map(str, [*searched, folder]))
-        layouts = " or ".join(layout.hr for layout in spec.layouts[:2])
+        places = " or ".join(map(str, filter(None, [searched, folder])))
         problem = f"{spec.name} is not in {places} and cannot be downloaded"
-        by_hand = (
-            "put it into a folder that data.local of params.yaml or MASKSR_DATA names, such as "
-            f"{layouts} (data/registry.yaml has all layouts)"
-        )
+        by_hand = "put it into a folder that data.local of params.yaml or MASKSR_DATA names, such as "
+        by_hand += f"{spec.layouts[0].hr} (data/registry.yaml has all layouts)"
         if not spec.downloads:
-            raise MasksrError(f"{problem}; get it from {spec.homepage} and {by_hand}")
-        if not offline():
-            print(f"{spec.name} is downloaded to {folder}\n  {spec.title}", flush=True)
-            print(f"  licence: {spec.licence}\n  cite: {spec.cite}", flush=True)
-        return first_that_works(
-            spec.downloads, lambda files: _from_archives(files, spec, folder), problem, f". Or {by_hand}"
-        )
+            raise MasksrError(f"{problem}; get it from {spec.origin} and {by_hand}")
 
+        def get(files: Sequence[File]) -> Path:
+            archives = [download(file, cache_folder() / "downloads") for file in files]
+            unpack(archives, folder)
+            images_in(folder, spec)
+            for archive in archives:
+                archive.unlink()
+            return folder
 
-def _from_archives(files: Sequence[File], spec: FolderSet, folder: Path) -> Path:
-    archives = [download(file, cache_folder() / "downloads") for file in files]
-    unpack(archives, folder, lambda path: _is_picture(path, spec))
-    try:
-        images_in(folder, spec)
-    except MasksrError:
-        shutil.rmtree(folder)
-        raise
-    others = [other for other in load_registry().sets.values() if isinstance(other, FolderSet)]
-    missing = [other for other in others if other.downloads and not set_folder(other).exists()]
-    needed = {file.name for other in missing for file in other.downloads[0]}
-    for archive in archives:
-        if archive.name not in needed:
-            archive.unlink()
-    return folder
-
-
-def _is_picture(path: str, spec: FolderSet) -> bool:
-    """Whether a path in an archive is one of a layout."""
-    templates = [template for layout in spec.layouts for template in (layout.hr, *layout.lr.values())]
-    patterns = ["/" + template.replace("{name}", "*") for template in templates]
-    return any(PurePosixPath("/", path).match(pattern) for pattern in patterns)
+        announce(spec, folder)
+        return first_that_works(spec.downloads, get, problem, f". Or {by_hand}")

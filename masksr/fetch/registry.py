@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -46,15 +47,12 @@ class Photograph(Section):
     crops: Annotated[dict[Name, Crop], Field(min_length=1)] | None = None  # None: the whole picture
 
 
-class DataSet(Section):
+class PackageSet(Section):
+    """Photographs that come inside installed packages."""
+
     name: Name
     title: str
     role: Literal["train", "validation", "test"]
-
-
-class PackageSet(DataSet):
-    """Photographs that come inside installed packages."""
-
     kind: Literal["package"]
     photographs: Annotated[list[Photograph], Field(min_length=1)]
 
@@ -90,6 +88,13 @@ def _find_file(name: Any, info: pydantic.ValidationInfo) -> Any:
     return info.context[name] if isinstance(name, str) else name
 
 
+def _tell_names(entries: Any) -> Any:
+    """Give each entry of a section its name."""
+    if not isinstance(entries, dict):
+        return entries  # pydantic says that it must be one
+    return {name: {**one, "name": name} if isinstance(one, dict) else one for name, one in entries.items()}
+
+
 Download = Annotated[File, BeforeValidator(_find_file)]
 
 
@@ -106,15 +111,20 @@ class Layout(Section):
         return {scale: path for scale, path in ((4, self.lr_x4), (2, self.lr_x2)) if path}
 
 
-class FolderSet(DataSet):
+class Published(Section):
+    name: Name
+    title: str
+    citation: str = Field(alias="cite")
+    licence: str
+    origin: str = Field(alias="homepage")
+
+
+class FolderSet(Published):
     """Pictures in files: in the data folder, in the cache, or in archives on the network."""
 
+    role: Literal["train", "validation", "test"]
     kind: Literal["folder"]
-    cite: str
-    licence: str
-    homepage: str
     images: PositiveInt
-    first: int | None = None  # number of the first image, where all are numbered in a row
     at_least: bool = False  # whether there may be more than ``images``
     grey: bool = False  # whether files of one channel belong to the set
     exclude: list[str] = []  # names of images to skip
@@ -122,23 +132,10 @@ class FolderSet(DataSet):
     # Ways to get it, best first; each is a list of files that makes the set complete.
     downloads: list[Annotated[list[Download], Field(min_length=1)]] = []
 
-    @property
-    def citation(self) -> str:
-        return self.cite
 
-    @property
-    def origin(self) -> str:
-        return self.homepage
+class Weights(Published):
+    """Weights of a quality measure, or of a network to start from or to compare with."""
 
-
-class Weights(Section):
-    """Published weights: of a quality measure, or of a network to start from or to compare with."""
-
-    name: Name
-    title: str
-    cite: str
-    licence: str
-    homepage: str
     architecture: Literal["rrdb", "edsr", "pesr"] | None = None  # of a generator
     scale: Literal[2, 4] | None = None
     res_scale: float | None = None  # not stored in the weights
@@ -151,9 +148,9 @@ SetSpec = PackageSet | FolderSet
 
 
 class Registry(Section):
-    files: dict[str, File] = {}
-    sets: dict[str, Annotated[SetSpec, Field(discriminator="kind")]]
-    weights: dict[str, Weights] = {}
+    files: Annotated[dict[str, File], BeforeValidator(_tell_names)] = {}
+    sets: Annotated[dict[str, Annotated[SetSpec, Field(discriminator="kind")]], BeforeValidator(_tell_names)]
+    weights: Annotated[dict[str, Weights], BeforeValidator(_tell_names)] = {}
 
 
 def load_registry(path: Path | str | None = None) -> Registry:
@@ -163,34 +160,28 @@ def load_registry(path: Path | str | None = None) -> Registry:
     """
     path = Path(path) if path else project.root() / "data" / "registry.yaml"
     content = read_yaml(path)
+    files = content.get("files") if isinstance(content, dict) else None
     try:
-        for section in content.values():
-            for name, entry in section.items():
-                entry["name"] = name
-        return Registry.model_validate(content, context=content.get("files", {}))
+        return Registry.model_validate(content, context=_tell_names(files or {}))
     except ValidationError as error:
         first = error.errors()[0]
         keys = [str(key) for key in first["loc"] if key not in ("package", "folder")]  # not keys of the file
         raise MasksrError(f"{path.name}: {'.'.join(keys)}: {first['msg']}") from None
-    except (AttributeError, TypeError):
-        raise MasksrError(f"{path.name}: files, sets, weights and their entries must be mappings") from None
 
 
-def find_set(name: str, path: Path | str | None = None) -> SetSpec:
-    """Look up a data set. Raises MasksrError that lists the names where there is none of this name."""
-    return look_up(name, load_registry(path).sets, "data set")
+def find_set(name: str) -> SetSpec:
+    """Look up a data set. Raises MasksrError for a name that is not there."""
+    return look_up(name, load_registry().sets, "data set")
 
 
-def find_weights(name: str, path: Path | str | None = None) -> Weights:
-    """Look up published weights. Raises MasksrError that lists the names where there is none of this name."""
-    return look_up(name, load_registry(path).weights, "entry of weights")
+def find_weights(name: str) -> Weights:
+    """Look up published weights. Raises MasksrError for a name that is not there."""
+    return look_up(name, load_registry().weights, "entry of weights")
 
 
-def look_up(name: str, specs: dict[str, T], what: str) -> T:
+def look_up(name: str, specs: Mapping[str, T], what: str) -> T:
     if name not in specs:
         close = difflib.get_close_matches(name, specs, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise MasksrError(
-            f"there is no {what} {name!r} in data/registry.yaml (there are: {', '.join(specs)}){hint}"
-        )
+        hint = f"; did you mean {close[0]!r}?" if close else f" (there are: {', '.join(specs)})"
+        raise MasksrError(f"there is no {what} {name!r} in data/registry.yaml{hint}")
     return specs[name]

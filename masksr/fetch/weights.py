@@ -8,7 +8,6 @@ from masksr.errors import MasksrError
 from masksr.fetch import download
 from masksr.fetch.registry import File, Weights, load_registry
 from masksr.files import cache_folder, here_or_in_project, weight_places
-from masksr.locks import alone
 
 CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
@@ -45,15 +44,16 @@ def fetch_weights(spec: Weights, data_folder: Path | None = None) -> Path:
     """
     if there := weights_there(spec, data_folder):
         return there
-    if not download.offline():
-        print(f"{spec.name} is downloaded to {weights_folder()}\n  {spec.title}", flush=True)
-        print(f"  licence: {spec.licence}\n  cite: {spec.cite}", flush=True)
+    download.announce(spec, weights_folder())
 
     def get(file: File) -> Path:
-        path = download.download(file, weights_folder())
-        return _unpacked(spec, path) if spec.archive else path
+        path, folder = download.download(file, weights_folder()), weights_folder() / spec.name
+        if spec.archive:
+            download.unpack([path], folder)
+            path.unlink()
+        return folder if spec.archive else path
 
-    return download.first_that_works(spec.downloads, get, f"{spec.name} ({spec.homepage}) could not be had")
+    return download.first_that_works(spec.downloads, get, f"{spec.name} ({spec.origin}) could not be had")
 
 
 def find_pretrained(name: str, data_folder: Path | None = None) -> Path:
@@ -61,33 +61,22 @@ def find_pretrained(name: str, data_folder: Path | None = None) -> Path:
 
     Raises MasksrError when there is neither, and when the name stands for several checkpoints.
     """
-    check_name(name)
-    path = here_or_in_project(name)
-    if path.is_file():
-        return path
-    found = fetch_weights(load_registry().weights[name], data_folder)
+    spec = check_name(name)
+    if spec is None:
+        return here_or_in_project(name)
+    found = fetch_weights(spec, data_folder)
     if found.is_dir():
         inside = ", ".join(str(path) for path in sorted(found.rglob("*")) if path.suffix in CHECKPOINTS)
         raise MasksrError(f"{name} is an archive of several checkpoints; name one of its files: {inside}")
     return found
 
 
-def check_name(checkpoint: str) -> None:
-    """Raises MasksrError where ``checkpoint`` is neither a file nor the name of one in the registry."""
+def check_name(checkpoint: str) -> Weights | None:
+    """The entry of the registry that this name means; None for a file. Raises MasksrError for neither."""
     if here_or_in_project(checkpoint).is_file():  # outside of a project there is no registry
-        return
-    known = [key for key, spec in load_registry().weights.items() if spec.architecture]
+        return None
+    known = {key: spec for key, spec in load_registry().weights.items() if spec.architecture}
     if checkpoint not in known:
-        there = ", ".join(known)
-        raise MasksrError(
-            f"there is no file {checkpoint}, and no checkpoint of that name (there are: {there})"
-        )
-
-
-def _unpacked(spec: Weights, archive: Path) -> Path:
-    folder = weights_folder() / spec.name
-    with alone(weights_folder() / f".{spec.name}.lock", f"the weights {spec.name}"):
-        if not folder.is_dir():
-            download.unpack([archive], folder, lambda path: path.endswith(CHECKPOINTS))
-    archive.unlink(missing_ok=True)
-    return folder
+        problem = f"there is no file {checkpoint}, and no checkpoint of that name"
+        raise MasksrError(f"{problem} (there are: {', '.join(known)})")
+    return known[checkpoint]

@@ -1,0 +1,73 @@
+"""YAML as DVC reads it, JSON, and one clear error where a file is neither; files whole or not at all, and locks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from masksr.documents import parse_yaml, read_json, read_yaml
+from masksr.errors import MasksrError
+from masksr.files import data_folder, file_digest, write_atomic
+from masksr.locks import alone
+
+
+def test_yaml_is_read_as_dvc_reads_it() -> None:
+    from dvc.utils.serialize import parse_yaml as parse_as_dvc
+
+    text = "a: 1e-4\nb: no\nc: 010\nd: {e: [0o17, 1.5, null, true]}\nf: &g text\nh: *g\n"
+    read = parse_yaml(text, "x")
+    assert read == parse_as_dvc(text, "x")
+    assert read["a"] == 1e-4 and read["b"] == "no" and read["h"] == "text"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("k: 1\nb: 2\nk: 3", 'duplicate key "k" .* in line 3'),
+        ("a: [1", "got '<stream end>' in line 1"),
+        ("a: !!python/object/apply:os.system [id]", "could not determine a constructor"),
+    ],
+)
+def test_other_text_is_no_yaml(text: str, says: str) -> None:
+    with pytest.raises(MasksrError, match=f"^x: not valid YAML: .*{says}") as caught:
+        parse_yaml(text, "x")
+    assert "\n" not in str(caught.value)
+
+
+def test_errors_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(MasksrError, match=r"x\.yaml: cannot be read \("):
+        read_yaml(tmp_path / "x.yaml")
+    with pytest.raises(FileNotFoundError):
+        read_json(tmp_path / "x.json")
+    with pytest.raises(MasksrError, match="the data folder nowhere does not exist"):
+        data_folder("nowhere")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new/x"
+    for content in ((b"a", b"b"), (b"other",)):
+        write_atomic(path, *content)
+        assert path.read_bytes() == b"".join(content)
+    with pytest.raises(TypeError):
+        write_atomic(path, b"half", "no bytes")
+    with pytest.raises(MasksrError, match=r"could not be written \(.*; free some space"):
+        write_atomic(path / "below a file", b"")
+    assert path.read_bytes() == b"other" and list(path.parent.iterdir()) == [path]
+    assert file_digest(path).startswith("d9298a10d1b07358")
+
+
+def test_a_lock_is_waited_for_and_ends_with_its_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = "import sys, time; from pathlib import Path; from masksr.locks import alone\n"
+    code += "with alone(Path(sys.argv[1]), 'it'): print('has it', flush=True); time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE)
+    assert other.stdout.readline() == b"has it\n"
+    subprocess.Popen([sys.executable, "-c", f"import os, time; time.sleep(0.5); os.kill({other.pid}, 9)"])
+    begun = time.monotonic()
+    with alone(tmp_path / "lock", "the same") as waited:
+        assert waited and time.monotonic() - begun > 0.1
+    assert "Another process is at the same; waiting" in capsys.readouterr().out
+    other.wait()
