@@ -324,11 +324,6 @@ def upscale(inputs: Sequence[str], output: Path, model: str, **settings: Any) ->
 )
 @option("--scale", type=positive, metavar="N", help="HR is cut to multiples of it (default: 4)")
 @option("--border", type=whole_number, metavar="N", help="pixels a side that do not count (default: 4)")
-@option(
-    "--weights",
-    choices=["auto", "official", "standin"],
-    help="auto: the profile's, else the official ones (default); standin: what the profile fitted",
-)
 @option("--device", choices=DEVICES)
 @option("--also", type=names, metavar="NAMES", help=ALSO)
 @option("-o", "--output", type=Path, metavar="CSV", help="also write a row for each image to this file")

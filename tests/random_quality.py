@@ -18,8 +18,8 @@ def random_forest(rng: np.random.Generator, features: int, highest: float, level
     """Full trees whose thresholds lie where the features do: below ``highest``."""
     nodes = 2 ** (levels + 1) - 1
     inner = np.arange(nodes) < 2**levels - 1
-    left = np.where(inner, np.arange(nodes) * 2 + 1, 0)[:, None].repeat(trees, 1).astype(np.int32)
-    feature = rng.integers(0, features, (nodes, trees), dtype=np.int32)
+    left = np.where(inner, np.arange(nodes) * 2 + 2, 0)[:, None].repeat(trees, 1).astype(np.int32)
+    feature = rng.integers(1, features + 1, (nodes, trees), dtype=np.int32)
     threshold, value = rng.uniform(0, highest, (nodes, trees)), rng.uniform(0, 10, (nodes, trees))
     return Forest(left, np.where(left, left + 1, 0).astype(np.int32), feature, threshold, value)
 

@@ -13,16 +13,17 @@ import scipy.io
 from local_server import serving
 from skimage import data
 
+from masksr import params
 from masksr.errors import MasksrError
+from masksr.fetch.find import build_pack
 from masksr.fetch.registry import File, Weights
 from masksr.files import file_digest
+from masksr.paths import Paths
 from masksr.quality.index import score
 from masksr.quality.ma import MaModel, one_leaf
 from masksr.quality.niqe import NiqeModel
 from masksr.quality.weights import (
-    MA,
-    NIQE,
-    RECORD,
+    OFFICIAL,
     default_weights,
     find_official,
     load_weights,
@@ -32,15 +33,15 @@ from masksr.quality.weights import (
     write_niqe,
 )
 from masksr.tools import weights
-from masksr.tools.weights import resolve_weights
 
-PHOTOGRAPHS = [("cat", data.chelsea()), ("coffee", data.coffee())]
+ROOT = Path(__file__).parents[1]
+NIQE, MA = OFFICIAL.values()
 SOME_NIQE = NiqeModel(np.linspace(0.1, 2, 36), np.eye(36) / 10)
 SOME_MA = MaModel((one_leaf(4.0), one_leaf(6.0), one_leaf(5.0)), np.array([1.0, 0.5, 0.25, 0.1]))
 
 
 @pytest.fixture(autouse=True)
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without any file, cache, project or network; stand-ins in form, fitted in two seconds."""
     for variable in ("MASKSR_DATA", "XDG_CACHE_HOME", "TORCH_HOME", "MASKSR_CACHE"):
         monkeypatch.delenv(variable, raising=False)
@@ -49,37 +50,55 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("masksr.quality.standin.CROPS", 6)
     monkeypatch.setattr("masksr.quality.standin.TREES", 40)
-    return tmp_path
 
 
 @pytest.fixture
 def official(tmp_path: Path) -> Path:
     """A data folder with files in the official formats under the official names."""
-    folder = tmp_path / "data" / "weights"
+    folder = tmp_path / "data"
     folder.mkdir(parents=True)
-    write_niqe(folder / NIQE.official, SOME_NIQE)
-    write_ma(folder / MA.official, SOME_MA)
-    return folder.parent
+    write_niqe(folder / NIQE, SOME_NIQE)
+    write_ma(folder / MA, SOME_MA)
+    return folder
 
 
 @pytest.fixture(autouse=True)
 def network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, official: Path) -> Iterator[Path]:
     """A network that has nothing but what is in this folder; MASKSR_OFFLINE still forbids it."""
-    monkeypatch.setattr("masksr.fetch.download.PAUSES", (), raising=False)
-    monkeypatch.setattr("masksr.fetch.download.RETRIES", 0, raising=False)
+    monkeypatch.setattr("masksr.fetch.download.RETRIES", 0)
     folder = tmp_path / "served"
     folder.mkdir()
-    sums = {file.name: file_digest(file) for file in (official / "weights").iterdir()}
+    sums = {file.name: file_digest(file) for file in official.iterdir()}
     with serving(folder) as address:
 
         def published(name: str) -> Weights:
-            file = {"niqe": NIQE.official, "ma": MA.official}[name]
+            file = OFFICIAL[name]
             about = {"name": name, "title": name, "cite": "-", "licence": "-", "homepage": "-"}
-            sha256 = sums[file]
-            return Weights(**about, downloads=[File(name=file, urls=[f"{address}/{file}"], sha256=sha256)])
+            download = File(name=file, urls=[f"{address}/{file}"], sha256=sums[file])
+            return Weights(**about, downloads=[download])
 
         monkeypatch.setattr(weights, "find_weights", published)
         yield folder
+
+
+def prepare(mode: str, root: Path, local: Path | None = None) -> tuple[dict, Path]:
+    """Run the stage for NIQE and Ma in a project at ``root``: its record, and the folder it made."""
+    mini = params.load(ROOT / "profiles/mini.yaml")
+    sections = {"weights": {"quality": mode}, "data": {"local": local and str(local), "train": "workshop"}}
+    settings = mini.model_copy(
+        update={key: getattr(mini, key).model_copy(update=change) for key, change in sections.items()}
+    )
+    paths = Paths(root, "mini")
+    return weights.prepare_quality(settings, paths), paths.weights / "quality"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with the pack of one training set."""
+    monkeypatch.chdir(ROOT)
+    build_pack("workshop", tmp_path / "project/data/sets/mini/workshop")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "project"
 
 
 # ---- Files -------------------------------------------------------------------------------------------------
@@ -92,7 +111,7 @@ def test_files_come_back_as_they_were_written_and_the_same_model_gives_the_same_
     niqe, ma = read_niqe(tmp_path / "niqe.mat"), read_ma(tmp_path / "ma.mat")
     np.testing.assert_array_equal(niqe.mean, SOME_NIQE.mean)
     np.testing.assert_array_equal(niqe.covariance, SOME_NIQE.covariance)
-    assert ma.predict((np.zeros(18), np.zeros(45), np.zeros(75))) == pytest.approx(1 + 2 + 1.5 + 0.5)
+    assert [forest.predict(np.zeros(75)) for forest in ma.forests] == [4, 6, 5]
     assert (tmp_path / "ma.mat").read_bytes() == (tmp_path / "again.mat").read_bytes()
 
 
@@ -121,31 +140,22 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     cut = (tmp_path / "ma.mat").read_bytes()[:300]
     for name, content in {"cut.mat": cut, "page.mat": b"<html>404</html>", "empty.mat": b""}.items():
         (tmp_path / name).write_bytes(content)
-        for read in (read_ma, read_niqe):
-            with pytest.raises(MasksrError, match=name):
-                read(tmp_path / name)
-    with pytest.raises(MasksrError, match=r"ma\.mat"):
-        read_niqe(tmp_path / "ma.mat")
-    with pytest.raises(MasksrError, match="no such file"):
-        read_ma(tmp_path / "missing.mat")
+    for read, name in ((read_ma, "cut"), (read_ma, "page"), (read_niqe, "empty"), (read_niqe, "ma"), (read_ma, "no")):
+        with pytest.raises(MasksrError, match=rf"{name}\.mat: does not hold"):
+            read(tmp_path / f"{name}.mat")
 
 
-# ---- Official files ----------------------------------------------------------------------------------------
+# ---- Official files and stand-ins --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["official", "auto"])
-def test_official_files_of_the_data_folder_are_taken(mode, official: Path, tmp_path: Path) -> None:
-    found = resolve_weights(mode, tmp_path / "quality", data_folder=official)
-    assert (found.niqe_source, found.ma_source) == ("official", "official")
-    assert {file.name for file in (tmp_path / "quality").iterdir()} == {"ma.mat", "niqe.mat", RECORD}
-    text = (tmp_path / "quality" / RECORD).read_text()
-    assert json.loads(text)["ma"] == {
-        "file": "ma.mat",
-        "sha256": found.ma_sha256,
-        "source": "official",
-        "published_as": MA.official,
-    }
-    assert str(tmp_path) not in text  # the same record on every machine
+def test_official_files_of_the_data_folder_are_taken(mode: str, official: Path, tmp_path: Path) -> None:
+    record, folder = prepare(mode, tmp_path, official)
+    found = load_weights(folder)
+    assert found.niqe_source == found.ma_source == record["ma"]["source"] == "official"
+    np.testing.assert_array_equal(found.niqe.mean, SOME_NIQE.mean)
+    text = (folder / "quality_weights.json").read_text()
+    assert json.loads(text) == record and str(tmp_path) not in text  # the same record on every machine
 
 
 def test_the_places_are_searched_in_order(official: Path, tmp_path: Path, monkeypatch) -> None:
@@ -156,69 +166,50 @@ def test_the_places_are_searched_in_order(official: Path, tmp_path: Path, monkey
     assert find_official("niqe") is None
     for place in (ours, torch / "hub/pyiqa", folder / "weights", folder):
         place.mkdir(parents=True, exist_ok=True)
-        shutil.copy(official / "weights" / NIQE.official, place)
-        assert find_official("niqe") == place / NIQE.official
-    assert find_official("niqe", official) == official / "weights" / NIQE.official
+        shutil.copy(official / NIQE, place)
+        assert find_official("niqe") == place / NIQE
+    assert find_official("niqe", official) == official / NIQE
 
 
 def test_a_missing_or_damaged_official_file_is_an_error(official: Path, tmp_path: Path) -> None:
-    (official / "weights" / MA.official).unlink()
-    with pytest.raises(MasksrError) as caught:
-        resolve_weights("official", tmp_path / "quality", PHOTOGRAPHS, data_folder=official)
-    for needed in (MA.official, str(official / "weights"), "weights.quality: auto"):
-        assert needed in str(caught.value)
-    (official / "weights" / NIQE.official).write_bytes(b"MATLAB 5.0 MAT-file")
-    with pytest.raises(MasksrError, match=NIQE.official):
-        resolve_weights("auto", tmp_path / "quality", PHOTOGRAPHS, data_folder=official)
+    (official / MA).unlink()
+    with pytest.raises(MasksrError, match=MA):
+        prepare("official", tmp_path, official)
+    (official / NIQE).write_bytes(b"MATLAB 5.0 MAT-file")
+    with pytest.raises(MasksrError, match=NIQE):
+        prepare("auto", tmp_path, official)
 
 
 def test_the_network_is_asked_once(network: Path, official: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.delenv("MASKSR_OFFLINE")
-    with pytest.raises(MasksrError, match=r"weights\.quality: auto for a stand-in"):
-        resolve_weights("official", tmp_path / "zero")
-    for half in (NIQE, MA):
-        shutil.copy(official / "weights" / half.official, network)
-    assert resolve_weights("official", tmp_path / "one").ma_source == "official"
+    with pytest.raises(MasksrError, match=NIQE):
+        prepare("official", tmp_path)
+    for name in OFFICIAL.values():
+        shutil.copy(official / name, network)
+    assert prepare("auto", tmp_path)[0]["ma"]["source"] == "official"
     monkeypatch.setenv("MASKSR_OFFLINE", "1")
-    assert resolve_weights("auto", tmp_path / "two").ma_source == "official"
+    assert prepare("official", tmp_path)[0]["ma"]["source"] == "official"
     assert score(data.chelsea()[:150, :150]).label == "PI"
 
 
-# ---- Stand-ins and the folder ------------------------------------------------------------------------------
-
-
-def test_auto_fits_only_what_is_missing(official: Path, tmp_path: Path) -> None:
-    (official / "weights" / MA.official).unlink()
-    found = resolve_weights("auto", tmp_path / "quality", PHOTOGRAPHS, data_folder=official)
+def test_auto_fits_only_what_is_missing(official: Path, project: Path) -> None:
+    (official / MA).unlink()
+    record, folder = prepare("auto", project, official)
+    found = load_weights(folder)
     assert (found.niqe_source, found.ma_source) == ("official", "stand-in")
-    record = json.loads((tmp_path / "quality" / RECORD).read_text())
-    assert record["ma"]["fit"]["photographs"] == ["cat", "coffee"]
-    with pytest.raises(MasksrError, match="photograph"):
-        resolve_weights("auto", tmp_path / "quality")
-    with pytest.raises(MasksrError, match="216"):
-        resolve_weights("auto", tmp_path / "quality", [("stamp", data.chelsea()[:200])])
+    assert record["ma"]["fit"]["samples"] > 6 and "fit" not in record["niqe"]
 
 
-def test_a_changed_file_is_refused(official: Path, tmp_path: Path) -> None:
-    resolve_weights("official", tmp_path / "quality", data_folder=official)
-    write_niqe(tmp_path / "quality/niqe.mat", NiqeModel(SOME_NIQE.mean + 1, SOME_NIQE.covariance))
-    with pytest.raises(MasksrError, match=r"niqe\.mat"):
-        load_weights(tmp_path / "quality")
-    with pytest.raises(MasksrError, match="dvc repro weights"):
-        load_weights(tmp_path)
-
-
-def test_by_default_a_project_scores_with_what_it_has(official: Path, tmp_path: Path, monkeypatch) -> None:
+def test_by_default_a_project_scores_with_what_it_has(official: Path, project: Path, monkeypatch) -> None:
     with pytest.raises(MasksrError, match="dvc repro weights"):
         default_weights()
-    (tmp_path / "dvc.yaml").touch()
-    (tmp_path / "params.yaml").touch()
-    made = tmp_path / "data/weights/mini/quality"
-    found = resolve_weights("standin", made, PHOTOGRAPHS, data_folder=official)
-    assert score(data.rocket()[100:250, 200:350], weights=found).label == "PI (stand-in)"
-    assert default_weights().ma_source == default_weights().niqe_source == "stand-in"
-    (tmp_path / "cache/weights").mkdir(parents=True)
-    monkeypatch.setenv("MASKSR_CACHE", str(tmp_path / "cache"))
-    write_niqe(tmp_path / "cache/weights" / NIQE.official, SOME_NIQE)
-    assert (default_weights().niqe_source, default_weights().ma_source) == ("official", "stand-in")
-    np.testing.assert_array_equal(default_weights().niqe.mean, SOME_NIQE.mean)
+    (project / "dvc.yaml").touch()
+    (project / "params.yaml").touch()
+    monkeypatch.chdir(project)
+    _, folder = prepare("standin", project, official)
+    assert score(data.rocket()[100:250, 200:350]).label == "PI (stand-in)"
+    monkeypatch.setenv("MASKSR_DATA", str(official))
+    assert default_weights().niqe_source == default_weights().ma_source == "official"
+    shutil.rmtree(folder)
+    with pytest.raises(MasksrError, match="dvc repro weights"):
+        load_weights(folder)

@@ -51,7 +51,7 @@ def repeated(pixels: np.ndarray, scale: int = 4) -> np.ndarray:
     return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-# ---- Read and written ------------------------------------------------------------------------------------------------
+# ---- Read and written --------------------------------------------------------------------------------------
 
 
 @settings(max_examples=40)
@@ -79,12 +79,6 @@ def test_every_orientation_of_exif_is_turned_upright_as_pillow_does(tmp_path, or
     Image.fromarray(noise(4, 7, 3)).save(tmp_path / "a.png", exif=exif)
     upright = np.array(ImageOps.exif_transpose(Image.open(tmp_path / "a.png")))
     np.testing.assert_array_equal(read_photo(tmp_path / "a.png").pixels, upright)
-
-
-def test_16_bit_colours_are_those_that_opencv_writes(tmp_path):
-    bgr = noise(11, 7, 3, dtype=np.uint16)
-    cv2.imwrite(str(tmp_path / "a.png"), bgr)
-    np.testing.assert_array_equal(read_photo(tmp_path / "a.png").pixels, bgr[..., ::-1])
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
@@ -125,14 +119,14 @@ def test_folders_and_patterns_stand_for_their_pictures(tmp_path):
         return [path.name for path in find_photos([str(tmp_path / name) for name in names])]
 
     assert found("") == ["[a].png", "a.png", "b.JPG"]
-    assert found("b.JPG", "*.png", "", "**/c.*") == ["b.JPG", "[a].png", "a.png", "c.png"], "nothing comes twice"
-    assert found("[a].png") == ["[a].png"], "a name with brackets is a name first"
+    assert found("b.JPG", "*.png", "", "**/c.*") == ["b.JPG", "[a].png", "a.png", "c.png"]  # nothing twice
+    assert found("[a].png") == ["[a].png"]
     for wrong in ("nothing.png", "*.bmp", "empty"):
-        with pytest.raises(MasksrError, match=r"(no such file|no picture)"):
+        with pytest.raises(MasksrError, match="no such file, or no picture"):
             found("a.png", wrong)
 
 
-# ---- One picture upscaled --------------------------------------------------------------------------------------------
+# ---- One picture upscaled ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -162,7 +156,7 @@ def test_transparency_is_enlarged_by_bicubic(dtype):
     assert (sr.alpha[:, :16] == 0).all() and (sr.alpha[:, 32:] == np.iinfo(dtype).max).all()
 
 
-# ---- The command -----------------------------------------------------------------------------------------------------
+# ---- The command -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -179,7 +173,7 @@ def album(tmp_path: Path) -> Path:
 @pytest.fixture
 def repeat(monkeypatch: pytest.MonkeyPatch) -> None:
     """``--checkpoint`` leads to a network that repeats pixels."""
-    monkeypatch.setattr(upscale, "find_generator", lambda *_: (Path("g.pth"), Repeat()))
+    monkeypatch.setattr(upscale, "find_pretrained", lambda *_: (Path("g.pth"), Repeat()))
 
 
 @pytest.fixture
@@ -191,21 +185,21 @@ def checkpoint(tmp_path: Path) -> Path:
 
 def test_a_folder_becomes_a_folder_of_png(repeat, album, tmp_path, capsys):
     out = tmp_path / "new" / "large"
-    written = run([str(album)], out, "edsr", device="cpu")
+    written = run([str(album)], out, "edsr", checkpoint="g.pth", device="cpu")
     assert sorted(path.name for path in written) == ["one.png", "three.png", "two.png"]
     assert sorted(written) == sorted(out.iterdir())
     for name in ("one.png", "two.bmp", "three.jpg"):
         np.testing.assert_array_equal(read_image((out / name).with_suffix(".png")), repeated(read_image(album / name)))
     assert "[1/3]" in (said := capsys.readouterr().out) and "9 x 6, x4" in said
-    assert not run([str(album)], out, "edsr", device="cpu"), "what is there stays"
+    assert not run([str(album)], out, "edsr", checkpoint="g.pth", device="cpu"), "what is there stays"
     assert "--overwrite" in capsys.readouterr().out
-    assert len(run([str(album)], out, "edsr", device="cpu", overwrite=True)) == 3
+    assert len(run([str(album)], out, "edsr", checkpoint="g.pth", device="cpu", overwrite=True)) == 3
 
 
 def test_16_bits_lose_their_colour_profile_and_are_told_so(repeat, album, tmp_path, monkeypatch, capsys):
     pixels = noise(5, 6, 3, dtype=np.uint16)
     monkeypatch.setattr(upscale, "read_photo", lambda _: Photo(pixels, None, PROFILE))
-    (path,) = run([str(album / "one.png")], tmp_path / "out", "edsr", device="cpu")
+    (path,) = run([str(album / "one.png")], tmp_path / "out", "edsr", checkpoint="g.pth", device="cpu")
     np.testing.assert_array_equal(read_photo(path).pixels, repeated(pixels))
     assert "without its colour profile" in capsys.readouterr().out
 
@@ -215,25 +209,20 @@ def test_one_broken_file_does_not_lose_the_others(repeat, album, tmp_path):
     (album / "one.png").write_bytes(whole[: len(whole) // 2])
     Image.new("CMYK", (4, 4)).save(album / "print.tif")
     with pytest.raises(MasksrError, match=r"(?s)^2 of 4 pictures failed:.*one\.png: cannot be read.*CMYK"):
-        run([str(album)], tmp_path / "out", "edsr", device="cpu")
+        run([str(album)], tmp_path / "out", "edsr", checkpoint="g.pth", device="cpu")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["three.png", "two.png"]
-
-
-def test_a_failure_of_the_network_names_the_picture(album, tmp_path, monkeypatch):
-    monkeypatch.setattr(upscale, "find_generator", lambda *_: (Path("g.pth"), Repeat(red=float("nan"))))
-    with pytest.raises(MasksrError, match=r"one\.png: .*NaN"):
-        run([str(album / "one.png")], tmp_path / "out", "edsr", device="cpu")
-    assert not (tmp_path / "out").exists()
 
 
 def test_no_picture_replaces_another(album, tmp_path):
     (album / "ONE.jpg").write_bytes((album / "three.jpg").read_bytes())
     names = {path.name for path in plan(find_photos([str(album)]), tmp_path / "out").values()}
     assert names == {"ONE.jpg.png", "one.png.png", "three.png", "two.png"}
-    with pytest.raises(MasksrError, match="would both become"):
-        plan([album / "one.png", tmp_path / "other/ONE.png"], tmp_path / "out")
-    with pytest.raises(MasksrError, match="over a picture to upscale"):
-        plan([album / "three.jpg", album / "two.png"], album)
+    for pictures, out in (
+        ([album / "one.png", tmp_path / "other/ONE.png"], tmp_path / "out"),
+        ([album / "three.jpg", album / "two.png"], album),
+    ):
+        with pytest.raises(MasksrError, match="it would replace another picture"):
+            plan(pictures, out)
 
 
 def test_a_file_of_weights_needs_no_project(album, checkpoint, tmp_path, monkeypatch, capsys):
@@ -258,31 +247,25 @@ def test_without_a_checkpoint_it_is_what_the_profile_trained(album, checkpoint, 
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / "params.yaml").write_text((Path(__file__).parents[1] / "profiles/mini.yaml").read_text())
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(MasksrError, match=r"profile mini has no trained edsr yet.*make repro.*--checkpoint"):
+    with pytest.raises(MasksrError, match="not trained yet"):
         run([str(album)], tmp_path / "out", "edsr", device="cpu")
     trained = tmp_path / "runs/mini/variants/edsr-paper-s0/generator.safetensors"
     trained.parent.mkdir(parents=True)
     checkpoint.rename(trained)
     assert len(run([str(album)], tmp_path / "out", "edsr", device="cpu")) == 3
-    with pytest.raises(MasksrError, match="--res-scale"):
-        run([str(album)], tmp_path / "out", "edsr", device="cpu", res_scale=0.1)
 
 
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"model": "srgan"}, "--model srgan: choose from esrgan, pesr, edsr"),
         ({"model": "pesr", "device": "cpu"}, "use --model edsr"),
         ({"inputs": ["nothing.png"]}, "no such file"),
         ({"tile": 10, "overlap": 5}, "--overlap"),
-        ({"out": Path(__file__)}, "is a file; name a folder with -o"),
-        ({"device": "mps"}, "--device mps: not available"),
+        ({"out": Path(__file__), "device": "cpu"}, "could not be written"),
     ],
 )
 def test_mistakes_on_the_command_line(album, checkpoint, tmp_path, wrong, says):
     arguments = {"inputs": [str(album)], "out": tmp_path / "out", "model": "edsr", "checkpoint": str(checkpoint)}
-    if wrong.get("device") == "mps" and torch.backends.mps.is_available():
-        pytest.skip("there is one")
     with pytest.raises(MasksrError, match=says):
         run(**arguments | wrong)
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""The weights stage: what is found, what is made, and what is said when nothing is there."""
+"""VGG19 in the weights stage: what is found, what is made, and what is said when nothing is there."""
 
 from __future__ import annotations
 
@@ -39,35 +39,31 @@ def test_the_random_one_is_a_labelled_stand_in_and_always_the_same(tmp_path: Pat
 
 
 def test_imagenet_is_found_in_the_data_folder_then_in_torchs_cache(tmp_path: Path, monkeypatch) -> None:
+    imagenet = settings(vgg="imagenet", vgg_width=1.0)
+    with pytest.raises(MasksrError, match="https://download"):
+        find_vgg19(imagenet)
     cached = tmp_path / "torch/hub/checkpoints/vgg19-dcbb9e9d.pth"
     local = tmp_path / "data/weights/vgg19.safetensors"
     for path in (cached, local):
         path.parent.mkdir(parents=True)
     torch.save(random_vgg19(0.0625, 1).state_dict(), cached)
     with pytest.raises(MasksrError, match=r"vgg19-dcbb9e9d\.pth: it has \d+ bytes, expected are 574673361"):
-        find_vgg19(settings(vgg="imagenet", vgg_width=1.0))
+        find_vgg19(imagenet)
     monkeypatch.setattr("masksr.fetch.download.verify", lambda *_: None)
-    assert find_vgg19(settings(vgg="imagenet", vgg_width=1.0)) == cached
+    assert find_vgg19(imagenet) == cached
     save_weights(random_vgg19(0.0625, 2), local)
     monkeypatch.setenv("MASKSR_DATA", str(tmp_path / "data"))
-    assert find_vgg19(settings(vgg="imagenet", vgg_width=1.0)) == local
-
-
-def test_imagenet_out_of_reach_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(MasksrError, match=r"weights.vgg: vgg19 .*https://download.*Or set it to random for a stand-in"):
-        prepare_vgg19(settings(vgg="imagenet", vgg_width=1.0), Paths(tmp_path, "mini"))
+    assert find_vgg19(imagenet) == local
 
 
 def test_a_file_of_your_own_comes_before_all_others(tmp_path: Path) -> None:
     own = tmp_path / "mine.pth"
-    with pytest.raises(MasksrError, match=r"weights.vgg_file: there is no file .*mine.pth"):
-        find_vgg19(settings(vgg="imagenet", vgg_width=1.0, vgg_file=str(own)))
+    wanted, paths = settings(vgg="imagenet", vgg_width=1.0, vgg_file=str(own)), Paths(tmp_path, "mini")
+    with pytest.raises(MasksrError, match=r"no file .*mine\.pth"):
+        find_vgg19(wanted)
     torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, own)
     with pytest.raises(MasksrError, match=r"mine.pth does not fit VGG19Features: \d+ missing"):
-        prepare_vgg19(settings(vgg="imagenet", vgg_width=1.0, vgg_file=str(own)), Paths(tmp_path, "mini"))
-    torch.save(random_vgg19(1.0, 1).state_dict(), own)
-    said = prepare_vgg19(settings(vgg="imagenet", vgg_width=1.0, vgg_file=str(own)), Paths(tmp_path, "mini"))
-    assert said == "VGG19 features: trained on ImageNet, from mine.pth"
+        prepare_vgg19(wanted, paths)
 
 
 def test_oxfords_features_are_scaled_to_suit_the_loss_weights(tmp_path: Path) -> None:
@@ -76,7 +72,8 @@ def test_oxfords_features_are_scaled_to_suit_the_loss_weights(tmp_path: Path) ->
     save_weights(network, tmp_path / "v.safetensors")
     for kind, factor in (("imagenet", 1.0), ("oxford", 1 / 12.75)):
         paths = Paths(tmp_path / kind, "mini")
-        said = prepare_vgg19(settings(vgg=kind, vgg_width=1.0, vgg_file=str(tmp_path / "v.safetensors")), paths)
-        assert ("1/12.75" in said) == (kind == "oxford")
+        wanted = settings(vgg=kind, vgg_width=1.0, vgg_file=str(tmp_path / "v.safetensors"))
+        said = prepare_vgg19(wanted, paths)
+        assert "from v.safetensors" in said and ("1/12.75" in said) == (kind == "oxford")
         found = load_vgg19(paths.weights / "vgg19.safetensors")(image)
         torch.testing.assert_close(found, factor * network(image))
