@@ -20,7 +20,6 @@ from torch import Tensor
 from masksr import params
 from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
-from masksr.fetch.registry import find_set
 from masksr.models.checkpoints import build_generator, infer_size, load_generator, save_generator
 from masksr.models.discriminators import VGGStyleDiscriminator
 from masksr.models.edsr import EDSR, PESR
@@ -244,20 +243,6 @@ def test_a_set_that_the_profile_has_not_packed_is_packed_for_the_run(checkpoint,
     assert not (project / "data/sets").exists()
 
 
-def test_an_image_without_pi_leaves_the_others_theirs(checkpoint, project):
-    cat = find_set("cat")
-    boxes = cat.photographs[0].crops
-    tiny = {name: box.model_copy(update={"height": 40} if name == "left" else {}) for name, box in boxes.items()}
-    spec = cat.model_copy(update={"photographs": [cat.photographs[0].model_copy(update={"crops": tiny})]})
-    shutil.rmtree(project / "data/sets")
-    build_pack(spec, Paths(project, "mini").set("cat"))
-    table = run(only_cat(), checkpoint, "esrgan")
-    bicubic = table[table["model"] == "bicubic"].set_index("image")
-    assert bicubic["pi"].isna().to_dict() == {"chelsea-left": True, "chelsea-right": False}
-    assert "NIQE" in bicubic.loc["chelsea-left", "problem"]
-    assert bicubic["psnr"].notna().all() and "images without PI" in summarize(table)
-
-
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -279,17 +264,11 @@ def test_what_cannot_be_evaluated_is_told_before_the_work(change, says, checkpoi
 # ---- Trainings that begin from one -------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def packs(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("project")
+def start_from(root: Path, model: str, state: State, scale: int, phases: list) -> State:
+    """Train a tiny network from a checkpoint and return what came of it."""
+    root.mkdir(exist_ok=True)
     for name in ("rocket", "tissue"):
         build_pack(name, Paths(root, "mini").set(name))
-    return root / "data"
-
-
-def start_from(packs: Path, root: Path, model: str, state: State, scale: int, phases: list) -> State:
-    """Train a tiny network from a checkpoint and return what came of it."""
-    shutil.copytree(packs, root / "data")
     torch.save(state, root / "public.pth")
     content = params.load(ROOT / "profiles/mini.yaml").model_dump()
     sizes = {"esrgan": {"num_feat": 8, "num_block": 1, "num_grow_ch": 4}, "pesr": {"depth": 1, "num_channels": 8}}
@@ -300,33 +279,29 @@ def start_from(packs: Path, root: Path, model: str, state: State, scale: int, ph
     content["data"] |= {"train": "tissue", "validation": "rocket", "test": ["cat"]}
     content["masks"]["none"] = {"kind": "none"}
     content["figure4"]["crops"] = []
-    content["train"] |= {"device": "cpu", "steps_per_epoch": 2, "log_every": 1, "validate_every": 2}
-    content["train"] |= {"validation_patches": 2, "checkpoint_every": 2}
+    often = dict.fromkeys(("steps_per_epoch", "log_every", "validate_every", "validation_patches"), 2)
+    content["train"] |= {"device": "cpu", "checkpoint_every": 2} | often
     paths = Paths(root, "mini")
     training.train_start(Params.model_validate(content), model, 0, paths)
     return load_generator(paths.start(model, 0) / "generator.safetensors").state_dict()
 
 
-PHASE = {"scale": 4, "loss": "l1", "epochs": 1, "learning_rate": 1e-4, "halve_at": []}
-
-
 @pytest.mark.parametrize("old", [False, True])
-def test_a_training_starts_from_a_public_checkpoint(old, packs, tmp_path):
+def test_a_training_starts_from_a_public_checkpoint(old, tmp_path):
     model, network = ("esrgan", RRDBNet(8, 1, 4)) if old else ("edsr", EDSR(1, 8, 0.1, 4))
     state = random_state(network)
     public = {"params_ema": old_names(state)} if old else state
-    untrained = start_from(packs, tmp_path / "a", model, public, 4, [])
-    assert all(torch.equal(untrained[key], value) for key, value in state.items())
-    trained = start_from(packs, tmp_path / "b", model, public, 4, [PHASE])
+    phase = {"scale": 4, "loss": "l1", "epochs": 1, "learning_rate": 1e-4, "halve_at": []}
+    trained = start_from(tmp_path, model, public, 4, [phase])
     moved = {key for key, value in state.items() if not torch.equal(trained[key], value)}
     assert moved == {key for key in state if not key.startswith(("sub_mean", "add_mean"))}
     assert max((trained[key] - state[key]).abs().max() for key in state) < 1e-3
 
 
-def test_an_edsr_of_x2_keeps_its_body_and_gets_a_fresh_tail(packs, tmp_path):
+def test_an_edsr_of_x2_keeps_its_body_and_gets_a_fresh_tail(tmp_path):
     public = random_state(EDSR(1, 8, 0.1, 2))
-    found = start_from(packs, tmp_path / "a", "edsr", public, 2, [])
+    found = start_from(tmp_path / "a", "edsr", public, 2, [])
     assert {key for key in found if "tail" in key} > {key for key in public if "tail" in key}
     assert all(torch.equal(found[key], public[key]) for key in public if "tail" not in key)
     with pytest.raises(MasksrError, match=r"public\.pth does not fit RRDBNet: .* missing .* unexpected"):
-        start_from(packs, tmp_path / "b", "esrgan", public, 4, [])
+        start_from(tmp_path / "b", "esrgan", public, 4, [])

@@ -17,11 +17,9 @@ from pyiqa.archs import niqe_arch, nrqm_arch
 from pyiqa.archs.niqe_arch import NIQE
 from pyiqa.archs.nrqm_arch import NRQM
 from pyiqa.archs.psnr_arch import PSNR
-from pyiqa.matlab_utils import SCFpyr_PyTorch
 from pyiqa.matlab_utils import imresize as pyiqa_imresize
 from pyiqa.utils.color_util import to_y_channel
-from random_quality import niqe_of, random_forest, random_ma
-from scipy.ndimage import correlate
+from random_quality import niqe_of, random_ma
 from scipy.special import gammaln
 from skimage import data
 from skimage.metrics import structural_similarity
@@ -29,19 +27,10 @@ from skimage.metrics import structural_similarity
 from masksr.data.bicubic import imresize
 from masksr.data.images import luma, read_image
 from masksr.quality import fidelity
-from masksr.quality.filters import (
-    fit_aggd,
-    fit_ggd,
-    gaussian_mean,
-    gaussian_window,
-    luma_plane,
-    resize,
-    shape_grid,
-)
+from masksr.quality.filters import fit_ggd, gaussian_window, luma_plane, resize, shape_table
 from masksr.quality.index import score, score_many
-from masksr.quality.ma import dct_features, gsm_features, ma_features, oriented_bands
-from masksr.quality.measures import pi_label
-from masksr.quality.niqe import niqe, niqe_features
+from masksr.quality.ma import ma_features
+from masksr.quality.niqe import niqe
 from masksr.quality.weights import QualityWeights, find_official, read_ma, read_niqe, write_ma, write_niqe
 
 DATA = os.environ.get("MASKSR_DATA")
@@ -146,18 +135,6 @@ def test_all_138_features_of_ma_are_pyiqas(shape: tuple[int, int]) -> None:
         np.testing.assert_allclose(ours, theirs.numpy(), atol=2e-9)
 
 
-@given(sides, sides)
-@settings(max_examples=15)
-def test_the_pyramid_is_pyiqas_for_every_size(height: int, width: int) -> None:
-    plane = photograph(height, width)
-    theirs = SCFpyr_PyTorch(height=2, nbands=6).build(as_tensor(plane))
-    high, bands = oriented_bands(plane)
-    np.testing.assert_allclose(high, theirs[0][0].numpy(), atol=1e-9)
-    for level in range(2):
-        for ours, band in zip(bands[level], theirs[level + 1], strict=True):
-            np.testing.assert_allclose(ours, band[0, ..., 0].numpy(), atol=1e-9)
-
-
 @given(sides, sides, sides, sides)
 @settings(max_examples=20)
 def test_resizing_is_pyiqas_up_to_one_unit_of_float32(h: int, w: int, new_h: int, new_w: int) -> None:
@@ -181,71 +158,16 @@ def test_fidelity_is_pyiqas_and_scikit_images() -> None:
     assert fidelity.ssim(*inner) == pytest.approx(theirs, abs=1e-4)
 
 
-# ---- Parts against plain formulas --------------------------------------------------------------------------
-
-
 @given(st.integers(0, 2**32 - 1), st.floats(0.2, 4))
 @settings(max_examples=30)
 def test_shapes_are_the_nearest_of_the_table(seed: int, power: float) -> None:
     rng = np.random.default_rng(seed)
     samples = np.abs(rng.normal(size=(5, 60))) ** power * rng.choice([-1, 1], (5, 60))
-    shape = shape_grid(0.03)
+    shape = shape_table(symmetric=True)[0]
     table = np.exp(gammaln(1 / shape) + gammaln(3 / shape) - 2 * gammaln(2 / shape))
     magnitude = np.abs(samples - samples.mean(1, keepdims=True)).mean(1)
     ratio = samples.var(axis=1, ddof=1) / (magnitude**2 + 1e-7)
     np.testing.assert_array_equal(fit_ggd(samples), shape[np.abs(ratio[:, None] - table).argmin(axis=1)])
-
-
-def test_shapes_of_known_densities() -> None:
-    rng = np.random.default_rng(0)
-    assert fit_ggd(rng.normal(size=400_000)) == pytest.approx(2, abs=0.03)
-    assert fit_ggd(rng.laplace(size=400_000)) == pytest.approx(1, abs=0.02)
-    # An asymmetric Gaussian has its mass on both sides in the ratio of their scales, here 1 : 2.
-    sign = np.where(rng.random(400_000) < 2 / 3, 2, -1)
-    alpha, left, right = fit_aggd(sign * np.abs(rng.normal(size=400_000)))
-    assert alpha == pytest.approx(2, abs=0.05)
-    assert (left, right) == (pytest.approx(np.sqrt(2), abs=0.03), pytest.approx(2 * np.sqrt(2), abs=0.06))
-
-
-@given(st.integers(11, 60), st.integers(11, 60))
-@settings(max_examples=20)
-def test_gaussian_means_are_the_windows_means(height: int, width: int) -> None:
-    plane = np.random.default_rng(height * width).normal(size=(height, width)) * 100
-    direct = correlate(plane, gaussian_window(11, 1.5))[5:-5, 5:-5]
-    np.testing.assert_allclose(gaussian_mean(plane), direct, atol=5e-6)
-
-
-@given(st.integers(0, 2**32 - 1))
-@settings(max_examples=25)
-def test_forests_answer_as_their_trees_do_one_by_one(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    forest = random_forest(rng, features=5, highest=1, levels=4, trees=7)
-    early = rng.random(forest.left.shape) < 0.1  # some trees end before the last level
-    forest = replace(forest, left=np.where(early, 0, forest.left), right=np.where(early, 0, forest.right))
-    x = rng.uniform(size=5)
-
-    def answer(tree: int) -> float:
-        row = 1
-        while forest.left[row - 1, tree]:
-            smaller = x[forest.feature[row - 1, tree] - 1] <= forest.threshold[row - 1, tree]
-            row = (forest.left if smaller else forest.right)[row - 1, tree]
-        return forest.value[row - 1, tree]
-
-    assert forest.predict(x) == pytest.approx(np.mean([answer(tree) for tree in range(7)]), abs=1e-12)
-
-
-def test_features_do_not_depend_on_how_much_is_taken_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    plane = photograph(100, 120)
-    whole = dct_features(plane / 255), gsm_features(plane)
-    monkeypatch.setattr("masksr.quality.ma.PATCHES", 97)
-    monkeypatch.setattr("masksr.quality.ma.PIXELS", 500)
-    np.testing.assert_allclose(dct_features(plane / 255), whole[0], rtol=1e-12)
-    np.testing.assert_allclose(gsm_features(plane), whole[1], atol=1e-9)
-
-
-def test_niqe_looks_at_whole_patches_from_the_top_left_only() -> None:
-    plane = photograph(230, 240)
-    np.testing.assert_array_equal(niqe_features(plane), niqe_features(plane[:192, :192]))
 
 
 # ---- Scores ------------------------------------------------------------------------------------------------
@@ -264,19 +186,16 @@ def test_fidelity_needs_a_reference_and_the_border_does_not_count(weights: Quali
     assert brighter.rmse == 6 and brighter.psnr == pytest.approx(20 * np.log10(255 / 6))
 
 
-@pytest.mark.parametrize(
-    ("of_niqe", "of_ma", "label"),
-    [
-        ("official", "official", "PI"),
-        ("official", "stand-in", "PI (stand-in Ma)"),
-        ("stand-in", "official", "PI (stand-in NIQE)"),
-        ("stand-in", "stand-in", "PI (stand-in)"),
-    ],
-)
-def test_only_official_weights_make_a_plain_pi(of_niqe, of_ma, label, weights: QualityWeights) -> None:
-    ours = score(CAT[:60, :60], weights=replace(weights, niqe_source=of_niqe, ma_source=of_ma))
-    assert (ours.niqe_weights, ours.ma_weights, ours.label) == (of_niqe, of_ma, label)
-    assert pi_label(of_niqe, of_ma) == label
+def test_only_official_weights_make_a_plain_pi(weights: QualityWeights) -> None:
+    labels = {
+        ("official", "official"): "PI",
+        ("official", "stand-in"): "PI (stand-in Ma)",
+        ("stand-in", "official"): "PI (stand-in NIQE)",
+        ("stand-in", "stand-in"): "PI (stand-in)",
+    }
+    for (first, second), label in labels.items():
+        ours = score(CAT[:60, :60], weights=replace(weights, niqe_source=first, ma_source=second))
+        assert (ours.niqe_weights, ours.ma_weights, ours.label) == (first, second, label)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_random_crops_are_the_same_each_time() -> None:
         def forward(self, picture: torch.Tensor) -> torch.Tensor:
             return torch.rand(1) + float(np.random.rand())
 
-    measure = further.Measure("entropy", Draws(), further.CPU, None)
+    measure = further.Measure("entropy", Draws(), further.CPU)
     before = torch.get_rng_state()
     assert measure(SR) == measure(SR)
     assert torch.equal(torch.get_rng_state(), before)

@@ -62,8 +62,6 @@ def cut_blocks(plane: Array, size: int) -> Array:
 
 
 # ---- Gaussian windows --------------------------------------------------------------------------------------
-
-
 @lru_cache(maxsize=4)
 def gaussian_window(size: int, sigma: float) -> Array:
     """Build the weights (size, size) of MATLAB's ``fspecial``, each rounded to float32 as in pyiqa; sum 1."""
@@ -76,15 +74,12 @@ def gaussian_window(size: int, sigma: float) -> Array:
 def _bands(size: int, sigma: float, block: int) -> tuple[Array, Array]:
     """Build the window's best separable form as a band matrix for ``block`` means, and its transpose.
 
-    The rounded window is a product of two vectors up to 1e-8; the vector is scaled to keep the window's exact
-    sum.
+    The rounded window is a product of two vectors up to 1e-8; the vector is scaled to keep its exact sum.
     """
     window = gaussian_window(size, sigma)
     vector = np.abs(np.linalg.svd(window)[0][:, 0])
     vector *= np.sqrt(window.sum()) / vector.sum()
-    band = np.zeros((block, block + size - 1))
-    for row in range(block):
-        band[row, row : row + size] = vector
+    band = sum(np.eye(block, block + size - 1, shift) * weight for shift, weight in enumerate(vector))
     return band, np.ascontiguousarray(band.T)
 
 
@@ -109,8 +104,6 @@ def gaussian_mean(plane: Array, size: int = 11, sigma: float = 1.5) -> Array:
 
 
 # ---- Bicubic resizing --------------------------------------------------------------------------------------
-
-
 def resize(plane: Array, shape: tuple[int, int]) -> Array:
     """Resize ``plane`` (H, W) to ``shape`` as pyiqa does: in float32, rows first, then columns.
 
@@ -126,18 +119,14 @@ def resize(plane: Array, shape: tuple[int, int]) -> Array:
 
 def _resize_rows(plane: Single, length: int) -> Single:
     index, weight = _taps(plane.shape[0], length)
-    result = np.zeros((length, plane.shape[1]), np.float32)
-    for rows, factor in zip(index, weight, strict=True):
-        result += plane[rows] * factor[:, None]
-    return result
+    return sum(plane[rows] * factor[:, None] for rows, factor in zip(index, weight, strict=True))
 
 
 @lru_cache(maxsize=32)
 def _taps(length: int, new_length: int) -> tuple[NDArray[np.intp], Single]:
     """Find which samples make each output sample, and their weights: (taps, new_length) each.
 
-    Keys' cubic with a = -0.5, stretched when shrinking (antialiasing); the border is mirrored, its pixel
-    repeated.
+    Keys' cubic with a = -0.5, stretched when shrinking (antialiasing); the border and its pixel are mirrored.
     """
     f = np.float32
     scale = new_length / length
@@ -147,53 +136,41 @@ def _taps(length: int, new_length: int) -> tuple[NDArray[np.intp], Single]:
     first = np.floor(position) - f(count // 2 - 1)
     index = first.astype(np.intp) + np.arange(count)[:, None]
     x = np.abs((position - first - np.arange(count, dtype=np.float32)[:, None]) * shrink)
-    x2 = x * x
-    x3 = x * x2
+    x2, x3 = x * x, x * (x * x)
     near = (f(1.5) * x3 - f(2.5) * x2 + f(1)) * (x <= 1)
     far = (f(-0.5) * x3 + f(2.5) * x2 - f(4) * x + f(2)) * ((x > 1) & (x <= 2))
     weight = near + far
-    total = np.zeros(new_length, np.float32)
-    for row in weight:  # the order of the sum is part of the result
-        total += row
     index = np.where(index < 0, -1 - index, index)
     index = np.where(index >= length, 2 * length - 1 - index, index)
-    return index, weight / total
+    return index, weight / weight.sum(axis=0)
 
 
 # ---- Shapes of generalised Gaussians -----------------------------------------------------------------------
 # Moment matching: Sharifi and Leon-Garcia (1995) for the symmetric density, Lasmar et al. (2009) for the
 # asymmetric one. A ratio of two moments is a monotone function of the shape, tabulated in steps of 0.001.
 # Public codes compare every ratio with all 10^4 entries; a binary search finds the same entry.
+@lru_cache(maxsize=2)
+def shape_table(symmetric: bool) -> tuple[Array, Array]:
+    """Tabulate shapes up to 10 and the ratio of moments of each, in the order in which the ratios rise.
 
-
-def shape_grid(first: float) -> Array:
-    """Build the shapes from ``first`` to 10, rounded to float32 as pyiqa has them: by ``torch.arange``.
-
-    A forest whose thresholds lie on the same grid sees the difference of one unit in the last place.
+    The shapes are rounded to float32 as pyiqa has them: a forest whose thresholds lie on the same grid sees
+    one unit in the last place.
     """
     import torch  # here, because it takes a second
 
-    return torch.arange(first, 10 + 0.001, 0.001).double().numpy()
+    shape = torch.arange(0.03 if symmetric else 0.2, 10 + 0.001, 0.001).double().numpy()
+    one, two, three = (gammaln(n / shape) for n in (1, 2, 3))
+    if symmetric:
+        return shape[::-1], np.exp(one + three - 2 * two)[::-1]
+    return shape, np.exp(2 * two - one - three)
 
 
-def _nearest(rising: Array, values: Array) -> NDArray[np.intp]:
-    """Find the position in ``rising`` that is nearest to each value."""
-    right = np.searchsorted(rising, values).clip(1, len(rising) - 1)
+def _nearest(table: tuple[Array, Array], ratio: Array) -> Array:
+    """Look up the shape whose ratio is nearest to each of ``ratio``."""
+    shape, rising = table
+    right = np.searchsorted(rising, ratio).clip(1, len(rising) - 1)
     left = right - 1
-    return np.where(values - rising[left] < rising[right] - values, left, right)
-
-
-@lru_cache(maxsize=1)
-def _symmetric_table() -> tuple[Array, Array]:
-    """Tabulate the shapes, and the rising ratio of variance to squared mean magnitude of each."""
-    shape = shape_grid(0.03)[::-1]
-    return shape, np.exp(gammaln(1 / shape) + gammaln(3 / shape) - 2 * gammaln(2 / shape))
-
-
-@lru_cache(maxsize=1)
-def _asymmetric_table() -> tuple[Array, Array]:
-    shape = shape_grid(0.2)
-    return shape, np.exp(2 * gammaln(2 / shape) - gammaln(1 / shape) - gammaln(3 / shape))
+    return shape[np.where(ratio - rising[left] < rising[right] - ratio, left, right)]
 
 
 def fit_ggd(samples: Array) -> Array:
@@ -201,8 +178,7 @@ def fit_ggd(samples: Array) -> Array:
     deviation = samples - samples.mean(axis=-1, keepdims=True)
     variance = np.square(deviation).sum(axis=-1) / (samples.shape[-1] - 1)
     ratio = variance / (np.square(np.abs(deviation).mean(axis=-1)) + 1e-7)
-    shape, table = _symmetric_table()
-    return shape[_nearest(table, ratio)]
+    return _nearest(shape_table(symmetric=True), ratio)
 
 
 def fit_aggd(samples: Array) -> tuple[Array, Array, Array]:
@@ -218,8 +194,7 @@ def fit_aggd(samples: Array) -> tuple[Array, Array, Array]:
         skew = left_std / right_std
         ratio = np.square(np.abs(samples).mean(axis=-1)) / square.mean(axis=-1)
         ratio = ratio * (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
-    shape, table = _asymmetric_table()
-    nearest = shape[_nearest(table, ratio)]
-    alpha = np.where(np.isnan(ratio), shape[0], nearest)  # torch's argmin stops at a NaN
+    table = shape_table(symmetric=False)
+    alpha = np.where(np.isnan(ratio), table[0][0], _nearest(table, ratio))  # torch's argmin stops at a NaN
     scale = np.exp((gammaln(1 / alpha) - gammaln(3 / alpha)) / 2)
     return alpha, left_std * scale, right_std * scale

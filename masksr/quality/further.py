@@ -6,7 +6,6 @@ time.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +31,6 @@ class Measure:
     name: str
     network: nn.Module
     device: torch.device
-    digest: str | None  # sha256 of its parameters and buffers, as pyiqa loaded them; None: it has none
 
     @property
     def compares(self) -> bool:
@@ -76,10 +74,7 @@ def _load(name: str, device: torch.device) -> Measure:
     except Exception as error:  # torch.hub, huggingface_hub and timm print which file, and share no base
         hint = f"bring its weights there by hand, or take {name} out of measures.also (--also)"
         raise MasksrError(f"the measure {name} cannot be had ({_one_line(error)}); {hint}") from None
-    total, state = hashlib.sha256(), network.state_dict()
-    for key, tensor in state.items():
-        total.update(key.encode() + b"\0" + tensor.detach().cpu().float().numpy().tobytes())
-    return Measure(name, network, device, total.hexdigest() if state else None)
+    return Measure(name, network, device)
 
 
 def _to_tensor(image: Image) -> Tensor:

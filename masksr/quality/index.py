@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -20,6 +19,8 @@ from masksr.quality.ma import ma
 from masksr.quality.measures import pi_label
 from masksr.quality.niqe import niqe
 from masksr.quality.weights import QualityWeights, Source, default_weights
+
+BLAS = ThreadpoolController().select(user_api="blas")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def score(image: Image, reference: Image | None = None, weights: QualityWeights 
 
     psnr = ssim = rmse = None
     # The linear algebra here is many small products: threads inside them only wait for each other.
-    with _blas().limit(limits=1):
+    with BLAS.limit(limits=1):
         of_niqe, of_ma = value("NIQE", niqe, weights.niqe), value("Ma", ma, weights.ma)
         if reference is not None:
             ssim = value("SSIM", fidelity.ssim, true_plane)
@@ -88,10 +89,5 @@ def score_many(
     weights = weights or default_weights()
     pairs = zip(images, references or [None] * len(images), strict=True)
     # One limit around all: threads that set and reset it in turn would undo each other's.
-    with _blas().limit(limits=1), ThreadPoolExecutor(workers) as pool:
+    with BLAS.limit(limits=1), ThreadPoolExecutor(workers) as pool:
         return list(pool.map(lambda pair: score(*pair, weights), pairs))
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="blas")

@@ -90,15 +90,11 @@ def ma(luma: Array, model: MaModel) -> float:
 
 def ma_features(luma: Array) -> tuple[Array, Array, Array]:
     """Compute the three families, of 18, 45 and 75 features, of a plane (H, W) with values in [0, 255]."""
-    planes = _scales(luma / 255)
-    local = np.concatenate([dct_features(plane) for plane in planes])
-    return local, gsm_features(luma), np.concatenate([_singular_values(plane) for plane in planes])
-
-
-def _scales(plane: Array) -> tuple[Array, Array, Array]:
-    """Full, half and quarter size: blurred, with zeros beyond the border, then every second pixel."""
-    half = correlate(plane, filters.gaussian_window(*BLUR), mode="constant")[1::2, 1::2]
-    return plane, half, correlate(half, filters.gaussian_window(*BLUR), mode="constant")[1::2, 1::2]
+    scales = [luma / 255]
+    for _ in range(2):  # blurred, with zeros beyond the border, then every second pixel
+        scales.append(correlate(scales[-1], filters.gaussian_window(*BLUR), mode="constant")[1::2, 1::2])
+    local, singular = ([part(plane) for plane in scales] for part in (dct_features, _singular_values))
+    return np.concatenate(local), gsm_features(luma), np.concatenate(singular)
 
 
 def _singular_values(plane: Array) -> Array:
@@ -161,8 +157,6 @@ def _variation(magnitude: Array, eps: float) -> Array:
 
 
 # ---- Oriented bands under a Gaussian scale mixture (section 3.2) -------------------------------------------
-
-
 def gsm_features(plane: Array) -> Array:
     """Compute 45 features of one plane (H, W) in [0, 255].
 
@@ -245,8 +239,6 @@ def _neighbourhoods(bands: list[Array], parents: list[Array] | None, b: int) -> 
 
 
 # ---- The steerable pyramid ---------------------------------------------------------------------------------
-
-
 def oriented_bands(plane: Array) -> tuple[Array, list[list[Array]]]:
     """Compute the high-pass residual (H, W) and, finest level first, the six oriented bands of two levels."""
     residual, levels = _masks(*plane.shape)

@@ -106,8 +106,6 @@ def _luma_planes(photographs: Sequence[Photograph]) -> dict[str, Plane]:
 
 
 # ---- What the forests learn from: crops, whole and degraded ------------------------------------------------
-
-
 def _cut_crops(planes: dict[str, Plane]) -> Iterator[tuple[int, Plane, bool]]:
     """Cut from each photograph in turn: (number, crop, whether to degrade it); sizes and contrasts vary."""
     rng = np.random.default_rng(SEED)

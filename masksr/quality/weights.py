@@ -86,8 +86,6 @@ def find_official(half: Half, data_folder: Path | None = None) -> Path | None:
 
 
 # ---- MAT-files ---------------------------------------------------------------------------------------------
-
-
 def read_niqe(path: Path) -> NiqeModel:
     """Read ``niqe_modelparameters.mat``: mu_prisparam (1, 36) and cov_prisparam (36, 36).
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -100,24 +99,19 @@ def run(
     for number, (picture, target) in enumerate(targets.items(), start=1):
         count = f"[{number}/{len(targets)}]"
         if target.exists() and not overwrite:
-            print(f"{count} {picture}: {target} exists and is kept (--overwrite replaces it)", flush=True)
+            print(f"{count} {target} exists and is kept (--overwrite replaces it)", flush=True)
             continue
-        begin = time.monotonic()
         try:
             photo = read_photo(picture)
-            title = f"{count} {picture.name}"
             with autocast(where, precision)():
-                sr = upscale_photo(photo, generator, tile=tile, overlap=overlap, title=title)
+                sr = upscale_photo(photo, generator, tile=tile, overlap=overlap, title=count)
             write_photo(target, sr)
         except MasksrError as problem:  # the others may be in order
-            print(f"{count} {picture}: failed", flush=True)
             problems.append(str(problem) if str(picture) in str(problem) else f"{picture}: {problem}")
             continue
         written.append(target)
-        height, width = photo.pixels.shape[:2]
         note = "; 16 bits, without its colour profile" if sr.profile and sr.levels > 255 else ""
-        seconds = f"{time.monotonic() - begin:.1f} s"
-        print(f"{count} {target}: {width} x {height}, x{generator.scale}, {seconds}{note}", flush=True)
+        print(f"{count} {target}: {sr.pixels.shape[1]} x {sr.pixels.shape[0]} pixels{note}", flush=True)
     if problems:
         raise MasksrError("\n  ".join([f"{len(problems)} of {len(targets)} pictures failed:", *problems]))
     return written
