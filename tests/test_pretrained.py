@@ -1,8 +1,7 @@
-"""Public checkpoints: sizes read from weights, strict loading, scored under our protocol, and as a start."""
+"""Public checkpoints: sizes read from weights, strict loading, and scored under our protocol."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -13,14 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_quality import write_quality_weights
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from masksr import params
 from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
-from masksr.models.checkpoints import build_generator, infer_size, load_generator, save_generator
+from masksr.models.checkpoints import build_generator, infer_size, save_generator
 from masksr.models.discriminators import VGGStyleDiscriminator
 from masksr.models.edsr import EDSR, PESR
 from masksr.models.rrdb import RRDBNet
@@ -30,11 +28,8 @@ from masksr.results import evaluate
 from masksr.results.scores import COLUMNS, read_quality, summarize
 from masksr.tools import pretrained
 from masksr.tools.pretrained import load_pretrained, run
-from masksr.training import train as training
 
 ROOT = Path(__file__).parents[1]
-DATA = os.environ.get("MASKSR_DATA")
-GOLDEN = Path(os.environ.get("MASKSR_GOLDEN") or (Path(DATA).parent / "golden" if DATA else "golden"))
 State = dict[str, Tensor]
 
 
@@ -131,26 +126,6 @@ def test_a_public_checkpoint_upscales_as_the_network_it_was_saved_from(name, con
     with torch.no_grad():
         assert torch.equal(found(lr), network.eval()(lr))
     assert not found.training and found.scale == network.scale
-
-
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="no golden vectors: MASKSR_GOLDEN names no folder of them")
-@pytest.mark.parametrize(
-    ("file", "architecture", "res_scale"),
-    [
-        ("rrdbnet_f16_b2_g8", "rrdb", None),
-        ("edsr_b3_f16_x4", "edsr", 0.1),
-        ("edsr_b3_f16_x2", "edsr", 0.1),
-        ("pesr_generator_d3_c16", "pesr", None),
-    ],
-)
-def test_weights_of_the_public_implementations_give_their_output(file, architecture, res_scale, tmp_path):
-    with safe_open(GOLDEN / f"{file}.safetensors", "pt") as golden:
-        tensors = {key: golden.get_tensor(key) for key in golden.keys()}  # noqa: SIM118
-    torch.save({k.removeprefix("state_dict."): v for k, v in tensors.items() if "state_dict." in k}, tmp_path / "g.pth")
-    network = load_pretrained(tmp_path / "g.pth", architecture, res_scale)
-    with torch.no_grad():
-        found = network(tensors["input"])
-    torch.testing.assert_close(found, tensors["output"], rtol=1e-4, atol=1e-4 * network.pixel_range)
 
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path):
@@ -259,49 +234,3 @@ def test_what_cannot_be_evaluated_is_told_before_the_work(change, says, checkpoi
     arguments = {"params": only_cat(), "checkpoint": checkpoint, "model": "esrgan"} | change
     with pytest.raises(MasksrError, match=says):
         run(**arguments)
-
-
-# ---- Trainings that begin from one -------------------------------------------------------------------------
-
-
-def start_from(root: Path, model: str, state: State, scale: int, phases: list) -> State:
-    """Train a tiny network from a checkpoint and return what came of it."""
-    root.mkdir(exist_ok=True)
-    for name in ("rocket", "tissue"):
-        build_pack(name, Paths(root, "mini").set(name))
-    torch.save(state, root / "public.pth")
-    content = params.load(ROOT / "profiles/mini.yaml").model_dump()
-    sizes = {"esrgan": {"num_feat": 8, "num_block": 1, "num_grow_ch": 4}, "pesr": {"depth": 1, "num_channels": 8}}
-    for name, size in (sizes | {"edsr": {"n_resblocks": 1, "n_feats": 8}}).items():
-        content["models"][name]["generator"] |= size
-        content["models"][name] |= {"lr_patch": 16, "batch": 2}
-    content["models"][model]["start"] = {"init": str(root / "public.pth"), "init_scale": scale, "phases": phases}
-    content["data"] |= {"train": "tissue", "validation": "rocket", "test": ["cat"]}
-    content["masks"]["none"] = {"kind": "none"}
-    content["figure4"]["crops"] = []
-    often = dict.fromkeys(("steps_per_epoch", "log_every", "validate_every", "validation_patches"), 2)
-    content["train"] |= {"device": "cpu", "checkpoint_every": 2} | often
-    paths = Paths(root, "mini")
-    training.train_start(Params.model_validate(content), model, 0, paths)
-    return load_generator(paths.start(model, 0) / "generator.safetensors").state_dict()
-
-
-@pytest.mark.parametrize("old", [False, True])
-def test_a_training_starts_from_a_public_checkpoint(old, tmp_path):
-    model, network = ("esrgan", RRDBNet(8, 1, 4)) if old else ("edsr", EDSR(1, 8, 0.1, 4))
-    state = random_state(network)
-    public = {"params_ema": old_names(state)} if old else state
-    phase = {"scale": 4, "loss": "l1", "epochs": 1, "learning_rate": 1e-4, "halve_at": []}
-    trained = start_from(tmp_path, model, public, 4, [phase])
-    moved = {key for key, value in state.items() if not torch.equal(trained[key], value)}
-    assert moved == {key for key in state if not key.startswith(("sub_mean", "add_mean"))}
-    assert max((trained[key] - state[key]).abs().max() for key in state) < 1e-3
-
-
-def test_an_edsr_of_x2_keeps_its_body_and_gets_a_fresh_tail(tmp_path):
-    public = random_state(EDSR(1, 8, 0.1, 2))
-    found = start_from(tmp_path / "a", "edsr", public, 2, [])
-    assert {key for key in found if "tail" in key} > {key for key in public if "tail" in key}
-    assert all(torch.equal(found[key], public[key]) for key in public if "tail" not in key)
-    with pytest.raises(MasksrError, match=r"public\.pth does not fit RRDBNet: .* missing .* unexpected"):
-        start_from(tmp_path / "b", "esrgan", public, 4, [])

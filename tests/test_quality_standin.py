@@ -74,19 +74,15 @@ def test_photographs_must_have_some_size_and_structure() -> None:
 def test_the_score_falls_with_every_step_of_damage() -> None:
     plane = luma_plane(data.coffee(), 0).astype(np.uint8)[100:316, 200:416]
     enlarged, others = degradations(plane, np.random.default_rng(0))
-    worse = enlarged | others
-    assert gradient_fidelity(plane, plane) == 10
-    ladders = [
+    scores = {name: gradient_fidelity(worse, plane) for name, worse in (enlarged | others).items()}
+    assert gradient_fidelity(plane, plane) == 10 > max(scores.values())
+    for ladder in (
         ["half x2", "x2", "x3", "x4", "blurred x4"],
-        ["x4 with 0.75 of the plane", "x4 with 0.5 of the plane", "x4 with 0.25 of the plane", "x4"],
         ["blur 0.6", "blur 0.9", "blur 1.5", "blur 2.5"],
-        ["x4", "noise 10 on x4", "noise 20 on x4"],
+        ["x4 with 0.75 of the plane", "x4 with 0.5 of the plane", "x4", "noise 10 on x4", "noise 20 on x4"],
         ["x4", "checkerboard 10 of 2 on x4", "checkerboard 20 of 2 on x4"],
-    ]
-    for ladder in ladders:
-        scores = [gradient_fidelity(worse[name], plane) for name in ladder]
-        assert scores == sorted(scores, reverse=True)
-    assert all(0 < gradient_fidelity(bad, plane) < 10 for bad in worse.values())
+    ):
+        assert sorted(ladder, key=scores.get, reverse=True) == ladder
 
 
 def test_trees_keep_their_answers_in_the_other_layout() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import torch
 from random_quality import write_quality_weights
 from skimage import data
 
@@ -88,24 +87,28 @@ def test_without_hr_there_is_no_fidelity_and_a_flat_picture_says_why_it_has_no_p
     assert list(table["image"]) == ["cat_x4.png", "flat.png", "tac_x4.png"] and set(table["set"]) == {"pictures"}
 
 
-@pytest.mark.parametrize("border", [0, 2, 7])
+@pytest.mark.parametrize("border", [0, 7])
 def test_a_border_of_any_width(border, pictures, capsys):
     table = run(["sr"], hr="hr", border=border)
     sr = read_levels(Path("sr/cat_x4.png"))
-    planes = fidelity.luma_planes(sr, CAT[:128, :132], border)
-    assert table["rmse"].iloc[0] == fidelity.rmse(*planes) and table["ssim"].iloc[0] == fidelity.ssim(*planes)
+    assert table["psnr"].iloc[0] == fidelity.psnr(sr, CAT[:128, :132], border)
     assert table["niqe"].iloc[0] == niqe(luma_plane(sr, border), load_weights(MADE).niqe)
     assert "the protocol of PIRM 2018 leaves out 4" in capsys.readouterr().out
 
 
-def test_grey_and_16_bits_are_measured_as_8_bits_of_colour(tmp_path):
-    grey = CAT[..., :1]
-    write_photo(tmp_path / "grey.png", Photo(grey, None, None))
-    write_photo(tmp_path / "deep.png", Photo((CAT.astype(np.uint16) * 257), None, None))
-    write_photo(tmp_path / "opaque.png", Photo(CAT, np.full(CAT.shape[:2], 255, np.uint8), None))
-    np.testing.assert_array_equal(read_levels(tmp_path / "grey.png"), grey.repeat(3, axis=2))
-    np.testing.assert_array_equal(read_levels(tmp_path / "deep.png"), CAT)
-    np.testing.assert_array_equal(read_levels(tmp_path / "opaque.png"), CAT)
+@pytest.mark.parametrize(
+    "photo",
+    [
+        Photo(CAT[..., :1], None, None),
+        Photo(CAT.astype(np.uint16) * 257, None, None),
+        Photo(CAT, np.full(CAT.shape[:2], 255, np.uint8), None),
+    ],
+    ids=["grey", "16 bits", "opaque"],
+)
+def test_grey_and_16_bits_are_measured_as_8_bits_of_colour(photo, tmp_path):
+    write_photo(tmp_path / "a.png", photo)
+    expected = np.broadcast_to(CAT[..., : photo.pixels.shape[2]], CAT.shape)
+    np.testing.assert_array_equal(read_levels(tmp_path / "a.png"), expected)
 
 
 def test_pictures_that_cannot_be_scored_do_not_lose_the_others(pictures, capsys):
@@ -161,8 +164,7 @@ def test_the_command(pictures, capsys):
     assert main(["score", "--hr", "hr", "sr/cat_x4.png", "--border", "4", "sr/tac_x4.png"]) == 0
     assert "| `sr` |" in capsys.readouterr().out
     assert main(["score", "nowhere.png"]) == 1
-    assert capsys.readouterr().err.startswith("masksr: error: nowhere.png: there is no such file")
-    assert main(["score", "sr", "--device", "mps"]) == (0 if torch.backends.mps.is_available() else 1)
+    assert "nowhere.png: there is no such file" in capsys.readouterr().err
 
 
 # ---- Pairs -------------------------------------------------------------------------------------------------
