@@ -22,7 +22,7 @@ from masksr.quality.niqe import niqe
 from masksr.quality.weights import OFFICIAL, load_weights
 from masksr.results import evaluate
 from masksr.results.scores import read_quality
-from masksr.tools import score, weights
+from masksr.tools import score
 from masksr.tools.photo import Photo, write_photo
 from masksr.tools.score import cut_alike, pair, read_levels, run
 
@@ -131,7 +131,7 @@ def test_pictures_that_cannot_be_scored_do_not_lose_the_others(pictures, capsys)
 
 
 def test_mistakes_are_told_before_weights_are_looked_for(pictures, monkeypatch):
-    monkeypatch.setattr(score, "choose_weights", lambda: pytest.fail("too late"))
+    monkeypatch.setattr(score, "default_weights", lambda: pytest.fail("too late"))
     plt.imsave(pictures / "sr/cow.png", CAT)
     for arguments, says in (
         ({"hr": "hr"}, r"sr/cow\.png: which HR picture"),
@@ -143,21 +143,15 @@ def test_mistakes_are_told_before_weights_are_looked_for(pictures, monkeypatch):
             run(["sr"], **arguments)
 
 
-def test_the_weights_are_the_profiles_else_official(pictures, tmp_path_factory, monkeypatch, capsys):
-    assert weights.choose_weights().niqe_source == "stand-in"
-    for half, published in OFFICIAL.items():
-        (pictures / "nothing/weights").mkdir(parents=True, exist_ok=True)
-        shutil.copy(MADE / f"{half}.mat", pictures / "nothing/weights" / published)
-    assert weights.choose_weights().niqe_source == "stand-in"
-    shutil.rmtree(MADE)
-    monkeypatch.setattr(weights, "fetch_weights", lambda *_: None)
-    assert weights.choose_weights().niqe_source == "official"
+def test_without_a_project_the_weights_are_official(pictures, tmp_path_factory, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    run([str(pictures / "sr")])
-    assert "| PI | NIQE | Ma |" in capsys.readouterr().out
-    shutil.rmtree(pictures / "nothing")
     with pytest.raises(MasksrError, match="no weights for NIQE and Ma"):
         run([str(pictures / "sr")])
+    for half, published in OFFICIAL.items():
+        (pictures / "nothing/weights").mkdir(parents=True, exist_ok=True)
+        shutil.copy(pictures / MADE / f"{half}.mat", pictures / "nothing/weights" / published)
+    run([str(pictures / "sr")])
+    assert "| PI | NIQE | Ma |" in capsys.readouterr().out
 
 
 def test_the_command(pictures, capsys):

@@ -26,7 +26,7 @@ from masksr.quality import weights as quality
 from masksr.quality.index import score
 from masksr.quality.ma import MaModel, one_leaf
 from masksr.quality.niqe import NiqeModel
-from masksr.quality.weights import OFFICIAL, find_official, load_weights, read_ma, read_niqe, write_ma, write_niqe
+from masksr.quality.weights import OFFICIAL, default_weights, find_official, load_weights, read_ma, read_niqe
 from masksr.tools import weights
 from masksr.tools.weights import find_vgg19, prepare_vgg19
 
@@ -104,9 +104,9 @@ def test_oxfords_features_are_scaled_to_suit_the_loss_weights(tmp_path: Path) ->
 
 
 def test_files_come_back_as_they_were_written_and_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
-    write_niqe(tmp_path / "niqe.mat", SOME_NIQE)
+    quality.write_niqe(tmp_path / "niqe.mat", SOME_NIQE)
     for name in ("ma.mat", "again.mat"):
-        write_ma(tmp_path / name, SOME_MA)
+        quality.write_ma(tmp_path / name, SOME_MA)
     niqe, ma = read_niqe(tmp_path / "niqe.mat"), read_ma(tmp_path / "ma.mat")
     np.testing.assert_array_equal(niqe.mean, SOME_NIQE.mean)
     np.testing.assert_array_equal(niqe.covariance, SOME_NIQE.covariance)
@@ -134,7 +134,7 @@ def test_a_forest_as_matlab_saves_it_is_read(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    write_ma(tmp_path / "ma.mat", SOME_MA)
+    quality.write_ma(tmp_path / "ma.mat", SOME_MA)
     cut = (tmp_path / "ma.mat").read_bytes()[:300]
     for name, content in {"cut.mat": cut, "page.mat": b"<html>404</html>", "empty.mat": b""}.items():
         (tmp_path / name).write_bytes(content)
@@ -151,8 +151,8 @@ def official(tmp_path: Path) -> Path:
     """A data folder with files in the official formats under the official names."""
     folder = tmp_path / "data"
     folder.mkdir(parents=True)
-    write_niqe(folder / NIQE, SOME_NIQE)
-    write_ma(folder / MA, SOME_MA)
+    quality.write_niqe(folder / NIQE, SOME_NIQE)
+    quality.write_ma(folder / MA, SOME_MA)
     return folder
 
 
@@ -179,8 +179,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: Path) -> P
     """A project with the pack of one training set, which is the working directory."""
     paths = Paths(tmp_path / "project", "mini")
     build_pack("workshop", paths.set("workshop"))
-    for name in ("dvc.yaml", "params.yaml"):
-        (paths.root / name).touch()
+    (paths.root / "dvc.yaml").touch()
+    shutil.copy(ROOT / "profiles/mini.yaml", paths.root / "params.yaml")
     monkeypatch.chdir(paths.root)
     return paths
 
@@ -223,15 +223,13 @@ def test_the_network_is_asked_once(network: Path, official: Path, project: Paths
     assert score(data.chelsea()[:150, :150]).label == "PI"
 
 
-def test_auto_fits_what_is_missing_and_a_project_scores_with_it(official: Path, project: Paths, monkeypatch) -> None:
-    with pytest.raises(MasksrError, match="dvc repro weights"):
-        quality.default_weights()
+def test_auto_fits_what_is_missing_and_a_project_scores_with_it(official: Path, project: Paths) -> None:
     (official / MA).rename(official / "later")
     record = weights.prepare_quality(settings(official, quality="auto"), project)
     assert record["ma"]["fit"]["samples"] > 6 and "fit" not in record["niqe"]
     assert score(data.rocket()[100:250, 200:350]).label == "PI (stand-in Ma)"
-    (official / "later").rename(official / MA)
-    monkeypatch.setenv("MASKSR_DATA", str(official))
-    assert quality.default_weights().ma_source == "official"
+    shutil.rmtree(project.weights)
     with pytest.raises(MasksrError, match="dvc repro weights"):
-        load_weights(official)
+        default_weights()
+    with pytest.raises(MasksrError, match="dvc repro weights"):
+        load_weights(project.weights)

@@ -10,15 +10,15 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from masksr import project
+from masksr import params
 from masksr.errors import MasksrError
 from masksr.files import cache_folder, weight_places
+from masksr.paths import Paths
 from masksr.quality.ma import Forest, MaModel
 from masksr.quality.niqe import NiqeModel
 
@@ -50,20 +50,20 @@ def load_weights(folder: Path | str) -> QualityWeights:
     return QualityWeights(*halves, record["niqe"]["source"], record["ma"]["source"])
 
 
-def default_weights(data_folder: Path | None = None) -> QualityWeights:
-    """Load what :func:`masksr.quality.index.score` uses by default: the official files on this machine.
+def default_weights() -> QualityWeights:
+    """Load what scores are computed with by default: the weights of the profile of the project you are in.
 
-    Without both of them: what the weights stage has made in the project you are in, of the first profile in
-    the alphabet. data_folder: see :func:`find_official`. Raises MasksrError where there is neither.
+    Outside of a project, and before the weights stage has run: the official files on this machine. Raises
+    MasksrError where there are none.
     """
-    niqe, ma = find_official("niqe", data_folder), find_official("ma", data_folder)
-    if niqe and ma:
-        return _load_official(niqe, ma)
-    made: list[Path] = []
+    settings = None
     with suppress(MasksrError):  # outside of a project
-        made = sorted((project.root() / "data/weights").glob(f"*/quality/{RECORD}"))
-    if made:
-        return load_weights(made[0].parent)
+        settings = params.load()
+        if (made := Paths.of(settings).weights / "quality").is_dir():
+            return load_weights(made)
+    niqe, ma = (find_official(half, settings and settings.data.local) for half in OFFICIAL)
+    if niqe and ma:
+        return QualityWeights(read_niqe(niqe), read_ma(ma), "official", "official")
     files, places = " and ".join(OFFICIAL.values()), cache_folder() / "weights"
     raise MasksrError(
         f"there are no weights for NIQE and Ma: run `dvc repro weights` in a project, or put {files} into "
@@ -71,16 +71,8 @@ def default_weights(data_folder: Path | None = None) -> QualityWeights:
     )
 
 
-@lru_cache(maxsize=1)
-def _load_official(niqe: Path, ma: Path) -> QualityWeights:
-    return QualityWeights(read_niqe(niqe), read_ma(ma), "official", "official")
-
-
-def find_official(half: Half, data_folder: Path | None = None) -> Path | None:
-    """Find the official file of a half in one of ``files.weight_places``; None where there is none.
-
-    data_folder: without it, the one that MASKSR_DATA names.
-    """
+def find_official(half: Half, data_folder: Path | str | None = None) -> Path | None:
+    """Find the official file of a half in one of ``files.weight_places``; None where there is none."""
     paths = (place / OFFICIAL[half] for place in weight_places(data_folder))
     return next((path for path in paths if path.is_file()), None)
 

@@ -83,7 +83,7 @@ def upscale_tiled(
     sr = torch.empty((1, 3, scale * height, scale * width), dtype=dtype, memory_format=torch.channels_last)
     grid = list(product(spans(height, tile, overlap), spans(width, tile, overlap)))
     for rows, columns in tqdm(grid, desc=title, unit="tile", leave=False, disable=None if title else True):
-        (top, bottom, first_row, last_row), (left, right, first_column, last_column) = rows, columns
+        (top, bottom, a, b), (left, right, c, d) = rows, columns  # kept: rows a to b, columns c to d
         try:
             upscaled = network(lr[..., top:bottom, left:right].to(device)).float().cpu()
         except RuntimeError as error:
@@ -92,9 +92,7 @@ def upscale_tiled(
             raise MasksrError(f"{device.type} has too little memory; try a --tile below {tile}") from None
         if upscaled.isnan().any():
             raise MasksrError("the network's output holds NaN: it has diverged, or its weights are damaged")
-        upscaled = (upscaled * (levels / network.pixel_range)).clamp(0, levels).round()
-        kept_rows = slice(scale * (first_row - top), scale * (last_row - top))
-        kept_columns = slice(scale * (first_column - left), scale * (last_column - left))
-        into = sr[..., scale * first_row : scale * last_row, scale * first_column : scale * last_column]
-        into.copy_(upscaled[..., kept_rows, kept_columns])
+        kept = upscaled[..., scale * (a - top) : scale * (b - top), scale * (c - left) : scale * (d - left)]
+        kept = (kept * (levels / network.pixel_range)).clamp(0, levels).round()
+        sr[..., scale * a : scale * b, scale * c : scale * d] = kept
     return sr

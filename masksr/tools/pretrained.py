@@ -23,9 +23,9 @@ from masksr.models.checkpoints import MODELS, NAMES, Architecture, generator_wit
 from masksr.params import Params
 from masksr.paths import Paths, data_folder
 from masksr.quality import further
+from masksr.quality.weights import default_weights
 from masksr.results.evaluate import evaluate, load_hr, with_bicubic, with_generator, write_quality
 from masksr.results.scores import check_output, summarize
-from masksr.tools.weights import choose_weights
 from masksr.training.device import choose_device
 
 
@@ -89,15 +89,14 @@ def run(
     check_output(output)
     paths, device = Paths.of(params), choose_device(params.train.device)
     specs = [find_set(name) for name in sets or params.data.test]  # before a checkpoint is downloaded
-    weights = choose_weights(params)
+    weights = default_weights()
     taken = further.load(params.measures.also if also is None else also, device)
     path, generator = find_pretrained(checkpoint, model, res_scale)
     if generator.scale != 4:
         raise MasksrError(f"{path} upscales by {generator.scale}; the protocol wants a checkpoint for x4")
-    size = sum(parameter.numel() for parameter in generator.parameters())
     factor = getattr(generator.body[0], "res_scale", None)  # of EDSR and PESR, and perhaps a guess
-    scaled = "" if factor is None else f", residual blocks scaled by {factor:g}"
-    print(f"{path.name}: {type(generator).__name__}, {size:,} parameters{scaled}", flush=True)
+    scaled = f", residual blocks scaled by {factor:g}" if factor else ""
+    print(f"{path.name}: {type(generator).__name__}{scaled}", flush=True)
     upscalers = {path.name: with_generator(generator, device), "bicubic": with_bicubic, "HR": load_hr}
     with tempfile.TemporaryDirectory(prefix="masksr-") as scratch:
         packs = {spec.name: _pack(spec, params, paths, limit, Path(scratch)) for spec in specs}

@@ -15,10 +15,10 @@ from masksr.data.images import modcrop
 from masksr.errors import MasksrError
 from masksr.quality import further, measures
 from masksr.quality.filters import BORDER, Image
+from masksr.quality.weights import default_weights
 from masksr.results.evaluate import score_images, write_quality
 from masksr.results.scores import COLUMNS, check_output, summarize
 from masksr.tools.photo import find_photos, read_photo
-from masksr.tools.weights import choose_weights
 from masksr.training.device import choose_device, cores
 
 
@@ -38,7 +38,7 @@ def run(
     inputs, hr: files, folders or patterns of names, see ``find_photos`` and ``pair``. scale: to multiples of
     it HR is cut. border: pixels of each side that do not count; PIRM 2018 has 4. also: names of further
     measures, computed on ``device``. No project is needed where the official weights are on this machine (see
-    ``choose_weights``).
+    ``default_weights``).
 
     Returns a table as ``results.evaluate`` writes; the column model is the folder of a picture, set that of
     its HR picture (``pictures`` without one). Raises MasksrError, at the end, about the pictures that could
@@ -51,7 +51,7 @@ def run(
     if not hr and (comparing := [name for name in also if measures.known()[name].compares]):
         raise MasksrError(f"--also: {', '.join(comparing)} needs the HR pictures; name them with --hr")
     taken = further.load(also, choose_device(device))
-    weights = choose_weights()
+    weights = default_weights()
     at_once = 8 * cores()  # bounds the memory: a picture of 2K is 10 MB
     rows: list[dict[str, Any]] = []
     problems: list[str] = []

@@ -1,7 +1,4 @@
-"""The weights stage: VGG19, and the parameters of NIQE and Ma, found or made as labelled stand-ins.
-
-Also which parameters ``masksr evaluate`` and ``masksr score`` measure PI with.
-"""
+"""The weights stage: VGG19, and the parameters of NIQE and Ma, found or made as labelled stand-ins."""
 
 from __future__ import annotations
 
@@ -11,8 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from masksr import params as params_file
-from masksr import project
 from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 from masksr.fetch import download
@@ -24,7 +19,7 @@ from masksr.models.vgg import OXFORD_SCALE, load_vgg19, random_vgg19, rescale_fe
 from masksr.params import Params
 from masksr.paths import Paths, data_folder
 from masksr.quality import weights as quality
-from masksr.quality.weights import Half, Mode, QualityWeights
+from masksr.quality.weights import Half, Mode
 from masksr.training.device import cores
 
 OXFORD_FILE = "vgg19-oxford-features.safetensors"  # Oxford's weights under torchvision's keys
@@ -109,27 +104,3 @@ def _find_official(half: Half, mode: Mode, folder: Path | None) -> Path | None:
         with suppress(MasksrError):
             return fetch_weights(published, folder)
     return None
-
-
-def choose_weights(params: Params | None = None) -> QualityWeights:
-    """Load the parameters that ``masksr evaluate`` and ``masksr score`` measure with.
-
-    Those that the weights stage of the profile has made, with which its variants are scored; else the
-    official ones, from this machine or, in a project, the network. params: without them those of the project
-    you are in, if you are in one. Raises MasksrError where there are none.
-    """
-    if params is None:
-        try:
-            project.root()
-        except MasksrError:  # outside of a project nothing is downloaded
-            return quality.default_weights()
-        params = params_file.load()
-    made, folder = Paths.of(params).weights / "quality", data_folder(params)
-    if (made / quality.RECORD).is_file():
-        return quality.load_weights(made)
-    try:
-        for half in quality.OFFICIAL:
-            fetch_weights(find_weights(half), folder)
-    except MasksrError as error:
-        raise MasksrError(f"{error}. Or run `dvc repro weights`, which may make stand-ins") from None
-    return quality.default_weights(folder)
