@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_quality import write_quality_weights
+from random_quality import make_project
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -159,16 +159,10 @@ def test_a_generator_of_ours_says_its_res_scale(tmp_path):
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
     """A project, and working directory, with the pack of one test set, and quality weights at random."""
-    root = tmp_path / "project"
-    (root / "data").mkdir(parents=True)
-    shutil.copy(ROOT / "data/registry.yaml", root / "data")
-    shutil.copy(ROOT / "profiles/mini.yaml", root / "params.yaml")
-    (root / "dvc.yaml").touch()
-    paths = Paths(root, "mini")
-    monkeypatch.chdir(root)
+    paths = make_project(tmp_path / "project")
+    monkeypatch.chdir(paths.root)
     build_pack("cat", paths.set("cat"))
-    write_quality_weights(paths.weights / "quality")
-    return root
+    return paths.root
 
 
 def only_cat() -> Params:

@@ -13,13 +13,11 @@ import torch
 from random_quality import niqe_of, random_ma
 from skimage import data
 
-from masksr import params
 from masksr.errors import MasksrError
 from masksr.quality import further, measures
 from masksr.quality.weights import QualityWeights
-from masksr.results import evaluate, evidence
+from masksr.results import evaluate
 from masksr.results.scores import COLUMNS, measure_titles, read_quality
-from masksr.results.typeset import to_markdown
 
 ROOT = Path(__file__).parents[1]
 HR = data.cat()[40:168, 60:188]
@@ -120,28 +118,8 @@ def test_columns_come_after_the_others_and_without_any_nothing_changes(tmp_path:
         evaluate.write_quality(table, tmp_path / f"{name}.csv")
     read = read_quality([tmp_path / "plain.csv", tmp_path / "more.csv"])
     assert read["gmsd"].isna().tolist() == [True, True, False, False]
+    assert (measure_titles(read)["gmsd"], measure_titles(read)["entropy"]) == ("GMSD ↓", "ENTROPY ↑")
     assert read["gmsd"][2] == pytest.approx(further.load(["gmsd"])[0](SR, HR)[0], rel=1e-9)
     (tmp_path / "wrong.csv").write_text((tmp_path / "more.csv").read_text().replace("gmsd", "gmsdd"))
     with pytest.raises(MasksrError, match="unknown columns: gmsdd"):
         read_quality([tmp_path / "wrong.csv"])
-
-
-def test_evidence_and_tables_say_which_way_is_better() -> None:
-    """Two seeds and three pictures; a mask lowers both measures, of which one is better where lower."""
-    rng, mini = np.random.default_rng(0), params.load(ROOT / "profiles/mini.yaml")
-    table1 = mini.table1.model_copy(update={"seeds": [0, 1], "models": ["esrgan"]})
-    sets = mini.data.model_copy(update={"test": ["cat", "temple"]})
-    settings = mini.model_copy(update={"table1": table1, "data": sets})
-    who = [("esrgan", mask, seed) for mask in ("none", "paper", "start") for seed in (0, 1)]
-    rows = []
-    for model, mask, seed in [*who, ("HR", "none", 0), ("bicubic", "none", 0)]:
-        for place in [(name, image) for name in sets.test for image in "abc"]:
-            values = [*rng.normal(4, 0.2, 3), 25.0, 0.7, rng.normal(12, 1), "official", "official", ""]
-            of_both = 0.2 + 1e-4 * rng.random(2) - 0.02 * (mask == "paper")
-            rows.append([model, mask, seed, *place, *values, *of_both])
-    quality = pd.DataFrame(rows, columns=[*COLUMNS, "lpips", "topiq_fr"])
-    titles = measure_titles(quality)
-    assert (titles["lpips"], titles["topiq_fr"]) == ("LPIPS ↓", "topiq_fr ↑")
-    assert set(evidence.compare(quality, settings, "lpips")["verdict"]) == {"better"}
-    assert set(evidence.compare(quality, settings, "topiq_fr")["verdict"]) == {"worse"}
-    assert "LPIPS ↓" in to_markdown(evidence.effects_table(evidence.compare(quality, settings, "lpips")))

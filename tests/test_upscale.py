@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
+from random_quality import make_project
 from torch import Tensor, nn
 
 from masksr.data.bicubic import imresize
@@ -25,7 +25,6 @@ from masksr.tools import upscale
 from masksr.tools.photo import Photo, find_photos, read_photo, write_photo
 from masksr.tools.upscale import plan, run, upscale_photo
 
-ROOT = Path(__file__).parents[1]
 SIZE = EDSRSize(architecture="edsr", n_resblocks=1, n_feats=8, res_scale=0.1)
 TWO = [Image.new("L", (4, 4), level) for level in (0, 9)]
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -214,12 +213,11 @@ def test_a_file_of_weights_needs_no_project(album, checkpoint, tmp_path, monkeyp
 
 
 def test_without_a_checkpoint_it_is_what_the_profile_trained(album, checkpoint, tmp_path, monkeypatch):
-    (tmp_path / "dvc.yaml").touch()
-    shutil.copy(ROOT / "profiles/mini.yaml", tmp_path / "params.yaml")
+    paths = make_project(tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MasksrError, match="not trained yet"):
         run([str(album)], tmp_path / "out", "edsr", device="cpu")
-    trained = tmp_path / "runs/mini/variants/edsr-paper-s0/generator.safetensors"
+    trained = paths.variant("edsr", "paper", 0) / "generator.safetensors"
     trained.parent.mkdir(parents=True)
     Path(checkpoint).rename(trained)
     assert len(run([str(album)], tmp_path / "out", "edsr", device="cpu")) == 3

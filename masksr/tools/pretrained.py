@@ -54,13 +54,10 @@ def find_pretrained(name: str, model: str, res_scale: float | None = None) -> tu
     Raises MasksrError, before anything is downloaded, where the entry is not such a model for x4.
     """
     architecture, folder = MODELS[model], None
-    published.check_name(name)
-    if not user_path(name).is_file():
-        folder = data_folder(params_file.load())
-        if entry := load_registry().weights.get(name):
-            if (entry.architecture, entry.scale) != (architecture, 4):
-                raise MasksrError(f"{name}: {entry.title}; not {NAMES[architecture]} for x4 (--model)")
-            res_scale = res_scale or entry.res_scale
+    if not user_path(name).is_file() and (entry := load_registry().weights.get(name)):
+        if (entry.architecture, entry.scale) != (architecture, 4):
+            raise MasksrError(f"{name}: {entry.title}; not {NAMES[architecture]} for x4 (--model)")
+        res_scale, folder = res_scale or entry.res_scale, data_folder(params_file.load())
     path = published.find_pretrained(name, folder)
     return path, load_pretrained(path, architecture, res_scale)
 

@@ -32,8 +32,7 @@ def run(
     output: Path | None = None,
     also: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """``masksr score``: score pictures, print the means of each folder, and write the table to ``output`` if
-    named.
+    """``masksr score``: score pictures, print the means of each folder, and write the table to ``output``.
 
     inputs, hr: files, folders or patterns of names, see ``find_photos`` and ``pair``. scale: to multiples of
     it HR is cut. border: pixels of each side that do not count; PIRM 2018 has 4. also: names of further
@@ -77,8 +76,6 @@ def run(
     table = pd.DataFrame(rows, columns=[*COLUMNS, *also])
     if len(table):
         print(summarize(table, "folder"))
-        if border != BORDER:
-            print(f"Without a border of {border} pixels; the protocol of PIRM 2018 leaves out {BORDER}.")
         for row in table.dropna(subset=["problem"]).itertuples():
             print(f"{row.model}/{row.image}: {row.problem}")
         if output is not None:
@@ -91,8 +88,7 @@ def run(
 
 
 def read_levels(path: Path) -> Image:
-    """Read a picture as the protocol measures it, (H, W, 3) uint8: grey as three channels, 16 bits rounded to
-    8.
+    """Read a picture as the protocol measures it, (H, W, 3) uint8: grey as three channels, 16 bits rounded.
 
     Colour profiles count for nothing: the levels are taken as they are. Raises MasksrError for what
     ``read_photo`` refuses and where any pixel is transparent: it is unknown what should be behind it.
