@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -203,13 +202,9 @@ def test_the_rows_are_those_of_the_evaluation_of_the_variants(checkpoint, projec
     np.testing.assert_allclose(read["pi"], table["pi"], rtol=1e-9)
 
 
-def test_a_set_that_the_profile_has_not_packed_is_packed_for_the_run(checkpoint, project, monkeypatch):
+def test_a_name_of_the_registry_and_the_first_images_of_a_set(checkpoint, project, monkeypatch):
     monkeypatch.setattr(pretrained.published, "find_pretrained", lambda *_: Path(checkpoint))
-    packed = run(only_cat(), "esrgan", "esrgan")  # a name of the registry
     assert run(only_cat(), "esrgan", "esrgan", limit=1)["image"].tolist() == ["chelsea-left"] * 3
-    shutil.rmtree(project / "data/sets")
-    pd.testing.assert_frame_equal(run(only_cat(), checkpoint, "esrgan"), packed)
-    assert not (project / "data/sets").exists()
 
 
 @pytest.mark.parametrize(

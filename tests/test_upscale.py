@@ -128,13 +128,10 @@ def test_every_level_of_every_depth_goes_through_unharmed(dtype, channels, pixel
     assert sr.pixels.dtype == dtype and sr.alpha is None and sr.profile == b"profile"
 
 
-def test_grey_is_the_mean_of_the_colours_that_a_network_makes_of_it():
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_transparency_is_enlarged_by_bicubic_and_grey_is_the_mean_of_the_colours(dtype):
     sr = upscale_photo(Photo(np.full((4, 5, 1), 100, np.uint8), None, None), Repeat(red=30 / 255))
     assert (sr.pixels == 110).all() and sr.pixels.shape == (16, 20, 1)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_transparency_is_enlarged_by_bicubic(dtype):
     alpha, finer = 60 + noise(13, 11) // 2, np.iinfo(dtype).max // 255  # away from the ends, which are cut
     alpha[:, 8:] = 255
     sr = upscale_photo(Photo(noise(13, 11, 3, dtype=dtype), alpha.astype(dtype) * dtype(finer), None), Repeat())
@@ -206,10 +203,6 @@ def test_a_file_of_weights_needs_no_project(album, checkpoint, tmp_path, monkeyp
     difference = read_image(tmp_path / "out/one.png").astype(int) - expected  # from how evaluation upscales it
     assert np.abs(difference).max() <= 1 and np.count_nonzero(difference) < 0.01 * difference.size
     assert "generator.safetensors: x4, fp32 on CPU" in capsys.readouterr().out
-    options = {"checkpoint": checkpoint, "device": "cpu", "precision": "bf16", "tile": 5, "overlap": 1}
-    for out in ("a", "b"):
-        run([str(album / "one.png")], tmp_path / out, "edsr", **options)
-    assert (tmp_path / "a/one.png").read_bytes() == (tmp_path / "b/one.png").read_bytes()
 
 
 def test_without_a_checkpoint_it_is_what_the_profile_trained(album, checkpoint, tmp_path, monkeypatch):

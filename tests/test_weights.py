@@ -26,7 +26,7 @@ from masksr.quality import weights as quality
 from masksr.quality.index import score
 from masksr.quality.ma import MaModel, one_leaf
 from masksr.quality.niqe import NiqeModel
-from masksr.quality.weights import OFFICIAL, default_weights, find_official, load_weights, read_ma, read_niqe
+from masksr.quality.weights import OFFICIAL, default_weights, load_weights, read_ma, read_niqe
 from masksr.tools import weights
 from masksr.tools.weights import find_vgg19, prepare_vgg19
 
@@ -196,19 +196,6 @@ def test_official_files_of_the_data_folder_are_taken_or_named(mode: str, officia
     (official / MA).write_bytes(b"MATLAB 5.0 MAT-file")
     with pytest.raises(MasksrError, match=MA):
         weights.prepare_quality(settings(official, quality=mode), project)
-
-
-def test_the_places_are_searched_in_order(official: Path, tmp_path: Path, monkeypatch) -> None:
-    ours, torchs, folder = tmp_path / "home/.cache/masksr/weights", tmp_path / "torch", tmp_path / "named"
-    monkeypatch.setenv("TORCH_HOME", str(torchs))
-    monkeypatch.setenv("MASKSR_DATA", str(folder))
-    folder.mkdir()
-    assert find_official("niqe") is None
-    for place in (ours, torchs / "hub/pyiqa", folder / "weights", folder):
-        place.mkdir(parents=True, exist_ok=True)
-        shutil.copy(official / NIQE, place)
-        assert find_official("niqe") == place / NIQE
-    assert find_official("niqe", official) == official / NIQE
 
 
 def test_the_network_is_asked_once(network: Path, official: Path, project: Paths, monkeypatch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -13,15 +12,14 @@ from safetensors import safe_open
 from torch import nn
 
 from masksr import params as params_file
-from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 from masksr.fetch import weights as published
 from masksr.fetch.find import build_pack
-from masksr.fetch.registry import SetSpec, find_set, load_registry
+from masksr.fetch.registry import find_set, load_registry
 from masksr.files import user_path
 from masksr.models.checkpoints import MODELS, NAMES, Architecture, generator_with, infer_size, read_weights
 from masksr.params import Params
-from masksr.paths import Paths, data_folder
+from masksr.paths import data_folder
 from masksr.quality import further
 from masksr.quality.weights import default_weights
 from masksr.results.evaluate import evaluate, load_hr, with_bicubic, with_generator, write_quality
@@ -84,7 +82,7 @@ def run(
     problem where there is no PI. Raises MasksrError, before anything is scored, where an argument is wrong.
     """
     check_output(output)
-    paths, device = Paths.of(params), choose_device(params.train.device)
+    device = choose_device(params.train.device)
     specs = [find_set(name) for name in sets or params.data.test]  # before a checkpoint is downloaded
     weights = default_weights()
     taken = further.load(params.measures.also if also is None else also, device)
@@ -96,7 +94,10 @@ def run(
     print(f"{path.name}: {type(generator).__name__}{scaled}", flush=True)
     upscalers = {path.name: with_generator(generator, device), "bicubic": with_bicubic, "HR": load_hr}
     with tempfile.TemporaryDirectory(prefix="masksr-") as scratch:
-        packs = {spec.name: _pack(spec, params, paths, limit, Path(scratch)) for spec in specs}
+        packs = {}
+        for spec in specs:
+            options = {"limit": limit or params.data.limit_of(spec.name), "data_folder": data_folder(params)}
+            packs[spec.name] = build_pack(spec, Path(scratch, spec.name), scales=(4,), **options)
         tables = [
             evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, taken)
             for who, upscale in upscalers.items()
@@ -107,13 +108,3 @@ def run(
         write_quality(table, output)
         print(f"\nwrote {output}")
     return table
-
-
-def _pack(spec: SetSpec, params: Params, paths: Paths, limit: int | None, scratch: Path) -> Pack:
-    """Open the pack that the profile made of a set, if it has these images; else make one for this run."""
-    limit = limit or params.data.limit_of(spec.name)
-    with suppress(MasksrError):  # never packed, or by a version of masksr with another format
-        pack = Pack(paths.set(spec.name))
-        if limit in (None, len(pack)):
-            return pack
-    return build_pack(spec, scratch / spec.name, scales=(4,), data_folder=data_folder(params), limit=limit)
