@@ -15,7 +15,6 @@ from masksr.errors import MasksrError
 from masksr.models.edsr import EDSR, PESR
 from masksr.models.rrdb import RRDBNet
 from masksr.results.tiles import spans, upscale_tiled
-from masksr.training.device import autocast
 
 
 class Blur(nn.Module):
@@ -95,13 +94,9 @@ def test_every_architecture_upscales_without_seams(make, reach):
     assert fine.dtype == torch.uint16 and (fine.int() / 257 - expected.int()).abs().max() <= 0.5 + 1e-3
 
 
-def test_values_out_of_range_become_black_and_white_and_bf16_is_near_fp32():
+def test_values_out_of_range_become_black_and_white() -> None:
     lr = torch.tensor([-50.0, 0, 255, 400]).expand(1, 3, 1, 4)
     assert upscale_tiled(Blur(0, 1), lr, tile=4, overlap=0)[0, 0, 0].tolist() == [0, 0, 255, 255]
-    network, lr = Blur(2), picture(24, 24)
-    with autocast(torch.device("cpu"), "bf16")():
-        bf16 = upscale_tiled(network, lr, tile=20, overlap=6)
-    assert 0 < (bf16.int() - upscale_tiled(network, lr, tile=20, overlap=6).int()).abs().max() <= 8
 
 
 def test_too_little_memory_a_diverged_network_and_tiles_without_sense_are_errors(monkeypatch):

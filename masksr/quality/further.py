@@ -61,20 +61,18 @@ def load(names: Sequence[str], device: torch.device = CPU) -> list[Measure]:
     name that ``measures.check`` refuses, and where weights cannot be had.
     """
     measures.check(names)
-    return [_load(name, device if device.type == "cuda" else CPU) for name in names]
-
-
-def _load(name: str, device: torch.device) -> Measure:
     if os.environ.get("MASKSR_OFFLINE", "") not in ("", "0"):
         os.environ.update(NO_NETWORK)
-    try:
-        import pyiqa  # here: it takes seconds
+    loaded, device = [], device if device.type == "cuda" else CPU
+    for name in names:
+        try:
+            import pyiqa  # here: it takes seconds
 
-        network = pyiqa.create_metric(name, device=device).net
-    except Exception as error:  # torch.hub, huggingface_hub and timm print which file, and share no base
-        hint = f"bring its weights there by hand, or take {name} out of measures.also (--also)"
-        raise MasksrError(f"the measure {name} cannot be had ({_one_line(error)}); {hint}") from None
-    return Measure(name, network, device)
+            loaded.append(Measure(name, pyiqa.create_metric(name, device=device).net, device))
+        except Exception as error:  # torch.hub, huggingface_hub and timm print which file, and share no base
+            hint = f"bring its weights there by hand, or take {name} out of measures.also (--also)"
+            raise MasksrError(f"the measure {name} cannot be had ({_one_line(error)}); {hint}") from None
+    return loaded
 
 
 def _to_tensor(image: Image) -> Tensor:

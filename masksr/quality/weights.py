@@ -79,10 +79,7 @@ def find_official(half: Half, data_folder: Path | str | None = None) -> Path | N
 
 # ---- MAT-files ---------------------------------------------------------------------------------------------
 def read_niqe(path: Path) -> NiqeModel:
-    """Read ``niqe_modelparameters.mat``: mu_prisparam (1, 36) and cov_prisparam (36, 36).
-
-    Raises MasksrError, with the path, for anything else.
-    """
+    """Read ``niqe_modelparameters.mat``: mu_prisparam (1, 36) and cov_prisparam (36, 36)."""
     mean, covariance = _read(path, "mu_prisparam", "cov_prisparam")
     return NiqeModel(mean.astype(float).reshape(36), covariance.astype(float))
 
@@ -90,7 +87,7 @@ def read_niqe(path: Path) -> NiqeModel:
 def read_ma(path: Path) -> MaModel:
     """Read ``NRQM_model.mat``: a struct ``model`` with a cell ``rf`` of three forests and ``linear`` (4, 1).
 
-    The fields of a forest go by position, as in pyiqa. Raises MasksrError, with the path, for anything else.
+    The fields of a forest go by position, as in pyiqa.
     """
     model = _read(path, "model")[0][0, 0]
     structs = [cell[0, 0] for cell in model["rf"].ravel()]
@@ -115,6 +112,7 @@ def write_ma(path: Path, model: MaModel) -> None:
 
 
 def _read(path: Path, *variables: str) -> list[np.ndarray]:
+    """Read variables of a MAT-file. Raises MasksrError where it is missing or damaged, or has others."""
     from scipy.io import loadmat
 
     try:
