@@ -38,7 +38,6 @@ def test_every_key_of_mini_is_explained() -> None:
         ("`models.MODEL`", "`lr_patch` | a whole number > 0 [LR pixels]"),
         ("`masks.MASK`", "`error_range` | `native`, `1`, `255`, `relative`; left out: `native`"),
         ("`data`", "`limit` | a whole number > 0, or `null` [images]"),
-        ("`train`", "`compile` | `true`, `false`, or `reduce-overhead`"),
         ("`models.MODEL.generator` with `architecture: edsr`", "`res_scale` | a number > 0"),
         ("`models.MODEL.start`", "`phases` | a list, each with its own keys"),
     ],

@@ -43,7 +43,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MASKSR_OFFLINE", "1")
-    monkeypatch.setattr("masksr.fetch.download.RETRIES", 0)
+    monkeypatch.setattr("masksr.fetch.download.RETRIES", 0, raising=False)
     monkeypatch.setattr("masksr.quality.standin.CROPS", 6)
     monkeypatch.setattr("masksr.quality.standin.TREES", 40)
 
