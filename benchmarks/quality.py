@@ -46,13 +46,13 @@ def write_weights(folder: Path, *, trees: int = 200, levels: int = 9) -> None:
 
 def read_weights(folder: Path) -> QualityWeights:
     niqe, ma = read_niqe(folder / "niqe.mat"), read_ma(folder / "ma.mat")
-    return QualityWeights(niqe, ma, "stand-in", "stand-in", "-", "-")
+    return QualityWeights(niqe, ma, "stand-in", "stand-in")
 
 
 def _forest(rng: np.random.Generator, features: int, most: float, trees: int, levels: int) -> Forest:
     nodes = 2 ** (levels + 1) - 1
     inner = np.arange(nodes) < 2**levels - 1
-    left = np.where(inner, np.arange(nodes) * 2 + 1, 0)[:, None].repeat(trees, 1).astype(np.int32)
-    feature = rng.integers(0, features, (nodes, trees), dtype=np.int32)
+    left = np.where(inner, np.arange(nodes) * 2 + 2, 0)[:, None].repeat(trees, 1).astype(np.int32)
+    feature = rng.integers(1, features + 1, (nodes, trees), dtype=np.int32)
     threshold, value = rng.uniform(0, most, (nodes, trees)), rng.uniform(0, 10, (nodes, trees))
     return Forest(left, np.where(left, left + 1, 0).astype(np.int32), feature, threshold, value)

@@ -1,13 +1,15 @@
-"""Parameters of NIQE and Ma for tests: right in form, random in content, neither fitted nor fetched."""
+"""Parameters of NIQE and Ma for tests: right in form, random in content, neither fitted nor fetched; a project."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 
 from masksr.files import file_digest
+from masksr.paths import Paths
 from masksr.quality.filters import luma_plane
 from masksr.quality.ma import FEATURES, Forest, MaModel
 from masksr.quality.niqe import NiqeModel, niqe_features
@@ -18,8 +20,8 @@ def random_forest(rng: np.random.Generator, features: int, highest: float, level
     """Full trees whose thresholds lie where the features do: below ``highest``."""
     nodes = 2 ** (levels + 1) - 1
     inner = np.arange(nodes) < 2**levels - 1
-    left = np.where(inner, np.arange(nodes) * 2 + 1, 0)[:, None].repeat(trees, 1).astype(np.int32)
-    feature = rng.integers(0, features, (nodes, trees), dtype=np.int32)
+    left = np.where(inner, np.arange(nodes) * 2 + 2, 0)[:, None].repeat(trees, 1).astype(np.int32)
+    feature = rng.integers(1, features + 1, (nodes, trees), dtype=np.int32)
     threshold, value = rng.uniform(0, highest, (nodes, trees)), rng.uniform(0, 10, (nodes, trees))
     return Forest(left, np.where(left, left + 1, 0).astype(np.int32), feature, threshold, value)
 
@@ -47,3 +49,13 @@ def write_quality_weights(folder: Path, source: str = "stand-in") -> None:
         file = folder / f"{half}.mat"
         record[half] = {"file": file.name, "sha256": file_digest(file), "source": source}
     (folder / "quality_weights.json").write_text(json.dumps(record))
+
+
+def make_project(root: Path) -> Paths:
+    """Make a project of the profile mini that has weights, labelled as stand-ins, and nothing else."""
+    paths, repository = Paths(root, "mini"), Path(__file__).parents[1]
+    write_quality_weights(paths.weights / "quality")
+    shutil.copy(repository / "profiles/mini.yaml", root / "params.yaml")
+    shutil.copy(repository / "data/registry.yaml", root / "data")
+    (root / "dvc.yaml").touch()
+    return paths

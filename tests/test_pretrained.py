@@ -1,32 +1,33 @@
-"""Public checkpoints: sizes read from weights, strict loading, upscaling as their authors do, and as a start."""
+"""Public checkpoints: sizes read from weights, strict loading, and scored under our protocol."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors import safe_open
+from random_quality import make_project
 from safetensors.torch import save_file
 from torch import Tensor
 
+from masksr import params
 from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
-from masksr.models.checkpoints import build_generator, infer_size, load_generator, save_generator
+from masksr.models.checkpoints import build_generator, infer_size, save_generator
 from masksr.models.edsr import EDSR, PESR
 from masksr.models.rrdb import RRDBNet
-from masksr.params import RRDB, EDSRSize, Params, PESRSize, load
+from masksr.params import RRDB, EDSRSize, Params, PESRSize
 from masksr.paths import Paths
-from masksr.tools.pretrained import load_pretrained
-from masksr.training import train as training
+from masksr.results import evaluate
+from masksr.results.scores import COLUMNS, read_quality, summarize
+from masksr.tools import pretrained
+from masksr.tools.pretrained import load_pretrained, run
 
 ROOT = Path(__file__).parents[1]
-DATA = os.environ.get("MASKSR_DATA")
-GOLDEN = Path(os.environ.get("MASKSR_GOLDEN") or (Path(DATA).parent / "golden" if DATA else "golden"))
 State = dict[str, Tensor]
 
 
@@ -49,7 +50,7 @@ def old_names(state: State) -> State:
     return renamed
 
 
-# ---- Sizes -----------------------------------------------------------------------------------------------------------
+# ---- Sizes -------------------------------------------------------------------------------------------------
 
 few, factor = st.integers(1, 6), st.floats(0.01, 2)
 RRDBS = st.builds(RRDB, architecture=st.just("rrdb"), num_feat=few, num_block=few, num_grow_ch=few)
@@ -82,12 +83,12 @@ E, R, P = EDSR(2, 4, 0.1, 4).state_dict(), RRDBNet(4, 2, 3).state_dict(), PESR(2
 @pytest.mark.parametrize(
     ("weights", "architecture", "res_scale", "says"),
     [
-        (E, "edsr", None, r"x\.pt: an EDSR of 4 channels; .* Give it with --res-scale"),
+        (E, "edsr", None, r"x\.pt: an EDSR of 4 channels; .* --res-scale"),
         (P, "pesr", -0.1, "--res-scale must be a positive number"),
         (R, "rrdb", 0.2, "leave out --res-scale"),
         (E, "rrdb", None, r"x\.pt does not hold an ESRGAN.*conv_first\.weight.*use --model edsr"),
-        (R, "pesr", None, r"does not hold a PESR.*embed\.weight.*use --model esrgan"),
-        ({"fc.weight": torch.ones(2, 2)}, "edsr", None, r"fc\.weight, \.\.\.\) are of no network that is known here"),
+        ({"fc.weight": torch.ones(2, 2)}, "edsr", None, r"fc\.weight"),
+        ({}, "edsr", None, "none at all"),
     ],
 )
 def test_weights_of_something_else_are_one_clear_error(weights, architecture, res_scale, says):
@@ -95,14 +96,11 @@ def test_weights_of_something_else_are_one_clear_error(weights, architecture, re
         infer_size(weights, architecture, "x.pt", res_scale=res_scale)
 
 
-# ---- Files -----------------------------------------------------------------------------------------------------------
+# ---- Files -------------------------------------------------------------------------------------------------
 
 PUBLIC = {  # the network it is, its state in a file, res_scale asked for
     "ESRGAN": (RRDBNet(8, 2, 4), lambda state: {"params": state}, "rrdb", None),
-    "ESRGAN, old names": (RRDBNet(8, 2, 4), old_names, "rrdb", None),
     "ESRGAN, average": (RRDBNet(8, 1, 4), lambda state: {"params_ema": old_names(state)}, "rrdb", None),
-    "EDSR x4": (EDSR(2, 8, 0.1, 4), dict, "edsr", 0.1),
-    "EDSR, parallel": (EDSR(2, 8), lambda state: {f"module.{k}": v for k, v in state.items()}, "edsr", 0.1),
     "EDSR x3": (EDSR(2, 8, 0.1, 3), dict, "edsr", 0.1),
     "EDSR baseline": (EDSR(1, 64, 1.0, 4), dict, "edsr", None),
     "PESR": (PESR(2, 8, 0.1), dict, "pesr", None),
@@ -116,10 +114,10 @@ def test_a_public_checkpoint_upscales_as_the_network_it_was_saved_from(name, con
     state = random_state(network)
     path = tmp_path / f"g.{container.split()[-1]}"
     if container == "safetensors":
-        save_file(state, path, {"generator": "some other program"})
+        save_file(state, path)
     else:  # files of 2018 have the older format
         torch.save(file_of(state), path, _use_new_zipfile_serialization=container == "pth")
-    found = load_pretrained(path, architecture, res_scale=res_scale)
+    found = load_pretrained(path, architecture, res_scale)
     network.load_state_dict(state)
     lr = torch.rand(1, 3, 9, 7) * network.pixel_range
     with torch.no_grad():
@@ -127,47 +125,14 @@ def test_a_public_checkpoint_upscales_as_the_network_it_was_saved_from(name, con
     assert not found.training and found.scale == network.scale
 
 
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="no golden vectors: MASKSR_GOLDEN names no folder of them")
-@pytest.mark.parametrize(
-    ("file", "architecture", "res_scale"),
-    [
-        ("rrdbnet_f16_b2_g8", "rrdb", None),
-        ("edsr_b3_f16_x4", "edsr", 0.1),
-        ("edsr_b3_f16_x2", "edsr", 0.1),
-        ("pesr_generator_d3_c16", "pesr", None),
-    ],
-)
-def test_weights_of_the_public_implementations_give_their_output(file, architecture, res_scale, tmp_path):
-    with safe_open(GOLDEN / f"{file}.safetensors", "pt") as golden:
-        tensors = {key: golden.get_tensor(key) for key in golden.keys()}  # noqa: SIM118
-    torch.save({k.removeprefix("state_dict."): v for k, v in tensors.items() if "state_dict." in k}, tmp_path / "g.pth")
-    network = load_pretrained(tmp_path / "g.pth", architecture, res_scale=res_scale)
-    with torch.no_grad():
-        found = network(tensors["input"])
-    torch.testing.assert_close(found, tensors["output"], rtol=1e-4, atol=1e-4 * network.pixel_range)
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"body.1.body.2.weight": None}, r"g\.pt does not fit PESR: 1 missing \(body\.1\.body\.2\.weight"),
-        ({"upsample.6.bias": torch.zeros(3)}, r"1 unexpected \(upsample\.6\.bias"),
-        ({"body.1.body.2.weight": torch.zeros(8, 8, 1, 1)}, r"1 of another shape \(body\.1\.body\.2\.weight"),
-    ],
-)
-def test_loading_is_strict_and_names_the_key(change, says, tmp_path):
-    state = PESR(3, 8, 0.1).state_dict() | change
-    torch.save({key: value for key, value in state.items() if value is not None}, tmp_path / "g.pt")
-    with pytest.raises(MasksrError, match=says):
-        load_pretrained(tmp_path / "g.pt", "pesr")
-
-
 def test_a_file_that_cannot_be_used_is_named(tmp_path):
     folded = RRDBNet(8, 1, 4).state_dict() | {"conv_first.weight": torch.zeros(8, 12, 3, 3)}
     torch.save(folded, tmp_path / "x2plus.pth")  # RealESRGAN_x2plus folds pixels into channels
+    torch.save(RRDBNet(8, 1, 4).state_dict() | {"more": torch.zeros(3)}, tmp_path / "more.pth")
     (tmp_path / "page.safetensors").write_text("<html>")
     for name, says in {
-        "x2plus.pth": r"x2plus\.pth holds an ESRGAN .* upscales by 2; use a checkpoint for x4",
+        "x2plus.pth": r"x2plus\.pth holds an ESRGAN .* x2; use a checkpoint for x4",
+        "more.pth": r"more\.pth does not fit RRDBNet: 1 unexpected \(more\)",
         "absent.pth": "no such file",
         "page.safetensors": "cannot be read as weights",
     }.items():
@@ -175,70 +140,84 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path):
             load_pretrained(tmp_path / name, "rrdb")
 
 
-def test_a_generator_of_ours_needs_no_sizes(tmp_path):
+def test_a_generator_of_ours_says_its_res_scale(tmp_path):
     size = PESRSize(architecture="pesr", depth=1, num_channels=8, res_scale=0.3)
     network = build_generator(size, 4, seed=1)
     save_generator(network, size, path := tmp_path / "generator.safetensors")
-    for res_scale in (None, 0.3):
-        found = load_pretrained(path, "pesr", res_scale=res_scale)
-        assert found.body[0].res_scale == 0.3 and torch.equal(found.embed.weight, network.embed.weight)
-    with pytest.raises(MasksrError, match="says all its sizes; leave out --res-scale"):
-        load_pretrained(path, "pesr", res_scale=0.1)
-    with pytest.raises(MasksrError, match="holds a PESR; use --model pesr"):
+    found = load_pretrained(path, "pesr")
+    assert found.body[0].res_scale == 0.3 and torch.equal(found.embed.weight, network.embed.weight)
+    with pytest.raises(MasksrError, match="use --model pesr"):
         load_pretrained(path, "rrdb")
 
 
-# ---- Trainings that begin from one -----------------------------------------------------------------------------------
+# ---- masksr evaluate ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def packs(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("project")
-    for name in ("rocket", "tissue"):
-        build_pack(name, Paths(root, "mini").set(name))
-    return root / "data"
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A project, and working directory, with the pack of one test set, and quality weights at random."""
+    paths = make_project(tmp_path / "project")
+    monkeypatch.chdir(paths.root)
+    build_pack("cat", paths.set("cat"))
+    return paths.root
 
 
-def start_from(packs: Path, root: Path, model: str, state: State, scale: int, phases: list) -> State:
-    """Train a tiny network from a checkpoint and return what came of it."""
-    shutil.copytree(packs, root / "data")
-    torch.save(state, root / "public.pth")
-    content = load(ROOT / "profiles/mini.yaml").model_dump()
-    sizes = {"esrgan": {"num_feat": 8, "num_block": 1, "num_grow_ch": 4}, "pesr": {"depth": 1, "num_channels": 8}}
-    for name, size in (sizes | {"edsr": {"n_resblocks": 1, "n_feats": 8}}).items():
-        content["models"][name]["generator"] |= size
-        content["models"][name] |= {"lr_patch": 16, "batch": 2}
-    content["models"][model]["start"] = {"init": str(root / "public.pth"), "init_scale": scale, "phases": phases}
-    content["data"] |= {"train": "tissue", "validation": "rocket", "test": ["cat"]}
-    content["masks"]["none"] = {"kind": "none"}
-    content["figure4"]["crops"] = []
-    content["train"] |= {"device": "cpu", "steps_per_epoch": 2, "log_every": 1, "validate_every": 2}
-    content["train"] |= {"validation_patches": 2, "checkpoint_every": 2}
-    paths = Paths(root, "mini")
-    training.train_start(Params.model_validate(content), model, 0, paths)
-    return load_generator(paths.start(model, 0) / "generator.safetensors").state_dict()
+def only_cat() -> Params:
+    """The profile mini with one test set, on the CPU."""
+    mini = params.load(ROOT / "profiles/mini.yaml")
+    sections = {"data": {"test": ["cat"]}, "train": {"device": "cpu"}}
+    return mini.model_copy(update={key: getattr(mini, key).model_copy(update=new) for key, new in sections.items()})
 
 
-PHASE = {"scale": 4, "loss": "l1", "epochs": 1, "learning_rate": 1e-4, "halve_at": []}
+@pytest.fixture
+def checkpoint(tmp_path) -> str:
+    network = RRDBNet(8, 1, 4)
+    with torch.no_grad():
+        for parameter in network.parameters():  # what it starts with gives a flat image, which has no PI
+            parameter.normal_(0, 0.1, generator=torch.Generator().manual_seed(parameter.numel()))
+    torch.save({"params_ema": network.state_dict()}, tmp_path / "RRDB_ESRGAN_x4.pth")
+    return str(tmp_path / "RRDB_ESRGAN_x4.pth")
 
 
-@pytest.mark.parametrize("old", [False, True])
-def test_a_training_starts_from_a_public_checkpoint(old, packs, tmp_path):
-    model, network = ("esrgan", RRDBNet(8, 1, 4)) if old else ("edsr", EDSR(1, 8, 0.1, 4))
-    state = random_state(network)
-    public = {"params_ema": old_names(state)} if old else state
-    untrained = start_from(packs, tmp_path / "a", model, public, 4, [])
-    assert all(torch.equal(untrained[key], value) for key, value in state.items())
-    trained = start_from(packs, tmp_path / "b", model, public, 4, [PHASE])
-    moved = {key for key, value in state.items() if not torch.equal(trained[key], value)}
-    assert moved == {key for key in state if not key.startswith(("sub_mean", "add_mean"))}
-    assert max((trained[key] - state[key]).abs().max() for key in state) < 1e-3
+def test_the_rows_are_those_of_the_evaluation_of_the_variants(checkpoint, project, tmp_path, capsys):
+    """The same weights once as a variant of ours, through the notebook's function, and once as a public file."""
+    paths = Paths(project, "mini")
+    size = RRDB(architecture="rrdb", num_feat=8, num_block=1, num_grow_ch=4)
+    folder = paths.variant("esrgan", "none", 0)
+    save_generator(load_pretrained(Path(checkpoint), "rrdb"), size, folder / "generator.safetensors")
+    ours = evaluate.evaluate_generator(only_cat(), paths, folder, "esrgan", "none", 0)
+
+    table = run(only_cat(), checkpoint, "esrgan", output=tmp_path / "out/quality.csv")
+    assert list(table.columns) == COLUMNS
+    assert table["model"].unique().tolist() == ["RRDB_ESRGAN_x4.pth", "bicubic", "HR"]
+    theirs = table[table["model"] == "RRDB_ESRGAN_x4.pth"].assign(model="esrgan")
+    pd.testing.assert_frame_equal(theirs.reset_index(drop=True), ours)
+    assert ours[["pi", "psnr"]].notna().all(axis=None)
+    assert table[table["model"] == "HR"]["psnr"].eq(np.inf).all()
+    said = capsys.readouterr().out
+    assert "RRDB_ESRGAN_x4.pth: RRDBNet" in said and summarize(table) in said
+    read = read_quality([tmp_path / "out/quality.csv"])
+    np.testing.assert_allclose(read["pi"], table["pi"], rtol=1e-9)
 
 
-def test_an_edsr_of_x2_keeps_its_body_and_gets_a_fresh_tail(packs, tmp_path):
-    public = random_state(EDSR(1, 8, 0.1, 2))
-    found = start_from(packs, tmp_path / "a", "edsr", public, 2, [])
-    assert {key for key in found if "tail" in key} > {key for key in public if "tail" in key}
-    assert all(torch.equal(found[key], public[key]) for key in public if "tail" not in key)
-    with pytest.raises(MasksrError, match=r"public\.pth does not fit RRDBNet: .* missing \(body\.0\.rdb1.* unexpected"):
-        start_from(packs, tmp_path / "b", "esrgan", public, 4, [])
+def test_a_name_of_the_registry_and_the_first_images_of_a_set(checkpoint, project, monkeypatch):
+    monkeypatch.setattr(pretrained.published, "find_pretrained", lambda *_: Path(checkpoint))
+    assert run(only_cat(), "esrgan", "esrgan", limit=1)["image"].tolist() == ["chelsea-left"] * 3
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"model": "pesr", "checkpoint": "esrgan"}, "esrgan: .* not a PESR"),
+        ({"checkpoint": "esrgone"}, "no file esrgone"),
+        ({"sets": ["kat"]}, "no data set 'kat'.*did you mean 'cat'"),
+        ({"output": Path()}, "is a folder; name a file"),
+        ({"checkpoint": "../x2.pt", "model": "edsr", "res_scale": 0.1}, r"x2\.pt upscales by 2; .* x4"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_told_before_the_work(change, says, checkpoint, project, monkeypatch):
+    torch.save(EDSR(1, 8, scale=2).state_dict(), project.parent / "x2.pt")
+    monkeypatch.setattr(pretrained, "evaluate", lambda *_, **__: pytest.fail("too late"))
+    arguments = {"params": only_cat(), "checkpoint": checkpoint, "model": "esrgan"} | change
+    with pytest.raises(MasksrError, match=says):
+        run(**arguments)

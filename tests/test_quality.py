@@ -17,11 +17,9 @@ from pyiqa.archs import niqe_arch, nrqm_arch
 from pyiqa.archs.niqe_arch import NIQE
 from pyiqa.archs.nrqm_arch import NRQM
 from pyiqa.archs.psnr_arch import PSNR
-from pyiqa.matlab_utils import SCFpyr_PyTorch
 from pyiqa.matlab_utils import imresize as pyiqa_imresize
 from pyiqa.utils.color_util import to_y_channel
-from random_quality import niqe_of, random_forest, random_ma
-from scipy.ndimage import correlate
+from random_quality import niqe_of, random_ma
 from scipy.special import gammaln
 from skimage import data
 from skimage.metrics import structural_similarity
@@ -29,13 +27,10 @@ from skimage.metrics import structural_similarity
 from masksr.data.bicubic import imresize
 from masksr.data.images import luma, read_image
 from masksr.quality import fidelity
-from masksr.quality.filters import gaussian_mean, gaussian_window, luma_plane, resize
-from masksr.quality.gamma import fit_aggd, fit_ggd, shape_grid
+from masksr.quality.filters import fit_ggd, gaussian_window, luma_plane, resize, shape_table
 from masksr.quality.index import score, score_many
-from masksr.quality.ma import _scales, _singular_values, dct_features, ma_features
-from masksr.quality.ma_gsm import gsm_features, oriented_bands
-from masksr.quality.measures import pi_label
-from masksr.quality.niqe import NiqeModel, niqe, niqe_features, patch_sharpness
+from masksr.quality.ma import ma_features
+from masksr.quality.niqe import niqe
 from masksr.quality.weights import QualityWeights, find_official, read_ma, read_niqe, write_ma, write_niqe
 
 DATA = os.environ.get("MASKSR_DATA")
@@ -73,8 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(folder: Path) -> QualityWeights:
-    halves = read_niqe(folder / "niqe.mat"), read_ma(folder / "ma.mat")
-    return QualityWeights(*halves, "official", "official", "0" * 64, "0" * 64)
+    return QualityWeights(read_niqe(folder / "niqe.mat"), read_ma(folder / "ma.mat"), "official", "official")
 
 
 # ---- pyiqa -------------------------------------------------------------------------------------------------
@@ -94,19 +88,15 @@ def test_pi_and_its_halves_are_pyiqas(name: str, folder: Path, weights: QualityW
     assert ours.problem is None
 
 
-def stock_niqe(plane: np.ndarray, model: NiqeModel) -> float:
-    """pyiqa's, of our luma: its own is torch's matrix product, which on some CPUs rounds a tie otherwise."""
-    parameters = torch.from_numpy(model.mean)[None], torch.from_numpy(model.covariance)[None]
-    return niqe_arch.niqe(as_tensor(plane), *parameters).item()
-
-
 def test_niqe_of_odd_planes_is_pyiqas() -> None:
     partly_flat = photograph(200, 300)
     partly_flat[:97, :97] = 235  # a whole patch without any structure
     bright = np.minimum(photograph(192, 210) * 3, 235).round()
     model = niqe_of(ASTRONAUT)
+    parameters = torch.from_numpy(model.mean)[None], torch.from_numpy(model.covariance)[None]
     for plane in (photograph(96, 96), photograph(143, 230), partly_flat, bright):
-        assert niqe(plane, model) == pytest.approx(stock_niqe(plane, model), abs=1e-8)
+        theirs = niqe_arch.niqe(as_tensor(plane), *parameters).item()
+        assert niqe(plane, model) == pytest.approx(theirs, abs=1e-8)
 
 
 @pytest.mark.skipif(not DATA, reason="MASKSR_DATA names no folder with BSD100 and NIQE's parameters")
@@ -116,10 +106,8 @@ def test_niqe_of_bsd100_is_known() -> None:
     for path in sorted((Path(DATA) / "test/BSD100/HR").glob("*.png"))[::8]:
         image = read_image(path)
         image = image[: image.shape[0] // 4 * 4, : image.shape[1] // 4 * 4]
-        for version, values in ((image, hr), (imresize(imresize(image, 1 / 4), 4), bicubic)):
-            values.append(niqe(luma_plane(version), model))
-            if len(values) <= 2:
-                assert values[-1] == pytest.approx(stock_niqe(luma_plane(version), model), abs=1e-6)
+        hr.append(niqe(luma_plane(image), model))
+        bicubic.append(niqe(luma_plane(imresize(imresize(image, 1 / 4), 4)), model))
     # The means of all 100 images are 3.35 and 7.61; of these 13 the standard errors are 0.3 and 0.15.
     assert np.mean(hr) == pytest.approx(3.35, abs=0.6)
     assert np.mean(bicubic) == pytest.approx(7.61, abs=0.3)
@@ -147,42 +135,18 @@ def test_all_138_features_of_ma_are_pyiqas(shape: tuple[int, int]) -> None:
         np.testing.assert_allclose(ours, theirs.numpy(), atol=2e-9)
 
 
-@given(sides, sides)
-@settings(max_examples=15, deadline=None)
-def test_the_pyramid_is_pyiqas_for_every_size(height: int, width: int) -> None:
-    plane = photograph(height, width)
-    theirs = SCFpyr_PyTorch(height=2, nbands=6).build(as_tensor(plane))
-    high, bands = oriented_bands(plane)
-    np.testing.assert_allclose(high, theirs[0][0].numpy(), atol=1e-9)
-    for level in range(2):
-        for ours, band in zip(bands[level], theirs[level + 1], strict=True):
-            np.testing.assert_allclose(ours, band[0, ..., 0].numpy(), atol=1e-9)
-
-
 @given(sides, sides, sides, sides)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_resizing_is_pyiqas_up_to_one_unit_of_float32(h: int, w: int, new_h: int, new_w: int) -> None:
     plane = photograph(h, w)
     theirs = pyiqa_imresize(as_tensor(plane), sizes=(new_h, new_w))[0, 0].numpy()
     np.testing.assert_allclose(resize(plane, (new_h, new_w)), theirs, atol=1e-4)
-    assert np.mean(resize(plane, (new_h, new_w)) == theirs) > 0.5
-
-
-@pytest.mark.parametrize("shape", [(48, 64), (192, 256), (96, 128)])
-def test_resizing_by_two_is_pyiqas_to_the_last_bit(shape: tuple[int, int]) -> None:
-    theirs = pyiqa_imresize(as_tensor(photograph(96, 128)), sizes=shape)[0, 0].numpy()
-    np.testing.assert_array_equal(resize(photograph(96, 128), shape), theirs)
-
-
-def test_windows_and_shapes_carry_pyiqas_rounding() -> None:
-    theirs = nrqm_arch.fspecial(11, 1.5)[0, 0].double().numpy()
-    np.testing.assert_array_equal(gaussian_window(11, 1.5), theirs)
-    for first in (0.03, 0.2):  # equal to the last bit on x86, where torch counts by eight
-        theirs = torch.arange(first, 10 + 0.001, 0.001).double().numpy()
-        np.testing.assert_allclose(shape_grid(first), theirs, rtol=2e-7)
+    by_two = pyiqa_imresize(as_tensor(plane), sizes=(2 * h, 2 * w))[0, 0].numpy()
+    np.testing.assert_array_equal(resize(plane, (2 * h, 2 * w)), by_two)
 
 
 def test_fidelity_is_pyiqas_and_scikit_images() -> None:
+    np.testing.assert_array_equal(gaussian_window(11, 1.5), nrqm_arch.fspecial(11, 1.5)[0, 0].double().numpy())
     reference = np.ascontiguousarray(COFFEE[100:260, 180:360])
     image = imresize(imresize(reference, 1 / 4), 4)
     psnr = PSNR(test_y_channel=True, crop_border=4, data_range=255, color_space="ycbcr")
@@ -191,88 +155,19 @@ def test_fidelity_is_pyiqas_and_scikit_images() -> None:
     inner = [luma(x, rounded=True)[4:-4, 4:-4] for x in (image, reference)]
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
     theirs = structural_similarity(*inner, **options, full=True)[1][5:-5, 5:-5].mean()
-    assert fidelity.ssim(image, reference) == pytest.approx(theirs, abs=1e-4)
-
-
-# ---- Parts against plain formulas --------------------------------------------------------------------------
+    assert fidelity.ssim(*inner) == pytest.approx(theirs, abs=1e-4)
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.2, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_shapes_are_the_nearest_of_the_table(seed: int, power: float) -> None:
     rng = np.random.default_rng(seed)
     samples = np.abs(rng.normal(size=(5, 60))) ** power * rng.choice([-1, 1], (5, 60))
-    shape = shape_grid(0.03)
+    shape = shape_table(symmetric=True)[0]
     table = np.exp(gammaln(1 / shape) + gammaln(3 / shape) - 2 * gammaln(2 / shape))
     magnitude = np.abs(samples - samples.mean(1, keepdims=True)).mean(1)
     ratio = samples.var(axis=1, ddof=1) / (magnitude**2 + 1e-7)
     np.testing.assert_array_equal(fit_ggd(samples), shape[np.abs(ratio[:, None] - table).argmin(axis=1)])
-
-
-def test_shapes_of_known_densities() -> None:
-    rng = np.random.default_rng(0)
-    assert fit_ggd(rng.normal(size=400_000)) == pytest.approx(2, abs=0.03)
-    assert fit_ggd(rng.laplace(size=400_000)) == pytest.approx(1, abs=0.02)
-    # An asymmetric Gaussian has its mass on both sides in the ratio of their scales, here 1 : 2.
-    sign = np.where(rng.random(400_000) < 2 / 3, 2, -1)
-    alpha, left, right = fit_aggd(sign * np.abs(rng.normal(size=400_000)))
-    assert alpha == pytest.approx(2, abs=0.05)
-    assert (left, right) == (pytest.approx(np.sqrt(2), abs=0.03), pytest.approx(2 * np.sqrt(2), abs=0.06))
-    alpha, left, right = fit_aggd(np.stack([np.linspace(1, 2, 50), np.linspace(-1, 1, 50)]))
-    assert np.isnan(left).tolist() == [True, False] and alpha[0] == pytest.approx(0.2)
-
-
-@given(st.integers(11, 60), st.integers(11, 60))
-@settings(max_examples=20, deadline=None)
-def test_gaussian_means_are_the_windows_means(height: int, width: int) -> None:
-    plane = np.random.default_rng(height * width).normal(size=(height, width)) * 100
-    direct = correlate(plane, gaussian_window(11, 1.5))[5:-5, 5:-5]
-    np.testing.assert_allclose(gaussian_mean(plane), direct, atol=5e-6)
-
-
-@given(st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
-def test_forests_answer_as_their_trees_do_one_by_one(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    forest = random_forest(rng, features=5, highest=1, levels=4, trees=7)
-    early = rng.random(forest.left.shape) < 0.1  # some trees end before the last level
-    forest = replace(forest, left=np.where(early, 0, forest.left), right=np.where(early, 0, forest.right))
-    x = rng.uniform(size=5)
-
-    def answer(tree: int) -> float:
-        node = 0
-        while forest.left[node, tree]:
-            smaller = x[forest.feature[node, tree]] <= forest.threshold[node, tree]
-            node = (forest.left if smaller else forest.right)[node, tree]
-        return forest.value[node, tree]
-
-    assert forest.predict(x) == pytest.approx(np.mean([answer(tree) for tree in range(7)]), abs=1e-12)
-
-
-def test_singular_values_are_those_of_the_zero_filled_blocks_and_scales_halve_from_the_second_pixel() -> None:
-    plane = photograph(63, 71)
-    padded = np.pad(plane, [(0, 2), (0, 4)])
-    blocks = [padded[y : y + 5, x : x + 5].ravel() for y in range(0, 65, 5) for x in range(0, 75, 5)]
-    np.testing.assert_allclose(_singular_values(plane), np.linalg.svd(blocks)[1], rtol=1e-10, atol=1e-9)
-    assert [scale.shape for scale in _scales(plane)] == [(63, 71), (31, 35), (15, 17)]
-    np.testing.assert_allclose(_scales(np.full((61, 70), 7.0))[1][1:-1, 1:-1], 7, rtol=1e-6)
-
-
-def test_features_do_not_depend_on_how_much_is_taken_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    plane = photograph(100, 120)
-    whole = dct_features(plane / 255), gsm_features(plane)
-    monkeypatch.setattr("masksr.quality.ma.CHUNK", 97)
-    monkeypatch.setattr("masksr.quality.ma_gsm.CHUNK", 500)
-    np.testing.assert_allclose(dct_features(plane / 255), whole[0], rtol=1e-12)
-    np.testing.assert_allclose(gsm_features(plane), whole[1], atol=1e-9)
-
-
-def test_niqe_looks_at_whole_patches_from_the_top_left_only_and_blur_is_not_sharp() -> None:
-    plane = photograph(230, 240)
-    np.testing.assert_array_equal(niqe_features(plane), niqe_features(plane[:192, :192]))
-    assert niqe_features(plane).shape == (4, 36)
-    blurred = gaussian_mean(np.pad(plane, 5, mode="edge"))
-    assert (patch_sharpness(blurred) < patch_sharpness(plane)).all()
 
 
 # ---- Scores ------------------------------------------------------------------------------------------------
@@ -281,7 +176,7 @@ def test_niqe_looks_at_whole_patches_from_the_top_left_only_and_blur_is_not_shar
 def test_fidelity_needs_a_reference_and_the_border_does_not_count(weights: QualityWeights) -> None:
     image = IMAGES["enlarged"]
     ours, alone = score(image, image[::-1], weights), score(image, weights=weights)
-    assert ours.psnr == fidelity.psnr(image, image[::-1]) and ours.ssim == fidelity.ssim(image, image[::-1])
+    assert ours.psnr == fidelity.psnr(image, image[::-1])
     assert alone.psnr is alone.ssim is alone.rmse is None and alone.pi == ours.pi
     framed = CAT.copy()
     framed[:4], framed[-4:], framed[:, :4], framed[:, -4:] = 0, 255, 9, 99
@@ -291,19 +186,16 @@ def test_fidelity_needs_a_reference_and_the_border_does_not_count(weights: Quali
     assert brighter.rmse == 6 and brighter.psnr == pytest.approx(20 * np.log10(255 / 6))
 
 
-@pytest.mark.parametrize(
-    ("of_niqe", "of_ma", "label"),
-    [
-        ("official", "official", "PI"),
-        ("official", "stand-in", "PI (stand-in Ma)"),
-        ("stand-in", "official", "PI (stand-in NIQE)"),
-        ("stand-in", "stand-in", "PI (stand-in)"),
-    ],
-)
-def test_only_official_weights_make_a_plain_pi(of_niqe, of_ma, label, weights: QualityWeights) -> None:
-    assert pi_label(of_niqe, of_ma) == label
-    ours = score(CAT[:60, :60], weights=replace(weights, niqe_source=of_niqe, ma_source=of_ma))
-    assert (ours.niqe_weights, ours.ma_weights, ours.label) == (of_niqe, of_ma, label)
+def test_only_official_weights_make_a_plain_pi(weights: QualityWeights) -> None:
+    labels = {
+        ("official", "official"): "PI",
+        ("official", "stand-in"): "PI (stand-in Ma)",
+        ("stand-in", "official"): "PI (stand-in NIQE)",
+        ("stand-in", "stand-in"): "PI (stand-in)",
+    }
+    for (first, second), label in labels.items():
+        ours = score(CAT[:60, :60], weights=replace(weights, niqe_source=first, ma_source=second))
+        assert (ours.niqe_weights, ours.ma_weights, ours.label) == (first, second, label)
 
 
 @pytest.mark.parametrize(
@@ -312,6 +204,7 @@ def test_only_official_weights_make_a_plain_pi(of_niqe, of_ma, label, weights: Q
         (np.full((130, 130, 3), 128, np.uint8), {"niqe", "ma"}),
         (CHECKERBOARD, {"niqe", "ma"}),
         (CAT[:100, :200], {"niqe"}),
+        (CAT[60:125, 100:175], {"niqe"}),  # pyiqa's NRQM ends with an IndexError for this size
         (CAT[:60, :60], {"niqe", "ma"}),
         (CAT[:12, :16], {"niqe", "ma", "ssim"}),
     ],
@@ -323,24 +216,17 @@ def test_an_image_without_a_score_is_reported_and_nothing_else_stops(image, miss
     assert ours.psnr == np.inf
 
 
-@pytest.mark.parametrize("side", [65, 88, 91])
-def test_images_too_small_for_25_blocks_at_quarter_size_have_a_score(side: int, weights) -> None:
-    """pyiqa's NRQM ends with an IndexError there."""
-    assert 0 < score(CAT[60 : 60 + side, 100 : 110 + side], weights=weights).ma < 10
-
-
 @pytest.mark.parametrize(
-    ("image", "reference", "kind", "says"),
+    ("image", "reference", "says"),
     [
-        (CAT / 255, None, TypeError, "float64"),
-        (torch.zeros(3, 100, 100), None, TypeError, "Tensor"),
-        (CAT[..., 0], None, ValueError, "shape"),
-        (CAT[:8], None, ValueError, "border"),
-        (CAT, CAT[:-1], ValueError, "one size"),
+        (CAT / 255, None, "uint8"),
+        (torch.zeros(3, 100, 100), None, "uint8"),
+        (CAT[:8], None, "border"),
+        (CAT, CAT[:-1], "one size"),
     ],
 )
-def test_what_is_not_an_image_is_an_error(image, reference, kind, says, weights) -> None:
-    with pytest.raises(kind, match=says):
+def test_what_is_not_an_image_is_an_error(image, reference, says, weights) -> None:
+    with pytest.raises(ValueError, match=says):
         score(image, reference, weights)
 
 
@@ -350,9 +236,6 @@ def test_many_scores_are_the_scores_in_order_whatever_the_number_of_workers(weig
     one_by_one = [repr(score(*pair, weights)) for pair in zip(images, references, strict=True)]  # of NaN too
     for workers in (1, 3):
         assert [repr(ours) for ours in score_many(images, references, weights, workers)] == one_by_one
-    assert score_many([], weights=weights) == []
-    with pytest.raises(ValueError, match="references"):
-        score_many([CAT, CAT], [CAT], weights)
 
 
 def test_importing_is_cheap() -> None:

@@ -16,13 +16,6 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/params.md").read_text(encoding="utf-8")
 
 
-def read_table(heading: str) -> dict[str, tuple[str, str]]:
-    """What a key takes and means, by keys, of the table under a heading."""
-    text = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", text, flags=re.MULTILINE)
-    return {key: (takes, meaning) for key, takes, meaning in rows}
-
-
 def test_the_page_is_what_the_types_say(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["params"]) == 0
     assert capsys.readouterr().out == PAGE, f"out of date; run: {reference.COMMAND} > docs/params.md"
@@ -36,26 +29,22 @@ def test_every_key_of_mini_is_explained() -> None:
 
     profile = read_yaml(ROOT / "profiles/mini.yaml")
     named_by_the_user = {name for section in ("models", "masks", "cluster") for name in profile[section]}
-    explained = [read_table(heading) for heading in re.findall(r"^## (`.+)$", PAGE, flags=re.MULTILINE)]
-    assert keys(profile) - named_by_the_user <= {key for table in explained for key in table}
+    assert keys(profile) - named_by_the_user <= set(re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize(
-    ("heading", "key", "takes"),
+    ("heading", "row"),
     [
-        ("`models.MODEL`", "lr_patch", "a whole number > 0 [LR pixels]"),
-        ("`masks.MASK`", "error_range", "`native`, `1`, `255`, `relative`; left out: `native`"),
-        ("`masks.MASK`", "k", "a number ≥ 0 [1 / squared pixel value in error_range]; left out: `0.0`"),
-        ("`data`", "limit", "a whole number > 0, or `null` [images]"),
-        ("`data`", "train", "a name"),
-        ("`train`", "compile", "`true`, `false`, `reduce-overhead`"),
-        ("`sweep`", "k", "a list, at least one; each a number ≥ 0 [as masks.MASK.k]"),
-        ("`models.MODEL.generator` with `architecture: edsr`", "res_scale", "a number > 0"),
-        ("`models.MODEL.start`", "phases", "a list, each with its own keys"),
+        ("`models.MODEL`", "`lr_patch` | a whole number > 0 [LR pixels]"),
+        ("`masks.MASK`", "`error_range` | `native`, `1`, `255`, `relative`; left out: `native`"),
+        ("`data`", "`limit` | a whole number > 0, or `null` [images]"),
+        ("`models.MODEL.generator` with `architecture: edsr`", "`res_scale` | a number > 0"),
+        ("`models.MODEL.start`", "`phases` | a list, each with its own keys"),
     ],
 )
-def test_what_a_key_takes(heading: str, key: str, takes: str) -> None:
-    assert read_table(heading)[key][0] == takes
+def test_what_a_key_takes(heading: str, row: str) -> None:
+    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    assert f"| {row} |" in section
 
 
 def test_only_a_mask_may_leave_keys_out() -> None:

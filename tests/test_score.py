@@ -5,66 +5,58 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import torch
-from random_quality import write_quality_weights
+from random_quality import make_project
 from skimage import data
 
 from masksr.__main__ import main
 from masksr.data.bicubic import imresize
 from masksr.data.images import write_png
-from masksr.data.packs import Pack
 from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
 from masksr.quality import fidelity
 from masksr.quality.filters import luma_plane
 from masksr.quality.niqe import niqe
-from masksr.quality.weights import load_weights
+from masksr.quality.weights import OFFICIAL, load_weights
 from masksr.results import evaluate
 from masksr.results.scores import read_quality
-from masksr.tools import score, weights
+from masksr.tools import score
 from masksr.tools.photo import Photo, write_photo
 from masksr.tools.score import cut_alike, pair, read_levels, run
 
-ROOT = Path(__file__).parents[1]
 CAT = np.ascontiguousarray(data.chelsea()[60:190, 60:194])  # 130 x 134: 128 x 132 where it is cut
+MADE = Path("data/weights/mini/quality")
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with weights labelled as stand-ins, which is also the working directory. No official weights."""
-    shutil.copy(ROOT / "profiles/mini.yaml", tmp_path / "params.yaml")
-    (tmp_path / "data").mkdir()
-    shutil.copy(ROOT / "data/registry.yaml", tmp_path / "data")
-    (tmp_path / "dvc.yaml").touch()
-    write_quality_weights(tmp_path / "data/weights/mini/quality")
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with weights labelled as stand-ins, which is also the working directory; none are official.
+
+    Folders: hr, and sr with the bicubic enlargement of what hr is cut to.
+    """
+    make_project(tmp_path)
     monkeypatch.chdir(tmp_path)
     for name in ("MASKSR_CACHE", "TORCH_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "nothing"))
     monkeypatch.delenv("MASKSR_DATA", raising=False)
+    for name, hr in {"cat": CAT, "tac": CAT[:, ::-1]}.items():
+        write_png(tmp_path / f"hr/{name}.png", hr)
+        lr = imresize(np.ascontiguousarray(hr[:128, :132]), 0.25)
+        write_png(tmp_path / f"sr/{name}_x4.png", imresize(lr, 4))
     return tmp_path
 
 
-@pytest.fixture
-def pictures(project: Path) -> Path:
-    """Folders: hr, and sr with the bicubic enlargement of what hr is cut to."""
-    for name, hr in {"cat": CAT, "tac": CAT[:, ::-1]}.items():
-        write_png(project / f"hr/{name}.png", hr)
-        lr = imresize(np.ascontiguousarray(hr[:128, :132]), 0.25)
-        write_png(project / f"sr/{name}_x4.png", imresize(lr, 4))
-    return project
-
-
-def test_the_numbers_are_those_of_the_evaluation(project):
+def test_the_numbers_are_those_of_the_evaluation(pictures):
     """The same pictures as a pack and as files, to the last bit."""
-    pack = build_pack("cat", project / "pack")
+    pack = build_pack("cat", pictures / "pack")
     for number, name in enumerate(pack.names):
-        write_png(project / f"hr/{name}.png", pack.hr(number))
-        write_png(project / f"sr/{name}.png", evaluate.with_bicubic(pack, number))
-    who, quality_weights = {"model": "sr", "mask": "none", "seed": 0}, load_weights("data/weights/mini/quality")
-    theirs = evaluate.evaluate(who, evaluate.with_bicubic, {"set": Pack(project / "pack")}, quality_weights)
-    ours = run(["sr"], hr="hr").assign(set="set")
+        write_png(pictures / f"a/{name}.png", pack.hr(number))
+        write_png(pictures / f"b/{name}.png", evaluate.with_bicubic(pack, number))
+    who = {"model": "b", "mask": "none", "seed": 0}
+    theirs = evaluate.evaluate(who, evaluate.with_bicubic, {"set": pack}, load_weights(MADE))
+    ours = run(["b"], hr="a").assign(set="set")
     assert theirs[["pi", "psnr"]].notna().all(axis=None)
     assert ours.to_csv() == theirs.to_csv()
 
@@ -73,41 +65,44 @@ def test_the_mean_of_each_folder_is_printed_and_the_rows_are_written(pictures, c
     table = run(["sr", "hr"], hr="hr", output=Path("out/quality.csv"))
     said = capsys.readouterr().out
     assert "| folder | set | images | PI (stand-in) | NIQE (stand-in) | Ma (stand-in) | PSNR-Y | SSIM-Y |" in said
-    assert "| `hr` | " in said and "/hr | 2 |" in said and "| ∞ | 1.0000 | 0.00 |" in said
-    assert "not comparable with published values" in said
-    assert read_quality(["out/quality.csv"])[["model", "image"]].to_numpy().tolist() == [
-        ["sr", "cat"], ["sr", "tac"], ["hr", "cat"], ["hr", "tac"]
-    ]  # fmt: skip
+    assert "/hr | 2 |" in said and "| ∞ | 1.0000 | 0.00 |" in said
+    read = read_quality(["out/quality.csv"])
+    assert (read["model"] + read["image"]).tolist() == ["srcat", "srtac", "hrcat", "hrtac"]
     of_cat = table[(table["model"] == "sr") & (table["image"] == "cat")].iloc[0]
-    sr = read_levels(Path("sr/cat_x4.png"))
-    assert of_cat["psnr"] == fidelity.psnr(sr, CAT[:128, :132]) and of_cat["problem"] is None
+    assert of_cat["psnr"] == fidelity.psnr(read_levels(Path("sr/cat_x4.png")), CAT[:128, :132])
 
 
-def test_without_hr_there_is_no_fidelity(pictures, capsys):
+def test_without_hr_there_is_no_fidelity_and_a_flat_picture_says_why_it_has_no_pi(pictures, capsys):
+    write_png(pictures / "sr/flat.png", np.full((128, 128, 3), 90, np.uint8))
     table = run(["sr/*.png"])
-    assert "PSNR" not in capsys.readouterr().out
-    assert table[["psnr", "ssim", "rmse"]].isna().all(axis=None) and table["pi"].notna().all()
-    assert list(table["image"]) == ["cat_x4", "tac_x4"] and set(table["set"]) == {"pictures"}
+    said = capsys.readouterr().out
+    assert "PSNR" not in said and "sr/flat.png: NIQE: " in said
+    assert table[["psnr", "ssim", "rmse"]].isna().all(axis=None)
+    assert table["pi"].isna().tolist() == [False, True, False]
+    assert list(table["image"]) == ["cat_x4.png", "flat.png", "tac_x4.png"] and set(table["set"]) == {"pictures"}
 
 
-@pytest.mark.parametrize("border", [0, 2, 4, 7])
-def test_a_border_of_any_width(border, pictures, capsys):
+@pytest.mark.parametrize("border", [0, 7])
+def test_a_border_of_any_width(border, pictures):
     table = run(["sr"], hr="hr", border=border)
-    sr, model = read_levels(Path("sr/cat_x4.png")), load_weights("data/weights/mini/quality").niqe
+    sr = read_levels(Path("sr/cat_x4.png"))
     assert table["psnr"].iloc[0] == fidelity.psnr(sr, CAT[:128, :132], border)
-    assert table["ssim"].iloc[0] == fidelity.ssim(sr, CAT[:128, :132], border)
-    assert table["niqe"].iloc[0] == niqe(luma_plane(sr, border), model)
-    assert ("the protocol of PIRM 2018 leaves out 4" in capsys.readouterr().out) == (border != 4)
+    assert table["niqe"].iloc[0] == niqe(luma_plane(sr, border), load_weights(MADE).niqe)
 
 
-def test_grey_and_16_bits_are_measured_as_8_bits_of_colour(tmp_path):
-    grey = CAT[..., :1]
-    write_photo(tmp_path / "grey.png", Photo(grey, None, None))
-    write_photo(tmp_path / "deep.png", Photo((CAT.astype(np.uint16) * 257), None, None))
-    write_photo(tmp_path / "opaque.png", Photo(CAT, np.full(CAT.shape[:2], 255, np.uint8), None))
-    np.testing.assert_array_equal(read_levels(tmp_path / "grey.png"), grey.repeat(3, axis=2))
-    np.testing.assert_array_equal(read_levels(tmp_path / "deep.png"), CAT)
-    np.testing.assert_array_equal(read_levels(tmp_path / "opaque.png"), CAT)
+@pytest.mark.parametrize(
+    "photo",
+    [
+        Photo(CAT[..., :1], None, None),
+        Photo(CAT.astype(np.uint16) * 257, None, None),
+        Photo(CAT, np.full(CAT.shape[:2], 255, np.uint8), None),
+    ],
+    ids=["grey", "16 bits", "opaque"],
+)
+def test_grey_and_16_bits_are_measured_as_8_bits_of_colour(photo, tmp_path):
+    write_photo(tmp_path / "a.png", photo)
+    expected = np.broadcast_to(CAT[..., : photo.pixels.shape[2]], CAT.shape)
+    np.testing.assert_array_equal(read_levels(tmp_path / "a.png"), expected)
 
 
 def test_pictures_that_cannot_be_scored_do_not_lose_the_others(pictures, capsys):
@@ -123,53 +118,32 @@ def test_pictures_that_cannot_be_scored_do_not_lose_the_others(pictures, capsys)
         run(["sr"], hr="hr", output=pictures / "q.csv")
     said = str(caught.value)
     assert said.startswith("4 of 6 pictures could not be scored:\n")
-    reasons = ["hole.png: has transparent pixels", "broken.png: cannot be read", "lr.png: has 33 x 32 pixels and not"]
-    for reason in [*reasons, "tiny.png: of 60 x 8 pixels nothing is left inside the border"]:
+    for reason in ("hole.png: has transparent", "broken.png: cannot be read", "lr.png: has 33 x 32 pixels and not"):
         assert reason in said
+    assert "tiny.png: of 60 x 8 pixels nothing is left inside the border" in said
     assert list(read_quality([pictures / "q.csv"])["image"]) == ["cat", "tac"]
-    assert "| `sr` |" in capsys.readouterr().out
 
 
-def test_a_picture_without_pi_has_a_row_that_says_why(pictures, capsys):
-    write_png(pictures / "flat/flat.png", np.full((128, 128, 3), 90, np.uint8))
-    table = run(["flat"])
-    assert np.isnan(table["pi"].iloc[0])
-    said = capsys.readouterr().out
-    assert "| — |" in said and "flat/flat: NIQE: " in said
+def test_mistakes_are_told_before_weights_are_looked_for(pictures, monkeypatch):
+    monkeypatch.setattr(score, "default_weights", lambda: pytest.fail("too late"))
+    plt.imsave(pictures / "sr/cow.png", CAT)
+    for arguments, says in (
+        ({"hr": "hr"}, r"sr/cow\.png: which HR picture"),
+        ({"output": pictures}, "is a folder; name a file"),
+        ({"also": ["gmsd", "entropy"]}, "--also: gmsd needs the HR pictures"),
+        ({"also": ["gsmd"]}, "--also: pyiqa has no measure 'gsmd'"),
+    ):
+        with pytest.raises(MasksrError, match=says):
+            run(["sr"], **arguments)
 
 
-def test_names_are_told_before_weights_are_looked_for(pictures, monkeypatch):
-    monkeypatch.setattr(score, "choose_weights", lambda _: pytest.fail("too late"))
-    write_png(pictures / "sr/cow.png", CAT)
-    with pytest.raises(MasksrError, match=r"sr/cow\.png: no HR picture of that name"):
-        run(["sr"], hr="hr")
-    with pytest.raises(MasksrError, match="is a folder; name a file"):
-        run(["sr"], output=pictures)
-
-
-def test_the_weights_that_are_wanted_or_an_error_that_says_how(project, monkeypatch):
-    assert weights.choose_weights("auto").niqe_source == weights.choose_weights("standin").ma_source == "stand-in"
-    write_quality_weights(project / "data/weights/mini/quality", "official")
-    with pytest.raises(MasksrError, match=r"no stand-ins of both halves here; in a project set weights\.quality"):
-        weights.choose_weights("standin")
-    shutil.rmtree(project / "data/weights")
-    monkeypatch.setattr(weights, "fetch_weights", lambda spec, _: (_ for _ in ()).throw(MasksrError(spec.name)))
-    with pytest.raises(MasksrError, match="make stand-ins: in a project run `dvc repro weights`"):
-        weights.choose_weights("auto")
-
-
-def test_no_project_is_needed_where_the_official_weights_are(pictures, tmp_path_factory, monkeypatch, capsys):
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    monkeypatch.chdir(elsewhere)
-    with pytest.raises(MasksrError, match="outside of one nothing is downloaded"):
+def test_without_a_project_the_weights_are_official(pictures, tmp_path_factory, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    with pytest.raises(MasksrError, match="no weights for NIQE and Ma"):
         run([str(pictures / "sr")])
-    with pytest.raises(MasksrError, match="--weights standin: no stand-ins of both halves"):
-        run([str(pictures / "sr")], weights="standin")
-    made = pictures / "data/weights/mini/quality"
-    for file, published in {"niqe.mat": "niqe_modelparameters.mat", "ma.mat": "NRQM_model.mat"}.items():
-        (elsewhere / "cache/weights").mkdir(parents=True, exist_ok=True)
-        shutil.copy(made / file, elsewhere / "cache/weights" / published)
-    monkeypatch.setenv("MASKSR_CACHE", str(elsewhere / "cache"))
+    for half, published in OFFICIAL.items():
+        (pictures / "nothing/weights").mkdir(parents=True, exist_ok=True)
+        shutil.copy(pictures / MADE / f"{half}.mat", pictures / "nothing/weights" / published)
     run([str(pictures / "sr")])
     assert "| PI | NIQE | Ma |" in capsys.readouterr().out
 
@@ -178,21 +152,17 @@ def test_the_command(pictures, capsys):
     assert main(["score", "--hr", "hr", "sr/cat_x4.png", "--border", "4", "sr/tac_x4.png"]) == 0
     assert "| `sr` |" in capsys.readouterr().out
     assert main(["score", "nowhere.png"]) == 1
-    assert capsys.readouterr().err == "masksr: error: nowhere.png: there is no such file\n"
-    assert main(["score", "sr", "--device", "mps"]) == (0 if torch.backends.mps.is_available() else 1)
+    assert "nowhere.png: there is no such file" in capsys.readouterr().err
 
 
-# ---- Pairs -----------------------------------------------------------------------------------------------------------
+# ---- Pairs -------------------------------------------------------------------------------------------------
 
 
 def paths(*names: str) -> list[Path]:
     return [Path(name) for name in names]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["baby", "baby_x4", "babyx4", "babySR", "baby_SR", "baby_HR", "baby_SRF_4_SR", "BABY_X4_sr", "baby_x4_out"],
-)
+@pytest.mark.parametrize("name", ["baby", "baby_x4", "babySR", "baby_HR", "baby_SRF_4_SR", "BABY_X4_sr", "baby_x4_out"])
 def test_endings_that_tell_sr_from_hr_are_no_part_of_the_name(name):
     hr = paths("hr/baby_SRF_4_HR.png", "hr/bird.png")
     assert pair(paths(f"sr/{name}.png", "sr/bird.png"), hr, 4)[Path(f"sr/{name}.png")] == hr[0]
@@ -202,22 +172,10 @@ def test_the_same_name_goes_before_a_like_name():
     hr = paths("hr/cat.png", "hr/cat_sr.png", "hr/dog_HR.jpg", "hr/scout.png")
     found = pair(paths("out/cat_sr.png", "out/cat.jpg", "out/dog_x4.png", "out/scout.png"), hr, 4)
     assert [found[path].name for path in found] == ["cat_sr.png", "cat.png", "dog_HR.jpg", "scout.png"]
-    assert len(pair(paths("a/cat.png", "b/cat_x4.png"), paths("hr/cat.png", "hr/dog.png"), 4)) == 2
     assert pair(paths("result.png"), paths("photo.jpg"), 4) == {Path("result.png"): Path("photo.jpg")}
-
-
-@pytest.mark.parametrize(
-    ("pictures", "hr", "says"),
-    [
-        (["o/cat.png", "o/cow.png"], ["h/cat.png"], r"o/cow\.png: no HR picture of that name \(cat\.png\)"),
-        (["o/cat_x4.png"], ["h/cat.png", "h/CAT.jpg"], r"more than one HR picture could be meant \(cat\.png, CAT\.jpg"),
-        (["o/cat.png", "o/cat_x4.png"], ["h/cat.png"], r"o/cat\.png and o/cat_x4\.png both belong to cat\.png"),
-        (["o/cat_x2.png", "o/sr.png"], ["h/cat.png"], r"o/cat_x2\.png: no HR picture"),
-    ],
-)
-def test_names_that_are_not_a_pair_are_one_error(pictures, hr, says):
-    with pytest.raises(MasksrError, match=says):
-        pair(paths(*pictures), paths(*hr), 4)
+    for sr, several in ((["o/cat_x4.png"], ["h/cat.png", "h/CAT.jpg"]), (["o/cat_x2.png", "o/sr.png"], ["h/cat.png"])):
+        with pytest.raises(MasksrError, match=r"o/cat_x\d\.png: which HR picture"):
+            pair(paths(*sr), paths(*several), 4)
 
 
 def test_hr_is_cut_as_the_test_sets_are_and_sr_of_the_whole_size_likewise():
@@ -226,7 +184,5 @@ def test_hr_is_cut_as_the_test_sets_are_and_sr_of_the_whole_size_likewise():
         image, reference = cut_alike(sr, hr, 4)
         np.testing.assert_array_equal(reference, hr[:20, :28])
         np.testing.assert_array_equal(image, reference + 1)
-    with pytest.raises(MasksrError, match="has 27 x 20 pixels and not 28 x 20, its HR picture cut to multiples of 4"):
+    with pytest.raises(MasksrError, match="has 27 x 20 pixels and not 28 x 20"):
         cut_alike(CAT[:20, :27], hr, 4)
-    with pytest.raises(MasksrError, match="only 30 x 3 pixels"):
-        cut_alike(hr[:3], hr[:3], 4)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
+from random_quality import make_project
 from torch import Tensor, nn
 
 from masksr.data.bicubic import imresize
@@ -24,7 +25,6 @@ from masksr.tools import upscale
 from masksr.tools.photo import Photo, find_photos, read_photo, write_photo
 from masksr.tools.upscale import plan, run, upscale_photo
 
-CPU = torch.device("cpu")
 SIZE = EDSRSize(architecture="edsr", n_resblocks=1, n_feats=8, res_scale=0.1)
 TWO = [Image.new("L", (4, 4), level) for level in (0, 9)]
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -51,9 +51,6 @@ def repeated(pixels: np.ndarray, scale: int = 4) -> np.ndarray:
     return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-# ---- Read and written ------------------------------------------------------------------------------------------------
-
-
 @settings(max_examples=40)
 @given(
     size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
@@ -72,30 +69,17 @@ def test_a_photo_comes_back_as_it_was_written(tmp_path_factory, size, channels, 
     np.testing.assert_array_equal(back.alpha, alpha if transparent else None)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_of_exif_is_turned_upright_as_pillow_does(tmp_path, orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.fromarray(noise(4, 7, 3)).save(tmp_path / "a.png", exif=exif)
-    upright = np.array(ImageOps.exif_transpose(Image.open(tmp_path / "a.png")))
-    np.testing.assert_array_equal(read_photo(tmp_path / "a.png").pixels, upright)
-
-
-def test_16_bit_colours_are_those_that_opencv_writes(tmp_path):
-    bgr = noise(11, 7, 3, dtype=np.uint16)
-    cv2.imwrite(str(tmp_path / "a.png"), bgr)
-    np.testing.assert_array_equal(read_photo(tmp_path / "a.png").pixels, bgr[..., ::-1])
-
-
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
 @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])
-def test_all_modes_of_8_bits_are_read_as_pillow_reads_them(tmp_path, mode, name):
+def test_all_modes_of_8_bits_are_read_as_pillow_reads_them_and_upright(tmp_path, mode, name):
     image = Image.fromarray(noise(8, 6, 4)).convert("RGB" if mode in ("P", "1") else mode).convert(mode)
-    image.save(tmp_path / name, **{"lossless": True, "exact": True} if name == "a.webp" else {})
+    exif = Image.Exif()
+    exif[0x0112] = 1 if name == "a.tif" else 6  # taken with the camera turned
+    image.save(tmp_path / name, exif=exif, **{"lossless": True, "exact": True} if name == "a.webp" else {})
     photo = read_photo(tmp_path / name)
     with Image.open(tmp_path / name) as saved:
-        rgba = np.array(saved.convert("RGBA"))
-    np.testing.assert_array_equal(np.broadcast_to(photo.pixels, (8, 6, 3)), rgba[..., :3])
+        rgba = np.array(ImageOps.exif_transpose(saved).convert("RGBA"))
+    np.testing.assert_array_equal(np.broadcast_to(photo.pixels, rgba[..., :3].shape), rgba[..., :3])
     assert (photo.alpha is None) == ("A" not in mode)
     assert photo.alpha is None or (photo.alpha == rgba[..., 3]).all()
 
@@ -103,8 +87,8 @@ def test_all_modes_of_8_bits_are_read_as_pillow_reads_them(tmp_path, mode, name)
 @pytest.mark.parametrize(
     ("name", "save", "says"),
     [
-        ("a.tif", lambda path: Image.new("CMYK", (4, 4)).save(path), "mode CMYK is not supported"),
-        ("a.tif", lambda path: cv2.imwrite(str(path), noise(4, 4, 3, dtype=np.uint16)), "TIFF is read with 8 bits"),
+        ("a.tif", lambda path: Image.new("CMYK", (4, 4)).save(path), "mode CMYK"),
+        ("a.tif", lambda path: cv2.imwrite(str(path), noise(4, 4, 3, dtype=np.uint16)), "8 bits"),
         ("a.gif", lambda path: TWO[0].save(path, save_all=True, append_images=TWO[1:]), "several pictures"),
         ("a.png", lambda path: path.write_bytes(b"no picture"), "cannot be read"),
         ("a.png", lambda path: None, "no such file"),
@@ -124,15 +108,14 @@ def test_folders_and_patterns_stand_for_their_pictures(tmp_path):
     def found(*names: str) -> list[str]:
         return [path.name for path in find_photos([str(tmp_path / name) for name in names])]
 
-    assert found("") == ["[a].png", "a.png", "b.JPG"]
-    assert found("b.JPG", "*.png", "", "**/c.*") == ["b.JPG", "[a].png", "a.png", "c.png"], "nothing comes twice"
-    assert found("[a].png") == ["[a].png"], "a name with brackets is a name first"
+    assert found("b.JPG", "*.png", "", "**/c.*") == ["b.JPG", "[a].png", "a.png", "c.png"]  # nothing twice
+    assert found("[a].png") == ["[a].png"]
     for wrong in ("nothing.png", "*.bmp", "empty"):
-        with pytest.raises(MasksrError, match=r"(no such file|no picture)"):
+        with pytest.raises(MasksrError, match="no such file, or no picture"):
             found("a.png", wrong)
 
 
-# ---- One picture upscaled --------------------------------------------------------------------------------------------
+# ---- One picture upscaled ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -145,24 +128,18 @@ def test_every_level_of_every_depth_goes_through_unharmed(dtype, channels, pixel
     assert sr.pixels.dtype == dtype and sr.alpha is None and sr.profile == b"profile"
 
 
-def test_grey_is_the_mean_of_the_colours_that_a_network_makes_of_it():
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_transparency_is_enlarged_by_bicubic_and_grey_is_the_mean_of_the_colours(dtype):
     sr = upscale_photo(Photo(np.full((4, 5, 1), 100, np.uint8), None, None), Repeat(red=30 / 255))
     assert (sr.pixels == 110).all() and sr.pixels.shape == (16, 20, 1)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_transparency_is_enlarged_by_bicubic(dtype):
     alpha, finer = 60 + noise(13, 11) // 2, np.iinfo(dtype).max // 255  # away from the ends, which are cut
+    alpha[:, 8:] = 255
     sr = upscale_photo(Photo(noise(13, 11, 3, dtype=dtype), alpha.astype(dtype) * dtype(finer), None), Repeat())
     difference = sr.alpha / finer - imresize(alpha, 4)
     assert sr.alpha.dtype == dtype and np.abs(difference[8:-8, 8:-8]).max() <= 1.2  # imresize rounds twice
-    hole = np.zeros((12, 12), dtype)
-    hole[:, 6:] = np.iinfo(dtype).max
-    sr = upscale_photo(Photo(noise(12, 12, 3, dtype=dtype), hole, None), Repeat())
-    assert (sr.alpha[:, :16] == 0).all() and (sr.alpha[:, 32:] == np.iinfo(dtype).max).all()
 
 
-# ---- The command -----------------------------------------------------------------------------------------------------
+# ---- The command -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -177,112 +154,78 @@ def album(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def repeat(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``--checkpoint`` leads to a network that repeats pixels."""
-    monkeypatch.setattr(upscale, "find_generator", lambda *_: (Path("g.pth"), Repeat()))
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
+def checkpoint(tmp_path: Path) -> str:
     path = tmp_path / "generator.safetensors"
     save_generator(build_generator(SIZE, 4, seed=0), SIZE, path)
-    return path
+    return str(path)
 
 
-def test_a_folder_becomes_a_folder_of_png(repeat, album, tmp_path, capsys):
-    out = tmp_path / "new" / "large"
-    written = run([str(album)], out, "edsr", device="cpu")
+def test_a_folder_becomes_a_folder_of_png(album, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(upscale, "find_pretrained", lambda *_: (Path("g.pth"), Repeat()))
+    out, options = tmp_path / "new" / "large", {"checkpoint": "g.pth", "device": "cpu"}
+    written = run([str(album)], out, "edsr", **options)
     assert sorted(path.name for path in written) == ["one.png", "three.png", "two.png"]
     assert sorted(written) == sorted(out.iterdir())
     for name in ("one.png", "two.bmp", "three.jpg"):
         np.testing.assert_array_equal(read_image((out / name).with_suffix(".png")), repeated(read_image(album / name)))
-    assert "[1/3]" in (said := capsys.readouterr().out) and "9 x 6, x4" in said
-    assert not run([str(album)], out, "edsr", device="cpu"), "what is there stays"
+    assert "[1/3]" in (said := capsys.readouterr().out) and "36 x 24 pixels" in said
+    assert not run([str(album)], out, "edsr", **options), "what is there stays"
     assert "--overwrite" in capsys.readouterr().out
-    assert len(run([str(album)], out, "edsr", device="cpu", overwrite=True)) == 3
-
-
-def test_16_bits_lose_their_colour_profile_and_are_told_so(repeat, album, tmp_path, monkeypatch, capsys):
-    pixels = noise(5, 6, 3, dtype=np.uint16)
-    monkeypatch.setattr(upscale, "read_photo", lambda _: Photo(pixels, None, PROFILE))
-    (path,) = run([str(album / "one.png")], tmp_path / "out", "edsr", device="cpu")
-    np.testing.assert_array_equal(read_photo(path).pixels, repeated(pixels))
-    assert "without its colour profile" in capsys.readouterr().out
-
-
-def test_one_broken_file_does_not_lose_the_others(repeat, album, tmp_path):
+    assert len(run([str(album)], out, "edsr", overwrite=True, **options)) == 3
     whole = (album / "one.png").read_bytes()
     (album / "one.png").write_bytes(whole[: len(whole) // 2])
-    Image.new("CMYK", (4, 4)).save(album / "print.tif")
-    with pytest.raises(MasksrError, match=r"(?s)^2 of 4 pictures failed:.*one\.png: cannot be read.*CMYK"):
-        run([str(album)], tmp_path / "out", "edsr", device="cpu")
+    with pytest.raises(MasksrError, match=r"(?s)^1 of 3 pictures failed:.*one\.png: cannot be read"):
+        run([str(album)], tmp_path / "out", "edsr", **options)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["three.png", "two.png"]
-
-
-def test_a_failure_of_the_network_names_the_picture(album, tmp_path, monkeypatch):
-    monkeypatch.setattr(upscale, "find_generator", lambda *_: (Path("g.pth"), Repeat(red=float("nan"))))
-    with pytest.raises(MasksrError, match=r"one\.png: .*NaN"):
-        run([str(album / "one.png")], tmp_path / "out", "edsr", device="cpu")
-    assert not (tmp_path / "out").exists()
 
 
 def test_no_picture_replaces_another(album, tmp_path):
     (album / "ONE.jpg").write_bytes((album / "three.jpg").read_bytes())
     names = {path.name for path in plan(find_photos([str(album)]), tmp_path / "out").values()}
     assert names == {"ONE.jpg.png", "one.png.png", "three.png", "two.png"}
-    with pytest.raises(MasksrError, match="would both become"):
-        plan([album / "one.png", tmp_path / "other/ONE.png"], tmp_path / "out")
-    with pytest.raises(MasksrError, match="over a picture to upscale"):
-        plan([album / "three.jpg", album / "two.png"], album)
+    for pictures, out in (
+        ([album / "one.png", tmp_path / "other/ONE.png"], tmp_path / "out"),
+        ([album / "three.jpg", album / "two.png"], album),
+    ):
+        with pytest.raises(MasksrError, match="it would replace another picture"):
+            plan([album / "three.png", *pictures], out)
 
 
 def test_a_file_of_weights_needs_no_project(album, checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    run([str(album)], tmp_path / "out", "edsr", checkpoint=str(checkpoint), device="cpu")
+    run([str(album)], tmp_path / "out", "edsr", checkpoint=checkpoint, device="cpu")
 
     class OnePicture:
         def lr(self, number: int, scale: int) -> np.ndarray:
             return read_image(album / "one.png")
 
-    expected = with_generator(build_generator(SIZE, 4, seed=0), CPU)(OnePicture(), 0)
+    expected = with_generator(build_generator(SIZE, 4, seed=0), torch.device("cpu"))(OnePicture(), 0)
     difference = read_image(tmp_path / "out/one.png").astype(int) - expected  # from how evaluation upscales it
     assert np.abs(difference).max() <= 1 and np.count_nonzero(difference) < 0.01 * difference.size
     assert "generator.safetensors: x4, fp32 on CPU" in capsys.readouterr().out
-    options = {"checkpoint": str(checkpoint), "device": "cpu", "precision": "bf16", "tile": 5, "overlap": 1}
-    for out in ("a", "b"):
-        run([str(album / "one.png")], tmp_path / out, "edsr", **options)
-    assert (tmp_path / "a/one.png").read_bytes() == (tmp_path / "b/one.png").read_bytes()
 
 
 def test_without_a_checkpoint_it_is_what_the_profile_trained(album, checkpoint, tmp_path, monkeypatch):
-    (tmp_path / "dvc.yaml").touch()
-    (tmp_path / "params.yaml").write_text((Path(__file__).parents[1] / "profiles/mini.yaml").read_text())
+    paths = make_project(tmp_path)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(MasksrError, match=r"profile mini has no trained edsr yet.*make repro.*--checkpoint"):
+    with pytest.raises(MasksrError, match="not trained yet"):
         run([str(album)], tmp_path / "out", "edsr", device="cpu")
-    trained = tmp_path / "runs/mini/variants/edsr-paper-s0/generator.safetensors"
+    trained = paths.variant("edsr", "paper", 0) / "generator.safetensors"
     trained.parent.mkdir(parents=True)
-    checkpoint.rename(trained)
+    Path(checkpoint).rename(trained)
     assert len(run([str(album)], tmp_path / "out", "edsr", device="cpu")) == 3
-    with pytest.raises(MasksrError, match="--res-scale"):
-        run([str(album)], tmp_path / "out", "edsr", device="cpu", res_scale=0.1)
 
 
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"model": "srgan"}, "--model srgan: choose from esrgan, pesr, edsr"),
-        ({"model": "pesr", "device": "cpu"}, "use --model edsr"),
+        ({"model": "pesr"}, "use --model edsr"),
         ({"inputs": ["nothing.png"]}, "no such file"),
         ({"tile": 10, "overlap": 5}, "--overlap"),
-        ({"out": Path(__file__)}, "is a file; name a folder with -o"),
-        ({"device": "mps"}, "--device mps: not available"),
+        ({"out": Path(__file__)}, "could not be written"),
     ],
 )
 def test_mistakes_on_the_command_line(album, checkpoint, tmp_path, wrong, says):
-    arguments = {"inputs": [str(album)], "out": tmp_path / "out", "model": "edsr", "checkpoint": str(checkpoint)}
-    if wrong.get("device") == "mps" and torch.backends.mps.is_available():
-        pytest.skip("there is one")
+    arguments = {"inputs": [str(album)], "out": tmp_path / "out", "model": "edsr", "checkpoint": checkpoint}
     with pytest.raises(MasksrError, match=says):
-        run(**arguments | wrong)
-    assert not (tmp_path / "out").exists()
+        run(**arguments | {"device": "cpu"} | wrong)

@@ -1,33 +1,60 @@
-"""The weights stage: what is found, what is made, and what is said when nothing is there."""
+"""The weights stage, VGG19, NIQE and Ma: what is found, what is made, and what is said when nothing is there."""
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.io
 import torch
+from local_server import serving
+from skimage import data
 
 from masksr import params
 from masksr.errors import MasksrError
+from masksr.fetch.find import build_pack
+from masksr.fetch.registry import File, Weights
+from masksr.files import file_digest
 from masksr.models.checkpoints import save_weights
 from masksr.models.vgg import load_vgg19, random_vgg19
 from masksr.paths import Paths
+from masksr.quality import weights as quality
+from masksr.quality.index import score
+from masksr.quality.ma import MaModel, one_leaf
+from masksr.quality.niqe import NiqeModel
+from masksr.quality.weights import OFFICIAL, default_weights, load_weights, read_ma, read_niqe
+from masksr.tools import weights
 from masksr.tools.weights import find_vgg19, prepare_vgg19
 
 ROOT = Path(__file__).parents[1]
-
-
-def settings(**changes) -> params.Params:
-    mini = params.load(ROOT / "profiles/mini.yaml")
-    return mini.model_copy(update={"weights": mini.weights.model_copy(update=changes)})
+NIQE, MA = OFFICIAL.values()
+SOME_NIQE = NiqeModel(np.linspace(0.1, 2, 36), np.eye(36) / 10)
+SOME_MA = MaModel((one_leaf(4.0), one_leaf(6.0), one_leaf(5.0)), np.array([1.0, 0.5, 0.25, 0.1]))
 
 
 @pytest.fixture(autouse=True)
-def nothing_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("MASKSR_CACHE", str(tmp_path / "cache"))
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without any file, cache, project or network; stand-ins in form, fitted in two seconds."""
+    for variable in ("MASKSR_DATA", "XDG_CACHE_HOME", "TORCH_HOME", "MASKSR_CACHE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MASKSR_OFFLINE", "1")
-    monkeypatch.delenv("MASKSR_DATA", raising=False)
+    monkeypatch.setattr("masksr.fetch.download.RETRIES", 0, raising=False)
+    monkeypatch.setattr("masksr.quality.standin.CROPS", 6)
+    monkeypatch.setattr("masksr.quality.standin.TREES", 40)
+
+
+def settings(local: Path | None = None, **changes) -> params.Params:
+    mini = params.load(ROOT / "profiles/mini.yaml")
+    folders = mini.data.model_copy(update={"local": local and str(local), "train": "workshop"})
+    return mini.model_copy(update={"weights": mini.weights.model_copy(update=changes), "data": folders})
+
+
+# ---- VGG19 -------------------------------------------------------------------------------------------------
 
 
 def test_the_random_one_is_a_labelled_stand_in_and_always_the_same(tmp_path: Path) -> None:
@@ -38,36 +65,26 @@ def test_the_random_one_is_a_labelled_stand_in_and_always_the_same(tmp_path: Pat
     assert load_vgg19(files[0])(torch.rand(1, 3, 32, 32)).shape == (1, 128, 2, 2)
 
 
-def test_imagenet_is_found_in_the_data_folder_then_in_torchs_cache(tmp_path: Path, monkeypatch) -> None:
-    cached = tmp_path / "torch/hub/checkpoints/vgg19-dcbb9e9d.pth"
-    local = tmp_path / "data/weights/vgg19.safetensors"
-    for path in (cached, local):
-        path.parent.mkdir(parents=True)
+def test_vgg19_is_your_own_file_else_that_of_the_data_folder_else_torchs(tmp_path: Path, monkeypatch) -> None:
+    local, own = tmp_path / "data", tmp_path / "mine.pth"
+    imagenet = {"vgg": "imagenet", "vgg_width": 1.0}
+    with pytest.raises(MasksrError, match="https://download"):
+        find_vgg19(settings(**imagenet))
+    cached = tmp_path / "home/.cache/torch/hub/checkpoints/vgg19-dcbb9e9d.pth"
+    for folder in (cached.parent, local):
+        folder.mkdir(parents=True)
     torch.save(random_vgg19(0.0625, 1).state_dict(), cached)
     with pytest.raises(MasksrError, match=r"vgg19-dcbb9e9d\.pth: it has \d+ bytes, expected are 574673361"):
-        find_vgg19(settings(vgg="imagenet", vgg_width=1.0))
+        find_vgg19(settings(**imagenet))
     monkeypatch.setattr("masksr.fetch.download.verify", lambda *_: None)
-    assert find_vgg19(settings(vgg="imagenet", vgg_width=1.0)) == cached
-    save_weights(random_vgg19(0.0625, 2), local)
-    monkeypatch.setenv("MASKSR_DATA", str(tmp_path / "data"))
-    assert find_vgg19(settings(vgg="imagenet", vgg_width=1.0)) == local
-
-
-def test_imagenet_out_of_reach_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(MasksrError, match=r"weights.vgg: vgg19 .*https://download.*Or set it to random for a stand-in"):
-        prepare_vgg19(settings(vgg="imagenet", vgg_width=1.0), Paths(tmp_path, "mini"))
-
-
-def test_a_file_of_your_own_comes_before_all_others(tmp_path: Path) -> None:
-    own = tmp_path / "mine.pth"
-    with pytest.raises(MasksrError, match=r"weights.vgg_file: there is no file .*mine.pth"):
-        find_vgg19(settings(vgg="imagenet", vgg_width=1.0, vgg_file=str(own)))
+    assert find_vgg19(settings(**imagenet)) == cached
+    save_weights(random_vgg19(0.0625, 2), local / "vgg19.safetensors")
+    assert find_vgg19(settings(local, **imagenet)) == local / "vgg19.safetensors"
+    with pytest.raises(MasksrError, match=r"no file .*mine\.pth"):
+        find_vgg19(settings(local, **imagenet, vgg_file=str(own)))
     torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, own)
-    with pytest.raises(MasksrError, match=r"mine.pth does not fit VGG19Features: \d+ missing"):
-        prepare_vgg19(settings(vgg="imagenet", vgg_width=1.0, vgg_file=str(own)), Paths(tmp_path, "mini"))
-    torch.save(random_vgg19(1.0, 1).state_dict(), own)
-    said = prepare_vgg19(settings(vgg="imagenet", vgg_width=1.0, vgg_file=str(own)), Paths(tmp_path, "mini"))
-    assert said == "VGG19 features: trained on ImageNet, from mine.pth"
+    with pytest.raises(MasksrError, match=r"mine\.pth does not fit VGG19Features: \d+ missing"):
+        prepare_vgg19(settings(local, **imagenet, vgg_file=str(own)), Paths(tmp_path, "mini"))
 
 
 def test_oxfords_features_are_scaled_to_suit_the_loss_weights(tmp_path: Path) -> None:
@@ -76,7 +93,130 @@ def test_oxfords_features_are_scaled_to_suit_the_loss_weights(tmp_path: Path) ->
     save_weights(network, tmp_path / "v.safetensors")
     for kind, factor in (("imagenet", 1.0), ("oxford", 1 / 12.75)):
         paths = Paths(tmp_path / kind, "mini")
-        said = prepare_vgg19(settings(vgg=kind, vgg_width=1.0, vgg_file=str(tmp_path / "v.safetensors")), paths)
-        assert ("1/12.75" in said) == (kind == "oxford")
+        wanted = settings(vgg=kind, vgg_width=1.0, vgg_file=str(tmp_path / "v.safetensors"))
+        said = prepare_vgg19(wanted, paths)
+        assert "from v.safetensors" in said and ("1/12.75" in said) == (kind == "oxford")
         found = load_vgg19(paths.weights / "vgg19.safetensors")(image)
         torch.testing.assert_close(found, factor * network(image))
+
+
+# ---- Files of NIQE and Ma ----------------------------------------------------------------------------------
+
+
+def test_files_come_back_as_they_were_written_and_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
+    quality.write_niqe(tmp_path / "niqe.mat", SOME_NIQE)
+    for name in ("ma.mat", "again.mat"):
+        quality.write_ma(tmp_path / name, SOME_MA)
+    niqe, ma = read_niqe(tmp_path / "niqe.mat"), read_ma(tmp_path / "ma.mat")
+    np.testing.assert_array_equal(niqe.mean, SOME_NIQE.mean)
+    np.testing.assert_array_equal(niqe.covariance, SOME_NIQE.covariance)
+    assert [forest.predict(np.zeros(75)) for forest in ma.forests] == [4, 6, 5]
+    assert (tmp_path / "ma.mat").read_bytes() == (tmp_path / "again.mat").read_bytes()
+
+
+def test_a_forest_as_matlab_saves_it_is_read(tmp_path: Path) -> None:
+    """Rows count from one, unused rows are zero, the fields may have any names."""
+    tree = {
+        "lDau": np.array([[2, 0], [0, 0], [4, 0], [0, 0], [0, 0]], np.int32),
+        "rDau": np.array([[3, 0], [0, 0], [5, 0], [0, 0], [0, 0]], np.int32),
+        "c": np.zeros((5, 2), np.int32),
+        "d": np.int32(5),
+        "e": np.array([[0.5, 0], [0, 0], [1.5, 0], [0, 0], [0, 0]]),
+        "f": np.array([[0, 8.0], [1, 0], [0, 0], [2, 0], [3, 0]]),
+        "g": np.array([[3, 0], [0, 0], [1, 0], [0, 0], [0, 0]], np.int32),
+    }
+    cells = np.empty((1, 3), object)
+    cells[0, :] = [tree, tree, tree]
+    scipy.io.savemat(tmp_path / "m.mat", {"model": {"rf": cells, "linear": np.eye(4, 1)}})
+    forest = read_ma(tmp_path / "m.mat").forests[0]
+    for first, third, leaf in ((9, 0.5, 1), (1.5, 0.6, 2), (1.6, 0.6, 3)):
+        assert forest.predict(np.array([first, 0, third])) == (leaf + 8) / 2
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    quality.write_ma(tmp_path / "ma.mat", SOME_MA)
+    cut = (tmp_path / "ma.mat").read_bytes()[:300]
+    for name, content in {"cut.mat": cut, "page.mat": b"<html>404</html>", "empty.mat": b""}.items():
+        (tmp_path / name).write_bytes(content)
+    for read, name in ((read_ma, "cut"), (read_ma, "page"), (read_niqe, "empty"), (read_niqe, "ma"), (read_ma, "no")):
+        with pytest.raises(MasksrError, match=rf"{name}\.mat: does not hold"):
+            read(tmp_path / f"{name}.mat")
+
+
+# ---- Where NIQE and Ma come from ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> Path:
+    """A data folder with files in the official formats under the official names."""
+    folder = tmp_path / "data"
+    folder.mkdir(parents=True)
+    quality.write_niqe(folder / NIQE, SOME_NIQE)
+    quality.write_ma(folder / MA, SOME_MA)
+    return folder
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, official: Path) -> Iterator[Path]:
+    """A network that has nothing but what is in this folder; MASKSR_OFFLINE still forbids it."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    sums = {file.name: file_digest(file) for file in official.iterdir()}
+    with serving(folder) as address:
+
+        def published(name: str) -> Weights:
+            file = OFFICIAL[name]
+            about = dict.fromkeys(("title", "cite", "licence", "homepage"), "-")
+            download = File(name=file, urls=[f"{address}/{file}"], sha256=sums[file])
+            return Weights(name=name, **about, downloads=[download])
+
+        monkeypatch.setattr(weights, "find_weights", published)
+        yield folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: Path) -> Paths:
+    """A project with the pack of one training set, which is the working directory."""
+    paths = Paths(tmp_path / "project", "mini")
+    build_pack("workshop", paths.set("workshop"))
+    (paths.root / "dvc.yaml").touch()
+    shutil.copy(ROOT / "profiles/mini.yaml", paths.root / "params.yaml")
+    monkeypatch.chdir(paths.root)
+    return paths
+
+
+@pytest.mark.parametrize("mode", ["official", "auto"])
+def test_official_files_of_the_data_folder_are_taken_or_named(mode: str, official: Path, project: Paths) -> None:
+    record = weights.prepare_quality(settings(official, quality=mode), project)
+    found = load_weights(project.weights / "quality")
+    assert found.niqe_source == found.ma_source == record["ma"]["source"] == "official"
+    np.testing.assert_array_equal(found.niqe.mean, SOME_NIQE.mean)
+    text = (project.weights / "quality/quality_weights.json").read_text()
+    assert json.loads(text) == record and str(official) not in text  # the same record on every machine
+    (official / MA).write_bytes(b"MATLAB 5.0 MAT-file")
+    with pytest.raises(MasksrError, match=MA):
+        weights.prepare_quality(settings(official, quality=mode), project)
+
+
+def test_the_network_is_asked_once(network: Path, official: Path, project: Paths, monkeypatch) -> None:
+    monkeypatch.delenv("MASKSR_OFFLINE")
+    with pytest.raises(MasksrError, match=NIQE):
+        weights.prepare_quality(settings(quality="official"), project)
+    for name in OFFICIAL.values():
+        shutil.copy(official / name, network)
+    assert weights.prepare_quality(settings(quality="auto"), project)["ma"]["source"] == "official"
+    monkeypatch.setenv("MASKSR_OFFLINE", "1")
+    assert weights.prepare_quality(settings(quality="official"), project)["ma"]["source"] == "official"
+    assert score(data.chelsea()[:150, :150]).label == "PI"
+
+
+def test_auto_fits_what_is_missing_and_a_project_scores_with_it(official: Path, project: Paths) -> None:
+    (official / MA).rename(official / "later")
+    record = weights.prepare_quality(settings(official, quality="auto"), project)
+    assert record["ma"]["fit"]["samples"] > 6 and "fit" not in record["niqe"]
+    assert score(data.rocket()[100:250, 200:350]).label == "PI (stand-in Ma)"
+    shutil.rmtree(project.weights)
+    with pytest.raises(MasksrError, match="dvc repro weights"):
+        default_weights()
+    with pytest.raises(MasksrError, match="dvc repro weights"):
+        load_weights(project.weights)

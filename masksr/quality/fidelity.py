@@ -9,28 +9,24 @@ visibility to structural similarity", IEEE Transactions on Image Processing 13(4
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from masksr.quality.filters import BORDER, Image, check_side, gaussian_mean, luma_plane
-
-Array = NDArray[np.float64]
-SSIM_SIDE = 11  # of the plane: the window
+from masksr.quality.filters import BORDER, Array, Image, check_side, gaussian_mean, luma_plane
 
 
 def psnr(image: Image, reference: Image, border: int = BORDER) -> float:
     """Compute the peak signal-to-noise ratio in dB of images (H, W, 3) uint8; infinite for equal lumas."""
-    return decibels(plane_rmse(*planes(image, reference, border)))
+    return decibels(rmse(*luma_planes(image, reference, border)))
 
 
-def ssim(image: Image, reference: Image, border: int = BORDER) -> float:
-    """Compute the structural similarity, at most 1, of images (H, W, 3) uint8.
+def luma_planes(image: Image, reference: Image, border: int = BORDER) -> tuple[Array, Array]:
+    """Compute the luma planes of two images (H, W, 3) uint8. Raises ValueError where their sizes differ."""
+    x, y = luma_plane(image, border), luma_plane(reference, border)
+    if x.shape != y.shape:
+        raise ValueError(f"image and reference must have one size, got {image.shape} and {reference.shape}")
+    return x, y
 
-    Raises Unmeasurable, a ValueError, where fewer than 11 x 11 pixels lie inside the border.
-    """
-    return plane_ssim(*planes(image, reference, border))
 
-
-def plane_rmse(x: Array, y: Array) -> float:
+def rmse(x: Array, y: Array) -> float:
     """Compute the root mean squared error of two luma planes (H, W), in levels of 255.
 
     PIRM 2018 reports the root of the mean of the squares of this over a set.
@@ -43,23 +39,16 @@ def decibels(error: float) -> float:
     return float(20 * np.log10(255 / error)) if error else float("inf")
 
 
-def plane_ssim(x: Array, y: Array) -> float:
-    """:func:`ssim` of two luma planes (H, W) of 8-bit levels.
+def ssim(x: Array, y: Array) -> float:
+    """Compute the structural similarity, at most 1, of two luma planes (H, W) of 8-bit levels.
 
-    A negative contrast-structure term stays negative, as in Wang et al.; pyiqa counts it as zero.
+    A negative contrast-structure term stays negative, as in Wang et al.; pyiqa counts it as zero. Raises
+    Unmeasurable below 11 x 11 pixels.
     """
-    check_side(x.shape, SSIM_SIDE)
+    check_side(x.shape, 11)
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     mean_x, mean_y = gaussian_mean(x), gaussian_mean(y)
     variances = gaussian_mean(x * x) - mean_x**2 + gaussian_mean(y * y) - mean_y**2
     covariance = gaussian_mean(x * y) - mean_x * mean_y
     structure = (2 * covariance + c2) / (variances + c2)
     return float((structure * (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)).mean())
-
-
-def planes(image: Image, reference: Image, border: int = BORDER) -> tuple[Array, Array]:
-    """Compute the luma planes of two images (H, W, 3) uint8. Raises ValueError where their sizes differ."""
-    x, y = luma_plane(image, border), luma_plane(reference, border)
-    if x.shape != y.shape:
-        raise ValueError(f"image and reference must have one size, got {image.shape} and {reference.shape}")
-    return x, y

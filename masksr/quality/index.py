@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -20,6 +19,8 @@ from masksr.quality.ma import ma
 from masksr.quality.measures import pi_label
 from masksr.quality.niqe import niqe
 from masksr.quality.weights import QualityWeights, Source, default_weights
+
+BLAS = ThreadpoolController().select(user_api="blas")
 
 
 @dataclass(frozen=True)
@@ -49,27 +50,29 @@ def score(image: Image, reference: Image | None = None, weights: QualityWeights 
     those of pyiqa 0.1.16 to 1e-6. weights: without them :func:`masksr.quality.weights.default_weights`.
 
     A small, flat or periodic image has no NIQE or no Ma: its score is NaN and ``problem`` is set, so that one
-    collapsed output does not end an evaluation. Raises TypeError or ValueError for what is not such a pair of
-    images.
+    collapsed output does not end an evaluation. Raises ValueError for what is not such a pair of images.
     """
     weights = weights or default_weights()
-    plane, true_plane = (luma_plane(image), None) if reference is None else fidelity.planes(image, reference)
+    if reference is None:
+        plane = luma_plane(image)
+    else:
+        plane, true_plane = fidelity.luma_planes(image, reference)
     problems: list[str] = []
 
-    def value(name: str, measure: Callable[..., float], *arguments: object) -> float:
+    def value(name: str, measure: Callable[..., float], argument: object) -> float:
         try:
-            return measure(plane, *arguments)
+            return measure(plane, argument)
         except (Unmeasurable, np.linalg.LinAlgError) as error:  # the latter: a decomposition did not converge
             problems.append(f"{name}: {error}")
             return float("nan")
 
+    psnr = ssim = rmse = None
     # The linear algebra here is many small products: threads inside them only wait for each other.
-    with _blas().limit(limits=1):
+    with BLAS.limit(limits=1):
         of_niqe, of_ma = value("NIQE", niqe, weights.niqe), value("Ma", ma, weights.ma)
-        psnr = ssim = rmse = None
-        if true_plane is not None:
-            ssim = value("SSIM", fidelity.plane_ssim, true_plane)
-            rmse = fidelity.plane_rmse(plane, true_plane)
+        if reference is not None:
+            ssim = value("SSIM", fidelity.ssim, true_plane)
+            rmse = fidelity.rmse(plane, true_plane)
             psnr = fidelity.decibels(rmse)
     pi = (10 - of_ma + of_niqe) / 2
     sources = weights.niqe_source, weights.ma_source
@@ -83,15 +86,8 @@ def score_many(
     workers: int = 1,
 ) -> list[Score]:
     """:func:`score` of each image, in order, ``workers`` at a time; the numbers do not depend on that."""
-    if references is not None and len(references) != len(images):
-        raise ValueError(f"{len(images)} images have {len(references)} references")
     weights = weights or default_weights()
+    pairs = zip(images, references or [None] * len(images), strict=True)
     # One limit around all: threads that set and reset it in turn would undo each other's.
-    with _blas().limit(limits=1), ThreadPoolExecutor(max(1, workers)) as pool:
-        pairs = images, references or [None] * len(images)
-        return list(pool.map(lambda image, reference: score(image, reference, weights), *pairs))
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="blas")
+    with BLAS.limit(limits=1), ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda pair: score(*pair, weights), pairs))

@@ -17,12 +17,7 @@ from masksr.errors import MasksrError
 
 MEASURES = ["niqe", "ma", "pi", "psnr", "ssim", "rmse"]  # of every picture, by the protocol of PIRM 2018
 HIGHER_IS_BETTER = {"ma", "psnr", "ssim"}
-NOT_OF_ONE_PICTURE = (
-    "fid",
-    "inception_score",
-    "compare2score",
-    "clipscore",
-)  # of sets of pictures, or beside a text
+NOT_OF_ONE_PICTURE = ("fid", "inception_score", "compare2score", "clipscore")  # of sets, or beside a text
 
 
 class Kind(NamedTuple):
@@ -34,29 +29,26 @@ class Kind(NamedTuple):
 
 @cache
 def known() -> dict[str, Kind]:
-    """List the measures of the installed pyiqa by its names. Raises MasksrError where there is none."""
-    found = importlib.util.find_spec("pyiqa")
-    if found is None or found.origin is None:
-        raise MasksrError("further measures need pyiqa, which is not installed: pip install pyiqa")
-    listed = runpy.run_path(str(Path(found.origin).with_name("default_model_configs.py")))["DEFAULT_CONFIGS"]
+    """List the measures of the installed pyiqa by its names."""
+    package = Path(importlib.util.find_spec("pyiqa").origin).parent
+    listed = runpy.run_path(str(package / "default_model_configs.py"))["DEFAULT_CONFIGS"]
     return {
-        name: Kind(e.get("metric_mode") == "FR", e.get("lower_better", False)) for name, e in listed.items()
+        name: Kind(about.get("metric_mode") == "FR", about.get("lower_better", False))
+        for name, about in listed.items()
     }
 
 
 def check(names: Sequence[str], where: str = "params.yaml: measures.also") -> None:
     """Raise MasksrError for a name that pyiqa does not have or that cannot be a column of quality.csv."""
     for name in names:
-        if name in MEASURES:
-            raise MasksrError(f"{where}: {name} is measured in any case, as the paper does; leave it out")
+        if name in MEASURES or names.count(name) > 1:
+            raise MasksrError(f"{where}: {name} would be measured twice; leave it out")
         if name not in known():
             close = difflib.get_close_matches(name, known(), n=1)
             hint = f"did you mean {close[0]!r}?" if close else "pyiqa.list_models() names all"
             raise MasksrError(f"{where}: pyiqa has no measure {name!r} ({hint})")
         if any(word in name for word in NOT_OF_ONE_PICTURE):
             raise MasksrError(f"{where}: {name} is not a measure of one picture; leave it out")
-    if len(set(names)) < len(names):
-        raise MasksrError(f"{where}: {', '.join(names)} names something twice")
 
 
 def lower_is_better(name: str) -> bool:
@@ -75,11 +67,6 @@ def half_label(name: str, weights: str) -> str:
 
 
 def pi_label(niqe_weights: str, ma_weights: str) -> str:
-    """Name the index ``PI`` where both halves have official weights; else say which have not.
-
-    niqe_weights, ma_weights: ``official`` or ``stand-in``.
-    """
-    stand_ins = [
-        name for name, kind in {"NIQE": niqe_weights, "Ma": ma_weights}.items() if kind != "official"
-    ]
-    return {0: "PI", 1: f"PI (stand-in {''.join(stand_ins)})", 2: "PI (stand-in)"}[len(stand_ins)]
+    """Name the index ``PI`` where both halves have ``official`` weights, else say which have not."""
+    stand_ins = [half for half, kind in (("NIQE", niqe_weights), ("Ma", ma_weights)) if kind != "official"]
+    return ["PI", f"PI (stand-in {''.join(stand_ins)})", "PI (stand-in)"][len(stand_ins)]

@@ -9,14 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import correlate
 from scipy.special import gammaln
 
-from masksr.quality.filters import Unmeasurable, check_side, gaussian_window, resize
-from masksr.quality.gamma import fit_aggd
+from masksr.quality import filters
+from masksr.quality.filters import Array, Unmeasurable
 
-Array = NDArray[np.float64]
 PATCH = 96  # pixels on a side, at the full scale
 WINDOW = 7, 7 / 6  # of the local mean and contrast: pixels on a side, sigma
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # one of each pair: right, below, and both diagonals
@@ -36,7 +34,7 @@ def niqe(luma: Array, model: NiqeModel) -> float:
     Raises Unmeasurable below 96 x 96 pixels and where no patch has all its features: in a flat or a periodic
     image.
     """
-    check_side(luma.shape, PATCH)
+    filters.check_side(luma.shape, PATCH)
     features = niqe_features(luma)
     whole = features[~np.isnan(features).any(axis=1)]
     if len(whole) == 0:
@@ -55,15 +53,15 @@ def niqe_features(luma: Array) -> Array:
     Only whole patches of 96 x 96 count. The features of a flat patch are NaN.
     """
     plane = _whole_patches(luma)
-    half = resize(plane / 255, (plane.shape[0] // 2, plane.shape[1] // 2)) * 255
+    half = filters.resize(plane / 255, (plane.shape[0] // 2, plane.shape[1] // 2)) * 255
     scales = ((plane, PATCH), (half, PATCH // 2))
-    features = [_patch_features(_blocks(local_contrast(p)[0], size)) for p, size in scales]
+    features = [_patch_features(filters.cut_blocks(local_contrast(p)[0], size)) for p, size in scales]
     return np.concatenate(features, axis=1)
 
 
 def patch_sharpness(luma: Array) -> Array:
     """Compute the mean local contrast (patches,) of whole patches: a model learns from sharp ones."""
-    return _blocks(local_contrast(_whole_patches(luma))[1], PATCH).mean(axis=(1, 2))
+    return filters.cut_blocks(local_contrast(_whole_patches(luma))[1], PATCH).mean(axis=(1, 2))
 
 
 def local_contrast(plane: Array) -> tuple[Array, Array]:
@@ -72,7 +70,7 @@ def local_contrast(plane: Array) -> tuple[Array, Array]:
     The window keeps the rounding of its weights to float32: in bright flat areas it is what sets the
     contrast.
     """
-    window = gaussian_window(*WINDOW)
+    window = filters.gaussian_window(*WINDOW)
     mean = correlate(plane, window, mode="nearest")
     variance = np.abs(correlate(plane * plane, window, mode="nearest") - mean * mean)
     contrast = np.sqrt(variance + np.finfo(float).eps)
@@ -81,11 +79,11 @@ def local_contrast(plane: Array) -> tuple[Array, Array]:
 
 def _patch_features(patches: Array) -> Array:
     """Compute 18 features (patches, 18): of the values and of their products with four neighbours."""
-    alpha, left, right = fit_aggd(patches.reshape(len(patches), -1))
+    alpha, left, right = filters.fit_aggd(patches.reshape(len(patches), -1))
     features = [alpha, (left + right) / 2]
     for shift in NEIGHBOURS:
         products = patches * np.roll(patches, shift, axis=(1, 2))
-        alpha, left, right = fit_aggd(products.reshape(len(patches), -1))
+        alpha, left, right = filters.fit_aggd(products.reshape(len(patches), -1))
         mean = (right - left) * np.exp(gammaln(2 / alpha) - gammaln(1 / alpha))
         features += [alpha, mean, left, right]
     return np.stack(features, axis=1)
@@ -94,9 +92,3 @@ def _patch_features(patches: Array) -> Array:
 def _whole_patches(plane: Array) -> Array:
     height, width = (length // PATCH * PATCH for length in plane.shape)
     return plane[:height, :width]
-
-
-def _blocks(plane: Array, size: int) -> Array:
-    """Cut a plane into (patches, size, size), row by row."""
-    height, width = plane.shape
-    return plane.reshape(height // size, size, width // size, size).swapaxes(1, 2).reshape(-1, size, size)

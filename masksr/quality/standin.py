@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,14 @@ from threadpoolctl import threadpool_limits
 
 from masksr.data.bicubic import imresize
 from masksr.errors import MasksrError
-from masksr.quality.filters import Unmeasurable, luma_plane
+from masksr.quality.filters import Array, Image, Unmeasurable, luma_plane
 from masksr.quality.ma import Forest, MaModel, ma_features, one_leaf
 from masksr.quality.niqe import PATCH, NiqeModel, niqe_features, patch_sharpness
 
-Photograph = tuple[str, NDArray[np.uint8]]  # name, (H, W, 3)
+Photograph = tuple[str, Image]  # name, (H, W, 3)
 Plane = NDArray[np.uint8]  # (H, W)
-Array = NDArray[np.float64]
 
+SEED = 0
 MIN_SIDE = 216  # pixels of a photograph
 PHOTOGRAPHS = 20  # at most: more would take minutes
 # NIQE
@@ -39,10 +39,9 @@ DEGRADED_EVERY, OTHERS = 3, 4  # a third of the crops is degraded: in all bicubi
 SIDES, STEP = (120, 216), 12  # pixels; every side is a multiple of 2, 3 and 4
 SHRINK = (1.0, 0.75, 0.5, 0.35, 0.25)  # a shrunk photograph is another one, sharper and busier
 CONTRAST = (0.6, 1.5)
-BICUBIC = ("x2", "x3", "x4")  # the degradations whose order is known: the plane itself is best, x4 worst
 
 
-def fit_niqe(photographs: Sequence[Photograph]) -> tuple[NiqeModel, dict[str, Any]]:
+def fit_niqe(photographs: Sequence[Photograph], workers: int = 1) -> tuple[NiqeModel, dict[str, Any]]:
     """Fit NIQE's Gaussian to the sharp patches of ``photographs`` (name, (H, W, 3) uint8); also says how.
 
     As in Mittal et al. only sharp patches count, here sharper than 0.65 of the sharpest of all photographs,
@@ -71,9 +70,7 @@ def fit_niqe(photographs: Sequence[Photograph]) -> tuple[NiqeModel, dict[str, An
     return NiqeModel(chosen.mean(axis=0), covariance), fit
 
 
-def fit_ma(
-    photographs: Sequence[Photograph], *, seed: int = 0, workers: int = 1
-) -> tuple[MaModel, dict[str, Any]]:
+def fit_ma(photographs: Sequence[Photograph], workers: int = 1) -> tuple[MaModel, dict[str, Any]]:
     """Fit forests that predict a full-reference score of degraded crops without the reference; also says how.
 
     photographs: (name, (H, W, 3) uint8). The third family of features (singular values) depends on the size
@@ -81,51 +78,45 @@ def fit_ma(
     photograph is too small.
     """
     planes = _luma_planes(photographs)
-    samples = _make_samples(planes, seed, workers)
-    fit = {"photographs": sorted(planes), "samples": len(samples), "trees": TREES, "seed": seed}
-    return _fit_forests(samples, seed, workers), fit
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+        samples = [sample for group in pool.map(_make_samples, _cut_crops(planes)) for sample in group]
+    weights, scores, *families = (np.array(values) for values in zip(*samples, strict=True))
+    forests, votes = [], []
+    for features, gridded in zip(families, (0, 18), strict=True):  # 18: the shapes of Gaussians
+        options = {"min_samples_leaf": LEAF, "max_features": 1 / 3, "oob_score": True}
+        regressor = RandomForestRegressor(TREES, **options, random_state=SEED, n_jobs=workers)
+        regressor.fit(features, scores, weights)
+        forests.append(from_sklearn(regressor, gridded))
+        votes.append(regressor.oob_prediction_)
+    # Joined by predictions for samples that a tree has not seen: those it has seen would look too good.
+    root = np.sqrt(weights)
+    columns = np.stack([np.ones_like(scores), *votes], axis=1)
+    linear = np.linalg.lstsq(columns * root[:, None], scores * root, rcond=None)[0]
+    fit = {"photographs": sorted(planes), "samples": len(samples), "trees": TREES, "seed": SEED}
+    return MaModel((*forests, one_leaf(scores.mean())), np.array([*linear, 0.0])), fit
 
 
 def _luma_planes(photographs: Sequence[Photograph]) -> dict[str, Plane]:
-    """Take the lumas of up to 20 photographs, spread over all that there are."""
+    """Take the lumas of up to 20 photographs, spread over all that there are, by name."""
     chosen = photographs[:: max(1, ceil(len(photographs) / PHOTOGRAPHS))]
-    planes = {name: luma_plane(image, border=0).astype(np.uint8) for name, image in chosen}
-    if small := [name for name, plane in planes.items() if min(plane.shape) < MIN_SIDE]:
-        raise MasksrError(f"stand-ins need photographs of {MIN_SIDE} x {MIN_SIDE} pixels; smaller: {small}")
-    if not planes:
-        raise MasksrError("stand-ins need at least one photograph to fit on")
+    planes = {name: luma_plane(image, border=0).astype(np.uint8) for name, image in sorted(chosen)}
+    if min((side for plane in planes.values() for side in plane.shape), default=0) < MIN_SIDE:
+        raise MasksrError(f"stand-ins need photographs, each of at least {MIN_SIDE} x {MIN_SIDE} pixels")
     return planes
 
 
 # ---- What the forests learn from: crops, whole and degraded ------------------------------------------------
-
-
-class Sample(NamedTuple):
-    """A version of a crop: its full-reference score and the first two families of Ma's features."""
-
-    kind: str  # "HR" or a degradation
-    score: float  # of gradient_fidelity
-    features: tuple[Array, Array]
-
-
-def _make_samples(planes: dict[str, Plane], seed: int, workers: int) -> list[Sample]:
-    """Make about 500 samples of the photographs in ``planes``, the same ones for the same seed."""
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
-        groups = pool.map(lambda crop: _samples_of(*crop, seed), _crops(planes, seed))
-        return [sample for group in groups for sample in group]
-
-
-def _crops(planes: dict[str, Plane], seed: int) -> Iterator[tuple[int, Plane, bool]]:
+def _cut_crops(planes: dict[str, Plane]) -> Iterator[tuple[int, Plane, bool]]:
     """Cut from each photograph in turn: (number, crop, whether to degrade it); sizes and contrasts vary."""
-    rng = np.random.default_rng(seed)
-    names = sorted(planes)
-    scaled = {
-        name: [imresize(plane, scale) for scale in SHRINK if min(plane.shape) * scale >= SIDES[0]]
-        for name, plane in planes.items()
-    }
+    rng = np.random.default_rng(SEED)
+    scaled = [
+        [imresize(plane, scale) for scale in SHRINK if min(plane.shape) * scale >= SIDES[0]]
+        for plane in planes.values()
+    ]
     for number in range(CROPS):
-        turn, name = number // len(names), names[number % len(names)]
-        plane = scaled[name][turn % len(scaled[name])]
+        turn, photograph = divmod(number, len(scaled))
+        sizes = scaled[photograph]
+        plane = sizes[turn % len(sizes)]
         sides = rng.integers(SIDES[0] // STEP, SIDES[1] // STEP + 1, 2) * STEP
         height, width = np.minimum(sides, np.array(plane.shape) // STEP * STEP)
         top, left = rng.integers(plane.shape[0] - height + 1), rng.integers(plane.shape[1] - width + 1)
@@ -134,49 +125,51 @@ def _crops(planes: dict[str, Plane], seed: int) -> Iterator[tuple[int, Plane, bo
         yield number, _to_plane(crop), turn % DEGRADED_EVERY == 0
 
 
-def _samples_of(number: int, crop: Plane, degrade: bool, seed: int) -> list[Sample]:
-    versions = {"HR": crop}
+def _make_samples(crop: tuple[int, Plane, bool]) -> list[tuple[float, float, Array, Array]]:
+    """Score a crop and its degraded versions: (weight, score, two families of Ma's features) each."""
+    number, plane, degrade = crop
+    versions = [plane]
     if degrade:
-        rng = np.random.default_rng([seed, number])
-        worse = degradations(crop, rng)
-        others = rng.permutation(sorted(set(worse) - set(BICUBIC)))[:OTHERS]
-        versions |= {kind: worse[kind] for kind in (*BICUBIC, *others)}
+        rng = np.random.default_rng([SEED, number])
+        enlarged, worse = degradations(plane, rng)
+        others = rng.permutation(sorted(worse))[:OTHERS]
+        versions += [*enlarged.values(), *(worse[kind] for kind in others)]
     samples = []
-    for kind, version in versions.items():
+    for version in versions:
         try:
             features = ma_features(version.astype(float))[:2]
         except Unmeasurable:  # an empty piece of sky
             continue
-        samples.append(Sample(kind, gradient_fidelity(version, crop), features))
+        samples.append((2.0 if version is plane else 1.0, gradient_fidelity(version, plane), *features))
     return samples
 
 
-def degradations(plane: Plane, rng: np.random.Generator) -> dict[str, Plane]:
+def degradations(plane: Plane, rng: np.random.Generator) -> tuple[dict[str, Plane], dict[str, Plane]]:
     """Degrade ``plane`` (H, W), sides multiples of 12, in every way that super-resolution can: by name.
 
-    Bicubic enlargements, Gaussian blur and mixtures of both with the plane (too smooth), and on top of the x4
-    enlargement what a failing GAN adds: noise, grain, checkerboards, halos.
+    First bicubic enlargements; then Gaussian blur and mixtures of both with the plane (too smooth), and on
+    top of the x4 enlargement what a failing GAN adds: noise, grain, checkerboards, halos.
     """
     enlarged = {f"x{scale}": imresize(imresize(plane, 1 / scale), scale) for scale in (2, 3, 4)}
     x4 = enlarged["x4"].astype(float)
     grain = gaussian_filter(rng.normal(size=plane.shape), 1)
-    rows, columns = np.indices(plane.shape)
-    result = {
+    worse = {
         "blurred x4": gaussian_filter(x4, 2),
         "half x2": (plane + enlarged["x2"].astype(float)) / 2,
         "grain on x4": x4 + 14 * grain / grain.std(),
         "halos on x4": x4 + 4 * (x4 - gaussian_filter(x4, 1.5)),
     }
     for share in (0.25, 0.5, 0.75):
-        result[f"x4 with {share} of the plane"] = share * plane + (1 - share) * x4
+        worse[f"x4 with {share} of the plane"] = share * plane + (1 - share) * x4
     for sigma in (0.6, 0.9, 1.5, 2.5):
-        result[f"blur {sigma}"] = gaussian_filter(plane.astype(float), sigma)
+        worse[f"blur {sigma}"] = gaussian_filter(plane.astype(float), sigma)
     for sigma in (10, 20):
-        result[f"noise {sigma} on x4"] = x4 + rng.normal(size=plane.shape) * sigma
+        worse[f"noise {sigma} on x4"] = x4 + rng.normal(size=plane.shape) * sigma
+    rows, columns = np.indices(plane.shape)
     for height, side in ((10, 1), (10, 2), (20, 2)):
         board = (rows // side + columns // side) % 2 * 2 - 1
-        result[f"checkerboard {height} of {side} on x4"] = x4 + height * board
-    return enlarged | {name: _to_plane(values) for name, values in result.items()}
+        worse[f"checkerboard {height} of {side} on x4"] = x4 + height * board
+    return enlarged, {name: _to_plane(values) for name, values in worse.items()}
 
 
 def gradient_fidelity(plane: Plane, reference: Plane) -> float:
@@ -210,30 +203,7 @@ def _to_plane(values: Array) -> Plane:
     return np.rint(values).clip(0, 255).astype(np.uint8)
 
 
-# ---- Forests -----------------------------------------------------------------------------------------------
-
-
-def _fit_forests(samples: Sequence[Sample], seed: int, workers: int) -> MaModel:
-    scores = np.array([s.score for s in samples])
-    weights = np.array([2.0 if s.kind == "HR" else 1.0 for s in samples])
-    forests: list[Forest] = []
-    votes = []
-    for family in range(2):
-        options = {"min_samples_leaf": LEAF, "max_features": 1 / 3, "oob_score": True}
-        regressor = RandomForestRegressor(TREES, **options, random_state=seed, n_jobs=workers)
-        regressor.fit(np.stack([s.features[family] for s in samples]), scores, weights)
-        forests.append(
-            from_sklearn(regressor, gridded=18 if family == 1 else 0)
-        )  # 18: the shapes of Gaussians
-        votes.append(regressor.oob_prediction_)
-    # Joined by predictions for samples that a tree has not seen: those it has seen would look too good.
-    root = np.sqrt(weights)
-    columns = np.stack([np.ones_like(scores), *votes], axis=1)
-    linear = np.linalg.lstsq(columns * root[:, None], scores * root, rcond=None)[0]
-    return MaModel((forests[0], forests[1], one_leaf(scores.mean())), np.array([*linear, 0.0]))
-
-
-def from_sklearn(regressor: RandomForestRegressor, *, gridded: int = 0) -> Forest:
+def from_sklearn(regressor: RandomForestRegressor, gridded: int = 0) -> Forest:
     """Convert scikit-learn's trees to the layout of ``ma.Forest``.
 
     The first ``gridded`` features are multiples of 0.001. Between two of them a threshold often falls on a
@@ -245,10 +215,13 @@ def from_sklearn(regressor: RandomForestRegressor, *, gridded: int = 0) -> Fores
     threshold, value = np.zeros(shape), np.zeros(shape)
     for i, tree in enumerate(trees):
         rows, inner = slice(tree.node_count), tree.children_left >= 0
-        left[rows, i] = np.where(inner, tree.children_left, 0)
-        right[rows, i] = np.where(inner, tree.children_right, 0)
-        feature[rows, i] = np.where(inner, tree.feature, 0)
+        left[rows, i] = np.where(inner, tree.children_left + 1, 0)
+        right[rows, i] = np.where(inner, tree.children_right + 1, 0)
+        feature[rows, i] = np.where(inner, tree.feature + 1, 0)
         value[rows, i] = tree.value[:, 0, 0]
         moved = np.floor(tree.threshold * 1000) / 1000 + 0.0005
         threshold[rows, i] = np.where(inner, np.where(tree.feature < gridded, moved, tree.threshold), 0)
     return Forest(left, right, feature, threshold, value)
+
+
+FIT = {"niqe": fit_niqe, "ma": fit_ma}

@@ -8,22 +8,25 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
-from masksr import project
+from masksr import params
 from masksr.errors import MasksrError
-from masksr.files import cache_folder, file_digest, weight_places
-from masksr.quality.ma import FEATURES, Forest, MaModel
+from masksr.files import cache_folder, weight_places
+from masksr.paths import Paths
+from masksr.quality.ma import Forest, MaModel
 from masksr.quality.niqe import NiqeModel
 
+Half = Literal["niqe", "ma"]
 Source = Literal["official", "stand-in"]
 Mode = Literal["official", "standin", "auto"]
-RECORD = "quality_weights.json"
+OFFICIAL: dict[Half, str] = {"niqe": "niqe_modelparameters.mat", "ma": "NRQM_model.mat"}  # as published
+RECORD = "quality_weights.json"  # beside niqe.mat and ma.mat: what they are
 FIELDS = ("lDau", "rDau", "nodestatus", "nrnodes", "upper", "avnode", "mbest")  # of regRF_train, in its order
 
 
@@ -35,152 +38,92 @@ class QualityWeights:
     ma: MaModel
     niqe_source: Source
     ma_source: Source
-    niqe_sha256: str
-    ma_sha256: str
 
 
 def load_weights(folder: Path | str) -> QualityWeights:
-    """Load the weights in a folder that the weights stage made.
-
-    Raises MasksrError where the folder is not one, or where a file is not the one that its record describes.
-    """
+    """Load the weights in a folder that the weights stage made. Raises MasksrError where it is not one."""
     folder = Path(folder)
-    entries = _read_record(folder)
-    for half, (_, sha256) in zip(HALVES, entries, strict=True):
-        file = folder / half.file
-        if not file.is_file() or file_digest(file) != sha256:
-            raise MasksrError(f"{file}: is not the file that {RECORD} describes; run `dvc repro weights`")
-    sources, sums = zip(*entries, strict=True)
-    return QualityWeights(*(half.read(folder / half.file) for half in HALVES), *sources, *sums)
+    if not (folder / RECORD).is_file():
+        raise MasksrError(f"{folder}: holds no quality weights (no {RECORD}); run `dvc repro weights`")
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    halves = read_niqe(folder / "niqe.mat"), read_ma(folder / "ma.mat")
+    return QualityWeights(*halves, record["niqe"]["source"], record["ma"]["source"])
 
 
-def default_weights(data_folder: Path | None = None) -> QualityWeights:
-    """Load what :func:`masksr.quality.index.score` uses by default: the official files on this machine.
+def default_weights() -> QualityWeights:
+    """Load what scores are computed with by default: the weights of the profile of the project you are in.
 
-    A missing half comes from the weights stage of the project you are in, of the first profile in the
-    alphabet. data_folder: see :func:`find_official`. Raises MasksrError where a half is nowhere.
+    Outside of a project, and before the weights stage has run: the official files on this machine. Raises
+    MasksrError where there are none.
     """
-    found: dict[str, tuple[Path, Source]] = {}
-    for half in HALVES:
-        if path := find_official(half.name, data_folder):
-            found[half.name] = path, "official"
-    try:
-        records = sorted((project.root() / "data/weights").glob(f"*/quality/{RECORD}"))
-    except MasksrError:  # not inside a project
-        records = []
-    for folder in (record.parent for record in records):
-        for half, (source, _) in zip(HALVES, _read_record(folder), strict=True):
-            found.setdefault(half.name, (folder / half.file, source))
-    for half in HALVES:
-        if half.name not in found:
-            raise MasksrError(
-                f"there are no weights for {half.name}: run `dvc repro weights` in the project, or put "
-                f"{half.official} in {cache_folder() / 'weights'} (`python -m masksr fetch {half.name}`)"
-            )
-    return _load(found["niqe"], found["ma"])
+    settings = None
+    with suppress(MasksrError):  # outside of a project
+        settings = params.load()
+        if (made := Paths.of(settings).weights / "quality").is_dir():
+            return load_weights(made)
+    niqe, ma = (find_official(half, settings and settings.data.local) for half in OFFICIAL)
+    if niqe and ma:
+        return QualityWeights(read_niqe(niqe), read_ma(ma), "official", "official")
+    files, places = " and ".join(OFFICIAL.values()), cache_folder() / "weights"
+    raise MasksrError(
+        f"there are no weights for NIQE and Ma: run `dvc repro weights` in a project, or put {files} into "
+        f"{places} (`python -m masksr fetch niqe ma`)"
+    )
 
 
-def find_official(name: Literal["niqe", "ma"], data_folder: Path | None = None) -> Path | None:
-    """Find the official file of a half in one of ``files.weight_places``; None where there is none.
-
-    data_folder: without it, the one that MASKSR_DATA names.
-    """
-    official = {half.name: half.official for half in HALVES}[name]
-    paths = (place / official for place in weight_places(data_folder))
+def find_official(half: Half, data_folder: Path | str | None = None) -> Path | None:
+    """Find the official file of a half in one of ``files.weight_places``; None where there is none."""
+    paths = (place / OFFICIAL[half] for place in weight_places(data_folder))
     return next((path for path in paths if path.is_file()), None)
 
 
-def _read_record(folder: Path) -> list[tuple[Source, str]]:
-    """Read the source and the checksum of each half."""
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        return [(record[half.name]["source"], record[half.name]["sha256"]) for half in HALVES]
-    except (OSError, ValueError, LookupError, TypeError):
-        message = f"{folder}: holds no quality weights (no readable {RECORD}); run `dvc repro weights`"
-        raise MasksrError(message) from None
-
-
-@lru_cache(maxsize=1)
-def _load(niqe: tuple[Path, Source], ma: tuple[Path, Source]) -> QualityWeights:
-    sums = (file_digest(niqe[0]), file_digest(ma[0]))
-    return QualityWeights(read_niqe(niqe[0]), read_ma(ma[0]), niqe[1], ma[1], *sums)
-
-
 # ---- MAT-files ---------------------------------------------------------------------------------------------
-
-
 def read_niqe(path: Path) -> NiqeModel:
-    """Read ``niqe_modelparameters.mat``: mu_prisparam (1, 36) and cov_prisparam (36, 36).
-
-    Raises MasksrError, with the path, for anything else.
-    """
-
-    def model(content: dict[str, Any]) -> NiqeModel:
-        mean, covariance = content["mu_prisparam"].astype(float), content["cov_prisparam"].astype(float)
-        return NiqeModel(mean.reshape(36), covariance.reshape(36, 36))
-
-    return _read(path, model, "NIQE's parameters")
+    """Read ``niqe_modelparameters.mat``: mu_prisparam (1, 36) and cov_prisparam (36, 36)."""
+    mean, covariance = _read(path, "mu_prisparam", "cov_prisparam")
+    return NiqeModel(mean.astype(float).reshape(36), covariance.astype(float))
 
 
 def read_ma(path: Path) -> MaModel:
     """Read ``NRQM_model.mat``: a struct ``model`` with a cell ``rf`` of three forests and ``linear`` (4, 1).
 
-    The fields of a forest go by position, as in pyiqa. Raises MasksrError, with the path, for anything else.
+    The fields of a forest go by position, as in pyiqa.
     """
-
-    def model(content: dict[str, Any]) -> MaModel:
-        struct = content["model"][0, 0]
-        forests = [_read_forest(cell[0, 0]) for cell in struct["rf"].ravel()]
-        for forest, size in zip(forests, FEATURES, strict=True):
-            if forest.feature.max() >= size:
-                raise ValueError(f"a forest asks for more than {size} features")
-        return MaModel(tuple(forests), struct["linear"].astype(float).reshape(4))
-
-    return _read(path, model, "the three forests of Ma's metric")
+    model = _read(path, "model")[0][0, 0]
+    structs = [cell[0, 0] for cell in model["rf"].ravel()]
+    forests = [Forest(*(struct[i] for i in (0, 1, 6, 4, 5))) for struct in structs]
+    return MaModel(tuple(forests), model["linear"].astype(float).reshape(4))
 
 
 def write_niqe(path: Path, model: NiqeModel) -> None:
     """Write a file that :func:`read_niqe` and pyiqa read."""
-    _save(path, {"mu_prisparam": model.mean[None], "cov_prisparam": model.covariance})
+    _write(path, {"mu_prisparam": model.mean[None], "cov_prisparam": model.covariance})
 
 
 def write_ma(path: Path, model: MaModel) -> None:
-    """Write a file that :func:`read_ma` and pyiqa read. Rows count from one, 0 marks a leaf."""
+    """Write a file that :func:`read_ma` and pyiqa read."""
     cells = np.empty((1, 3), object)
     for i, forest in enumerate(model.forests):
-        leaf = forest.left == 0
-        columns = (
-            np.where(leaf, 0, forest.left + 1).astype(np.int32),
-            np.where(leaf, 0, forest.right + 1).astype(np.int32),
-            np.where(leaf, -1, -3).astype(np.int32),
-            np.int32(leaf.shape[0]),
-            forest.threshold,
-            forest.value,
-            np.where(leaf, 0, forest.feature + 1).astype(np.int32),
-        )
+        status = np.where(forest.left == 0, -1, -3).astype(np.int32)  # of a leaf, and of any other node
+        rows = np.int32(len(status))
+        columns = (forest.left, forest.right, status, rows, forest.threshold, forest.value, forest.feature)
         cells[0, i] = dict(zip(FIELDS, columns, strict=True))
-    _save(path, {"model": {"rf": cells, "linear": model.linear[:, None]}})
+    _write(path, {"model": {"rf": cells, "linear": model.linear[:, None]}})
 
 
-def _read_forest(struct: np.void) -> Forest:
-    left, right, threshold, value, feature = (struct[i] for i in (0, 1, 4, 5, 6))
-    left, right, feature = (np.maximum(rows.astype(np.int32) - 1, 0) for rows in (left, right, feature))
-    return Forest(left, right, feature, threshold.astype(float), value.astype(float))
-
-
-def _read(path: Path, model: Callable[[dict[str, Any]], Any], what: str) -> Any:
+def _read(path: Path, *variables: str) -> list[np.ndarray]:
+    """Read variables of a MAT-file. Raises MasksrError where it is missing or damaged, or has others."""
     from scipy.io import loadmat
 
-    if not path.is_file():
-        raise MasksrError(f"{path}: there is no such file")
     try:
-        return model(loadmat(path))
+        content = loadmat(path)
+        return [content[variable] for variable in variables]
     except Exception:  # scipy has a dozen errors for a file that is not one, or is damaged
-        message = f"{path}: does not hold {what} (damaged, or another file?); delete it and fetch it again"
-        raise MasksrError(message) from None
+        what = f"does not hold {' and '.join(variables)} (damaged, or another file?)"
+        raise MasksrError(f"{path}: {what}; delete it and fetch it again") from None
 
 
-def _save(path: Path, content: dict[str, Any]) -> None:
+def _write(path: Path, content: dict[str, Any]) -> None:
     """Write a MAT-file whose bytes depend on nothing but its content."""
     from scipy.io import savemat
 
@@ -190,15 +133,5 @@ def _save(path: Path, content: dict[str, Any]) -> None:
     path.write_bytes(header + buffer.getvalue()[116:])
 
 
-class Half(NamedTuple):
-    """One of the two metrics: its name in the record, its official file, its file in a weights folder."""
-
-    name: Literal["niqe", "ma"]
-    official: str
-    file: str
-    read: Callable[[Path], Any]
-
-
-NIQE = Half("niqe", "niqe_modelparameters.mat", "niqe.mat", read_niqe)
-MA = Half("ma", "NRQM_model.mat", "ma.mat", read_ma)
-HALVES = (NIQE, MA)
+READ: dict[Half, Callable[[Path], Any]] = {"niqe": read_niqe, "ma": read_ma}
+WRITE: dict[Half, Callable[[Path, Any], None]] = {"niqe": write_niqe, "ma": write_ma}

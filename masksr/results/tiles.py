@@ -1,8 +1,9 @@
 """Pictures of any size through a network, tile by tile, without seams.
 
-A tile is upscaled with context around it, and what that context became is thrown away. How much context is enough was
-measured: the largest difference, in grey levels of 255, from the same pixels with 40 to 80 pixels of context; x4, fp32,
-24 x 24 LR pixels out of pictures of BSD100 and Urban100, at least 4 of them for each trained network.
+A tile is upscaled with context around it, and what that context became is thrown away. How much is enough was
+measured: the largest difference, in grey levels of 255, from the same pixels with 40 to 80 pixels of context;
+x4, fp32, 24 x 24 LR pixels out of pictures of BSD100 and Urban100, at least 4 of them for each trained
+network.
 
     LR pixels of context                                        8      16     24     32     40     48     64
     ESRGAN, 23 blocks, GAN-trained (RealSR's public weights)   30     8.9    5.4    2.8    0.7   0.13  0.004
@@ -10,14 +11,15 @@ measured: the largest difference, in grey levels of 255, from the same pixels wi
       a CPU's hours (profile study_cpu)                      0.04  0.0001
     EDSR and PESR, 32 blocks, untrained                    0.0003
 
-So only a network as it is published tells how far it looks. In theory an ESRGAN of 23 blocks sees 349 LR pixels far,
-and an EDSR or PESR of 32 blocks 68; with that much context, nothing but the order of sums can differ.
+So only a network as it is published tells how far it looks. In theory an ESRGAN of 23 blocks sees 349 LR
+pixels far, and an EDSR or PESR of 32 blocks 68; with that much context, only the order of sums can differ.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise, product
-from typing import Literal, NamedTuple
+from math import ceil
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,38 +32,26 @@ TILE = 320  # LR pixels a side: in fp32 about 1.5 GB of activations in a full ES
 OVERLAP = 48
 
 
-class Span(NamedTuple):
-    """One side of a tile in LR pixels: the network sees ``start`` to ``stop``; ``first`` to ``last`` of it is kept."""
-
-    start: int
-    stop: int
-    first: int
-    last: int
-
-
 def check_tiles(tile: int, overlap: int) -> None:
-    """MasksrError unless a tile is larger than its context."""
+    """Raise MasksrError unless a tile is larger than its context."""
     if overlap < 0 or tile <= 2 * overlap:
-        raise MasksrError(
-            f"tiles of {tile} pixels with an overlap of {overlap}: the overlap must not be negative, and a tile larger "
-            "than twice the overlap; change --tile or --overlap"
-        )
+        raise MasksrError(f"tiles of {tile} pixels cannot overlap by {overlap}; change --tile or --overlap")
 
 
-def spans(length: int, tile: int, overlap: int) -> list[Span]:
-    """Cut a side of ``length`` LR pixels into tiles of equal length, at most ``tile``.
+def spans(length: int, tile: int, overlap: int) -> list[tuple[int, int, int, int]]:
+    """Cut a side of ``length`` LR pixels into tiles of equal length, at most ``tile``: (start, stop, first,
+    last).
 
-    What is kept covers the side once; each of its pixels has ``overlap`` pixels of context or the picture's border.
-    No more tiles than necessary, and none larger than those need: 300 pixels are 182 + 182, not 256 + 256.
+    The network sees ``start`` to ``stop``; ``first`` to ``last`` of it is kept. What is kept covers the side
+    once; each of its pixels has ``overlap`` pixels of context or the picture's border. No more tiles than
+    necessary, and none larger than those need: 300 pixels are 182 + 182, not 256 + 256.
     """
     check_tiles(tile, overlap)
-    if length <= tile:
-        return [Span(0, length, 0, length)]
-    count = -((2 * overlap - length) // (tile - 2 * overlap))  # rounded up, as the next line is
-    size = -(-(length + 2 * overlap * (count - 1)) // count)
-    starts = [number * (length - size) // (count - 1) for number in range(count)]
+    count = max(1, ceil((length - 2 * overlap) / (tile - 2 * overlap)))
+    size = ceil((length + 2 * overlap * (count - 1)) / count)
+    starts = [number * (length - size) // max(1, count - 1) for number in range(count)]
     cuts = [0, *((left + size + right) // 2 for left, right in pairwise(starts)), length]
-    return [Span(start, start + size, *kept) for start, kept in zip(starts, pairwise(cuts), strict=True)]
+    return [(start, start + size, *kept) for start, kept in zip(starts, pairwise(cuts), strict=True)]
 
 
 @torch.inference_mode()
@@ -76,44 +66,33 @@ def upscale_tiled(
 ) -> Tensor:
     """Upscale one picture with a generator of ``masksr.models``, in the memory that one tile needs.
 
-    lr: float (1, 3, H, W) in [0, ``network.pixel_range``], H and W at least 1, on the CPU; a tile of it at a time goes
-    to the network's device. tile: how many LR pixels a side the network sees at once. overlap: how many of them, at
-    each side that is not the picture's border, are context and thrown away; less than half a tile. levels: of the
-    result. title: of a progress bar, which a terminal shows while tiles are left; None: no bar.
+    lr: float (1, 3, H, W) in [0, ``network.pixel_range``], on the CPU; a tile of it at a time goes to the
+    network's device. tile: how many LR pixels a side the network sees at once. overlap: how many of them, at
+    each side that is not the picture's border, are context; less than half a tile. levels: of the result.
+    title: of a progress bar, which a terminal shows while tiles are left; None: no bar.
 
-    Returns (1, 3, scale H, scale W) on the CPU, rounded: uint8, or uint16 for 65535 levels. Equal to the network's
-    output of the whole picture where a tile holds it, else within one of 255 levels in fp32 (see above). For bf16, call
-    it under ``device.autocast``. Raises MasksrError where the device has too little memory for a tile, where the
-    output is NaN and for tiles that ``check_tiles`` refuses; ValueError for an lr of another shape.
+    Returns (1, 3, scale H, scale W) on the CPU, rounded: uint8, or uint16 for 65535 levels. Equal to the
+    network's output of the whole picture where a tile holds it, else within one of 255 levels in fp32 (see
+    above). For bf16, call it under ``device.autocast``. Raises MasksrError where the device has too little
+    memory for a tile, where the output is NaN and for tiles that ``check_tiles`` refuses.
     """
-    if lr.ndim != 4 or lr.shape[:2] != (1, 3) or 0 in lr.shape:
-        raise ValueError(f"upscale_tiled wants one picture (1, 3, H, W), not {tuple(lr.shape)}")
     scale, device = network.scale, next(network.parameters()).device
     height, width = lr.shape[2:]
-    sr = torch.empty(
-        (1, 3, scale * height, scale * width),
-        dtype=torch.uint8 if levels == 255 else torch.uint16,
-        memory_format=torch.channels_last,  # as files have it: a picture of gigapixels is not copied once more
-    )
+    dtype = torch.uint8 if levels == 255 else torch.uint16
+    # As files have it: a picture of gigapixels is not copied once more.
+    sr = torch.empty((1, 3, scale * height, scale * width), dtype=dtype, memory_format=torch.channels_last)
     grid = list(product(spans(height, tile, overlap), spans(width, tile, overlap)))
-    for rows, columns in tqdm(grid, desc=title, unit="tile", leave=False, disable=True if title is None else None):
-        seen = lr[..., rows.start : rows.stop, columns.start : columns.stop]
+    for rows, columns in tqdm(grid, desc=title, unit="tile", leave=False, disable=None if title else True):
+        (top, bottom, a, b), (left, right, c, d) = rows, columns  # kept: rows a to b, columns c to d
         try:
-            upscaled = network(seen.to(device))[..., _kept(rows, scale), _kept(columns, scale)].float().cpu()
+            upscaled = network(lr[..., top:bottom, left:right].to(device)).float().cpu()
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            size = " x ".join(map(str, seen.shape[2:]))
-            raise MasksrError(
-                f"{device.type} has too little memory for a tile of {size} pixels; use a smaller --tile than {tile}"
-            ) from None
+            raise MasksrError(f"{device.type} has too little memory; try a --tile below {tile}") from None
         if upscaled.isnan().any():
-            raise MasksrError("the network's output holds NaN: its training has diverged, or its weights are damaged")
-        upscaled = (upscaled * (levels / network.pixel_range)).clamp(0, levels).round()
-        sr[..., scale * rows.first : scale * rows.last, scale * columns.first : scale * columns.last] = upscaled
+            raise MasksrError("the network's output holds NaN: it has diverged, or its weights are damaged")
+        kept = upscaled[..., scale * (a - top) : scale * (b - top), scale * (c - left) : scale * (d - left)]
+        kept = (kept * (levels / network.pixel_range)).clamp(0, levels).round()
+        sr[..., scale * a : scale * b, scale * c : scale * d] = kept
     return sr
-
-
-def _kept(span: Span, scale: int) -> slice:
-    """Which of a tile's output is kept."""
-    return slice(scale * (span.first - span.start), scale * (span.last - span.start))

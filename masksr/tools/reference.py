@@ -15,6 +15,10 @@ from masksr.params import Params
 
 COMMAND = "python -m masksr params"
 NAMED = {"models": "MODEL", "masks": "MASK", "cluster": "STAGE"}  # maps by names that the reader chooses
+WHOLE, BOOLEAN = "a whole number", "`true`, `false`"
+KINDS = {"integer": WHOLE, "number": "a number", "boolean": BOOLEAN, "null": "`null`", "string": "text"}
+SIGNS = {"minimum": "≥", "ge": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+SIGNS |= {"multipleOf": "a multiple of"}
 SCHEMA = Params.model_json_schema()
 HEAD = f"""\
 # params.yaml, key by key
@@ -22,15 +26,15 @@ HEAD = f"""\
 *Made by `{COMMAND} > docs/params.md` from the types in `masksr/params.py`; a test holds the two together.*
 
 `params.yaml` is the only file to edit: change a value, run `dvc repro`, and what depends on it runs again.
-Every key must be there, so that what a training did is readable in the file that started it; only a mask of
-kind `none` leaves out all others, which are then as the table says. What keys demand of each other,
-`python -m masksr check` says in one line. **MODEL**, **MASK** and **STAGE** are the names of entries. What the
-paper sets and what it leaves open is in `data/paper.yaml` and in every report.
+Every key must be there, so that what a training did is readable in the file that started it; only a mask
+of kind `none` leaves out all others, which are then as the table says. What keys demand of each other,
+`python -m masksr check` says in one line. **MODEL**, **MASK** and **STAGE** are the names of entries. What
+the paper sets and what it leaves open is in `data/paper.yaml` and in every report.
 """
 
 
 def markdown() -> str:
-    """The whole page."""
+    """Write the whole page."""
     parts = [HEAD]
     for path, section in list_sections(SCHEMA, ""):
         lines = ["| key | takes | meaning |", "| --- | --- | --- |"]
@@ -48,7 +52,7 @@ def markdown() -> str:
 
 
 def list_sections(section: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The section and those in it, with their paths, such as models.MODEL.loss, in the order of the file."""
+    """Yield a section and those in it, with their paths, such as models.MODEL.loss, as the file has them."""
     yield path, section
     for key, value in section["properties"].items():
         for inner in find_sections(value):
@@ -56,46 +60,29 @@ def list_sections(section: dict[str, Any], path: str) -> Iterator[tuple[str, dic
 
 
 def find_sections(value: dict[str, Any]) -> list[dict[str, Any]]:
-    """The sections a key leads to: itself, one of several, one for each name or for each entry of a list."""
+    """Find the sections a key leads to: itself, one of several, one for each name or entry of a list."""
     many = [value, *value.get("oneOf", []), *value.get("patternProperties", {}).values()]
     many += [value[key] for key in ("additionalProperties", "items") if isinstance(value.get(key), dict)]
     return [SCHEMA["$defs"][one["$ref"].rpartition("/")[2]] for one in many if "$ref" in one]
 
 
 def describe(value: dict[str, Any]) -> str:
-    """What a key may be, in words."""
+    """Say in words what a key may be."""
     if find_sections(value):
         return "a list, each with its own keys" if value.get("type") == "array" else "its own keys"
     if "anyOf" in value:
-        kinds = {one.get("type"): one for one in value["anyOf"]}
-        if {"integer", "number"} <= kinds.keys():
-            del kinds["integer"]  # a number as well
         bound = {"ge": value["ge"]} if "ge" in value else {}
-        return ", or ".join(describe(one | bound) for one in kinds.values())
+        return ", or ".join(describe(one | bound) for one in value["anyOf"])
     if choice := value.get("enum", [value["const"]] if "const" in value else []):
         return ", ".join(f"`{write(one)}`" for one in choice)
     if value["type"] == "array":
-        least = ", at least one" if value.get("minItems") else ""
-        return f"a list{least}; each {describe(value['items'])}"
-    kinds = {
-        "integer": "a whole number",
-        "number": "a number",
-        "boolean": "`true`, `false`",
-        "null": "`null`",
-    }
-    is_name = value.get("pattern") == SCHEMA["properties"]["profile"]["pattern"]
-    kind = kinds.get(value["type"]) or ("a name" if is_name else "text")
-    signs = {"minimum": "≥", "ge": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = [f"{sign} {write(value[key])}" for key, sign in signs.items() if key in value]
-    if "multipleOf" in value:
-        bounds.append(f"a multiple of {value['multipleOf']}")
-    if kind == "text" and "maxLength" in value:
-        bounds.append(f"of at most {value['maxLength']} characters")
-    return f"{kind} {', '.join(bounds)}".strip()
+        return f"a list; each {describe(value['items'])}"
+    bounds = [f"{sign} {write(value[key])}" for key, sign in SIGNS.items() if key in value]
+    return f"{KINDS[value['type']]} {', '.join(bounds)}".strip()
 
 
 def write(value: Any) -> str:
-    """As YAML has it."""
+    """Write a value as YAML has it."""
     return json.dumps(value).strip('"')
 
 
