@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 
-from masksr.errors import MasksrError
-from masksr.files import data_folder
+from masksr.io import MasksrError
 from masksr.models.checkpoints import save_weights
 from masksr.models.vgg import OXFORD_SCALE, load_vgg19, rescale_features
+from masksr.paths import find_data_folder
 
 FOLDER = Path("carry")
 PYTHON = "3.12"  # of the machine
@@ -41,7 +41,7 @@ def main() -> int:
 
 def build_folder(folder: Path) -> None:
     """Build ``folder`` anew. Raises MasksrError where data is missing, there is no room, or pip finds no wheel."""
-    data = data_folder(None)
+    data = find_data_folder(None)
     if data is None:
         raise MasksrError("MASKSR_DATA must name a folder with train/BSDS500, test/Set5/HR and weights/")
     validation = sorted((data / "test/Set5/HR").glob("*.png"))

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from masksr.files import write_atomic
+from masksr.io import write_atomic
 
 
 class Findings:

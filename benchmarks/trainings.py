@@ -30,7 +30,7 @@ from masksr import params as params_file
 from masksr.data.packs import Pack
 from masksr.fetch.find import build_pack, count_pictures
 from masksr.fetch.registry import find_set
-from masksr.files import write_atomic
+from masksr.io import write_atomic
 from masksr.models.checkpoints import load_generator, save_generator
 from masksr.params import Params
 from masksr.paths import Paths

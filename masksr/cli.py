@@ -14,7 +14,7 @@ from typing import Any
 import click
 from click import argument, option
 
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 
 POSITIVE = click.IntRange(min=1)
 # What several commands take.
@@ -78,14 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @option("--record", is_flag=True, help="Also write that it is valid to runs/PROFILE/params.txt.")
 def check(record: bool) -> None:
     """Validate params.yaml."""
-    from masksr import params, project
-    from masksr.documents import read_yaml
-    from masksr.files import write_atomic
+    from masksr import params
+    from masksr.io import project_root, read_yaml, write_atomic
     from masksr.paths import Paths
     from masksr.quality import measures
 
     settings = params.load()
-    if pipeline := read_yaml(project.root() / "dvc.yaml"):
+    if pipeline := read_yaml(project_root() / "dvc.yaml"):
         settings.check_stages(pipeline["stages"])
     measures.check(settings.measures.also)
     print("params.yaml is valid")
@@ -144,11 +143,11 @@ def run(notebook: Path, output: Path, parameters: Sequence[str] = ()) -> None:
 
     python -m masksr run notebooks/40_compare.ipynb -o x.ipynb a=mini
     """
-    from masksr import project
+    from masksr.io import project_root
     from masksr.notebook import parse_parameters, run_notebook
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the kernel ends too
-    run_notebook(notebook, output, parse_parameters(notebook, parameters), root=project.root())
+    run_notebook(notebook, output, parse_parameters(notebook, parameters), root=project_root())
 
 
 @app.command
@@ -188,13 +187,14 @@ def summary() -> None:
 @app.command
 def report() -> None:
     """Join the executed notebooks to one HTML page, and record what they were made from."""
-    from masksr import params, project
+    from masksr import params
+    from masksr.io import project_root
     from masksr.notebook import guard_inputs
     from masksr.paths import Paths
     from masksr.report.page import write_report
 
     settings = params.load()
-    with guard_inputs(project.root()):
+    with guard_inputs(project_root()):
         print(write_report(settings, Paths.of(settings)))
 
 

@@ -24,8 +24,8 @@ from typing import Any
 
 import psutil
 
-from masksr import params, project
-from masksr.errors import MasksrError
+from masksr import params
+from masksr.io import MasksrError, project_root
 from masksr.params import Resources
 from masksr.training.device import cores
 
@@ -47,7 +47,7 @@ def run(
     """
     if address and jobs:
         raise MasksrError("--jobs is for this machine; with --address the nodes have their own CPUs")
-    root, settings = project.root(), params.load()
+    root, settings = project_root(), params.load()
     needs = plan(root, targets)
     sizes = {name: settings.cluster.get(name.partition("@")[0], settings.cluster["others"]) for name in needs}
     if dry:

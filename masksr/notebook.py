@@ -23,9 +23,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
-from masksr.documents import parse_yaml, read_json
-from masksr.errors import MasksrError
-from masksr.files import file_digest, write_atomic
+from masksr.io import MasksrError, file_digest, parse_yaml, read_json, write_atomic
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -17,9 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
-from masksr import project
-from masksr.documents import read_yaml
-from masksr.errors import MasksrError
+from masksr.io import MasksrError, project_root, read_yaml
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -512,7 +510,7 @@ def load(path: Path | str | None = None) -> Params:
 
     Raises MasksrError with one line that names the wrong key.
     """
-    path = Path(path) if path else project.root() / "params.yaml"
+    path = Path(path) if path else project_root() / "params.yaml"
     try:
         return Params.model_validate(read_yaml(path))
     except ValidationError as error:

@@ -1,17 +1,14 @@
-"""Where everything lies: the folders that ``dvc.yaml`` names, in one place."""
+"""Where everything is: the folders that ``dvc.yaml`` names, the user's data, the cache of downloads."""
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from masksr import files, project
+from masksr.io import MasksrError, project_root
 from masksr.params import Params
-
-
-def data_folder(params: Params) -> Path | None:
-    """The folder of data and weights you already have: ``data.local``, else the one MASKSR_DATA names, else None."""
-    return files.data_folder(params.data.local)
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class Paths:
 
     @classmethod
     def of(cls, params: Params) -> Paths:
-        return cls(project.root(), params.profile)
+        return cls(project_root(), params.profile)
 
     def set(self, name: str) -> Path:
         """The pack of a data set."""
@@ -47,8 +44,10 @@ class Paths:
     def sweep_point(self, k: float, b: float, seed: int) -> Path:
         return self.runs / "sweep" / f"k{k}-b{b}-s{seed}"
 
-    def trained(self, model: str, mask: str, seed: int, k: float | None = None, b: float | None = None) -> Path:
-        """The folder of one adversarial training: a point of Figure 5 where k and b are given, else a variant."""
+    def trained(
+        self, model: str, mask: str, seed: int, k: float | None = None, b: float | None = None
+    ) -> Path:
+        """The folder of an adversarial training: a point of Figure 5 if k and b are given, else a variant."""
         return self.variant(model, mask, seed) if k is None or b is None else self.sweep_point(k, b, seed)
 
     @property
@@ -62,5 +61,59 @@ class Paths:
 
     @property
     def trainings(self) -> Path:
-        """Checkpoints and finished trainings by the hash of their inputs; outside every output DVC may delete."""
+        """Checkpoints and finished trainings by the hash of their inputs, where DVC deletes nothing."""
         return self.root / ".cache/trainings"
+
+
+def user_path(text: Path | str) -> Path:
+    """A path as people write it, ``~`` for their home."""
+    return Path(os.path.expanduser(text))
+
+
+def here_or_in_project(text: Path | str) -> Path:
+    """A path as people write it: from the working directory or, where nothing is there, from the project.
+
+    What params.yaml names is read by stages, which run in the project's folder, and by notebooks that an
+    editor runs in theirs.
+    """
+    path = user_path(text)
+    if not path.exists():
+        with suppress(MasksrError):  # outside of a project
+            if (inside := project_root() / path).exists():
+                return inside
+    return path
+
+
+def data_folder(params: Params) -> Path | None:
+    """The folder of data and weights you already have, see ``find_data_folder``."""
+    return find_data_folder(params.data.local)
+
+
+def find_data_folder(named: Path | str | None = None) -> Path | None:
+    """The user's folder of data and weights: the one named, else that of the variable MASKSR_DATA, else None.
+
+    Raises MasksrError where it does not exist.
+    """
+    named = named or os.environ.get("MASKSR_DATA")
+    folder = here_or_in_project(named) if named else None
+    if folder and not folder.is_dir():
+        remedy = "correct data.local in params.yaml or MASKSR_DATA"
+        raise MasksrError(f"the data folder {folder} does not exist; {remedy}")
+    return folder
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept for all projects: the variable MASKSR_CACHE, else ``~/.cache/masksr``."""
+    return user_path(os.environ.get("MASKSR_CACHE") or "~/.cache/masksr")
+
+
+def weight_places(named: Path | str | None = None) -> list[Path]:
+    """The folders in which files of published weights are looked for, in this order.
+
+    The data folder (see ``find_data_folder``) and its ``weights``, those of torchvision and pyiqa, our cache.
+    """
+    folder = find_data_folder(named)
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    torch = Path(os.environ.get("TORCH_HOME") or caches / "torch") / "hub"
+    places = [folder, folder / "weights"] if folder else []
+    return [*places, torch / "checkpoints", torch / "pyiqa", cache_folder() / "weights"]

@@ -19,10 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from masksr import __version__, params, project
-from masksr.documents import read_json
-from masksr.errors import MasksrError
-from masksr.files import write_atomic
+from masksr import __version__, params
+from masksr.io import MasksrError, project_root, read_json, write_atomic
 from masksr.params import Params
 from masksr.paths import Paths
 
@@ -72,7 +70,7 @@ def verify(profile: str | None = None) -> None:
     clone has no weights. Raises MasksrError where something differs, and where nothing is recorded.
     """
     present = params.load()
-    paths = Paths(project.root(), profile or present.profile)
+    paths = Paths(project_root(), profile or present.profile)
     repo = _open_repo(paths.root)
     of_present = paths.profile == present.profile
     found = list(_dvc_status(repo) if of_present else _compare_files(repo, paths))
@@ -158,7 +156,7 @@ def commit() -> str | None:
 
     Not HEAD: results that are committed after their run keep naming the code that made them.
     """
-    root = project.root()
+    root = project_root()
     try:
         last = _git(root, "log", "-1", "--format=%h", "--abbrev=12", "--", *SOURCE)
         changed = _git(root, "status", "--porcelain", "--", *SOURCE)

@@ -98,7 +98,7 @@ def one_is_killed(rank: int, ranks: int) -> None:
 
 
 def one_says_what_to_do(rank: int, ranks: int) -> None:
-    from masksr.errors import MasksrError
+    from masksr.io import MasksrError
 
     if rank == 1:
         raise MasksrError("set this to that")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from masksr.files import file_digest
+from masksr.io import file_digest
 from masksr.paths import Paths
 from masksr.quality.filters import luma_plane
 from masksr.quality.ma import FEATURES, Forest, MaModel

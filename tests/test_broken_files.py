@@ -10,8 +10,7 @@ import pytest
 
 from masksr import params, provenance
 from masksr.data.images import read_image
-from masksr.documents import read_json, read_yaml
-from masksr.errors import MasksrError
+from masksr.io import MasksrError, read_json, read_yaml
 from masksr.notebook import read_defaults
 
 ROOT = Path(__file__).parents[1]

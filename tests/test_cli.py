@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from masksr import cli, project
+from masksr import cli
 from masksr.cli import main
+from masksr.io import project_root
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ["check", "params", "cost", "fetch", "run", "cluster", "summary", "report", "pdf", "verify", "compare"]
@@ -82,7 +83,7 @@ def test_only_what_is_given_is_passed(words: str, function: str, passed: list, m
 
 
 def test_the_project_is_found_from_below_and_else_one_line_says_so(clone: Path, monkeypatch, capsys) -> None:
-    assert project.root() == clone
+    assert project_root() == clone
     monkeypatch.chdir(clone.parent)
     assert main(["summary"]) == 1
     assert "is not inside a masksr project" in error(capsys)

@@ -18,7 +18,7 @@ from tiny_project import dvc, ran
 
 from masksr import cluster, params
 from masksr.cli import main
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 
 ROOT = Path(__file__).parents[1]
 HAS_RAY = importlib.util.find_spec("ray") is not None

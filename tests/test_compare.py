@@ -15,7 +15,7 @@ from notebook_cells import run_cells
 from score_tables import MINI, mini, score_table
 
 from masksr.cli import main
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.results import evidence
 from masksr.results.compare import (
     Run,

@@ -17,7 +17,7 @@ from torch._subclasses import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from masksr import params
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.models.checkpoints import build_discriminator, build_generator
 from masksr.models.vgg import VGG19Features
 from masksr.training.cost import Meter, describe_costs, step_cost, training_costs

@@ -11,7 +11,7 @@ from random_project import random_project
 
 from masksr.data.images import to_image, to_tensor
 from masksr.data.packs import Pack
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.models.checkpoints import load_generator
 from masksr.params import Figure4
 from masksr.plots import crops

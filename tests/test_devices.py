@@ -12,7 +12,7 @@ from torch import Tensor
 
 from masksr.data.images import write_png
 from masksr.data.packs import Source, write_pack
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.models.edsr import EDSR
 from masksr.results.evaluate import with_generator
 from masksr.training.device import Precision, allow_tf32, memory_format

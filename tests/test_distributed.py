@@ -19,7 +19,7 @@ from small_trainings import copy, small
 from torch.multiprocessing import ProcessRaisedException
 
 from masksr.data.share import Share
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.params import Loss, Mask, Params
 from masksr.paths import Paths
 from masksr.training import distributed

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from local_server import Server
 
-from masksr.errors import MasksrError
 from masksr.fetch.download import answers, download, unpack
 from masksr.fetch.registry import File
+from masksr.io import MasksrError
 
 CONTENT, OTHER = os.urandom(400_000), os.urandom(400_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -13,7 +13,7 @@ from notebook_cells import run_cells
 from scipy import stats
 from score_tables import mini, score_table
 
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.params import Mask
 from masksr.results import evidence
 from masksr.results.evidence import Effect, compare, direction, effect, verdict

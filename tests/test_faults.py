@@ -21,7 +21,7 @@ import psutil
 import pytest
 from small_trainings import ROOT, prepare, small, weights
 
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.paths import Paths
 from masksr.training import train as training
 

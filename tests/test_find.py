@@ -12,9 +12,9 @@ from archives_like_the_real_ones import encoded, photograph
 from masksr.data.bicubic import imresize
 from masksr.data.images import write_png
 from masksr.data.packs import load_image
-from masksr.errors import MasksrError
 from masksr.fetch.find import find_images
 from masksr.fetch.registry import FolderSet, Layout, PackageSet, load_registry
+from masksr.io import MasksrError
 
 REGISTRY = load_registry(Path(__file__).parents[1] / "data" / "registry.yaml")
 

@@ -9,7 +9,7 @@ from PIL import Image
 from skimage.color import rgb2ycbcr
 
 from masksr.data.images import luma, modcrop, read_header, read_image, to_image, to_tensor, write_png
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 
 
 @pytest.fixture

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from masksr.documents import parse_yaml, read_json, read_yaml
-from masksr.errors import MasksrError
-from masksr.files import data_folder, file_digest, write_atomic
-from masksr.locks import alone
+from masksr.io import MasksrError, alone, file_digest, parse_yaml, read_json, read_yaml, write_atomic
+from masksr.paths import find_data_folder
 
 
 def test_yaml_is_read_as_dvc_reads_it() -> None:
@@ -44,7 +42,7 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_json(tmp_path / "x.json")
     with pytest.raises(MasksrError, match="the data folder nowhere does not exist"):
-        data_folder("nowhere")
+        find_data_folder("nowhere")
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -61,7 +59,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_lock_is_waited_for_and_ends_with_its_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = "import sys, time; from pathlib import Path; from masksr.locks import alone\n"
+    code = "import sys, time; from pathlib import Path; from masksr.io import alone\n"
     code += "with alone(Path(sys.argv[1]), 'it'): print('has it', flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE)
     assert other.stdout.readline() == b"has it\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # from the bottom; rooms of one layer do not import each other, but for those of the base
-    {"errors", "io", "files", "locks", "documents", "project", "params", "paths", "provenance", "notebook"},
+    {"io", "params", "paths", "provenance", "notebook"},
     {"data"},
     {"models", "quality", "fetch"},
     {"training"},

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.models.checkpoints import transfer_body
 from masksr.models.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
 from masksr.models.edsr import EDSR, PESR

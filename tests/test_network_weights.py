@@ -10,7 +10,7 @@ from safetensors import safe_open
 from test_models import SMALL
 from torch import nn
 
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.models.checkpoints import load_weights, read_weights, save_weights
 from masksr.models.edsr import EDSR
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import yaml
 
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.notebook import guard_inputs, parse_parameters, read_defaults, read_seconds, run_notebook
 
 PARAMETERS = 'name = "a"\nseed = 0\nratio = 0.5\nfast = False'

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_pipeline import copy_sources, tiny
+from tiny_project import copy_sources, tiny
 
-from masksr import files, params
-from masksr.errors import MasksrError
+from masksr import params
 from masksr.fetch.find import build_pack
 from masksr.fetch.weights import find_pretrained
-from masksr.files import file_digest
-from masksr.paths import Paths
+from masksr.io import MasksrError, file_digest
+from masksr.paths import Paths, find_data_folder
 from masksr.tools import weights
 
 ROOT = Path(__file__).parents[1]
@@ -90,8 +89,8 @@ def test_what_params_yaml_names_is_found_from_the_folder_of_the_notebooks(projec
     (project / "my_data").mkdir()
     (project / "my_data/mine.pt").touch()
     monkeypatch.chdir(project / "notebooks")
-    assert files.data_folder("my_data") == project / "my_data"
+    assert find_data_folder("my_data") == project / "my_data"
     assert find_pretrained("my_data/mine.pt") == project / "my_data/mine.pt"
     monkeypatch.chdir(project.parent)
     with pytest.raises(MasksrError, match="the data folder my_data does not exist"):
-        files.data_folder("my_data")
+        find_data_folder("my_data")

@@ -10,9 +10,9 @@ from masksr.data import packs
 from masksr.data.bicubic import imresize
 from masksr.data.images import modcrop, write_png
 from masksr.data.packs import Pack
-from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
 from masksr.fetch.registry import FolderSet, Layout, load_registry
+from masksr.io import MasksrError
 
 REGISTRY = Path(__file__).parents[1] / "data" / "registry.yaml"
 SIZES = [(48, 64), (40, 36), (33, 50)]

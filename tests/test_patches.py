@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from masksr.data.images import write_png
 from masksr.data.packs import Pack, Source, write_pack
 from masksr.data.patches import PatchSampler, ResidentPatches, patch_loader, validation_patches
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 
 
 class MapPack:

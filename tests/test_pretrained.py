@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from masksr import params
-from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
+from masksr.io import MasksrError
 from masksr.models.checkpoints import build_generator, infer_size, save_generator
 from masksr.models.edsr import EDSR, PESR
 from masksr.models.rrdb import RRDBNet

@@ -14,7 +14,7 @@ import yaml
 
 from masksr import params, provenance
 from masksr.__main__ import main
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.paths import Paths
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ import torch
 from random_quality import niqe_of, random_ma
 from skimage import data
 
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.quality import further, measures
 from masksr.quality.weights import QualityWeights
 from masksr.results import evaluate

@@ -9,7 +9,7 @@ import pytest
 
 from masksr import params
 from masksr.cli import main
-from masksr.documents import read_yaml
+from masksr.io import read_yaml
 from masksr.tools import reference
 
 ROOT = Path(__file__).parents[1]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from masksr.errors import MasksrError
 from masksr.fetch.registry import PackageSet, load_registry, look_up
+from masksr.io import MasksrError
 
 REGISTRY = load_registry(Path(__file__).parents[1] / "data" / "registry.yaml")
 EMBEDDED = [spec for spec in REGISTRY.sets.values() if isinstance(spec, PackageSet)]

@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from masksr import params
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.paths import Paths
 from masksr.report import pdf
 from masksr.report.markdown import formula

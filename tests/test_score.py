@@ -14,8 +14,8 @@ from skimage import data
 from masksr.__main__ import main
 from masksr.data.bicubic import imresize
 from masksr.data.images import write_png
-from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
+from masksr.io import MasksrError
 from masksr.quality import fidelity
 from masksr.quality.filters import luma_plane
 from masksr.quality.niqe import niqe

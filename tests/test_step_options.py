@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from small_trainings import copy, small
 from torch import nn
 
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.models.edsr import EDSR, PESR
 from masksr.models.rrdb import RRDBNet
 from masksr.params import Params

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from score_tables import mini, score_table
 
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.results import scores, tables

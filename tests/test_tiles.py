@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from masksr.data.images import to_image
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.models.edsr import EDSR, PESR
 from masksr.models.rrdb import RRDBNet
 from masksr.results.tiles import spans, upscale_tiled

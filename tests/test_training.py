@@ -9,9 +9,8 @@ import pytest
 import torch
 from small_trainings import ROOT, copy, small, weights, with_start
 
-from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
-from masksr.files import file_digest
+from masksr.io import MasksrError, file_digest
 from masksr.models.checkpoints import load_generator, save_weights
 from masksr.models.edsr import EDSR
 from masksr.paths import Paths

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from masksr.data.bicubic import imresize
 from masksr.data.images import read_image
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.models.checkpoints import build_generator, save_generator
 from masksr.params import EDSRSize
 from masksr.results.evaluate import with_generator

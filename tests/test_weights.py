@@ -15,10 +15,9 @@ from local_server import serving
 from skimage import data
 
 from masksr import params
-from masksr.errors import MasksrError
 from masksr.fetch.find import build_pack
 from masksr.fetch.registry import File, Weights
-from masksr.files import file_digest
+from masksr.io import MasksrError, file_digest
 from masksr.models.checkpoints import save_weights
 from masksr.models.vgg import load_vgg19, random_vgg19
 from masksr.paths import Paths

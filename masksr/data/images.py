@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from masksr.errors import MasksrError
-from masksr.files import write_atomic
+from masksr.io import MasksrError, write_atomic
 
 if TYPE_CHECKING:
     from torch import Tensor

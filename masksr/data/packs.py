@@ -28,8 +28,7 @@ from pydantic import BaseModel, ValidationError
 
 from masksr.data.bicubic import imresize
 from masksr.data.images import modcrop, read_image
-from masksr.errors import MasksrError
-from masksr.locks import alone
+from masksr.io import MasksrError, alone
 
 SCALE = 4  # of the official LR pictures, and what the sides of HR are cut to a multiple of
 SCALES = (2, 4)  # both divide SCALE: the LR of an image then begins at its offset / scale^2

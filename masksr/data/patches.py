@@ -11,7 +11,7 @@ from torch import Tensor
 
 from masksr.data.packs import Pack
 from masksr.data.share import WHOLE, Share
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 
 Loader = Callable[[int], tuple[Tensor, Tensor]]  # step -> uint8 LR and HR patches
 Images = list[NDArray[np.uint8]]

@@ -19,9 +19,8 @@ from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
 import masksr
-from masksr.errors import MasksrError
 from masksr.fetch.registry import File, FolderSet, Weights
-from masksr.locks import alone
+from masksr.io import MasksrError, alone
 
 TIMEOUT = (10.0, 30.0)  # seconds until the connection is made; until the next bytes
 T = TypeVar("T")

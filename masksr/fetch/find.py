@@ -10,12 +10,10 @@ from pathlib import Path, PurePosixPath
 
 from masksr.data.images import read_header
 from masksr.data.packs import SCALES, Pack, Source, write_pack
-from masksr.errors import MasksrError
 from masksr.fetch.download import announce, download, first_that_works, unpack
 from masksr.fetch.registry import File, FolderSet, Layout, PackageSet, SetSpec, find_set
-from masksr.files import cache_folder, file_digest
-from masksr.files import data_folder as find_data_folder
-from masksr.locks import alone
+from masksr.io import MasksrError, alone, file_digest
+from masksr.paths import cache_folder, find_data_folder
 
 SMALLEST = 32  # HR pixels on a side: 8 LR pixels, the smallest training patch params.yaml allows
 

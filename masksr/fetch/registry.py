@@ -10,9 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
 
-from masksr import project
-from masksr.documents import read_yaml
-from masksr.errors import MasksrError
+from masksr.io import MasksrError, project_root, read_yaml
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Side = Annotated[int, Field(gt=0, multiple_of=4)]  # whole LR pixels at x4
@@ -158,7 +156,7 @@ def load_registry(path: Path | str | None = None) -> Registry:
 
     Raises MasksrError, in one line, for a file that is missing or has a mistake.
     """
-    path = Path(path) if path else project.root() / "data" / "registry.yaml"
+    path = Path(path) if path else project_root() / "data" / "registry.yaml"
     content = read_yaml(path)
     files = content.get("files") if isinstance(content, dict) else None
     try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from masksr.errors import MasksrError
 from masksr.fetch import download
 from masksr.fetch.registry import File, Weights, load_registry
-from masksr.files import cache_folder, here_or_in_project, weight_places
+from masksr.io import MasksrError
+from masksr.paths import cache_folder, here_or_in_project, weight_places
 
 CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
@@ -18,7 +18,7 @@ def weights_folder() -> Path:
 
 
 def weights_there(spec: Weights, data_folder: Path | None = None) -> Path | None:
-    """Find weights in ``files.weight_places``: a file, or the folder of those that come in one archive.
+    """Find weights in ``paths.weight_places``: a file, or the folder of those that come in one archive.
 
     Raises MasksrError for a file of a published name that has not the published size or checksum.
     """

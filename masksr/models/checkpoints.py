@@ -20,8 +20,7 @@ from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from masksr.errors import MasksrError
-from masksr.files import write_atomic
+from masksr.io import MasksrError, write_atomic
 from masksr.models.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
 from masksr.models.edsr import EDSR, PESR
 from masksr.models.rrdb import RRDBNet

@@ -17,8 +17,7 @@ from PIL import Image
 
 from masksr.data.images import luma, to_tensor
 from masksr.data.packs import Pack
-from masksr.errors import MasksrError
-from masksr.files import write_atomic
+from masksr.io import MasksrError, write_atomic
 from masksr.models.checkpoints import load_generator
 from masksr.params import Figure4, Params
 from masksr.paths import Paths

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.quality import measures
 from masksr.quality.filters import Image, cut_border
 

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 
 MEASURES = ["niqe", "ma", "pi", "psnr", "ssim", "rmse"]  # of every picture, by the protocol of PIRM 2018
 HIGHER_IS_BETTER = {"ma", "psnr", "ssim"}

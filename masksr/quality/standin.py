@@ -18,7 +18,7 @@ from sklearn.ensemble import RandomForestRegressor
 from threadpoolctl import threadpool_limits
 
 from masksr.data.bicubic import imresize
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.quality.filters import Array, Image, Unmeasurable, luma_plane
 from masksr.quality.ma import Forest, MaModel, ma_features, one_leaf
 from masksr.quality.niqe import PATCH, NiqeModel, niqe_features, patch_sharpness

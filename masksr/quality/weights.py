@@ -16,9 +16,8 @@ from typing import Any, Literal
 import numpy as np
 
 from masksr import params
-from masksr.errors import MasksrError
-from masksr.files import cache_folder, weight_places
-from masksr.paths import Paths
+from masksr.io import MasksrError
+from masksr.paths import Paths, cache_folder, weight_places
 from masksr.quality.ma import Forest, MaModel
 from masksr.quality.niqe import NiqeModel
 
@@ -72,7 +71,7 @@ def default_weights() -> QualityWeights:
 
 
 def find_official(half: Half, data_folder: Path | str | None = None) -> Path | None:
-    """Find the official file of a half in one of ``files.weight_places``; None where there is none."""
+    """Find the official file of a half in one of ``paths.weight_places``; None where there is none."""
     paths = (place / OFFICIAL[half] for place in weight_places(data_folder))
     return next((path for path in paths if path.is_file()), None)
 

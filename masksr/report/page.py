@@ -22,9 +22,9 @@ from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 from PIL import Image
 
-from masksr import durations, provenance
-from masksr.errors import MasksrError
-from masksr.files import write_atomic
+from masksr import provenance
+from masksr.io import MasksrError, write_atomic
+from masksr.notebook import read_seconds
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.plots.crops import load as load_crops
@@ -110,9 +110,9 @@ def sum_times(sections: Iterable[Section], root: Path) -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for section in sections:
         row = rows.setdefault(section.stage, {"stage": section.stage, "notebooks": 0, "minutes": 0.0})
-        duration = durations.read(section.notebook, root)
+        duration = read_seconds(section.notebook, root)
         row["notebooks"] += 1
-        row["minutes"] += duration.seconds / 60 if duration else float("nan")
+        row["minutes"] += duration / 60 if duration else float("nan")
     return list(rows.values())
 
 

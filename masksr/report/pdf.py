@@ -8,8 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from masksr.errors import MasksrError
-from masksr.files import write_atomic
+from masksr.io import MasksrError, write_atomic
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 

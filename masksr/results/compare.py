@@ -18,9 +18,10 @@ from typing import Any
 
 import pandas as pd
 
-from masksr import params, project
-from masksr.errors import MasksrError
-from masksr.files import user_path
+from masksr import params
+from masksr.io import project_root
+from masksr.io import MasksrError
+from masksr.paths import user_path
 from masksr.provenance import dump_params
 from masksr.quality.measures import lower_is_better
 from masksr.results.evidence import effects_table, judge_cells
@@ -57,10 +58,10 @@ def open_run(text: str) -> Run:
         with tempfile.TemporaryDirectory(prefix="masksr-") as scratch:
             return _read(_extract(text, Path(scratch)), text)
     if not (path.is_file() or (path / "quality.csv").is_file()):
-        path = project.root() / "results" / text
+        path = project_root() / "results" / text
     file = path if path.is_file() else path / "quality.csv"
     if not file.is_file():
-        known = sorted(path.parent.name for path in (project.root() / "results").glob("*/quality.csv"))
+        known = sorted(path.parent.name for path in (project_root() / "results").glob("*/quality.csv"))
         raise MasksrError(
             f"{text!r} is no profile with results (there are: {', '.join(known) or 'none'}), no folder with "
             "a quality.csv, no such file, and no REV:results/PROFILE"
@@ -76,7 +77,7 @@ def _extract(text: str, folder: Path) -> Path:
     for name in ("quality.csv", "provenance.json"):
         # "./": from the project, which may be deep in its repository
         what = f"{revision}:./{inside}/{name}"
-        command = ["git", "-C", str(project.root()), "show", "--end-of-options", what]
+        command = ["git", "-C", str(project_root()), "show", "--end-of-options", what]
         shown = subprocess.run(command, capture_output=True)
         if shown.returncode == 0:
             (folder / name).write_bytes(shown.stdout)

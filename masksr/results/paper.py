@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from masksr import project
-from masksr.documents import read_yaml
+from masksr.io import project_root
+from masksr.io import read_yaml
 from masksr.params import Params
 
 MISSING = object()  # nothing to compare with: a model of which neither the paper nor we have an opinion
@@ -21,7 +21,7 @@ MISSING = object()  # nothing to compare with: a model of which neither the pape
 
 def load() -> dict[str, Any]:
     """Read ``data/paper.yaml``, whose comments say what its parts are."""
-    return _read(project.root() / "data/paper.yaml")
+    return _read(project_root() / "data/paper.yaml")
 
 
 _read = cache(read_yaml)

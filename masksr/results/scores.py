@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.quality import measures
 from masksr.quality.measures import MEASURES
 from masksr.results.typeset import to_markdown

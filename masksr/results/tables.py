@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from IPython.display import Markdown
 
-from masksr.errors import MasksrError
-from masksr.files import write_atomic
+from masksr.io import MasksrError
+from masksr.io import write_atomic
 from masksr.params import Mask, Params, Section
 from masksr.paths import Paths
 from masksr.results.scores import KEYS, label_note, measure_titles, read_quality

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.training.device import is_out_of_memory
 
 TILE = 320  # LR pixels a side: in fp32 about 1.5 GB of activations in a full ESRGAN, 4 GB in an EDSR or PESR

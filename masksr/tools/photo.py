@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from masksr.data.images import READABLE_MODES, open_image
-from masksr.errors import MasksrError
-from masksr.files import user_path, write_atomic
+from masksr.io import MasksrError, write_atomic
+from masksr.paths import user_path
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 

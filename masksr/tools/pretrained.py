@@ -12,14 +12,13 @@ from safetensors import safe_open
 from torch import nn
 
 from masksr import params as params_file
-from masksr.errors import MasksrError
 from masksr.fetch import weights as published
 from masksr.fetch.find import build_pack
 from masksr.fetch.registry import find_set, load_registry
-from masksr.files import user_path
+from masksr.io import MasksrError
 from masksr.models.checkpoints import MODELS, NAMES, Architecture, generator_with, infer_size, read_weights
 from masksr.params import Params
-from masksr.paths import data_folder
+from masksr.paths import data_folder, user_path
 from masksr.quality import further
 from masksr.quality.weights import default_weights
 from masksr.results.evaluate import evaluate, load_hr, with_bicubic, with_generator, write_quality

@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from masksr.data.images import modcrop
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.quality import further, measures
 from masksr.quality.filters import BORDER, Image
 from masksr.quality.weights import default_weights

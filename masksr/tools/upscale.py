@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from masksr import params
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 from masksr.models.checkpoints import load_generator
 from masksr.paths import Paths
 from masksr.results.tiles import OVERLAP, TILE, check_tiles, upscale_tiled

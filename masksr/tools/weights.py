@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from masksr.data.packs import Pack
-from masksr.errors import MasksrError
 from masksr.fetch import download
 from masksr.fetch.registry import find_weights
 from masksr.fetch.weights import fetch_weights, weights_there
-from masksr.files import file_digest, here_or_in_project, weight_places
+from masksr.io import MasksrError, file_digest
 from masksr.models.checkpoints import save_weights
 from masksr.models.vgg import OXFORD_SCALE, load_vgg19, random_vgg19, rescale_features
 from masksr.params import Params
-from masksr.paths import Paths, data_folder
+from masksr.paths import Paths, data_folder, here_or_in_project, weight_places
 from masksr.quality import weights as quality
 from masksr.quality.weights import Half, Mode
 from masksr.training.device import cores

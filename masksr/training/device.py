@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 
 Autocast = Callable[[], torch.autocast]
 Precision = Literal["fp32", "tf32", "bf16"]

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from masksr.errors import MasksrError
+from masksr.io import MasksrError
 
 TIMEOUT = timedelta(hours=1)  # of ranks that wait for one that validates or writes
 OURS = f"{MasksrError.__module__}.{MasksrError.__name__}: "  # as a traceback names it

@@ -27,8 +27,7 @@ from masksr.data.images import to_image
 from masksr.data.packs import Pack
 from masksr.data.patches import PatchSampler, patch_loader, validation_patches
 from masksr.data.share import average
-from masksr.errors import MasksrError
-from masksr.files import write_atomic
+from masksr.io import MasksrError, write_atomic
 from masksr.params import Schedule, Train
 from masksr.quality.fidelity import psnr
 from masksr.training.device import compile_network, is_out_of_memory

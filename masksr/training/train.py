@@ -24,10 +24,8 @@ import masksr
 from masksr.data.packs import Pack
 from masksr.data.patches import PatchSampler
 from masksr.data.share import WHOLE, Share
-from masksr.errors import MasksrError
 from masksr.fetch.registry import load_registry
-from masksr.files import file_digest, write_atomic
-from masksr.locks import alone
+from masksr.io import MasksrError, alone, file_digest, write_atomic
 from masksr.models import checkpoints as models
 from masksr.models.checkpoints import seed_for
 from masksr.models.vgg import load_vgg19
