@@ -27,7 +27,7 @@ def run(folder: Path, *command: str | Path, ok: bool = True, **environment: str)
     changes |= {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     inherited = {name: value for name, value in os.environ.items() if name != "MASKSR_DATA"}
     done = subprocess.run(
-        command, cwd=folder, env=inherited | changes | environment, capture_output=True, text=True, timeout=900
+        command, cwd=folder, env=inherited | changes | environment, capture_output=True, text=True, timeout=1800
     )
     assert (done.returncode == 0) == ok, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout + done.stderr
