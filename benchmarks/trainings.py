@@ -28,7 +28,7 @@ import torch
 from benchmarks.harness import short
 from masksr import params as params_file
 from masksr.data.packs import Pack
-from masksr.fetch.find import build_pack, count_pictures
+from masksr.fetch.find import build_pack, find_layout
 from masksr.fetch.registry import find_set
 from masksr.io import write_atomic
 from masksr.models.checkpoints import load_generator, save_generator
@@ -73,8 +73,8 @@ def build_material(settings: Params, paths: Paths, data: Path) -> None:
     for name in (settings.data.train, settings.data.validation):
         if not paths.set(name).exists():
             spec = find_set(name)
-            carried = spec.model_copy(update={"images": count_pictures(data, spec)})
-            build_pack(carried, paths.set(name), data_folder=data)
+            carried = len(find_layout(data, spec)[1])
+            build_pack(spec, paths.set(name), data_folder=data, limit=carried)
         print(f"{name}: {len(Pack(paths.set(name)))} images", flush=True)
     paths.weights.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(data / "weights/vgg19.safetensors", paths.weights / "vgg19.safetensors")

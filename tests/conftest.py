@@ -58,7 +58,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("git is not installed")
     folder = copy_sources(tmp_path_factory.mktemp("reproduced") / "a project")
     yaml.dump(tiny(), folder / "params.yaml")
-    argument = folder / "notebooks/30_argument.ipynb"  # trains for half of all the time, and knows no profile
+    argument = folder / "notebooks/01_argument.ipynb"  # trains for half of all the time, and knows no profile
     argument.write_text(argument.read_text().replace("steps=1500", "steps=150"))
     run(folder, "git", "init", "--quiet")
     dvc(folder, "repro")

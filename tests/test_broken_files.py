@@ -16,7 +16,7 @@ from masksr.notebook import read_defaults
 ROOT = Path(__file__).parents[1]
 WHOLE = {
     "params.yaml": (ROOT / "params.yaml").read_bytes(),
-    "n.ipynb": (ROOT / "notebooks/04_train.ipynb").read_bytes(),
+    "n.ipynb": (ROOT / "notebooks/13_train.ipynb").read_bytes(),
     "p.json": b'{"stages": {}}',
     "x.png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0\x90wS\xde\0\0\0\x0cIDATx\x9cc\xf8\xff\xff?\0",
 }

@@ -54,7 +54,7 @@ def test_the_change_is_the_smallest_and_the_detail_stays():
 @pytest.fixture(scope="module")
 def cells():
     """The notebook's functions."""
-    return run_cells("30_argument", "30_argument-01", "places", "neighbours")
+    return run_cells("01_argument", "01_argument-01", "places", "neighbours")
 
 
 def test_smooth_and_textured_places_differ_in_what_is_probable(tmp_path, cells):

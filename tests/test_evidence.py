@@ -123,7 +123,7 @@ def test_what_is_missing_is_named_and_without_a_baseline_nothing_is_compared():
 
 @pytest.fixture(scope="module")
 def notebook() -> SimpleNamespace:
-    return SimpleNamespace(**run_cells("11_evidence", "11_evidence-01", "one-change-pairs", "power"))
+    return SimpleNamespace(**run_cells("21_evidence", "21_evidence-01", "one-change-pairs", "power"))
 
 
 def test_a_mask_is_compared_with_those_that_differ_in_one_setting(notebook):
@@ -160,7 +160,7 @@ def grid(sizes: dict[str, int], pairs: int = 2, seeds: int = 3) -> dict[tuple[fl
 
 @pytest.fixture(scope="module")
 def sweep_intervals():
-    return run_cells("15_figure5", "15_figure5-01", "intervals")["sweep_intervals"]
+    return run_cells("23_figure5", "23_figure5-01", "intervals")["sweep_intervals"]
 
 
 def test_a_row_for_every_pair_and_set_as_for_a_cell(sweep_intervals):

@@ -22,14 +22,14 @@ def project(tmp_path_factory):
 
 
 def run_notebook(project, models=MODELS, **changes):
-    """Run 31_mask for these models with a changed masks.paper; return its names."""
+    """Run 02_mask for these models with a changed masks.paper; return its names."""
     settings, paths = project
     masks = settings.masks | {"paper": settings.masks["paper"].model_copy(update=changes)}
     table1 = settings.table1.model_copy(update={"models": models})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(paths.root)
         patch.setattr(params, "load", lambda: settings.model_copy(update={"masks": masks, "table1": table1}))
-        names = run_cells("31_mask")
+        names = run_cells("02_mask")
     plt.close("all")
     return names
 

@@ -1,4 +1,4 @@
-"""09_summary: every sentence of it is computed from the results, and follows them."""
+"""30_summary: every sentence of it is computed from the results, and follows them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def summarize(tmp_path, monkeypatch):
-    """Run 09_summary on results made up here, and return what it shows."""
+    """Run 30_summary on results made up here, and return what it shows."""
     (tmp_path / "data").mkdir()
     for name in ("data/paper.yaml", "dvc.yaml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
@@ -41,7 +41,7 @@ def summarize(tmp_path, monkeypatch):
         }
         for name, table in tables.items():
             table.to_csv(results / f"{name}.csv", index=False)
-        return " ".join("\n".join(run_as_jupyter("09_summary")).split())
+        return " ".join("\n".join(run_as_jupyter("30_summary")).split())
 
     return summarize
 

@@ -77,8 +77,8 @@ def list_sections(params: Params, paths: Paths) -> list[Section]:
     sections = [
         Section(paths.results / f"{name}.ipynb", name, name, crops=crops.get(name, ())) for name in RESULTS
     ]
-    sections.append(Section(runs / "05_test_sets.ipynb", "test_sets", "test_sets"))
-    sections.append(Section(runs / "02_weights.ipynb", "weights", "weights"))
+    sections.append(Section(runs / "14_test_sets.ipynb", "test_sets", "test_sets"))
+    sections.append(Section(runs / "11_weights.ipynb", "weights", "weights"))
 
     def fold(group: str, title: str, notebook: Path, stage: str) -> None:
         anchor = re.sub(r"[^\w.]+", "-", f"{stage}-{title}")
