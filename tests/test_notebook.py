@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from masksr.io import MasksrError
-from masksr.notebook import guard_inputs, parse_parameters, read_defaults, read_seconds, run_notebook
+from masksr.notebook import INJECTED, guard_inputs, parse_parameters, read_defaults, read_seconds, run_notebook
 
 PARAMETERS = 'name = "a"\nseed = 0\nratio = 0.5\nfast = False'
 
@@ -99,6 +99,7 @@ print("done", file=sys.stderr)""",
     content = json.loads(executed.read_text())
     assert content["metadata"]["kernelspec"]["name"] == "python3"
     assert all(set(cell["metadata"]) <= {"tags"} for cell in content["cells"])
+    assert content["cells"][1]["source"][:2] == [f"{INJECTED}\n", 'name = "b"\n']
     nbformat.validate(nbformat.read(executed, as_version=4))
     said = capsys.readouterr().err
     assert "xxx" in sys.stdout.getvalue() and "3 of 3 after" in said and "TCP" not in said

@@ -112,7 +112,7 @@ def test_code_folds_tags_hide_and_parameters_are_shown(build):
     cells = [
         "# T",
         code("model = 'edsr'  # which", tags=["parameters"]),
-        code("# Parameters\nmodel = 'pesr'", tags=["injected-parameters"]),
+        code("# Values of this run.\nmodel = 'pesr'", tags=["injected-parameters"]),
         code("secret", output("stdout", "secret out"), tags=["remove-cell"]),
         code("hidden", output("stdout", "visible out"), tags=["hide-input"]),
         code("kept", *outputs),
