@@ -16,7 +16,7 @@ from PIL import Image
 
 from masksr.data.images import luma, to_tensor
 from masksr.data.packs import Pack
-from masksr.io import MasksrError, write_atomic
+from masksr.io import MasksrError, read_json, write_atomic
 from masksr.models.checkpoints import load_generator
 from masksr.params import Crop, Figure4, Params
 from masksr.paths import Paths
@@ -160,19 +160,11 @@ def save(rows: Sequence[CropRow], titles: Sequence[str], folder: Path) -> None:
 
 
 def load(folder: Path) -> list[list[tuple[str, bytes]]]:
-    """Read what ``save`` wrote: titles and PNG files of each row; nothing where there is no folder.
-
-    Raises MasksrError where part of it is missing.
-    """
+    """Read what ``save`` wrote: titles and PNG files of each row; nothing where there is no folder."""
     if not folder.is_dir():
         return []
-    try:
-        index = json.loads((folder / "index.json").read_bytes())
-        return [
-            [(title, (folder / f"{row}-{n}.png").read_bytes()) for n, title in enumerate(index["titles"])]
-            for row in range(index["rows"])
-        ]
-    except (OSError, ValueError, LookupError) as error:
-        raise MasksrError(
-            f"{folder}: not the crops of figure 4 ({error}); `dvc repro figure4` makes them"
-        ) from None
+    index = read_json(folder / "index.json")
+    return [
+        [(title, (folder / f"{row}-{n}.png").read_bytes()) for n, title in enumerate(index["titles"])]
+        for row in range(index["rows"])
+    ]
