@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -78,12 +77,6 @@ def project(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return tmp_path / "p"
 
 
-def become_another_profile(project: Path) -> None:
-    """params.yaml is of another profile now, so mini is verified by its provenance.json."""
-    text = (project / "params.yaml").read_text()
-    (project / "params.yaml").write_text(text.replace("profile: mini", "profile: mine"))
-
-
 def test_the_record_holds_what_dvc_knows_and_equal_runs_write_equal_bytes(project: Path) -> None:
     file = project / "results/mini/provenance.json"
     recorded, stages = provenance.read_provenance(file), provenance.read_provenance(file)["stages"]
@@ -100,35 +93,26 @@ def test_the_record_holds_what_dvc_knows_and_equal_runs_write_equal_bytes(projec
     assert provenance.write_provenance(settings, Paths.of(settings))["stages"] == {}
 
 
-def edit(file: str, old: str = "\n", new: str = " \n") -> Callable[[Path], None]:
-    return lambda project: (project / file).write_text((project / file).read_text().replace(old, new))
+def edit(*files: str, old: str = "\n", new: str = " \n") -> Callable[[Path], None]:
+    return lambda project: [(project / f).write_text((project / f).read_text().replace(old, new)) for f in files]
 
 
-def change_parameters(project: Path) -> None:
-    for file in ("params.yaml", "profiles/mini.yaml"):
-        edit(file, "steps_per_epoch: 20", "steps_per_epoch: 30")(project)
-        edit(file, "local: null", "local: x")(project)
-
-
-def change_the_record(project: Path) -> None:
-    file = project / "results/mini/provenance.json"
-    content = json.loads(file.read_text())
-    content["stages"]["table1"]["deps"]["data/sets/mini/cat"] = "0" * 32 + ".dir"
-    file.write_text(json.dumps(content))
+PARAMETERS = edit("params.yaml", "profiles/mini.yaml", old="steps_per_epoch: 20", new="steps_per_epoch: 30")
+PACK = '"deps": {\n        "data/sets/mini/cat": "'
+RECORD = edit("results/mini/provenance.json", old=PACK, new=f"{PACK}0")
+TABLE = "table1: results/mini/table1.csv is modified"
 
 
 @pytest.mark.parametrize(
     ("change", "of_present", "of_another"),
     [
-        (lambda project: None, "", ""),
         (lambda project: shutil.rmtree(project / "data/sets"), "", ""),  # as in a clone
-        (edit("results/mini/table1.csv"), *["table1: results/mini/table1.csv is modified"] * 2),
-        (edit("data/sets/mini/cat/hr.npy"), *["data: data/sets/mini/cat is modified"] * 2),
+        (edit("results/mini/table1.csv"), TABLE, TABLE),
         (edit("masksr/code.py"), "data: masksr is modified", ""),
-        (change_parameters, "", "parameters: train in profiles/mini.yaml is modified"),
-        (change_the_record, "results/mini/provenance.json is modified", "not the one that this was made from"),
+        (PARAMETERS, "", "parameters: train in profiles/mini.yaml is modified"),
+        (RECORD, "results/mini/provenance.json is modified", "not the one that this was made from"),
     ],
-    ids=["nothing", "a clone", "a table", "a pack", "the code", "parameters", "the record"],
+    ids=["a clone", "a table", "the code", "parameters", "the record"],
 )
 def test_what_changed_is_named(project: Path, capsys, change: Callable, of_present: str, of_another: str) -> None:
     change(project)
@@ -137,19 +121,14 @@ def test_what_changed_is_named(project: Path, capsys, change: Callable, of_prese
         out, error = capsys.readouterr()
         assert (says or "mini: all files that are here are as recorded") in out
         assert ("differences in mini" in error) == bool(says)
-        become_another_profile(project)
-
-
-def test_what_cannot_be_verified_is_one_error(project: Path) -> None:
-    become_another_profile(project)
-    (project / "results/mini/provenance.json").write_text("{}")
-    with pytest.raises(MasksrError, match="is of an earlier version"):
-        provenance.verify("mini")
-    with pytest.raises(MasksrError, match=r"results/other/provenance\.json does not exist"):
-        provenance.verify("other")
-    (project / "dvc.lock").write_text("[")
-    with pytest.raises(MasksrError, match="DVC cannot read this project"):
-        provenance.verify()
+        # From now on params.yaml is of another profile, and mini is verified by its provenance.json.
+        edit("params.yaml", old="profile: mini", new="profile: mine")(project)
+    if change is RECORD:
+        (project / "results/mini/provenance.json").write_text("{}")
+        with pytest.raises(MasksrError, match="is of an earlier version"):
+            provenance.verify("mini")
+        with pytest.raises(MasksrError, match=r"results/other/provenance\.json does not exist"):
+            provenance.verify("other")
 
 
 def test_commit_is_the_last_one_of_the_code(project: Path, tmp_path: Path, monkeypatch) -> None:
