@@ -147,7 +147,7 @@ class Exporter(HTMLExporter):
         super().__init__(extra_template_basedirs=[str(FOLDER.parent)])
         tags = {"remove_cell_tags": {"remove-cell", "parameters"}, "remove_input_tags": {"hide-input"}}
         self.register_preprocessor(TagRemovePreprocessor(**tags), enabled=True)
-        self.environment.filters |= {"mark_numbers": mark_numbers, "data_url": data_url}
+        self.environment.filters["data_url"] = data_url
         self.anchors = anchors
 
     def render(self, section: Section, notebook: NotebookNode) -> dict[str, Any]:
@@ -167,11 +167,6 @@ class Exporter(HTMLExporter):
 def data_url(content: bytes, kind: str) -> str:
     """Bytes as an address that needs no file."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def mark_numbers(table: str) -> str:
-    """Give the cells of a pandas table that hold a number a class, by which they stand to the right."""
-    return re.sub(r"<td>(?=[-+\N{MINUS SIGN}]?\d[\d.e+-]*</td>)", '<td class="number">', table)
 
 
 def _read(section: Section) -> NotebookNode:
