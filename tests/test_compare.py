@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 from notebook_cells import run_cells
 from score_tables import MINI, mini, score_table
+from tiny_project import run
 
 from masksr.cli import main
 from masksr.io import MasksrError
@@ -140,9 +140,8 @@ def project(tmp_path, monkeypatch):
     file = tmp_path / "results/mini/provenance.json"
     file.write_text(json.dumps(provenance | {"params": parameters}))
     monkeypatch.chdir(tmp_path)
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "results"]):
-        subprocess.run(["git", *identity, *words], check=True)
+        run(tmp_path, "git", *words)
     scores({cell: values - 1 for cell, values in ONE.items()}).to_csv("results/mini/quality.csv", index=False)
     file.write_text(json.dumps(provenance | {"params": parameters | {"sweep": {"k": [2.0]}}}))
 

@@ -36,23 +36,17 @@ def test_editors_find_a_kernel_and_a_clean_source(notebook: Path) -> None:
     assert all(len(cell["source"]) <= 45 for cell in code), "a cell fits a screen"
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tiny networks; data and weights are there, as the first stages leave them."""
-    project = copy_sources(tmp_path_factory.mktemp("a project"))
-    yaml.dump(tiny(), project / "params.yaml")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(project)
-        settings = params.load()
-        paths = Paths.of(settings)
-        for name in (settings.data.train, settings.data.validation, *settings.data.test):
-            build_pack(name, paths.set(name))
-        weights.prepare_vgg19(settings, paths)
-    return project
-
-
 @pytest.mark.slow
-def test_they_run_where_editors_run_them_and_write_only_what_their_stages_write(project: Path, tmp_path: Path) -> None:
+def test_they_run_where_editors_run_them_and_write_only_what_their_stages_write(tmp_path: Path, monkeypatch) -> None:
+    project = copy_sources(tmp_path / "a project")
+    yaml.dump(tiny(), project / "params.yaml")
+    monkeypatch.chdir(project)
+    settings = params.load()
+    paths = Paths.of(settings)
+    for name in (settings.data.train, settings.data.validation, *settings.data.test):
+        build_pack(name, paths.set(name))
+    weights.prepare_vgg19(settings, paths)
+
     def digests() -> dict[str, str]:  # of all files but those that no one calls a result
         files = {path.relative_to(project).as_posix(): path for path in project.rglob("*") if path.is_file()}
         return {name: file_digest(path) for name, path in files.items() if not re.search(r"\.lock$|^\.cache/", name)}
@@ -75,13 +69,15 @@ def test_they_run_where_editors_run_them_and_write_only_what_their_stages_write(
     assert digests() == made, "in the project's folder, and again, it writes the same"
 
 
-def test_what_params_yaml_names_is_found_from_the_folder_of_the_notebooks(project: Path, monkeypatch) -> None:
+def test_what_params_yaml_names_is_found_from_the_folder_of_the_notebooks(tmp_path: Path, monkeypatch) -> None:
     """A stage runs in the project's folder; an editor runs its notebook in another one."""
-    (project / "my_data").mkdir()
-    (project / "my_data/mine.pt").touch()
+    project = tmp_path / "project"
+    for name in ("dvc.yaml", "params.yaml", "notebooks/a.ipynb", "my_data/mine.pt"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).touch()
     monkeypatch.chdir(project / "notebooks")
     assert find_data_folder("my_data") == project / "my_data"
     assert find_pretrained("my_data/mine.pt") == project / "my_data/mine.pt"
-    monkeypatch.chdir(project.parent)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(MasksrError, match="the data folder my_data does not exist"):
         find_data_folder("my_data")

@@ -18,7 +18,6 @@ from masksr import params
 from masksr.io import MasksrError
 
 ROOT = Path(__file__).parents[1]
-FILES = [ROOT / "params.yaml", *sorted((ROOT / "profiles").glob("*.yaml"))]
 MINI = (ROOT / "profiles/mini.yaml").read_text()
 NOTHING = {"size": 64, "largest_difference": 0, "search": None, "random": 0, "seed": 0, "crops": []}  # of figure 4
 GRADIENT = {"kind": "error", "k": 1.0, "b": 0.1, "error_range": "1", "window": 1, "per_channel": False}
@@ -37,12 +36,6 @@ def load(folder: Path, at: str = "profile", value: object = "mini") -> params.Pa
     return params.load(folder / "params.yaml")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.parent.name + "/" + p.name)
-def test_every_committed_file_is_valid(path: Path) -> None:
-    settings = params.load(path)
-    assert settings.profile == ("mini" if path.stem == "params" else path.stem)
-
-
 @pytest.mark.parametrize(
     ("at", "value", "expected"),
     [
@@ -53,13 +46,11 @@ def test_every_committed_file_is_valid(path: Path) -> None:
         ("masks.paper.window", 4, "masks.paper: window must be odd"),
         ("masks.paper", {"kind": "error", "k": 0.2}, "masks.paper: kind: error also needs apply, b"),
         ("masks.none.k", 0.2, "masks.none: kind: none takes no other key"),
-        ("models.esrgan.generator.num_fet", 8, "models.esrgan.generator.num_fet: unknown key .*num_feat"),
         ("models.esrgan.gan.halve_at", [99], "models.esrgan.gan: halve_at must rise and stay below epochs"),
         ("models.pesr.start.phases.0.scale", 2, "models.pesr: start: only edsr changes its scale"),
         ("models.edsr.loss.focal_gamma", 1.0, "models.edsr: loss.focal_gamma belongs to"),
         ("table1.masks", ["none", "papr"], "table1.masks: there is no 'papr' .*'paper'"),
         ("table1.seeds", [0, 0], "table1.seeds: .*twice"),
-        ("sweep.k", 0.2, "sweep.k: .*valid list, got 0.2"),
         ("sweep.seeds", [7], "sweep.seeds .*table1.seeds.*: there is no 7"),
         ("sweep.mask", "none", "sweep.mask: a mask of kind none"),
         ("data.test", ["cat", "photographs"], "data: train, validation and test must be different"),
@@ -67,7 +58,6 @@ def test_every_committed_file_is_valid(path: Path) -> None:
         ("masks.other", {"kind": "none"}, "masks: one entry, named none"),
         ("models.esrgan.lr_patch", 18, "models.esrgan: lr_patch must be a multiple of 8, at least 16"),
         ("models.pesr.start.phases", [], "models.pesr: start: needs phases or a checkpoint"),
-        ("figure4.crops.0.set", "cart", r"figure4.crops: there is no 'cart' .*'cat'"),
         ("figure4", NOTHING, "figure4: shows nothing; set largest_difference or random to 1, or name crops"),
         ("table1.masks", ["none"], "figure4.largest_difference: no mask in table1.masks .* set it to 0"),
         ("masks.paper", GRADIENT, "masks.paper: .*apply: gradient .* need detach: true"),

@@ -86,20 +86,6 @@ def test_a_new_k_runs_its_point_and_its_figure(project: Path) -> None:
     assert set(pd.read_csv(project / "results/mini/figure5.csv").k.dropna()) == {0.2, 3e-6}
 
 
-@pytest.mark.slow
-def test_a_new_mask_is_a_new_variant_and_leaves_the_others_alone(project: Path) -> None:
-    change(project, "table1", "masks", value=["none", "paper", "shuffled"])
-    stages = ran(dvc(project, "repro"))
-    assert {s for s in stages if "@" in s} == {"train@esrgan-shuffled-0", "evaluate@esrgan-shuffled-0"}
-    assert "ESRGAN+Mask (shuffled)" in (project / "results/mini/table1.md").read_text()
-
-
-def test_a_misspelt_key_stops_everything_with_one_line(project: Path) -> None:
-    change(project, "swep", value=1.0)
-    output = dvc(project, "repro", ok=False)
-    assert "swep: unknown key" in output and ran(output) == {"params"} and "Traceback" not in output
-
-
 def test_what_a_process_leaves_is_no_data_but_a_forgotten_folder_is(tmp_path: Path) -> None:
     """Stages read ``data/sets/<profile>`` and ``runs/<profile>`` as folders; a clone must see the same there."""
     (tmp_path / "sets/cat").mkdir(parents=True)

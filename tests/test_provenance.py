@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from tiny_project import run
 
 from masksr import params, provenance
 from masksr.__main__ import main
@@ -42,11 +42,6 @@ provenance.write_provenance(settings := params.load(), Paths.of(settings))
 """
 
 
-def git(folder: Path, *arguments: str) -> None:
-    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-    subprocess.run(["git", *identity, "-C", str(folder), *arguments], check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of three stages, committed, with its results."""
@@ -63,9 +58,9 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(root)
         patch.setenv("PYTHONPATH", str(ROOT))
         repo = Repo.init(str(root), no_scm=True)
-        git(root, "init", "-q")
-        git(root, "add", "masksr", "dvc.yaml")
-        git(root, "commit", "-qm", "code")
+        run(root, "git", "init", "-q")
+        run(root, "git", "add", "masksr", "dvc.yaml")
+        run(root, "git", "commit", "-qm", "code")
         repo.reproduce()
     return root
 
@@ -85,8 +80,8 @@ def test_the_record_holds_what_dvc_knows_and_equal_runs_write_equal_bytes(projec
     assert recorded["made_with"]["torch"] and len(recorded["made_with"]["commit"]) == 12
     assert str(project) not in file.read_text()
     before = file.read_bytes()
-    git(project, "add", "results")
-    git(project, "commit", "-qm", "results")
+    run(project, "git", "add", "results")
+    run(project, "git", "commit", "-qm", "results")
     provenance.write_provenance(settings := params.load(), Paths.of(settings))
     assert file.read_bytes() == before
     (project / "dvc.lock").unlink()  # a project that never ran
@@ -138,7 +133,7 @@ def test_commit_is_the_last_one_of_the_code(project: Path, tmp_path: Path, monke
     (project / "masksr/code.py").write_text("b\n")
     assert provenance.commit() == f"{clean} with local changes"
     shutil.rmtree(project / ".git")
-    git(tmp_path, "init", "-q")  # somebody's repository around the project
+    run(tmp_path, "git", "init", "-q")  # somebody's repository around the project
     assert provenance.commit() is None
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     assert provenance.commit() is None

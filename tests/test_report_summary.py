@@ -68,4 +68,4 @@ def test_it_tells_what_was_claimed_run_and_found_and_how_sure(summarize):
     ],
 )
 def test_every_sentence_follows_its_data(summarize, changes, now):
-    assert now not in summarize() and now in summarize(**changes)
+    assert now in summarize(**changes)
