@@ -8,60 +8,45 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
-from tiny_project import run
+from tiny_project import ROOT, dvc, run
 
 from masksr import params, provenance
 from masksr.__main__ import main
 from masksr.io import MasksrError
 from masksr.paths import Paths
 
-ROOT = Path(__file__).parents[1]
-STAGES = {  # a pack, a table made from it, and the page, which writes the record
-    "data": {
-        "cmd": "mkdir -p data/sets/mini/cat && cp masksr/code.py data/sets/mini/cat/hr.npy",
-        "params": ["profile"],
-        "deps": ["masksr"],
-        "outs": ["data/sets/mini/cat"],
-    },
-    "table1": {
-        "cmd": "cp data/sets/mini/cat/hr.npy results/mini/table1.csv",
-        "deps": ["data/sets/mini/cat"],
-        "outs": [{"results/mini/table1.csv": {"cache": False}}],
-    },
-    "report": {
-        "cmd": f"{sys.executable} report.py",
-        "deps": ["results/mini/table1.csv"],
-        "outs": [{"results/mini/provenance.json": {"cache": False}}],
-    },
-}
-REPORT = """
-from masksr import params, provenance
-from masksr.paths import Paths
-provenance.write_provenance(settings := params.load(), Paths.of(settings))
+REPORT = "from masksr import params as p, paths, provenance as v; v.write_provenance(s := p.load(), paths.Paths.of(s))"
+STAGES = f"""  # a pack, a table made from it, and the page, which writes the record
+stages:
+  data:
+    cmd: mkdir -p data/sets/mini/cat && cp masksr/code.py data/sets/mini/cat/hr.npy
+    params: [profile]
+    deps: [masksr]
+    outs: [data/sets/mini/cat]
+  table1:
+    cmd: cp data/sets/mini/cat/hr.npy results/mini/table1.csv
+    deps: [data/sets/mini/cat]
+    outs: [results/mini/table1.csv: {{cache: false}}]
+  report:
+    cmd: {sys.executable} -c '{REPORT}'
+    deps: [results/mini/table1.csv]
+    outs: [results/mini/provenance.json: {{cache: false}}]
 """
 
 
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of three stages, committed, with its results."""
-    from dvc.repo import Repo
-
     root, settings = tmp_path_factory.mktemp("a project"), (ROOT / "profiles/mini.yaml").read_text()
-    files = {"params.yaml": settings, "profiles/mini.yaml": settings, "report.py": REPORT}
-    files |= {"dvc.yaml": yaml.safe_dump({"stages": STAGES}), "masksr/code.py": "a = 1\n"}
+    files = {"params.yaml": settings, "profiles/mini.yaml": settings, "dvc.yaml": STAGES, "masksr/code.py": "a = 1\n"}
     for name, text in files.items():
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text)
     (root / "results/mini").mkdir(parents=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.setenv("PYTHONPATH", str(ROOT))
-        repo = Repo.init(str(root), no_scm=True)
-        run(root, "git", "init", "-q")
-        run(root, "git", "add", "masksr", "dvc.yaml")
-        run(root, "git", "commit", "-qm", "code")
-        repo.reproduce()
+    dvc(root, "init", "-q", "--no-scm")
+    for words in ("init -q", "add masksr dvc.yaml", "commit -qm code"):
+        run(root, "git", *words.split())
+    dvc(root, "repro", PYTHONPATH=str(ROOT))
     return root
 
 
@@ -80,8 +65,8 @@ def test_the_record_holds_what_dvc_knows_and_equal_runs_write_equal_bytes(projec
     assert recorded["made_with"]["torch"] and len(recorded["made_with"]["commit"]) == 12
     assert str(project) not in file.read_text()
     before = file.read_bytes()
-    run(project, "git", "add", "results")
-    run(project, "git", "commit", "-qm", "results")
+    for words in ("add results", "commit -qm results"):
+        run(project, "git", *words.split())
     provenance.write_provenance(settings := params.load(), Paths.of(settings))
     assert file.read_bytes() == before
     (project / "dvc.lock").unlink()  # a project that never ran
