@@ -71,7 +71,7 @@ def clone(tmp_path):
     """What `make` sees of a fresh clone, in a folder with a space in its name."""
     folder = tmp_path / "a clone"
     (folder / "profiles").mkdir(parents=True)
-    for name in "Makefile", "pyproject.toml", "requirements.lock", "dvc.yaml", ".gitignore":
+    for name in "Makefile", "pyproject.toml", "requirements.lock":
         shutil.copy(ROOT / name, folder)
     for name in "mini", "paper":
         (folder / f"profiles/{name}.yaml").write_text(f"profile: {name}\n")
@@ -113,17 +113,3 @@ def test_setup_leaves_alone_what_is_up_to_date(clone):
     (clone / ".venv/made-from").write_text(made_from)
     (clone / "pyproject.toml").touch()  # a clone's times mean nothing
     assert make(clone, "setup") == ""
-
-
-@pytest.mark.skipif(not shutil.which("git"), reason="no git on this machine")
-def test_git_ignores_exactly_the_outputs_that_dvc_caches(clone):
-    """DVC writes a .gitignore of its own for every cached output that is not ignored yet."""
-    cached, kept = set(), set()
-    for stage in yaml.safe_load((clone / "dvc.yaml").read_text())["stages"].values():
-        for output in [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]:
-            path, options = (output, {}) if isinstance(output, str) else next(iter(output.items()))
-            (kept if options.get("cache") is False else cached).add(re.sub(r"\$\{.*?\}", "x", path))
-    subprocess.run(["git", "init", "--quiet"], cwd=clone, check=True)
-    command = ["git", "check-ignore", "--no-index", *sorted(cached | kept)]
-    ignored = subprocess.run(command, cwd=clone, capture_output=True, text=True).stdout.splitlines()
-    assert set(ignored) == cached

@@ -48,15 +48,6 @@ def notebook(path: Path, *cells: str, parameters: str = PARAMETERS) -> Path:
     return path
 
 
-class Reader(io.StringIO):
-    """Somebody who acts on the first line as soon as it is printed."""
-
-    def write(self, text: str) -> int:
-        if "b" in text:
-            Path("seen").touch()
-        return super().write(text)
-
-
 def stream(executed: Path, name: str) -> list[list[str]]:
     cells = json.loads(executed.read_text())["cells"]
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
@@ -83,6 +74,13 @@ for i in range(4):
 print("done", file=sys.stderr)""",
         "{'a': 1}",
     )
+
+    class Reader(io.StringIO):  # somebody who acts on the first line as soon as it is printed
+        def write(self, text: str) -> int:
+            if "b" in text:
+                Path("seen").touch()
+            return super().write(text)
+
     monkeypatch.setattr(sys, "stdout", Reader())
     for output in "one.ipynb", "two.ipynb":
         parameters = {"name": "b", "seed": 3, "ratio": 1.0, "fast": True}
@@ -139,9 +137,6 @@ def test_the_kernel_ends_with_its_runner(root: Path, sent: signal.Signals, statu
             run.kill()  # a failure must not wait for ever
     assert run.returncode == status and "Traceback" not in said
     assert not psutil.wait_procs([kernel], timeout=10)[1] and not (root / "out.ipynb").exists()
-
-
-# ---- Parameters ------------------------------------------------------------------------------------------------
 
 
 def test_words_of_a_command_line_become_typed_values(tmp_path: Path) -> None:

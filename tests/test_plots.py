@@ -54,17 +54,15 @@ def panels(figure):
 def test_curves_of_a_masked_gan():
     loss = MINI.models["esrgan"].loss.model_copy(update={"gan": 5e-3})
     axes = panels(drawn(curves.training_curves(history(**GAN, psnr_bicubic=24.0), MASK, loss=loss)))
-    legends = {name: ax.get_legend() for name, ax in axes.items() if ax.get_legend()}
-    legends = {name: [text.get_text() for text in legend.get_texts()] for name, legend in legends.items()}
+    legends = {name: [text.get_text() for text in ax.get_legend().get_texts()]
+               for name, ax in axes.items() if ax.get_legend()}  # fmt: skip
     assert legends == {
         "loss of G": ["sum", "VGG54", "GAN", "L1"],
         "output of D (logit)": ["HR", "SR"],
         "mask": ["mean", "share at 0 or 1"],
         "validation PSNR-Y (dB)": ["SR", "bicubic"],
     }
-    assert axes.keys() - legends.keys() == {"loss of D", "learning rate"}
-    weighted = [line for line in axes["loss of G"].lines if np.allclose(line.get_ydata(), 0.7 * 5e-3)]
-    assert weighted and axes["loss of G"].get_yscale() == "log"
+    assert [line for line in axes["loss of G"].lines if np.allclose(line.get_ydata(), 0.7 * 5e-3)], "as weighted"
     assert "mask" not in panels(curves.training_curves(history(**GAN), params.Mask(kind="none")))
 
 
