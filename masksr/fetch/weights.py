@@ -61,22 +61,15 @@ def find_pretrained(name: str, data_folder: Path | None = None) -> Path:
 
     Raises MasksrError when there is neither, and when the name stands for several checkpoints.
     """
-    spec = check_name(name)
-    if spec is None:
-        return here_or_in_project(name)
-    found = fetch_weights(spec, data_folder)
+    path = here_or_in_project(name)
+    if path.is_file():  # outside of a project there is no registry
+        return path
+    known = {key: spec for key, spec in load_registry().weights.items() if spec.architecture}
+    if name not in known:
+        problem = f"there is no file {name}, and no checkpoint of that name"
+        raise MasksrError(f"{problem} (there are: {', '.join(known)})")
+    found = fetch_weights(known[name], data_folder)
     if found.is_dir():
         inside = ", ".join(str(path) for path in sorted(found.rglob("*")) if path.suffix in CHECKPOINTS)
         raise MasksrError(f"{name} is an archive of several checkpoints; name one of its files: {inside}")
     return found
-
-
-def check_name(checkpoint: str) -> Weights | None:
-    """The entry of the registry that this name means; None for a file. Raises MasksrError for neither."""
-    if here_or_in_project(checkpoint).is_file():  # outside of a project there is no registry
-        return None
-    known = {key: spec for key, spec in load_registry().weights.items() if spec.architecture}
-    if checkpoint not in known:
-        problem = f"there is no file {checkpoint}, and no checkpoint of that name"
-        raise MasksrError(f"{problem} (there are: {', '.join(known)})")
-    return known[checkpoint]
