@@ -19,11 +19,11 @@ from pyiqa.archs.nrqm_arch import NRQM
 from pyiqa.archs.psnr_arch import PSNR
 from pyiqa.matlab_utils import imresize as pyiqa_imresize
 from pyiqa.utils.color_util import to_y_channel
-from random_quality import niqe_of, random_ma
 from scipy.special import gammaln
 from skimage import data
 from skimage.metrics import structural_similarity
 
+from benchmarks.quality import niqe_of, random_ma
 from masksr.data.bicubic import imresize
 from masksr.data.images import luma, read_image
 from masksr.quality import fidelity

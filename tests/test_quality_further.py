@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from random_quality import niqe_of, random_ma
 from skimage import data
 
+from benchmarks.quality import niqe_of, random_ma
 from masksr.io import MasksrError
 from masksr.quality import further, measures
 from masksr.quality.weights import QualityWeights
