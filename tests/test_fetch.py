@@ -14,9 +14,8 @@ from archives_like_the_real_ones import IMAGES, encoded, local_registry, make_ar
 from local_server import serving
 
 from masksr.cli import main
-from masksr.fetch.find import fetch_set, find_images, sets_folder
+from masksr.fetch.find import fetch_set, fetch_weights, find_images, find_pretrained, sets_folder, weights_folder
 from masksr.fetch.registry import find_set, find_weights
-from masksr.fetch.weights import fetch_weights, find_pretrained, weights_folder
 from masksr.io import MasksrError
 
 ROOT = Path(__file__).parents[1]

@@ -201,7 +201,7 @@ def test_the_rows_are_those_of_the_evaluation_of_the_variants(checkpoint, projec
 
 
 def test_a_name_of_the_registry_and_the_first_images_of_a_set(checkpoint, project, monkeypatch):
-    monkeypatch.setattr(pretrained.published, "find_pretrained", lambda *_: Path(checkpoint))
+    monkeypatch.setattr(pretrained.find, "find_pretrained", lambda *_: Path(checkpoint))
     assert run(only_cat(), "esrgan", "esrgan", limit=1)["image"].tolist() == ["chelsea-left"] * 3
 
 

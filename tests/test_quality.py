@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +28,11 @@ from masksr.data.bicubic import imresize
 from masksr.data.images import luma, read_image
 from masksr.quality import fidelity
 from masksr.quality.filters import fit_ggd, gaussian_window, luma_plane, resize, shape_table
-from masksr.quality.index import score, score_many
+from masksr.quality.index import score
 from masksr.quality.ma import ma_features
 from masksr.quality.niqe import niqe
 from masksr.quality.weights import QualityWeights, find_official, read_ma, read_niqe, write_ma, write_niqe
+from masksr.results import evaluate
 
 DATA = os.environ.get("MASKSR_DATA")
 ASTRONAUT, COFFEE, CAT = data.astronaut(), data.coffee(), data.chelsea()
@@ -230,12 +231,13 @@ def test_what_is_not_an_image_is_an_error(image, reference, says, weights) -> No
         score(image, reference, weights)
 
 
-def test_many_scores_are_the_scores_in_order_whatever_the_number_of_workers(weights: QualityWeights) -> None:
+def test_many_scores_are_the_scores_in_order_whatever_the_number_of_cores(weights, monkeypatch) -> None:
     images = [IMAGES["face"], IMAGES["fur"], CAT[:12, :16], CAT[50:170, 100:230][:, ::-1]]
     references = [image[::-1].copy() for image in images]
-    one_by_one = [repr(score(*pair, weights)) for pair in zip(images, references, strict=True)]  # of NaN too
-    for workers in (1, 3):
-        assert [repr(ours) for ours in score_many(images, references, weights, workers)] == one_by_one
+    one_by_one = [repr(asdict(score(*pair, weights))) for pair in zip(images, references, strict=True)]  # of NaN too
+    for cores in (1, 3):
+        monkeypatch.setattr(evaluate, "cores", lambda cores=cores: cores)
+        assert list(map(repr, evaluate.score_images(images, references, weights))) == one_by_one
 
 
 def test_importing_is_cheap() -> None:

@@ -17,8 +17,6 @@ from masksr.data.images import write_png
 from masksr.fetch.find import build_pack
 from masksr.io import MasksrError
 from masksr.quality import fidelity
-from masksr.quality.filters import luma_plane
-from masksr.quality.niqe import niqe
 from masksr.quality.weights import OFFICIAL, load_weights
 from masksr.results import evaluate
 from masksr.results.scores import read_quality
@@ -82,14 +80,6 @@ def test_without_hr_there_is_no_fidelity_and_a_flat_picture_says_why_it_has_no_p
     assert list(table["image"]) == ["cat_x4.png", "flat.png", "tac_x4.png"] and set(table["set"]) == {"pictures"}
 
 
-@pytest.mark.parametrize("border", [0, 7])
-def test_a_border_of_any_width(border, pictures):
-    table = run(["sr"], hr="hr", border=border)
-    sr = read_levels(Path("sr/cat_x4.png"))
-    assert table["psnr"].iloc[0] == fidelity.psnr(sr, CAT[:128, :132], border)
-    assert table["niqe"].iloc[0] == niqe(luma_plane(sr, border), load_weights(MADE).niqe)
-
-
 @pytest.mark.parametrize(
     "photo",
     [
@@ -120,7 +110,7 @@ def test_pictures_that_cannot_be_scored_do_not_lose_the_others(pictures, capsys)
     assert said.startswith("4 of 6 pictures could not be scored:\n")
     for reason in ("hole.png: has transparent", "broken.png: cannot be read", "lr.png: has 33 x 32 pixels and not"):
         assert reason in said
-    assert "tiny.png: of 60 x 8 pixels nothing is left inside the border" in said
+    assert "tiny.png: an image of shape (8, 60, 3) is nothing but border" in said
     assert list(read_quality([pictures / "q.csv"])["image"]) == ["cat", "tac"]
 
 
@@ -149,7 +139,7 @@ def test_without_a_project_the_weights_are_official(pictures, tmp_path_factory, 
 
 
 def test_the_command(pictures, capsys):
-    assert main(["score", "--hr", "hr", "sr/cat_x4.png", "--border", "4", "sr/tac_x4.png"]) == 0
+    assert main(["score", "--hr", "hr", "sr/cat_x4.png", "--scale", "4", "sr/tac_x4.png"]) == 0
     assert "| `sr` |" in capsys.readouterr().out
     assert main(["score", "nowhere.png"]) == 1
     assert "nowhere.png: there is no such file" in capsys.readouterr().err

@@ -42,7 +42,6 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MASKSR_OFFLINE", "1")
-    monkeypatch.setattr("masksr.fetch.download.RETRIES", 0, raising=False)
     monkeypatch.setattr("masksr.quality.standin.CROPS", 6)
     monkeypatch.setattr("masksr.quality.standin.TREES", 40)
 
@@ -75,7 +74,7 @@ def test_vgg19_is_your_own_file_else_that_of_the_data_folder_else_torchs(tmp_pat
     torch.save(random_vgg19(0.0625, 1).state_dict(), cached)
     with pytest.raises(MasksrError, match=r"vgg19-dcbb9e9d\.pth: it has \d+ bytes, expected are 574673361"):
         find_vgg19(settings(**imagenet))
-    monkeypatch.setattr("masksr.fetch.download.verify", lambda *_: None)
+    monkeypatch.setattr("masksr.fetch.find.verify", lambda *_: None)
     assert find_vgg19(settings(**imagenet)) == cached
     save_weights(random_vgg19(0.0625, 2), local / "vgg19.safetensors")
     assert find_vgg19(settings(local, **imagenet)) == local / "vgg19.safetensors"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -22,7 +23,7 @@ from masksr.models.checkpoints import load_generator
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.quality import further
-from masksr.quality.index import score_many
+from masksr.quality.index import BLAS, score
 from masksr.quality.weights import QualityWeights, load_weights
 from masksr.results.scores import COLUMNS
 from masksr.results.tiles import upscale_tiled
@@ -94,8 +95,10 @@ def score_images(
 
     Without references the measures that compare with HR are None or NaN.
     """
-    scores = score_many(images, references, weights=weights, workers=cores())
-    rows = [asdict(score) for score in scores]
+    pairs = zip(images, references or [None] * len(images), strict=True)
+    # One limit around all: threads that set and reset it in turn would undo each other's.
+    with BLAS.limit(limits=1), ThreadPoolExecutor(cores()) as pool:
+        rows = list(pool.map(lambda pair: asdict(score(*pair, weights)), pairs))
     for number, (image, row) in enumerate(zip(images, rows, strict=True)):
         for measure in also:
             if measure.compares and references is None:
@@ -120,12 +123,12 @@ def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
     """Score what the variants are compared with: HR, bicubic, and each model before its GAN training."""
     protocol = _protocol(params, paths)
 
-    def score(model: str, mask: str, seed: int, upscale: Upscale) -> pd.DataFrame:
+    def score_all(model: str, mask: str, seed: int, upscale: Upscale) -> pd.DataFrame:
         return evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *protocol)
 
-    tables = [score("HR", "none", 0, load_hr), score("bicubic", "none", 0, with_bicubic)]
+    tables = [score_all("HR", "none", 0, load_hr), score_all("bicubic", "none", 0, with_bicubic)]
     for model, seed in product(params.table1.models, params.table1.seeds):
-        tables.append(score(model, "start", seed, load_upscale(params, paths.start(model, seed))))
+        tables.append(score_all(model, "start", seed, load_upscale(params, paths.start(model, seed))))
     table = pd.concat(tables, ignore_index=True)
     write_quality(table, paths.ends / "quality.csv")
     return table

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from masksr.data.images import modcrop
 from masksr.io import MasksrError
 from masksr.quality import further, measures
-from masksr.quality.filters import BORDER, Image
+from masksr.quality.filters import Image, cut_border
 from masksr.quality.weights import default_weights
 from masksr.results.evaluate import score_images, write_quality
 from masksr.results.scores import COLUMNS, check_output, summarize
@@ -27,7 +27,6 @@ def run(
     *,
     hr: str | None = None,
     scale: int = 4,
-    border: int = BORDER,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     output: Path | None = None,
     also: Sequence[str] = (),
@@ -35,9 +34,8 @@ def run(
     """``masksr score``: score pictures, print the means of each folder, and write the table to ``output``.
 
     inputs, hr: files, folders or patterns of names, see ``find_photos`` and ``pair``. scale: to multiples of
-    it HR is cut. border: pixels of each side that do not count; PIRM 2018 has 4. also: names of further
-    measures, computed on ``device``. No project is needed where the official weights are on this machine (see
-    ``default_weights``).
+    it HR is cut. also: names of further measures, computed on ``device``. No project is needed where the
+    official weights are on this machine (see ``default_weights``).
 
     Returns a table as ``results.evaluate`` writes; the column model is the folder of a picture, set that of
     its HR picture (``pictures`` without one). Raises MasksrError, at the end, about the pictures that could
@@ -59,14 +57,16 @@ def run(
         for picture in pictures[first : first + at_once]:
             partner = partners.get(picture)
             try:
-                image, reference = read_levels(picture), read_levels(partner) if partner else None
-                if reference is not None:
-                    image, reference = cut_alike(image, reference, scale)
-                    references.append(set_border(reference, border))
-                images.append(set_border(image, border))
+                image = read_levels(picture)
+                if partner:
+                    image, reference = cut_alike(image, read_levels(partner), scale)
+                cut_border(image)  # a ValueError where nothing else is left
             except (MasksrError, ValueError) as problem:  # the others may be in order
                 problems.append(str(problem) if str(picture) in str(problem) else f"{picture}: {problem}")
                 continue
+            images.append(image)
+            if partner:
+                references.append(reference)
             of_set = "/".join(partner.resolve().parent.parts[-2:]) if partner else "pictures"
             name = partner.stem if partner else picture.name
             folder = picture.parent.as_posix()
@@ -136,13 +136,3 @@ def cut_alike(image: Image, reference: Image, scale: int) -> tuple[Image, Image]
         has, wanted = (f"{side.shape[1]} x {side.shape[0]}" for side in (image, reference))
         raise MasksrError(f"has {has} pixels and not {wanted}, its HR picture cut to multiples of {scale}")
     return image, reference
-
-
-def set_border(image: Image, border: int) -> Image:
-    """Cut, or repeat, as many pixels a side as it takes for the protocol's 4 to leave ``border`` out."""
-    if min(image.shape[:2]) <= 2 * border:
-        raise MasksrError(f"of {image.shape[1]} x {image.shape[0]} pixels nothing is left inside the border")
-    more = BORDER - border
-    if more < 0:
-        return image[-more:more, -more:more]
-    return np.pad(image, ((more, more), (more, more), (0, 0)), mode="edge")
