@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,25 +108,6 @@ def test_offline_says_what_to_do(server, tmp_path, monkeypatch):
     message = fails(file, tmp_path)
     assert "MASKSR_OFFLINE" in message and file.urls[0] in message and f"into {tmp_path} as x.zip" in message
     assert not answers(file.urls[0], 5.0) and len(server.requests) == 2
-
-
-def test_a_killed_process_is_continued_by_the_next(server, tmp_path):
-    server.faults["/x"] = ["stall"]
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from masksr.fetch.download import download; from masksr.fetch.registry import File\n"
-        "download(File.model_validate_json(sys.argv[1]), Path(sys.argv[2]))"
-    )
-    file, partial = a_file(server, "/x"), tmp_path / ".x.zip.partial"
-    child = subprocess.Popen([sys.executable, "-c", code, file.model_dump_json(), str(tmp_path)])
-    while not (partial.exists() and partial.stat().st_size > 100_000):
-        assert child.poll() is None
-        time.sleep(0.01)
-    child.kill()
-    child.wait()
-    begin = partial.stat().st_size
-    assert download(file, tmp_path).read_bytes() == CONTENT
-    assert server.requests[-1] == ("/x", f"bytes={begin}-")
 
 
 @pytest.fixture(params=["zip", "tar", "gztar"])

@@ -78,7 +78,7 @@ def test_columns_come_after_the_others_and_without_any_nothing_changes(tmp_path:
     weights = QualityWeights(niqe_of(data.astronaut()), random_ma(levels=5, trees=5), "stand-in", "stand-in")
     labels = {"model": "esrgan", "mask": "none", "seed": 0, "set": "cat", "image": "a"}
     plain, more = (
-        pd.DataFrame([labels | row for row in evaluate.score_images([SR], [HR], weights, further.load(also))])
+        pd.DataFrame([labels | row for row in evaluate.score_images([(SR, HR)], weights, further.load(also))])
         for also in ([], ["gmsd", "entropy"])
     )
     assert set(plain) == {*COLUMNS} and set(more) == {*COLUMNS, "gmsd", "entropy"}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from masksr import params
 from masksr.cli import main
-from masksr.io import read_yaml
 from masksr.tools import reference
 
 ROOT = Path(__file__).parents[1]
@@ -19,17 +17,6 @@ PAGE = (ROOT / "docs/params.md").read_text(encoding="utf-8")
 def test_the_page_is_what_the_types_say(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["params"]) == 0
     assert capsys.readouterr().out == PAGE, f"out of date; run: {reference.COMMAND} > docs/params.md"
-
-
-def test_every_key_of_mini_is_explained() -> None:
-    def keys(content: object) -> set[str]:
-        if isinstance(content, list):
-            return set().union(*map(keys, content))
-        return set(content).union(*map(keys, content.values())) if isinstance(content, dict) else set()
-
-    profile = read_yaml(ROOT / "profiles/mini.yaml")
-    named_by_the_user = {name for section in ("models", "masks", "cluster") for name in profile[section]}
-    assert keys(profile) - named_by_the_user <= set(re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize(

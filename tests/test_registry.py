@@ -1,6 +1,5 @@
 """data/registry.yaml and what reads it."""
 
-from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from masksr.fetch.registry import PackageSet, load_registry, look_up
 from masksr.io import MasksrError
 
 REGISTRY = load_registry(Path(__file__).parents[1] / "data" / "registry.yaml")
-EMBEDDED = [spec for spec in REGISTRY.sets.values() if isinstance(spec, PackageSet)]
 GOOD = {"title": "Own pictures", "role": "train", "kind": "folder", "cite": "nobody", "licence": "mine"}
 GOOD |= {"homepage": "at home", "images": 3, "layouts": [{"hr": "own/{name}.png"}]}
 
@@ -28,17 +26,11 @@ def test_the_sets_of_the_paper_and_of_mini_are_there_with_citation_and_licence()
             look_up(name, REGISTRY.sets, "set")
 
 
-def test_embedded_photographs_are_different_pictures_and_large_enough_for_niqe():
-    photographs = [photograph for spec in EMBEDDED for photograph in spec.photographs]
-    assert {spec.role for spec in EMBEDDED} == {"train", "validation", "test"}
+def test_embedded_photographs_are_different_pictures():
+    embedded = [spec for spec in REGISTRY.sets.values() if isinstance(spec, PackageSet)]
+    photographs = [photograph for spec in embedded for photograph in spec.photographs]
+    assert {spec.role for spec in embedded} == {"train", "validation", "test"}
     assert len({photograph.sha256 for photograph in photographs}) == len(photographs)
-    assert not any("motorcycle_right" in photograph.file for photograph in photographs)  # the other eye
-    for spec in EMBEDDED:
-        boxes = list((spec.photographs[0].crops or {}).values()) if spec.role == "test" else []
-        assert all(min(box.height, box.width) >= 216 for box in boxes)
-        for a, b in combinations(boxes, 2):
-            beside = a.left + a.width <= b.left or b.left + b.width <= a.left
-            assert beside or a.top + a.height <= b.top or b.top + b.height <= a.top
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -73,39 +73,37 @@ def evaluate(
     labels: the values of the columns model, mask and seed.
     """
     rows = []
-    at_once = 8 * cores()  # bounded: images of 2K are 10 MB each
     for name, pack in packs.items():
-        for first in tqdm(range(0, len(pack), at_once), desc=f"{labels['model']}, {name}", leave=False):
-            numbers = range(first, min(first + at_once, len(pack)))
-            images = [upscale(pack, number) for number in numbers]
-            references = [pack.hr(number) for number in numbers]
-            scores = score_images(images, references, weights, also)
-            for number, row in zip(numbers, scores, strict=True):
-                rows.append(labels | {"set": name, "image": pack.names[number]} | row)
+        numbers = tqdm(range(len(pack)), desc=f"{labels['model']}, {name}", leave=False)
+        pairs = ((upscale(pack, number), pack.hr(number)) for number in numbers)
+        for image, row in zip(pack.names, score_images(pairs, weights, also), strict=True):
+            rows.append(labels | {"set": name, "image": image} | row)
     return pd.DataFrame(rows)[[*COLUMNS, *(measure.name for measure in also)]]
 
 
 def score_images(
-    images: list[np.ndarray],
-    references: list[np.ndarray] | None,
+    pairs: Iterable[tuple[np.ndarray, np.ndarray | None]],
     weights: QualityWeights,
     also: Sequence[further.Measure] = (),
 ) -> list[dict[str, Any]]:
     """Score images (H, W, 3) uint8 on all cores: for each the measures of PIRM 2018 and ``also``, by column.
 
-    Without references the measures that compare with HR are None or NaN.
+    pairs: each image with its HR image, taken as they are needed. Without that the measures that compare with
+    HR are None or NaN.
     """
-    pairs = zip(images, references or [None] * len(images), strict=True)
-    # One limit around all: threads that set and reset it in turn would undo each other's.
-    with BLAS.limit(limits=1), ThreadPoolExecutor(cores()) as pool:
-        rows = list(pool.map(lambda pair: asdict(score(*pair, weights)), pairs))
-    for number, (image, row) in enumerate(zip(images, rows, strict=True)):
-        for measure in also:
-            if measure.compares and references is None:
-                row[measure.name] = float("nan")
-                continue
-            row[measure.name], problem = measure(image, references[number] if references else None)
-            row["problem"] = "; ".join(filter(None, [row["problem"], problem])) or None
+    rows, left = [], iter(pairs)
+    while some := list(islice(left, 8 * cores())):  # bounded: images of 2K are 10 MB each
+        # One limit around all: threads that set and reset it in turn would undo each other's.
+        with BLAS.limit(limits=1), ThreadPoolExecutor(cores()) as pool:
+            scores = list(pool.map(lambda pair: asdict(score(*pair, weights)), some))
+        for (image, reference), row in zip(some, scores, strict=True):
+            for measure in also:
+                if measure.compares and reference is None:
+                    row[measure.name] = float("nan")
+                    continue
+                row[measure.name], problem = measure(image, reference)
+                row["problem"] = "; ".join(filter(None, [row["problem"], problem])) or None
+        rows += scores
     return rows
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from masksr.quality.weights import default_weights
 from masksr.results.evaluate import score_images, write_quality
 from masksr.results.scores import COLUMNS, check_output, summarize
 from masksr.tools.photo import find_photos, read_photo
-from masksr.training.device import choose_device, cores
+from masksr.training.device import choose_device
 
 
 def run(
@@ -49,30 +49,28 @@ def run(
         raise MasksrError(f"--also: {', '.join(comparing)} needs the HR pictures; name them with --hr")
     taken = further.load(also, choose_device(device))
     weights = default_weights()
-    at_once = 8 * cores()  # bounds the memory: a picture of 2K is 10 MB
-    rows: list[dict[str, Any]] = []
+    keys: list[dict[str, Any]] = []
     problems: list[str] = []
-    for first in tqdm(range(0, len(pictures), at_once), desc="scored", leave=False, disable=None):
-        keys, images, references = [], [], []
-        for picture in pictures[first : first + at_once]:
+
+    def read_pairs() -> Iterator[tuple[Image, Image | None]]:
+        for picture in tqdm(pictures, desc="scored", leave=False, disable=None):
             partner = partners.get(picture)
             try:
-                image = read_levels(picture)
+                image, reference = read_levels(picture), None
                 if partner:
                     image, reference = cut_alike(image, read_levels(partner), scale)
                 cut_border(image)  # a ValueError where nothing else is left
             except (MasksrError, ValueError) as problem:  # the others may be in order
                 problems.append(str(problem) if str(picture) in str(problem) else f"{picture}: {problem}")
                 continue
-            images.append(image)
-            if partner:
-                references.append(reference)
             of_set = "/".join(partner.resolve().parent.parts[-2:]) if partner else "pictures"
             name = partner.stem if partner else picture.name
             folder = picture.parent.as_posix()
             keys.append({"model": folder, "mask": "none", "seed": 0, "set": of_set, "image": name})
-        scores = score_images(images, references if partners else None, weights, taken)
-        rows += [key | values for key, values in zip(keys, scores, strict=True)]
+            yield image, reference
+
+    scores = score_images(read_pairs(), weights, taken)
+    rows = [key | values for key, values in zip(keys, scores, strict=True)]
     table = pd.DataFrame(rows, columns=[*COLUMNS, *also])
     if len(table):
         print(summarize(table, "folder"))
