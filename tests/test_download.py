@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from local_server import Server
+from local_server import Server, serving
 
 from masksr.fetch.download import answers, download, unpack
 from masksr.fetch.registry import File
@@ -27,9 +27,8 @@ def server(tmp_path, monkeypatch) -> Iterator[Server]:
     folder.mkdir()
     (folder / "x").write_bytes(CONTENT)
     (folder / "other").write_bytes(OTHER)
-    server = Server(folder)
-    yield server
-    server.close()
+    with serving(folder) as server:
+        yield server
 
 
 def a_file(server: Server, *paths: str, **known: object) -> File:

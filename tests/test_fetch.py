@@ -46,8 +46,8 @@ def registry(served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     (folder / "dvc.yaml").touch()
     shutil.copy(ROOT / "profiles/paper.yaml", folder / "params.yaml")
     monkeypatch.chdir(folder)
-    with serving(served) as address:
-        text = local_registry(ROOT / "data/registry.yaml", served, address)
+    with serving(served) as server:
+        text = local_registry(ROOT / "data/registry.yaml", served, server.address)
         (folder / "data/registry.yaml").write_text(text)
         yield folder / "data/registry.yaml"
 
