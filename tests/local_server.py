@@ -20,6 +20,7 @@ class Server:
         self.faults: dict[str, list[int | str]] = {}
         self.requests: list[tuple[str, str | None]] = []  # path, Range
         self.over = threading.Event()
+        self.address = ""  # once it is served
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         wanted, file = handler.headers["Range"], self.folder / handler.path[1:]

@@ -10,10 +10,13 @@ import numpy as np
 
 from benchmarks.quality import random_ma
 from masksr.paths import Paths
+from masksr.quality.ma import MaModel, one_leaf
 from masksr.quality.niqe import NiqeModel
 from masksr.quality.weights import RECORD, write_ma, write_niqe
 
 ROOT = Path(__file__).parents[1]
+SOME_NIQE = NiqeModel(np.linspace(0.1, 2, 36), np.eye(36) / 10)
+SOME_MA = MaModel((one_leaf(4.0), one_leaf(6.0), one_leaf(5.0)), np.array([1.0, 0.5, 0.25, 0.1]))
 
 
 def make_project(root: Path) -> Paths:
@@ -22,7 +25,7 @@ def make_project(root: Path) -> Paths:
     weights = paths.weights / "quality"
     weights.mkdir(parents=True)
     write_ma(weights / "ma.mat", random_ma(levels=5, trees=5))
-    write_niqe(weights / "niqe.mat", NiqeModel(np.linspace(0, 1, 36), np.eye(36)))
+    write_niqe(weights / "niqe.mat", SOME_NIQE)
     (weights / RECORD).write_text(json.dumps({half: {"source": "stand-in"} for half in ("niqe", "ma")}))
     shutil.copy(ROOT / "profiles/mini.yaml", root / "params.yaml")
     shutil.copy(ROOT / "data/registry.yaml", root / "data")

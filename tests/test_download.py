@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,13 +92,11 @@ def test_wrong_content_goes_to_the_next_mirror_and_is_named_in_the_end(server, t
 
 
 def test_every_mirror_is_tried_and_named(server, tmp_path):
-    server.faults["/x"] = [503]
     (server.folder / "page.html").write_text("log in first")
-    file = a_file(server, "/x", "/none", "/page.html")
+    file = a_file(server, "/none", "/page.html")
     message = fails(file.model_copy(update={"urls": [*file.urls, "http://127.0.0.1:9/x"]}), tmp_path)
-    for url, problem in zip(file.urls, ("503", "404", "a web page"), strict=True):
-        assert f"{url}: {problem}" in message
-    assert "http://127.0.0.1:9/x: " in message and "refused" in message
+    for url, problem in zip([*file.urls, "http://127.0.0.1:9/x"], ("404", "a web page", ".*refused"), strict=True):
+        assert re.search(f"{url}: {problem}", message)
 
 
 def test_offline_says_what_to_do(server, tmp_path, monkeypatch):

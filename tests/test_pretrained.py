@@ -77,7 +77,6 @@ E, R, P = EDSR(2, 4, 0.1, 4).state_dict(), RRDBNet(4, 2, 3).state_dict(), PESR(2
         (R, "rrdb", 0.2, "leave out --res-scale"),
         (E, "rrdb", None, r"x\.pt does not hold an ESRGAN.*conv_first\.weight.*use --model edsr"),
         ({"fc.weight": torch.ones(2, 2)}, "edsr", None, r"fc\.weight"),
-        ({}, "edsr", None, "none at all"),
     ],
 )
 def test_weights_of_something_else_are_one_clear_error(weights, architecture, res_scale, says):
@@ -113,19 +112,11 @@ def test_a_public_checkpoint_upscales_as_the_network_it_was_saved_from(name, tmp
         assert not found.training and found.scale == network.scale
 
 
-def test_a_file_that_cannot_be_used_is_named(tmp_path):
+def test_an_esrgan_of_another_scale_is_named(tmp_path):
     folded = RRDBNet(8, 1, 4).state_dict() | {"conv_first.weight": torch.zeros(8, 12, 3, 3)}
     torch.save(folded, tmp_path / "x2plus.pth")  # RealESRGAN_x2plus folds pixels into channels
-    torch.save(RRDBNet(8, 1, 4).state_dict() | {"more": torch.zeros(3)}, tmp_path / "more.pth")
-    (tmp_path / "page.safetensors").write_text("<html>")
-    for name, says in {
-        "x2plus.pth": r"x2plus\.pth holds an ESRGAN .* x2; use a checkpoint for x4",
-        "more.pth": r"more\.pth does not fit RRDBNet: 1 unexpected \(more\)",
-        "absent.pth": "no such file",
-        "page.safetensors": "cannot be read as weights",
-    }.items():
-        with pytest.raises(MasksrError, match=says):
-            load_pretrained(tmp_path / name, "rrdb")
+    with pytest.raises(MasksrError, match=r"x2plus\.pth holds an ESRGAN .* x2; use a checkpoint for x4"):
+        load_pretrained(tmp_path / "x2plus.pth", "rrdb")
 
 
 def test_a_generator_of_ours_says_its_res_scale(tmp_path):
@@ -134,8 +125,6 @@ def test_a_generator_of_ours_says_its_res_scale(tmp_path):
     save_generator(network, size, path := tmp_path / "generator.safetensors")
     found = load_pretrained(path, "pesr")
     assert found.body[0].res_scale == 0.3 and torch.equal(found.embed.weight, network.embed.weight)
-    with pytest.raises(MasksrError, match="use --model pesr"):
-        load_pretrained(path, "rrdb")
 
 
 # ---- masksr evaluate ---------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -174,18 +174,6 @@ def test_fidelity_needs_a_reference_and_the_border_does_not_count(weights: Quali
     grey = np.full((30, 40, 3), 100, np.uint8)
     brighter = score(grey + np.uint8(7), grey, weights)  # 7 levels of grey are 6 of luma
     assert brighter.rmse == 6 and brighter.psnr == pytest.approx(20 * np.log10(255 / 6))
-
-
-def test_only_official_weights_make_a_plain_pi(weights: QualityWeights) -> None:
-    labels = {
-        ("official", "official"): "PI",
-        ("official", "stand-in"): "PI (stand-in Ma)",
-        ("stand-in", "official"): "PI (stand-in NIQE)",
-        ("stand-in", "stand-in"): "PI (stand-in)",
-    }
-    for (first, second), label in labels.items():
-        ours = score(CAT[:60, :60], weights=replace(weights, niqe_source=first, ma_source=second))
-        assert (ours.niqe_weights, ours.ma_weights, ours.label) == (first, second, label)
 
 
 @pytest.mark.parametrize(

@@ -19,21 +19,6 @@ def test_the_page_is_what_the_types_say(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == PAGE, f"out of date; run: {reference.COMMAND} > docs/params.md"
 
 
-@pytest.mark.parametrize(
-    ("heading", "row"),
-    [
-        ("`models.MODEL`", "`lr_patch` | a whole number > 0 [LR pixels]"),
-        ("`masks.MASK`", "`error_range` | `native`, `1`, `255`, `relative`; left out: `native`"),
-        ("`data`", "`limit` | a whole number > 0, or `null` [images]"),
-        ("`models.MODEL.generator` with `architecture: edsr`", "`res_scale` | a number > 0"),
-        ("`models.MODEL.start`", "`phases` | a list, each with its own keys"),
-    ],
-)
-def test_what_a_key_takes(heading: str, row: str) -> None:
-    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    assert f"| {row} |" in section
-
-
 def test_only_a_mask_may_leave_keys_out() -> None:
     sections = params.Params.model_json_schema()["$defs"].items()
     optional = {name for name, section in sections if set(section["properties"]) - set(section["required"])}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from random_quality import SOME_MA, SOME_NIQE
 from skimage import data
 
 from masksr import params
@@ -21,16 +22,12 @@ from masksr.models.vgg import load_vgg19, random_vgg19
 from masksr.paths import Paths
 from masksr.quality import weights as quality
 from masksr.quality.index import score
-from masksr.quality.ma import MaModel, one_leaf
-from masksr.quality.niqe import NiqeModel
 from masksr.quality.weights import OFFICIAL, default_weights, load_weights, read_ma, read_niqe
 from masksr.tools import weights
 from masksr.tools.weights import find_vgg19, prepare_vgg19
 
 ROOT = Path(__file__).parents[1]
 NIQE, MA = OFFICIAL.values()
-SOME_NIQE = NiqeModel(np.linspace(0.1, 2, 36), np.eye(36) / 10)
-SOME_MA = MaModel((one_leaf(4.0), one_leaf(6.0), one_leaf(5.0)), np.array([1.0, 0.5, 0.25, 0.1]))
 
 
 @pytest.fixture(autouse=True)
