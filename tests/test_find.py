@@ -20,16 +20,6 @@ GOOD = {"title": "Own pictures", "role": "train", "kind": "folder", "cite": "nob
 GOOD |= {"homepage": "at home", "images": 3, "layouts": [{"hr": "own/{name}.png"}]}
 
 
-def test_the_sets_of_the_paper_and_of_mini_are_there_with_citation_and_licence():
-    assert {"photographs", "rocket", "cat", "temple", "workshop", "tissue"} <= REGISTRY.sets.keys()
-    assert REGISTRY.sets["DIV2K_train"].images == 800
-    for name in ("DIV2K_valid", "PIRM_valid", "BSD100", "Urban100"):
-        assert REGISTRY.sets[name].images == 100
-    for spec in REGISTRY.sets.values():
-        assert spec.title and spec.citation and spec.licence and spec.origin
-    assert not REGISTRY.sets.keys() & REGISTRY.weights.keys(), "`masksr fetch NAME` means one of them"
-
-
 @pytest.mark.parametrize(
     "changes, message",
     [
