@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from local_server import Server, serving
 
-from masksr.fetch.download import answers, download, unpack
+from masksr.fetch.download import download, unpack
 from masksr.fetch.registry import File
 from masksr.io import MasksrError
 
@@ -97,15 +97,6 @@ def test_every_mirror_is_tried_and_named(server, tmp_path):
     message = fails(file.model_copy(update={"urls": [*file.urls, "http://127.0.0.1:9/x"]}), tmp_path)
     for url, problem in zip([*file.urls, "http://127.0.0.1:9/x"], ("404", "a web page", ".*refused"), strict=True):
         assert re.search(f"{url}: {problem}", message)
-
-
-def test_offline_says_what_to_do(server, tmp_path, monkeypatch):
-    file = a_file(server, "/x")
-    assert answers(file.urls[0], 5.0) and not answers(f"{server.address}/none", 5.0)
-    monkeypatch.setenv("MASKSR_OFFLINE", "1")
-    message = fails(file, tmp_path)
-    assert "MASKSR_OFFLINE" in message and file.urls[0] in message and f"into {tmp_path} as x.zip" in message
-    assert not answers(file.urls[0], 5.0) and len(server.requests) == 2
 
 
 @pytest.fixture(params=["zip", "tar", "gztar"])

@@ -187,7 +187,6 @@ def test_the_rows_are_those_of_the_evaluation_of_the_variants(checkpoint, projec
         ({"model": "pesr", "checkpoint": "esrgan"}, "esrgan: .* not a PESR"),
         ({"checkpoint": "esrgone"}, "no file esrgone"),
         ({"sets": ["kat"]}, "no data set 'kat'.*did you mean 'cat'"),
-        ({"output": Path()}, "is a folder; name a file"),
         ({"checkpoint": "../x2.pt", "model": "edsr", "res_scale": 0.1}, r"x2\.pt upscales by 2; .* x4"),
     ],
 )
