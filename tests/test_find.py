@@ -121,7 +121,6 @@ def test_lr_pictures_are_all_there_or_none_and_of_their_picture(data):
     assert not any(source.lr for source in find_images(folder_set(3), data))
 
 
-
 def test_every_embedded_photograph_is_the_recorded_file_or_names_the_version_to_install():
     embedded = [spec for spec in REGISTRY.sets.values() if isinstance(spec, PackageSet)]
     assert {spec.role for spec in embedded} == {"train", "validation", "test"}
