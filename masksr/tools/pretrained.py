@@ -12,8 +12,7 @@ from safetensors import safe_open
 from torch import nn
 
 from masksr import params as params_file
-from masksr.fetch import weights as published
-from masksr.fetch.find import build_pack
+from masksr.fetch import find
 from masksr.fetch.registry import find_set, load_registry
 from masksr.io import MasksrError
 from masksr.models.checkpoints import MODELS, NAMES, Architecture, generator_with, infer_size, read_weights
@@ -55,7 +54,7 @@ def find_pretrained(name: str, model: str, res_scale: float | None = None) -> tu
         if (entry.architecture, entry.scale) != (architecture, 4):
             raise MasksrError(f"{name}: {entry.title}; not {NAMES[architecture]} for x4 (--model)")
         res_scale, folder = res_scale or entry.res_scale, data_folder(params_file.load())
-    path = published.find_pretrained(name, folder)
+    path = find.find_pretrained(name, folder)
     return path, load_pretrained(path, architecture, res_scale)
 
 
@@ -96,7 +95,7 @@ def run(
         packs = {}
         for spec in specs:
             options = {"limit": limit or params.data.limit_of(spec.name), "data_folder": data_folder(params)}
-            packs[spec.name] = build_pack(spec, Path(scratch, spec.name), scales=(4,), **options)
+            packs[spec.name] = find.build_pack(spec, Path(scratch, spec.name), scales=(4,), **options)
         tables = [
             evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, taken)
             for who, upscale in upscalers.items()

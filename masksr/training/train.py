@@ -169,7 +169,7 @@ def start_step(kind: str, autocast: devices.Autocast) -> Step:
 
 def _find_init(params: Params, model: str) -> Path:
     """The checkpoint that ``models.<model>.start.init`` names: a file, or an entry of the registry."""
-    from masksr.fetch.weights import find_pretrained  # here: most trainings need no network
+    from masksr.fetch.find import find_pretrained  # here: most trainings need no network
 
     init, where = params.models[model].start.init, f"models.{model}.start.init"
     published = getattr(load_registry().weights.get(init), "res_scale", None)
