@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import __main__ as command
-from benchmarks import machine, ours, profiles, timing
+from benchmarks import ours, profiles
 from benchmarks.findings import Findings
 from benchmarks.profiles import TITLES, Case
 from benchmarks.reference_steps import STEPS, Networks, PublicTraining, as_published
@@ -103,20 +103,6 @@ def test_the_public_steps_do_the_superfluous_work() -> None:
 # ---- Timing ----------------------------------------------------------------------------------------------------------
 
 
-def test_variants_take_turns_and_the_warm_up_is_not_counted() -> None:
-    seen: list[str] = []
-    variants = {name: partial(seen.append, name) for name in "ab"}
-    found = timing.interleave(variants, rounds=3, warm_up=1, before=lambda name: seen.append("-"))
-    assert "".join(seen) == "-a-b" * 4
-    assert [len(found[name]) for name in "ab"] == [3, 3]
-
-
-def test_a_ratio_is_taken_round_by_round() -> None:
-    found = {"slow": [2.0, 20.0, 6.0], "fast": [1.0, 10.0, 2.0]}  # the machine was busy in the second round
-    assert timing.ratio(found, "slow", "fast") == "2 (2 to 2.5)"
-    assert timing.ratio({"slow": [4.0], "fast": [1.0]}, "slow", "fast") == "4"
-
-
 # ---- Everything runs, with tiny networks and pictures ----------------------------------------------------------------
 
 
@@ -140,13 +126,6 @@ def test_masksrs_steps_see_other_patches_each_time() -> None:
     assert [number for number, _ in seen] == [0, 1] and seen[0][1] != seen[1][1]
 
 
-def test_the_machine_says_what_it_is() -> None:
-    about = machine.describe("cpu")
-    assert about["cores"] >= 1 and about["torch"] == torch.__version__.split("+")[0]
-    speeds = machine.peaks("cpu", seconds=0)
-    assert set(speeds) == {"fp32", "bf16"} and all(speed > 0 for kinds in speeds.values() for speed in kinds.values())
-
-
 def test_findings_are_written_when_they_are_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = Findings(tmp_path / "new" / "abacus")
     found.add("steps", "A", True, ms=1.23456, kernels=[1, 2])
@@ -158,9 +137,3 @@ def test_findings_are_written_when_they_are_made(tmp_path: Path, capsys: pytest.
     )
     assert found.failed == ["B"]
     assert "| steps | A | yes |" in capsys.readouterr().out
-
-
-def test_a_section_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        command.main(["--only", "step"])
-    assert "there is no section step" in capsys.readouterr().err

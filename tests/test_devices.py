@@ -15,7 +15,7 @@ from masksr.data.packs import Source, write_pack
 from masksr.io import MasksrError
 from masksr.models.edsr import EDSR
 from masksr.results.evaluate import with_generator
-from masksr.training.device import Precision, allow_tf32, memory_format
+from masksr.training.device import allow_tf32
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -26,16 +26,6 @@ def test_tf32_is_refused_where_there_is_none_and_fp32_does_not_round_to_it() -> 
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
     allow_tf32(CPU, "fp32")
     assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
-
-
-@pytest.mark.parametrize(
-    ("device", "precision", "channels_last"),
-    [(CPU, "fp32", True), (CPU, "bf16", True), (CUDA, "fp32", False), (CUDA, "tf32", True), (CUDA, "bf16", True)],
-)
-def test_memory_format_follows_the_precision(
-    device: torch.device, precision: Precision, channels_last: bool
-) -> None:
-    assert (memory_format(device, precision) == torch.channels_last) == channels_last
 
 
 class OfLittleMemory(EDSR):

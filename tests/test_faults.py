@@ -98,14 +98,6 @@ def place(undisturbed, tmp_path: Path) -> Path:
     return shutil.copytree(undisturbed[0], tmp_path / "place")
 
 
-@pytest.fixture(scope="module")
-def half_done(undisturbed, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training that was killed, with two checkpoints."""
-    folder = shutil.copytree(undisturbed[0], tmp_path_factory.mktemp("half") / "done")
-    kill_after(folder, 12)
-    return folder
-
-
 def kill_after(folder: Path, step: int) -> None:
     """Start the training and kill it once the checkpoint of ``step`` is there."""
     process = start(folder)
@@ -119,20 +111,6 @@ def test_a_training_killed_again_and_again_ends_in_the_same_bits(place: Path, un
     for step in (2, 10, 24):
         kill_after(place, step)
     assert "goes on from step" in finish(place, undisturbed[1])
-
-
-@pytest.mark.parametrize("which", [slice(-1, None), slice(None)])
-def test_damaged_checkpoints_cost_the_steps_since_the_one_before(
-    half_done: Path, undisturbed, tmp_path: Path, which: slice
-) -> None:
-    place = shutil.copytree(half_done, tmp_path / "place")
-    files = checkpoints(place)
-    assert len(files) >= 2
-    for path in files[which]:
-        path.write_bytes(path.read_bytes()[:1000])
-    said = finish(place, undisturbed[1])
-    assert f"{files[-1].name} is damaged" in said
-    assert ("goes on from step" in said) == (which.start == -1)
 
 
 def test_a_full_disk_is_one_line_and_nothing_that_was_finished_is_lost(place: Path, undisturbed) -> None:

@@ -83,33 +83,6 @@ def test_defaults_are_the_published_networks(network: type[nn.Module], parameter
         assert sum(p.numel() for p in network().parameters()) == parameters
 
 
-@pytest.mark.parametrize(
-    "network", [RRDBNet(8, 1, 4), PESR(2, 8), *(EDSR(1, 8, scale=scale) for scale in (2, 3, 4))]
-)
-def test_generators_upscale_any_image_by_their_scale(network: nn.Module):
-    for height, width in ((3, 9), (5, 4)):
-        sr = network(torch.rand(2, 3, height, width))
-        assert sr.shape == (2, 3, network.scale * height, network.scale * width)
-
-
-@pytest.mark.parametrize("network", [EDSR(1, 8), PESR(1, 8)], ids=["edsr", "pesr"])
-def test_mean_shifts_are_frozen_but_saved(network: nn.Module):
-    frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
-    assert frozen == {f"{shift}.{part}" for shift in ("sub_mean", "add_mean") for part in ("weight", "bias")}
-    assert frozen <= network.state_dict().keys()
-    network(small_input(network)).sum().backward()
-    assert all((parameter.grad is None) == (name in frozen) for name, parameter in network.named_parameters())
-
-
-def test_dense_blocks_start_near_their_shortcut():
-    block = RRDBNet(num_feat=16, num_block=1, num_grow_ch=8).body[0].rdb1
-    x = torch.randn(1, 16, 8, 8)
-    assert 0 < relative_difference(block(x), x) < 0.05
-    for conv in block.children():  # kaiming, times 0.1
-        assert conv.weight.std().item() == pytest.approx(0.1 * (2 / (9 * conv.in_channels)) ** 0.5, rel=0.1)
-        assert not conv.bias.any()
-
-
 @pytest.mark.parametrize("name", SMALL)
 def test_channels_last_and_bfloat16_autocast(name: str):
     network = SMALL[name]().to(memory_format=torch.channels_last)
@@ -138,15 +111,6 @@ def test_bfloat16_keeps_grey_levels_apart():
 
 
 # Discriminators: which sizes they take, and the layout their public key names stand for.
-
-
-@pytest.mark.parametrize(
-    ("kind", "size"), [*((VGGStyleDiscriminator, n) for n in (64, 96, 256)), (SRGANDiscriminator, 48)]
-)
-def test_discriminators_take_every_multiple(kind: type[nn.Module], size: int):
-    network = kind(num_feat=2, input_size=size)
-    assert network(torch.rand(2, 3, size, size)).shape == (2, 1)
-    assert ("conv5_0.weight" in network.state_dict()) == (size == 256)
 
 
 def test_srgan_layout_is_that_of_edsr_pytorch(num_feat: int = 16, size: int = 96):

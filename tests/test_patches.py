@@ -2,7 +2,6 @@
 
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masksr.data.images import write_png
-from masksr.data.packs import Pack, Source, write_pack
-from masksr.data.patches import PatchSampler, ResidentPatches, patch_loader, validation_patches
+from masksr.data.patches import PatchSampler, validation_patches
 from masksr.io import MasksrError
 
 
@@ -143,51 +140,3 @@ def test_validation_patches_are_fixed_aligned_and_spread_over_the_images(sizes, 
     assert {turn for *_, turn in origins} == {"south"}
     shares = Counter(image for image, *_ in origins)
     assert len(shares) == min(count, len(sizes)) and max(shares.values()) - min(shares.values()) <= 1
-
-
-def test_one_patch_is_taken_from_the_middle_and_many_do_not_coincide():
-    lr, _ = validation_patches(MapPack((28, 48)), lr_size=8, scale=4, count=1)
-    assert origin(lr[0])[1:3] == (10, 20)
-    lr, _ = validation_patches(MapPack((52, 88)), lr_size=24, scale=4, count=8)
-    places = [origin(patch)[1:3] for patch in lr]
-    assert len(set(places)) == 8
-    assert max(left for _, left in places) - min(left for _, left in places) > 40
-
-
-# ---- patches that a GPU cuts itself
-
-
-CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
-    folder, sources = tmp_path_factory.mktemp("data"), []
-    for number, size in enumerate([(48, 64), (61, 40), (40, 40)]):
-        pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
-        write_png(folder / f"{number}.png", pixels)
-        sources.append(Source(f"{number}", folder / f"{number}.png", sides=size))
-    info = SimpleNamespace(**dict.fromkeys(("name", "title", "citation", "licence", "origin"), "own"))
-    return write_pack(info, sources, folder / "pack")
-
-
-@given(
-    lr_size=st.integers(1, 10),
-    scale=st.sampled_from([2, 4]),
-    batch=st.integers(1, 64),
-    seed=st.integers(0, 2**31 - 1),
-    step=st.integers(0, 2**40),
-)
-def test_patches_cut_on_the_device_are_the_samplers(pack, lr_size, scale, batch, seed, step):
-    one = PatchSampler(pack, lr_size=lr_size, scale=scale, batch=batch, seed=seed)
-    for ours, expected in zip(ResidentPatches(one, CPU).batch(step), one.batch(step), strict=True):
-        assert ours.dtype == torch.uint8 and torch.equal(ours, expected)
-
-
-@pytest.mark.parametrize(("free", "resident"), [(10**9, True), (10_000, False)])
-def test_a_gpu_keeps_the_pack_where_it_fits(pack, monkeypatch, free, resident):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
-    monkeypatch.setattr(ResidentPatches, "__init__", lambda self, *_: None)
-    one = PatchSampler(pack, lr_size=8, scale=4, batch=4, seed=0)
-    assert (patch_loader(one, torch.device("cuda")) != one.batch) == resident
-    assert patch_loader(one, CPU) == one.batch

@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path):
     torch.save(RRDBNet(8, 1, 4).state_dict() | {"more": torch.zeros(3)}, tmp_path / "more.pth")
     (tmp_path / "page.safetensors").write_text("<html>")
     for name, says in {
-        "x2plus.pth": r"x2plus\.pth holds an ESRGAN .* x2; use a checkpoint for x4",
+        "x2plus.pth": r"x2plus\.pth does not fit RRDBNet: 1 of another shape \(conv_first",
         "more.pth": r"more\.pth does not fit RRDBNet: 1 unexpected \(more\)",
         "absent.pth": "no such file",
         "page.safetensors": "cannot be read as weights",

@@ -162,9 +162,8 @@ def test_the_code_in_the_key_is_all_that_computes_in_a_training() -> None:
         reached |= left
         imported = set().union(*(layers.GRAPH[module] for module in left))
         left = {module for module in imported if layers.room(module) in rooms} - reached
-    in_the_key = [{layers.name(path) for path in (ROOT / "masksr").glob(pattern)} for pattern in training.CODE]
-    assert all(in_the_key)
-    assert reached <= set().union(*in_the_key)
+    files = {path.relative_to(ROOT) for pattern in training.CODE for path in (ROOT / "masksr").glob(pattern)}
+    assert reached <= {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files}
 
 
 def test_docstrings_and_comments_are_not_in_the_key_and_code_is(tmp_path: Path, monkeypatch) -> None:
@@ -208,16 +207,6 @@ def save(folder: Path, step: int) -> Path:
     return max(folder.glob("step-*.pt"))
 
 
-def test_the_last_checkpoint_comes_back_and_two_are_kept(tmp_path: Path) -> None:
-    assert loop.load_checkpoint(tmp_path, CPU) is None
-    for step in (1, 2, 30):
-        save(tmp_path, step)
-    (tmp_path / ".step-00000040-0123456789abcdef.pt.77.partial").write_bytes(b"cut short")
-    loaded = loop.load_checkpoint(tmp_path, CPU)
-    assert loaded["step"] == 30 and loaded["history"] == [{"a": 0.5}] and loaded["x"].tolist() == [30.0] * 3
-    assert len(list(tmp_path.glob("step-*.pt"))) == 2
-
-
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
 def test_a_damaged_checkpoint_is_named_and_gives_way(tmp_path: Path, damage: str, capsys) -> None:
     first, *damaged = save(tmp_path, 1), save(tmp_path, 5), save(tmp_path, 6)
@@ -230,14 +219,3 @@ def test_a_damaged_checkpoint_is_named_and_gives_way(tmp_path: Path, damage: str
     assert loop.load_checkpoint(tmp_path, CPU)["step"] == 1
     assert damaged[1].name in capsys.readouterr().out
     assert save(tmp_path, 2).name.startswith("step-00000002") and set(tmp_path.glob("*.pt")).isdisjoint(damaged)
-
-
-def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    save(tmp_path, 1)
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(MasksrError, match="No space left"):
-        save(tmp_path, 2)
-    assert loop.load_checkpoint(tmp_path, CPU)["step"] == 1
