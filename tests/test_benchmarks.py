@@ -11,14 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import __main__ as command
-from benchmarks import ours, profiles
+from benchmarks import ours
 from benchmarks.findings import Findings
 from benchmarks.profiles import TITLES, Case
-from benchmarks.reference_steps import STEPS, Networks, PublicTraining, as_published
-from masksr.models.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
-from masksr.models.edsr import EDSR, PESR
-from masksr.models.rrdb import RRDBNet
-from masksr.models.vgg import random_vgg19
+from benchmarks.reference_steps import STEPS, PublicTraining, as_published
 from masksr.params import Mask
 from masksr.training.step import adversarial_step
 
@@ -27,17 +23,6 @@ CASE = {model: Case(model, 16, 2, tiny=True) for model in TITLES}
 
 
 # ---- The reference is the same step ----------------------------------------------------------------------------------
-
-
-def networks(model: str) -> Networks:
-    torch.manual_seed(0)
-    generator, discriminator = {
-        "esrgan": (lambda: RRDBNet(8, 1, 4), VGGStyleDiscriminator),
-        "pesr": (lambda: PESR(1, 8, 0.1), SRGANDiscriminator),
-        "edsr": (lambda: EDSR(1, 8, 0.1, 4), SRGANDiscriminator),
-    }[model]
-    loss = profiles.paper().models[model].loss
-    return Networks(generator(), discriminator(4, 64), random_vgg19(0.0625, seed=0), loss)
 
 
 def batch(pixel_range: float) -> tuple[Tensor, Tensor]:
@@ -63,31 +48,31 @@ class Recorder:
 @pytest.mark.parametrize(("precision", "close"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 @pytest.mark.parametrize("model", TITLES)
 def test_the_public_step_has_masksrs_losses_and_gradients(model: str, precision: torch.dtype, close: float) -> None:
-    ours, public = networks(model), networks(model)
-    for n in (ours, public):
+    mine, public = ours.networks(CASE[model]), ours.networks(CASE[model])
+    for n in (mine, public):
         for network in (n.generator, n.discriminator, n.vgg):
             network.to(precision)
     as_published(model, public)
-    lr, hr = (images.to(precision) for images in batch(ours.generator.pixel_range))
-    options = {"loss": ours.loss, "mask": Mask(kind="none"), "pixel_range": ours.generator.pixel_range}
-    found = adversarial_step(ours.generator, ours.discriminator, ours.vgg, lr, hr, **options, autocast=FP32)
+    lr, hr = (images.to(precision) for images in batch(mine.generator.pixel_range))
+    options = {"loss": mine.loss, "mask": Mask(kind="none"), "pixel_range": mine.generator.pixel_range}
+    found = adversarial_step(mine.generator, mine.discriminator, mine.vgg, lr, hr, **options, autocast=FP32)
     recorders = Recorder(public.generator), Recorder(public.discriminator)
     losses = STEPS[model](public, lr, hr, *recorders)
 
     for name in ("loss_g", "loss_d"):
         assert losses[name] == pytest.approx(found[name].item(), rel=close)
     for name in {"l1", "vgg54", "gan", "tv"} & set(found):
-        assert losses[name] == pytest.approx(getattr(ours.loss, name) * found[name].item(), rel=close)
-    for network, recorder in zip((ours.generator, ours.discriminator), recorders, strict=True):
-        mine = {name: p.grad for name, p in network.named_parameters() if p.requires_grad}
-        whole, other = (torch.cat([g[name].flatten() for name in mine]) for g in (mine, recorder.gradients))
+        assert losses[name] == pytest.approx(getattr(mine.loss, name) * found[name].item(), rel=close)
+    for network, recorder in zip((mine.generator, mine.discriminator), recorders, strict=True):
+        grads = {name: p.grad for name, p in network.named_parameters() if p.requires_grad}
+        whole, other = (torch.cat([g[name].flatten() for name in grads]) for g in (grads, recorder.gradients))
         assert (whole - other).norm() <= close * other.norm()
 
 
 def test_the_public_steps_do_the_superfluous_work() -> None:
     counts = {}
     for model in TITLES:
-        public, calls = networks(model), []
+        public, calls = ours.networks(CASE[model]), []
         public.discriminator.register_forward_hook(lambda *_, calls=calls: calls.append(1))
         before = [p.clone() for p in public.generator.parameters()]
         training = PublicTraining(model, public, 1e-4, ema=0.999)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
-from functools import partial
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_step import batch, networks
+from test_step import FP32, MASK, batch, networks
 
 from masksr.params import Mask
 from masksr.training.expected import FIRST_GUESS, ErrorNetwork, expectation_loss
 from masksr.training.mask import error_mask, squared_error
 from masksr.training.step import adversarial_step
-
-FP32 = partial(torch.autocast, "cpu", torch.bfloat16, enabled=False)
-PAPER = {"k": 0.2, "b": 0.5, "error_range": "255", "window": 1, "per_channel": False, "apply": "both", "detach": True}
 
 
 @given(st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=20))
@@ -47,7 +43,7 @@ def test_a_step_with_it_is_the_step_with_the_error_it_expects(name: str) -> None
     lr, hr = batch(g.pixel_range)
     found = []
     for kind in ("error", "expected"):
-        copies, mask = [copy.deepcopy(network) for network in (g, d)], Mask(kind=kind, **PAPER)
+        copies, mask = [copy.deepcopy(network) for network in (g, d)], Mask(kind=kind, **MASK)
         with torch.no_grad():
             knows = (squared_error(g(lr), hr, mask) / g.pixel_range**2).log()
         oracle = Oracle(knows)
@@ -74,7 +70,7 @@ class Oracle(torch.nn.Module):
 @pytest.mark.parametrize("error_range", ["native", "1", "255", "relative"])
 def test_its_mask_is_equation_8_of_the_expected_error(error_range: str) -> None:
     sr, hr = (torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) * 255 for seed in (0, 1))
-    settings = PAPER | {"k": 1e-3, "b": 0.1, "error_range": error_range}
+    settings = MASK | {"k": 1e-3, "b": 0.1, "error_range": error_range}
     measured = Mask(kind="error", **settings)
     error = squared_error(sr, hr, measured)
     expected = error_mask(sr, hr, Mask(kind="expected", **settings), pixel_range=255.0, expected=error)

@@ -12,15 +12,7 @@ from torch import Tensor
 from masksr.params import Mask
 from masksr.training.mask import apply_mask, error_mask
 
-PAPER = {
-    "k": 0.2,
-    "b": 0.5,
-    "error_range": "native",
-    "window": 1,
-    "per_channel": False,
-    "apply": "both",
-    "detach": True,
-}
+PAPER = {"k": 0.2, "b": 0.5, "error_range": "native", "window": 1, "per_channel": False, "apply": "both"}
 
 
 def pair(seed: int = 0, size: int = 9, pixel_range: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -29,7 +21,7 @@ def pair(seed: int = 0, size: int = 9, pixel_range: float = 1.0) -> tuple[Tensor
 
 
 def settings(**changes) -> Mask:
-    return Mask(**({"kind": "error"} | PAPER | changes))
+    return Mask(**({"kind": "error", "detach": True} | PAPER | changes))
 
 
 def masked(sr: Tensor, hr: Tensor, pixel_range: float = 1.0, rng: torch.Generator | None = None, **changes) -> Tensor:

@@ -92,12 +92,6 @@ def test_the_patches_of_a_seed_stay_the_same_across_versions():
     assert [origin(patch) for patch in lr] == [(1, 4, 0, "-east"), (0, 4, 16, "south"), (2, 1, 4, "-east")]
 
 
-@pytest.fixture(scope="module")
-def many() -> list[tuple[int, int, int, str]]:
-    one = sampler(batch=100, seed=1)
-    return [origin(patch) for step in range(60) for patch in one.batch(step)[0]]
-
-
 def is_uniform(counts: Counter, kinds: int) -> bool:
     """Pearson's chi-square, five standard deviations wide."""
     expected = counts.total() / kinds
@@ -105,7 +99,9 @@ def is_uniform(counts: Counter, kinds: int) -> bool:
     return abs(square / expected - (kinds - 1)) < 5 * (2 * kinds) ** 0.5
 
 
-def test_images_places_and_orientations_are_drawn_equally_often_and_independently(many):
+def test_images_places_and_orientations_are_drawn_equally_often_and_independently():
+    one = sampler(batch=100, seed=1)
+    many = [origin(patch) for step in range(60) for patch in one.batch(step)[0]]
     assert is_uniform(Counter((image, turn) for image, _, _, turn in many), 3 * 8)
     for number, (height, width) in enumerate(PACK.sizes):
         rows, columns = height - 8 + 1, width - 8 + 1

@@ -8,11 +8,10 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from small_trainings import small
 from torch import Tensor, nn
 
-from masksr.models.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
-from masksr.models.edsr import EDSR, PESR
-from masksr.models.rrdb import RRDBNet
+from masksr.models.checkpoints import build_discriminator, build_generator
 from masksr.models.vgg import random_vgg19
 from masksr.params import Loss, Mask
 from masksr.training.mask import error_mask
@@ -23,17 +22,9 @@ MASK = {"k": 0.2, "b": 0.5, "error_range": "255", "window": 1, "per_channel": Fa
 
 
 def networks(name: str) -> tuple[nn.Module, nn.Module, nn.Module, Loss]:
-    torch.manual_seed(0)
-    vgg = random_vgg19(0.0625, seed=0)
-    common = {"focal_gamma": 0.0, "tv": 0.0}
-    if name == "esrgan":
-        loss = {"vgg54": 1.0, "vgg54_distance": "l1", "gan": 5e-3, "gan_type": "relativistic_average", "l1": 1e-2}
-        return RRDBNet(8, 1, 4), VGGStyleDiscriminator(4, 64), vgg, Loss(**common | loss)
-    if name == "pesr":
-        loss = {"vgg54": 50.0, "vgg54_distance": "mse", "gan": 1.0, "gan_type": "relativistic_pairwise", "l1": 1.0}
-        return PESR(1, 8, 0.1), SRGANDiscriminator(4, 64), vgg, Loss(**common | loss | {"focal_gamma": 1.0, "tv": 1e-6})
-    loss = {"vgg54": 5.0, "vgg54_distance": "mse", "gan": 0.15, "gan_type": "standard", "l1": 0.1}
-    return EDSR(1, 8, 0.1, 4), SRGANDiscriminator(4, 64), vgg, Loss(**common | loss)
+    recipe = small().models[name]
+    g = build_generator(recipe.generator, 4, seed=0)
+    return g, build_discriminator(recipe.discriminator, 64, seed=0), random_vgg19(0.0625, seed=0), recipe.loss
 
 
 def batch(pixel_range: float, seed: int = 0) -> tuple[Tensor, Tensor]:
