@@ -85,9 +85,6 @@ def test_the_public_steps_do_the_superfluous_work() -> None:
     assert counts == {"esrgan": 5, "pesr": 4, "edsr": 3}
 
 
-# ---- Timing ----------------------------------------------------------------------------------------------------------
-
-
 # ---- Everything runs, with tiny networks and pictures ----------------------------------------------------------------
 
 

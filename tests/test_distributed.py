@@ -97,8 +97,8 @@ def weights(folder: Path) -> torch.Tensor:
 
 
 @pytest.mark.slow
-def test_one_process_goes_on_after_one_of_two_has_failed(trained_starts: Paths, monkeypatch, capfd) -> None:
-    of, paths = mask("shuffled"), trained_starts
+def test_one_process_goes_on_after_one_of_two_has_failed(paths: Paths, monkeypatch, capfd) -> None:
+    of = mask("shuffled")
     whole, gpus = (small(4, gpus=number, ema=0.9) for number in (1, 2))
     training.train_gan(whole, "pesr", of, 0, paths, paths.root / "undisturbed")
     fewer = copy(paths, "fewer", "data", "runs")

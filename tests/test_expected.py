@@ -13,7 +13,7 @@ from test_step import FP32, MASK, batch, networks
 
 from masksr.params import Mask
 from masksr.training.expected import FIRST_GUESS, ErrorNetwork, expectation_loss
-from masksr.training.mask import error_mask, squared_error
+from masksr.training.mask import squared_error
 from masksr.training.step import adversarial_step
 
 
@@ -65,13 +65,3 @@ class Oracle(torch.nn.Module):
 
     def forward(self, _: torch.Tensor) -> torch.Tensor:
         return self.log_error
-
-
-@pytest.mark.parametrize("error_range", ["native", "1", "255", "relative"])
-def test_its_mask_is_equation_8_of_the_expected_error(error_range: str) -> None:
-    sr, hr = (torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) * 255 for seed in (0, 1))
-    settings = MASK | {"k": 1e-3, "b": 0.1, "error_range": error_range}
-    measured = Mask(kind="error", **settings)
-    error = squared_error(sr, hr, measured)
-    expected = error_mask(sr, hr, Mask(kind="expected", **settings), pixel_range=255.0, expected=error)
-    assert torch.equal(expected, error_mask(sr, hr, measured, pixel_range=255.0))

@@ -46,7 +46,7 @@ def trained(params: Params, here: Paths, name: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("model", ["esrgan", "pesr"])
-def test_a_batch_in_parts_takes_the_same_step(trained_starts: Paths, model: str, monkeypatch) -> None:
+def test_a_batch_in_parts_takes_the_same_step(paths: Paths, model: str, monkeypatch) -> None:
     """Without batch statistics and relativistic means, which are those of a part, only rounding differs."""
     seen = []
 
@@ -60,13 +60,13 @@ def test_a_batch_in_parts_takes_the_same_step(trained_starts: Paths, model: str,
     monkeypatch.setattr(torch.optim, "Adam", Recorded)
     for parts in (1, 2):
         params = small(4, steps_per_epoch=1, validate_every=1, checkpoint_every=1, accumulate=parts)
-        training.train_start(params, model, 0, copy(trained_starts, f"parts {parts}", "data"))
+        training.train_start(params, model, 0, copy(paths, f"parts {parts}", "data"))
     for whole, in_parts in zip(*seen, strict=True):
         assert (in_parts - whole).norm() <= 1e-4 * whole.norm()
 
 
 @pytest.mark.slow
-def test_compiled_networks_train_the_same(trained_starts: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_networks_train_the_same(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     """Captured as graphs, without the compiler that would take a minute here: all of a step can be captured.
 
     CUDA graphs need a GPU; that they are asked for, and told where a step begins, can be seen without one.
@@ -80,7 +80,7 @@ def test_compiled_networks_train_the_same(trained_starts: Paths, monkeypatch: py
     monkeypatch.setattr(nn.Module, "compile", captured)
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marked.append(1))
     modes = {False: None, True: None, "reduce-overhead": "reduce-overhead"}
-    plain, graphs, cuda_graphs = (trained(small(compile=how), trained_starts, f"{how}") for how in modes)
+    plain, graphs, cuda_graphs = (trained(small(compile=how), paths, f"{how}") for how in modes)
     names = ("RRDBNet", "VGGStyleDiscriminator", "VGG19Features")
     assert compiled == {(name, mode) for name in names for mode in modes.values()} and len(marked) == 8
     for key in plain:
@@ -88,23 +88,23 @@ def test_compiled_networks_train_the_same(trained_starts: Paths, monkeypatch: py
         assert torch.equal(graphs[key], cuda_graphs[key])
 
 
-def test_a_compiler_that_is_missing_is_named(trained_starts: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_that_is_missing_is_named(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_, **__):
         raise RuntimeError("no C++ compiler")
 
     real = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda self, **_: real(self, backend=broken))
     with pytest.raises(MasksrError, match=r"train\.compile does not work here"):
-        trained(small(compile=True), trained_starts, "broken")
+        trained(small(compile=True), paths, "broken")
 
 
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
-def test_too_little_memory_says_what_to_change(trained_starts: Paths, monkeypatch, error: Exception) -> None:
+def test_too_little_memory_says_what_to_change(paths: Paths, monkeypatch, error: Exception) -> None:
     def full(*_, **__):
         raise error
 
     monkeypatch.setattr(training, "adversarial_step", full)
     with pytest.raises(MasksrError, match=r"2 LR patches of 16 pixels.*accumulate.*gradient_checkpointing"):
-        trained(small(), trained_starts, "full")
+        trained(small(), paths, "full")
