@@ -97,17 +97,6 @@ def test_every_section_runs(tmp_path: Path) -> None:
     assert all(entry["differs"] < 1e-6 for entry in found if entry["section"] == "quality")
 
 
-def test_masksrs_steps_see_other_patches_each_time() -> None:
-    seen = []
-    case = CASE["pesr"]
-    take = ours.step(case, ours.networks(case), "cpu", precision="fp32")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ours, "take_step", lambda _, __, lr, hr, number: seen.append((number, lr.float().mean().item())))
-        take()
-        take()
-    assert [number for number, _ in seen] == [0, 1] and seen[0][1] != seen[1][1]
-
-
 def test_findings_are_written_when_they_are_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = Findings(tmp_path / "new" / "abacus")
     found.add("steps", "A", True, ms=1.23456, kernels=[1, 2])

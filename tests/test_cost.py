@@ -92,18 +92,6 @@ def test_settings_that_save_memory_do(mini: params.Params) -> None:
     assert averaged.memory - plain.memory == sum(value.nbytes for value in generator.state_dict().values())
 
 
-def test_a_start_of_several_phases_is_their_sum(mini: params.Params) -> None:
-    phases = mini.models["edsr"].start.phases
-    assert len(phases) == 2
-    flop = sum(step_cost(mini, "edsr", p).flop * p.epochs * mini.train.steps_per_epoch for p in phases)
-    table = table_of(only("edsr"))
-    rows, total = table.drop("all"), table.loc["all"]
-    assert rows.loc["EDSR start", "PFLOP in all"] == pytest.approx(flop / 1e15)
-    assert rows.loc["EDSR start", "steps each"] == sum(p.epochs for p in phases) * mini.train.steps_per_epoch
-    assert total["PFLOP in all"] == pytest.approx(rows["PFLOP in all"].sum())
-    assert total["hours in all"] == pytest.approx(total["PFLOP in all"] * 1e15 / 100e12 / 3600)
-
-
 def test_equal_trainings_count_once_and_seeds_multiply() -> None:
     content = only("pesr")
     content["masks"]["again"] = content["masks"]["paper"]
