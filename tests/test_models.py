@@ -19,25 +19,11 @@ GOLDEN = {
     "vggstyle_discriminator_f4_128": lambda: VGGStyleDiscriminator(num_feat=4, input_size=128),
     "vggstyle_discriminator_f4_256": lambda: VGGStyleDiscriminator(num_feat=4, input_size=256),
 }
-SMALL = {
-    "rrdb": lambda: RRDBNet(num_feat=8, num_block=1, num_grow_ch=4),
-    "edsr": lambda: EDSR(n_resblocks=2, n_feats=8),
-    "pesr": lambda: PESR(depth=2, num_channels=8),
-    "vggstyle": lambda: VGGStyleDiscriminator(num_feat=4, input_size=64),
-    "srgan": lambda: SRGANDiscriminator(num_feat=4, input_size=64),
-}
-GENERATORS = ("rrdb", "edsr", "pesr")
 
 
 @pytest.fixture(autouse=True)
 def _same_weights_every_time():
     torch.manual_seed(0)
-
-
-def small_input(network: nn.Module, batch: int = 4) -> Tensor:
-    side = 64 if isinstance(network, VGGStyleDiscriminator | SRGANDiscriminator) else 12
-    rng = torch.Generator().manual_seed(1)
-    return torch.rand(batch, 3, side, side, generator=rng) * getattr(network, "pixel_range", 1.0)
 
 
 def relative_difference(found: Tensor, expected: Tensor) -> float:
@@ -82,17 +68,19 @@ def test_defaults_are_the_published_networks(network: type[nn.Module], parameter
         assert sum(p.numel() for p in network().parameters()) == parameters
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_channels_last_and_bfloat16_autocast(name: str):
-    network = SMALL[name]().to(memory_format=torch.channels_last)
-    x = small_input(network).to(memory_format=torch.channels_last).requires_grad_()
+@pytest.mark.parametrize("make", [*list(GOLDEN.values())[:5], lambda: SRGANDiscriminator(4, 128)])
+def test_channels_last_and_bfloat16_autocast(make):
+    network = make().to(memory_format=torch.channels_last)
+    side = 12 if hasattr(network, "pixel_range") else 128
+    x = (torch.rand(4, 3, side, side) * getattr(network, "pixel_range", 1.0)).to(memory_format=torch.channels_last)
+    x.requires_grad_()
     exact = network(x)
     with torch.autocast("cpu", torch.bfloat16):
         output = network(x)
     output.sum().backward()
     assert output.dtype == torch.float32
     assert torch.isfinite(x.grad).all()
-    allowed = 0.02 if name in GENERATORS else 0.2  # batch normalisation makes rounding larger
+    allowed = 0.02 if side == 12 else 0.2  # batch normalisation makes rounding larger
     assert relative_difference(output, exact) < allowed
 
 
