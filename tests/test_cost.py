@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 import yaml
@@ -34,11 +33,6 @@ def only(model: str) -> dict:
     """A parameter file with one model, two masks and a sweep of one point that is none of them."""
     sweep = MINI["sweep"] | {"model": model, "k": [1.0], "b": [0.5]}
     return copy.deepcopy(MINI | {"table1": MINI["table1"] | {"models": [model]}, "sweep": sweep})
-
-
-def table_of(content: dict) -> pd.DataFrame:
-    """By name of the training, at 100 TFLOP/s."""
-    return training_costs(params.Params.model_validate(content), tflops=100).set_index("training")
 
 
 def forward_flop(network: nn.Module, side: int) -> int:
@@ -97,9 +91,11 @@ def test_equal_trainings_count_once_and_seeds_multiply() -> None:
     content["masks"]["again"] = content["masks"]["paper"]
     content["table1"] |= {"masks": ["none", "paper", "again"], "seeds": [0, 1]}
     content["sweep"] |= {"k": [0.2, 1], "b": [0.5, 0.7], "seeds": [1]}
-    counts = table_of(content)["trainings"].to_dict()
-    expected = {"PESR start": 2, "PESR none": 2, "PESR paper": 2, "PESR again": 0, "PESR Figure 5": 3}
-    assert counts == expected | {"all": 9}
+    table = training_costs(params.Params.model_validate(content), tflops=100).set_index("training")
+    expected = {"PESR start": 2, "PESR none": 2, "PESR paper": 2, "PESR again": 0, "PESR Figure 5": 3, "all": 9}
+    assert table["trainings"].to_dict() == expected
+    assert table["PFLOP in all"]["all"] == pytest.approx(table["PFLOP in all"].drop("all").sum())
+    assert table["hours in all"]["all"] == pytest.approx(table["PFLOP in all"]["all"] * 1e15 / 100e12 / 3600)
 
 
 def test_described_as_a_table() -> None:

@@ -162,11 +162,8 @@ def test_a_killed_masksr_run_takes_its_kernel_along_and_runs_again(tmp_path: Pat
         assert not psutil.wait_procs(children, timeout=15)[1], "a kernel lives on"
         (tmp_path / "1.txt").unlink()
         assert not (tmp_path / "out/n.ipynb").exists()
-    outputs = []
-    for _ in range(2):
-        subprocess.run(command, cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
-        outputs.append((tmp_path / "out/n.ipynb").read_bytes())
-    assert outputs[0] == outputs[1] and len(list((tmp_path / "out").glob("*.ipynb"))) == 1
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["n.ipynb"]
     assert (tmp_path / "19.txt").read_text() == "22"
 
 
