@@ -85,9 +85,6 @@ def test_the_public_steps_do_the_superfluous_work() -> None:
     assert counts == {"esrgan": 5, "pesr": 4, "edsr": 3}
 
 
-# ---- Everything runs, with tiny networks and pictures ----------------------------------------------------------------
-
-
 @pytest.mark.slow
 def test_every_section_runs(tmp_path: Path) -> None:
     assert command.main(["--quick", "--only", "steps,patches,quality", "-o", str(tmp_path / "here")]) == 0

@@ -171,10 +171,3 @@ def test_more_processes_than_gpus_are_refused(monkeypatch) -> None:
     for gpus, device, there in ((4, cuda, 2), (2, mps, 1), (2, cpu, 0)):
         with pytest.raises(MasksrError, match=f"train.gpus: {gpus}, but {there} can be used here"):
             distributed.check_gpus(gpus, device, "auto")
-
-
-@pytest.mark.parametrize("train", [{"gpus": 3}, {"gpus": 4, "accumulate": 2}, {"gpus": 4, "sync_batchnorm": False}])
-def test_batches_that_cannot_be_shared_are_refused(train: dict) -> None:
-    with pytest.raises(ValueError, match=r"train\.gpus: "):
-        small(4, **train)
-    small(4, gpus=4)
