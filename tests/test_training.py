@@ -14,7 +14,6 @@ from masksr.io import MasksrError, file_digest
 from masksr.models.checkpoints import load_generator, save_weights
 from masksr.models.edsr import EDSR
 from masksr.paths import Paths
-from masksr.training import loop
 from masksr.training import train as training
 
 
@@ -178,29 +177,3 @@ def test_phases_see_different_patches_and_masks_the_same(paths: Paths, monkeypat
     for mask in ("none", "paper"):
         training.train_gan(params, "edsr", params.masks[mask], 3, paths, paths.root / mask)
     assert len(seeds) == 4 and len(set(seeds)) == 3 and seeds[2] == seeds[3]
-
-
-# Checkpoints: whole or not there, and a damaged one costs only the steps since the one before.
-
-CPU = torch.device("cpu")
-
-
-def save(folder: Path, step: int) -> Path:
-    """Write a checkpoint; its file."""
-    loop.save_checkpoint(folder, step, {"step": step, "x": torch.full((3,), float(step)), "history": [{"a": 0.5}]})
-    return max(folder.glob("step-*.pt"))
-
-
-def test_a_damaged_checkpoint_is_named_and_gives_way(tmp_path: Path, capsys) -> None:
-    assert loop.load_checkpoint(tmp_path, CPU) is None
-    first, cut, flipped = save(tmp_path, 1), save(tmp_path, 5), save(tmp_path, 6)
-    assert not first.exists(), "two are kept"
-    save(tmp_path / "first", 1).rename(first)
-    content = bytearray(flipped.read_bytes())
-    content[len(content) // 2] ^= 1
-    flipped.write_bytes(content)
-    cut.write_bytes(cut.read_bytes()[:1000])
-    loaded = loop.load_checkpoint(tmp_path, CPU)
-    assert loaded["step"] == 1 and loaded["history"] == [{"a": 0.5}] and loaded["x"].tolist() == [1.0] * 3
-    assert flipped.name in capsys.readouterr().out
-    assert save(tmp_path, 2).name.startswith("step-00000002") and set(tmp_path.glob("*.pt")).isdisjoint([cut, flipped])
