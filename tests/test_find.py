@@ -108,11 +108,9 @@ def test_grey_small_and_damaged_pictures_are_named(data):
 
 def test_lr_pictures_are_all_there_or_none_and_of_their_picture(data):
     assert load_image(find_images(folder_set(3), data)[2]).difference == {4: 0}
-    one, two = (imresize(smooth_image(name), 0.25) for name in (1, 2))
-    for stranger, says in ((two, "does not fit .*1.png"), (255 - one, "does not fit"), (one[:, :12], "is 12 x 12")):
-        write_png(data / "own/LR/1x4.png", stranger)
-        with pytest.raises(MasksrError, match=rf"1x4\.png: {says}"):
-            load_image(find_images(folder_set(3), data)[0])
+    write_png(data / "own/LR/1x4.png", imresize(smooth_image(1), 0.25)[:, :12])
+    with pytest.raises(MasksrError, match=r"1x4\.png: is 12 x 12"):
+        load_image(find_images(folder_set(3), data)[0])
     (data / "own/LR/2x4.png").unlink()
     with pytest.raises(MasksrError, match=r"2x4\.png.*missing"):
         find_images(folder_set(3), data)

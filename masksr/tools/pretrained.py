@@ -30,16 +30,13 @@ def load_pretrained(path: Path, architecture: Architecture, res_scale: float | N
 
     Strictly, and in evaluation mode; the sizes are read from the file (``infer_size``, also on
     ``res_scale``). An EDSR may be of x2, x3 or x4, as its attribute ``scale`` says. Raises MasksrError where
-    the file cannot be read, holds another network (it names the keys) or one of a scale that the network here
-    does not have.
+    the file cannot be read or holds another network (it names the keys), also one of another scale.
     """
     state = read_weights(path)
     if res_scale is None and path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:  # ours say it
             res_scale = json.loads((file.metadata() or {}).get("generator", "{}")).get("res_scale")
     size, scale = infer_size(state, architecture, str(path), res_scale=res_scale)
-    if scale != 4 and architecture != "edsr":
-        raise MasksrError(f"{path} holds {NAMES[architecture]} for x{scale}; use a checkpoint for x4")
     return generator_with(state, size, scale, str(path))
 
 

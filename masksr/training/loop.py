@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -25,7 +24,7 @@ from tqdm import tqdm
 from masksr.data.bicubic import imresize
 from masksr.data.images import to_image
 from masksr.data.packs import Pack
-from masksr.data.patches import PatchSampler, patch_loader, validation_patches
+from masksr.data.patches import PatchSampler, validation_patches
 from masksr.data.share import average
 from masksr.io import MasksrError, write_atomic
 from masksr.params import Schedule, Train
@@ -79,10 +78,9 @@ def fit(training: Training, folder: Path) -> nn.Module:
     how = {"desc": training.name, "unit": "step", "leave": False, "mininterval": 1.0}
     bar = tqdm(total=training.steps, initial=begin, **how, disable=begin == training.steps)
     with explain_errors(training), bar:
-        load_patches = patch_loader(training.sampler, training.device)
         for step in range(begin, training.steps):
             # One step of every optimizer.
-            take_step(training, state, *load_patches(step), step)
+            take_step(training, state, *training.sampler.batch(step), step)
             bar.update()
             done = step + 1
             last = done == training.steps
@@ -110,7 +108,7 @@ def fit(training: Training, folder: Path) -> nn.Module:
 
 
 def take_step(training: Training, state: State, lr: Tensor, hr: Tensor, step: int) -> None:
-    """Take one step of every optimizer on one batch of uint8 patches (B, 3, H, W), wherever they are."""
+    """Take one step of every optimizer on one batch of uint8 patches (B, 3, H, W)."""
     settings, parts = training.settings, training.settings.accumulate
     if settings.compile == "reduce-overhead":
         # What graphs returned for the step before may be overwritten.
@@ -133,7 +131,10 @@ def take_step(training: Training, state: State, lr: Tensor, hr: Tensor, step: in
 
 def _to_device(patches: Tensor, training: Training) -> Tensor:
     """(B, 3, H, W) uint8 -> float in the generator's pixel range, on the device."""
-    pixels = patches.to(training.device).float() * (training.networks[0].pixel_range / 255)
+    on_cuda = training.device.type == "cuda"
+    patches = patches.pin_memory() if on_cuda else patches  # so that the CPU need not wait for the copy
+    pixels = patches.to(training.device, non_blocking=on_cuda).float()
+    pixels = pixels * (training.networks[0].pixel_range / 255)
     return pixels.contiguous(memory_format=training.memory_format)
 
 
@@ -296,14 +297,7 @@ class Validation:
         return float(np.mean([psnr(image, truth) for image, truth in zip(images, self._truth, strict=True)]))
 
 
-# The history as a table, and errors in a user's words.
-
-
-def history_table(history: list[dict[str, Any]]) -> pd.DataFrame:
-    """The history as a table, a row per entry, with the same leading columns for every training."""
-    first = ["phase", "step", "epoch", "learning_rate", "psnr", "psnr_bicubic"]
-    table = pd.DataFrame(history)
-    return table[[c for c in first if c in table] + [c for c in table if c not in first]]
+# Errors in a user's words.
 
 
 @contextmanager

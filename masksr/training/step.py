@@ -51,7 +51,7 @@ def content_loss(
         total = total + loss.l1 * parts["l1"]
     if loss.tv:
         # A sum over the batch, while the gradients of shares are averaged: as many times as there are shares.
-        parts["tv"] = share.shares * losses.total_variation(sr)
+        parts["tv"] = share.ranks * share.parts * losses.total_variation(sr)
         total = total + loss.tv * parts["tv"]
     return total, {name: value.detach() for name, value in parts.items()}
 
