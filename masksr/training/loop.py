@@ -163,14 +163,14 @@ class State:
             for n in networks
         ]
 
-        self.result, self.average = networks[0], None
+        self.result, self.ema = networks[0], None
         if decay := settings.ema:
             average_of = get_ema_multi_avg_fn(decay)
-            self.average = AveragedModel(self.result, multi_avg_fn=average_of, use_buffers=True)
-            self.average.n_averaged.fill_(1)  # it begins at the initial weights, which the copy has
-            self.result = self.average.module
+            self.ema = AveragedModel(self.result, multi_avg_fn=average_of, use_buffers=True)
+            self.ema.n_averaged.fill_(1)  # it begins at the initial weights, which the copy has
+            self.result = self.ema.module
 
-        self.parts = [*networks, *self.optimizers, *([self.average] if self.average else [])]
+        self.stateful = [*networks, *self.optimizers, *([self.ema] if self.ema else [])]
         # Of steps and of their metrics, on the device, so that no step waits for them.
         self.sums: dict[str, Any] = {}
 
@@ -181,8 +181,8 @@ class State:
                 gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
                 torch._foreach_div_(gradients, parts)
             optimizer.step()
-        if self.average:
-            self.average.update_parameters(self.training.networks[0])
+        if self.ema:
+            self.ema.update_parameters(self.training.networks[0])
 
     def add_metrics(self, metrics: Metrics) -> None:
         steps = self.sums.get("steps", 0) + 1
@@ -208,14 +208,14 @@ class State:
         self._check(step, {"a weight": all(torch.isfinite(t).all() for t in tensors)})
         if self.share.rank == 0:
             state = {"step": step, "history": self.training.history, "window": self.sums}
-            save_checkpoint(folder, step, state | {"parts": [part.state_dict() for part in self.parts]})
+            save_checkpoint(folder, step, state | {"parts": [part.state_dict() for part in self.stateful]})
 
     def resume(self, folder: Path) -> int:
         """Take over the last checkpoint of ``folder``; the step to go on from, 0 without one."""
         training, saved = self.training, load_checkpoint(folder, self.training.device)
         if not saved:
             return 0
-        for part, state in zip(self.parts, saved["parts"], strict=True):
+        for part, state in zip(self.stateful, saved["parts"], strict=True):
             part.load_state_dict(state)
         training.history, self.sums = saved["history"], saved["window"]
         if saved["step"] < training.steps:

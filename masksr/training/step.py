@@ -81,6 +81,17 @@ def adversarial_step(
     Where the images are a ``share`` of a batch, the mean of the gradients of all shares is that of the batch;
     what couples images (relativistic means, batch statistics, a relative error) sees all processes, but one
     part.
+
+    The graph is cut at two leaves, and the gradient handed on there::
+
+        lr -> generator -> sr | image -> content
+                                image -> mask -> fake | fake -> discriminator -> gan
+                                         hr, masked: real -> discriminator
+
+        d gan / d fake,  through the mask: d gan / d image,  added to d content / d image,  into sr
+
+    ``real`` needs no gradient: the generator has no part in it. What ``apply: gradient`` scales is the
+    gradient on its way from ``fake`` to ``image``.
     """
     with autocast():
         sr = generator(lr)
