@@ -27,11 +27,9 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks import machine, ours, profiles
 from benchmarks.correct import correct
 from benchmarks.harness import Run, TimeUp, short
-from benchmarks.patches import make_pack
 from benchmarks.profiles import TITLES, Case
 from benchmarks.reference_steps import Networks
 from benchmarks.ways import WAYS, make_step, switch
-from masksr.data.patches import PatchSampler, ResidentPatches
 from masksr.training.cost import step_cost
 
 PROFILED = ("bf16", "public, fp32")
@@ -52,25 +50,6 @@ def the_machine(run: Run) -> None:
     run.peaks = machine.peaks(run.device.type, seconds=0.1 if run.tiny else 0.5)
     for precision, speeds in run.peaks.items():
         run.add("machine", f"{precision}, at most", **{f"{kind} TFLOP/s": v / 1e12 for kind, v in speeds.items()})
-
-
-def cut_patches(run: Run) -> None:
-    """Patches cut on the device against those of the CPU, also above 2^31 bytes."""
-    run.fresh()
-    sampler = PatchSampler(make_pack(run.work / "small", 3, 240, 320), lr_size=32, scale=4, batch=16, seed=0)
-    for name, before in {"small pack": 0, "pack above 2^31 bytes": (1 << 20) if run.tiny else (1 << 31)}.items():
-        resident = ResidentPatches(sampler, run.device)
-        for images in (resident._lr, resident._hr):  # as if so many bytes of other images came first
-            images.pixels = torch.cat((images.pixels.new_zeros(before), images.pixels))
-            images.offsets = images.offsets + before
-        equal = all(
-            torch.equal(here.cpu(), there)
-            for step in range(20)
-            for here, there in zip(resident.batch(step), sampler.batch(step), strict=True)
-        )
-        steps = itertools.count()
-        seconds = _median_seconds(run, lambda batch=resident.batch, steps=steps: batch(next(steps)), calls=10)
-        run.add("patches", f"{name}, cut on {run.device} as on the CPU", equal, **{"ms a batch": 1e3 * seconds})
 
 
 def speed(run: Run) -> None:
@@ -153,7 +132,6 @@ def _longest_kernels(run: Run, step: Callable[[], Any]) -> list[dict[str, Any]]:
 SECTIONS: dict[str, tuple[Callable[[Run], None], float]] = {  # and which part of the minutes each may take
     "machine": (the_machine, 0.08),
     "correct": (correct, 0.40),
-    "patches": (cut_patches, 0.10),
     "speed": (speed, 1.0),
 }
 

@@ -18,7 +18,7 @@ from benchmarks.patches import make_pack
 from benchmarks.profiles import Case
 from benchmarks.reference_steps import Networks
 from masksr.data.packs import Pack
-from masksr.data.patches import PatchSampler, patch_loader
+from masksr.data.patches import PatchSampler
 from masksr.models.checkpoints import build_discriminator, build_generator
 from masksr.models.vgg import random_vgg19
 from masksr.params import Mask, Model, Train
@@ -51,11 +51,11 @@ def step(
     if memory_format:
         n.vgg.to(memory_format=memory_format)
         training = replace(training, memory_format=memory_format)
-    state, load, numbers = State(training), patch_loader(patches, training.device), count()
+    state, numbers = State(training), count()
 
     def take() -> None:
         number = next(numbers)
-        take_step(training, state, *load(number), number)
+        take_step(training, state, *patches.batch(number), number)
 
     return take
 

@@ -1,4 +1,4 @@
-"""Stock pyiqa's PI, and parameters of NIQE and Ma that are right in form and need no fitting."""
+"""Stock pyiqa's PI, and parameters of NIQE and Ma that are right in form, random in content and need no fitting."""
 
 from __future__ import annotations
 
@@ -32,16 +32,10 @@ def pyiqa_score(folder: Path) -> Callable[[Image], float]:
     return pi
 
 
-def write_weights(folder: Path, *, trees: int = 200, levels: int = 9) -> None:
-    """niqe.mat, fitted on one photograph, and ma.mat: full trees with random thresholds."""
-    rng = np.random.default_rng(0)
-    forests = tuple(
-        _forest(rng, n, most, trees, levels) for n, most in zip(FEATURES, (2, 2, 40), strict=True)
-    )
-    write_ma(folder / "ma.mat", MaModel(forests, np.array([-0.3, 0.2, 0.5, 0.4])))
-    features = niqe_features(luma_plane(picture(512, 512)))
-    covariance = np.cov(features, rowvar=False) + 0.01 * np.eye(36)
-    write_niqe(folder / "niqe.mat", NiqeModel(features.mean(axis=0), covariance))
+def write_weights(folder: Path) -> None:
+    """niqe.mat, fitted on one photograph, and ma.mat, as large as the published one."""
+    write_ma(folder / "ma.mat", random_ma(levels=9, trees=200))
+    write_niqe(folder / "niqe.mat", niqe_of(picture(512, 512)))
 
 
 def read_weights(folder: Path) -> QualityWeights:
@@ -49,10 +43,24 @@ def read_weights(folder: Path) -> QualityWeights:
     return QualityWeights(niqe, ma, "stand-in", "stand-in")
 
 
-def _forest(rng: np.random.Generator, features: int, most: float, trees: int, levels: int) -> Forest:
+def niqe_of(photograph: Image) -> NiqeModel:
+    """A NIQE fitted on one photograph, (H, W, 3) uint8."""
+    features = niqe_features(luma_plane(photograph))
+    return NiqeModel(features.mean(axis=0), np.cov(features, rowvar=False) + 0.01 * np.eye(36))
+
+
+def random_ma(levels: int = 8, trees: int = 40) -> MaModel:
+    """Forests at random: full trees whose thresholds lie where the features do."""
+    rng = np.random.default_rng(0)
+    sizes = zip(FEATURES, (2, 2, 40), strict=True)
+    forests = tuple(_forest(rng, features, highest, levels, trees) for features, highest in sizes)
+    return MaModel(forests, np.array([-0.3, 0.2, 0.5, 0.4]))
+
+
+def _forest(rng: np.random.Generator, features: int, highest: float, levels: int, trees: int) -> Forest:
     nodes = 2 ** (levels + 1) - 1
     inner = np.arange(nodes) < 2**levels - 1
     left = np.where(inner, np.arange(nodes) * 2 + 2, 0)[:, None].repeat(trees, 1).astype(np.int32)
     feature = rng.integers(1, features + 1, (nodes, trees), dtype=np.int32)
-    threshold, value = rng.uniform(0, most, (nodes, trees)), rng.uniform(0, 10, (nodes, trees))
+    threshold, value = rng.uniform(0, highest, (nodes, trees)), rng.uniform(0, 10, (nodes, trees))
     return Forest(left, np.where(left, left + 1, 0).astype(np.int32), feature, threshold, value)

@@ -285,7 +285,6 @@ def upscale(**options: Any) -> None:
 @pictures
 @option("--hr", metavar="FOLDER", help="HR pictures; SR has their names, maybe with _x4, SR or out added.")
 @option("--scale", type=POSITIVE, metavar="N", help="HR is cut to multiples of it (default: 4).")
-@option("--border", type=click.IntRange(min=0), metavar="N", help="Pixels a side not to count (default: 4).")
 @device
 @further_measures
 @table

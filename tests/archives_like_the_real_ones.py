@@ -12,11 +12,10 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image
+from random_quality import SOME_MA, SOME_NIQE
 
 from masksr.data.bicubic import imresize
 from masksr.models.vgg import random_vgg19
-from masksr.quality.ma import MaModel, one_leaf
-from masksr.quality.niqe import NiqeModel
 from masksr.quality.weights import write_ma, write_niqe
 
 IMAGES = 3  # of each set
@@ -84,9 +83,8 @@ def make_archives(folder: Path) -> None:
                 member = tarfile.TarInfo(path)
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
-    write_niqe(folder / "niqe_modelparameters.mat", NiqeModel(np.linspace(0.1, 2, 36), np.eye(36) / 10))
-    forests = (one_leaf(4.0), one_leaf(6.0), one_leaf(5.0))
-    write_ma(folder / "NRQM_model.mat", MaModel(forests, np.array([1.0, 0.5, 0.25, 0.1])))
+    write_niqe(folder / "niqe_modelparameters.mat", SOME_NIQE)
+    write_ma(folder / "NRQM_model.mat", SOME_MA)
     torch.save(random_vgg19(1.0, seed=0).state_dict(), folder / "vgg19-dcbb9e9d.pth")
 
 

@@ -31,7 +31,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def trained_starts(prepared: Path, tmp_path: Path):
+def paths(prepared: Path, tmp_path: Path):
     """The paths of a copy of ``prepared``."""
     from masksr.paths import Paths
 

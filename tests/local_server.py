@@ -20,10 +20,7 @@ class Server:
         self.faults: dict[str, list[int | str]] = {}
         self.requests: list[tuple[str, str | None]] = []  # path, Range
         self.over = threading.Event()
-        methods = {"log_message": lambda *_: None, "do_GET": lambda handler: self.answer(handler)}
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (BaseHTTPRequestHandler,), methods))
-        self.address = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
+        self.address = ""  # once it is served
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         wanted, file = handler.headers["Range"], self.folder / handler.path[1:]
@@ -46,17 +43,16 @@ class Server:
         if fault == "stall":
             self.over.wait(20)
 
-    def close(self) -> None:
-        self.over.set()
-        self.http.shutdown()
-        self.http.server_close()
-
-
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """Serve a folder; gives its address."""
+def serving(folder: Path) -> Iterator[Server]:
+    """Serve a folder."""
     server = Server(folder)
-    try:
-        yield server.address
-    finally:
-        server.close()
+    methods = {"log_message": lambda *_: None, "do_GET": lambda handler: server.answer(handler)}
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (BaseHTTPRequestHandler,), methods)) as http:
+        server.address = f"http://127.0.0.1:{http.server_port}"
+        threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield server
+        finally:
+            server.over.set()
+            http.shutdown()

@@ -35,7 +35,6 @@ def small(batch: int = 2, **train) -> Params:
 def with_start(model: str, **start) -> Params:
     """``small`` with other settings of a model's start."""
     content = small().model_dump()
-    content["masks"]["none"] = {"kind": "none"}
     content["models"][model]["start"] |= start
     return Params.model_validate(content)
 

@@ -11,14 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import __main__ as command
-from benchmarks import machine, ours, profiles, timing
+from benchmarks import ours
 from benchmarks.findings import Findings
 from benchmarks.profiles import TITLES, Case
-from benchmarks.reference_steps import STEPS, Networks, PublicTraining, as_published
-from masksr.models.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
-from masksr.models.edsr import EDSR, PESR
-from masksr.models.rrdb import RRDBNet
-from masksr.models.vgg import random_vgg19
+from benchmarks.reference_steps import STEPS, PublicTraining, as_published
 from masksr.params import Mask
 from masksr.training.step import adversarial_step
 
@@ -27,17 +23,6 @@ CASE = {model: Case(model, 16, 2, tiny=True) for model in TITLES}
 
 
 # ---- The reference is the same step ----------------------------------------------------------------------------------
-
-
-def networks(model: str) -> Networks:
-    torch.manual_seed(0)
-    generator, discriminator = {
-        "esrgan": (lambda: RRDBNet(8, 1, 4), VGGStyleDiscriminator),
-        "pesr": (lambda: PESR(1, 8, 0.1), SRGANDiscriminator),
-        "edsr": (lambda: EDSR(1, 8, 0.1, 4), SRGANDiscriminator),
-    }[model]
-    loss = profiles.paper().models[model].loss
-    return Networks(generator(), discriminator(4, 64), random_vgg19(0.0625, seed=0), loss)
 
 
 def batch(pixel_range: float) -> tuple[Tensor, Tensor]:
@@ -63,31 +48,31 @@ class Recorder:
 @pytest.mark.parametrize(("precision", "close"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 @pytest.mark.parametrize("model", TITLES)
 def test_the_public_step_has_masksrs_losses_and_gradients(model: str, precision: torch.dtype, close: float) -> None:
-    ours, public = networks(model), networks(model)
-    for n in (ours, public):
+    mine, public = ours.networks(CASE[model]), ours.networks(CASE[model])
+    for n in (mine, public):
         for network in (n.generator, n.discriminator, n.vgg):
             network.to(precision)
     as_published(model, public)
-    lr, hr = (images.to(precision) for images in batch(ours.generator.pixel_range))
-    options = {"loss": ours.loss, "mask": Mask(kind="none"), "pixel_range": ours.generator.pixel_range}
-    found = adversarial_step(ours.generator, ours.discriminator, ours.vgg, lr, hr, **options, autocast=FP32)
+    lr, hr = (images.to(precision) for images in batch(mine.generator.pixel_range))
+    options = {"loss": mine.loss, "mask": Mask(kind="none"), "pixel_range": mine.generator.pixel_range}
+    found = adversarial_step(mine.generator, mine.discriminator, mine.vgg, lr, hr, **options, autocast=FP32)
     recorders = Recorder(public.generator), Recorder(public.discriminator)
     losses = STEPS[model](public, lr, hr, *recorders)
 
     for name in ("loss_g", "loss_d"):
         assert losses[name] == pytest.approx(found[name].item(), rel=close)
     for name in {"l1", "vgg54", "gan", "tv"} & set(found):
-        assert losses[name] == pytest.approx(getattr(ours.loss, name) * found[name].item(), rel=close)
-    for network, recorder in zip((ours.generator, ours.discriminator), recorders, strict=True):
-        mine = {name: p.grad for name, p in network.named_parameters() if p.requires_grad}
-        whole, other = (torch.cat([g[name].flatten() for name in mine]) for g in (mine, recorder.gradients))
+        assert losses[name] == pytest.approx(getattr(mine.loss, name) * found[name].item(), rel=close)
+    for network, recorder in zip((mine.generator, mine.discriminator), recorders, strict=True):
+        grads = {name: p.grad for name, p in network.named_parameters() if p.requires_grad}
+        whole, other = (torch.cat([g[name].flatten() for name in grads]) for g in (grads, recorder.gradients))
         assert (whole - other).norm() <= close * other.norm()
 
 
 def test_the_public_steps_do_the_superfluous_work() -> None:
     counts = {}
     for model in TITLES:
-        public, calls = networks(model), []
+        public, calls = ours.networks(CASE[model]), []
         public.discriminator.register_forward_hook(lambda *_, calls=calls: calls.append(1))
         before = [p.clone() for p in public.generator.parameters()]
         training = PublicTraining(model, public, 1e-4, ema=0.999)
@@ -100,26 +85,6 @@ def test_the_public_steps_do_the_superfluous_work() -> None:
     assert counts == {"esrgan": 5, "pesr": 4, "edsr": 3}
 
 
-# ---- Timing ----------------------------------------------------------------------------------------------------------
-
-
-def test_variants_take_turns_and_the_warm_up_is_not_counted() -> None:
-    seen: list[str] = []
-    variants = {name: partial(seen.append, name) for name in "ab"}
-    found = timing.interleave(variants, rounds=3, warm_up=1, before=lambda name: seen.append("-"))
-    assert "".join(seen) == "-a-b" * 4
-    assert [len(found[name]) for name in "ab"] == [3, 3]
-
-
-def test_a_ratio_is_taken_round_by_round() -> None:
-    found = {"slow": [2.0, 20.0, 6.0], "fast": [1.0, 10.0, 2.0]}  # the machine was busy in the second round
-    assert timing.ratio(found, "slow", "fast") == "2 (2 to 2.5)"
-    assert timing.ratio({"slow": [4.0], "fast": [1.0]}, "slow", "fast") == "4"
-
-
-# ---- Everything runs, with tiny networks and pictures ----------------------------------------------------------------
-
-
 @pytest.mark.slow
 def test_every_section_runs(tmp_path: Path) -> None:
     assert command.main(["--quick", "--only", "steps,patches,quality", "-o", str(tmp_path / "here")]) == 0
@@ -127,24 +92,6 @@ def test_every_section_runs(tmp_path: Path) -> None:
     assert {entry["section"] for entry in found} == {"machine", "steps", "patches", "quality"}
     assert sum(entry["section"] == "steps" for entry in found) == 2 * len(TITLES)
     assert all(entry["differs"] < 1e-6 for entry in found if entry["section"] == "quality")
-
-
-def test_masksrs_steps_see_other_patches_each_time() -> None:
-    seen = []
-    case = CASE["pesr"]
-    take = ours.step(case, ours.networks(case), "cpu", precision="fp32")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ours, "take_step", lambda _, __, lr, hr, number: seen.append((number, lr.float().mean().item())))
-        take()
-        take()
-    assert [number for number, _ in seen] == [0, 1] and seen[0][1] != seen[1][1]
-
-
-def test_the_machine_says_what_it_is() -> None:
-    about = machine.describe("cpu")
-    assert about["cores"] >= 1 and about["torch"] == torch.__version__.split("+")[0]
-    speeds = machine.peaks("cpu", seconds=0)
-    assert set(speeds) == {"fp32", "bf16"} and all(speed > 0 for kinds in speeds.values() for speed in kinds.values())
 
 
 def test_findings_are_written_when_they_are_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,9 +105,3 @@ def test_findings_are_written_when_they_are_made(tmp_path: Path, capsys: pytest.
     )
     assert found.failed == ["B"]
     assert "| steps | A | yes |" in capsys.readouterr().out
-
-
-def test_a_section_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        command.main(["--only", "step"])
-    assert "there is no section step" in capsys.readouterr().err

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import copy
-from itertools import pairwise
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -39,49 +35,11 @@ def only(model: str) -> dict:
     return copy.deepcopy(MINI | {"table1": MINI["table1"] | {"models": [model]}, "sweep": sweep})
 
 
-def table_of(content: dict) -> pd.DataFrame:
-    """By name of the training, at 100 TFLOP/s."""
-    return training_costs(params.Params.model_validate(content), tflops=100).set_index("training")
-
-
 def forward_flop(network: nn.Module, side: int) -> int:
     """Of one image (3, side, side) through a network that was made on fake tensors."""
     with Meter() as meter, torch.no_grad():
         network.eval()(torch.empty(1, 3, side, side))
     return meter.flop
-
-
-@settings(max_examples=20, deadline=None)
-@given(
-    channels=st.lists(st.integers(1, 6), min_size=2, max_size=4),
-    kernel=st.sampled_from([1, 3, 5]),
-    stride=st.sampled_from([1, 2]),
-    side=st.integers(3, 12),
-    batch=st.integers(1, 3),
-)
-def test_a_stack_of_convolutions_by_hand(
-    channels: list[int], kernel: int, stride: int, side: int, batch: int
-) -> None:
-    """Two per multiply-add; as many again for the gradient of the weights, and of each input but the first."""
-    with FakeTensorMode(), Meter() as meter:
-        layers = [nn.Conv2d(*pair, kernel, stride, padding=kernel // 2) for pair in pairwise(channels)]
-        nn.Sequential(*layers)(torch.ones(batch, channels[0], side, side)).sum().backward()
-    expected = 0
-    for number, (before, after) in enumerate(pairwise(channels)):
-        side = (side - 1) // stride + 1
-        expected += (3 if number else 2) * 2 * batch * before * after * kernel**2 * side**2
-    assert meter.flop == expected
-
-
-def test_bytes_alive_are_followed_exactly() -> None:
-    with Meter() as meter:
-        a = torch.zeros(1000)
-        b = a.add_(1).view(10, 100)[2:]  # in place; a view
-        c = torch.zeros(500, dtype=torch.bfloat16)
-        del a
-        assert meter.alive == meter.peak == 5000  # its view still holds it
-        del b, c
-    assert (meter.alive, meter.peak, meter.flop) == (0, 5000, 0)
 
 
 def test_the_counter_of_torch_agrees(mini: params.Params) -> None:
@@ -128,26 +86,16 @@ def test_settings_that_save_memory_do(mini: params.Params) -> None:
     assert averaged.memory - plain.memory == sum(value.nbytes for value in generator.state_dict().values())
 
 
-def test_a_start_of_several_phases_is_their_sum(mini: params.Params) -> None:
-    phases = mini.models["edsr"].start.phases
-    assert len(phases) == 2
-    flop = sum(step_cost(mini, "edsr", p).flop * p.epochs * mini.train.steps_per_epoch for p in phases)
-    table = table_of(only("edsr"))
-    rows, total = table.drop("all"), table.loc["all"]
-    assert rows.loc["EDSR start", "PFLOP in all"] == pytest.approx(flop / 1e15)
-    assert rows.loc["EDSR start", "steps each"] == sum(p.epochs for p in phases) * mini.train.steps_per_epoch
-    assert total["PFLOP in all"] == pytest.approx(rows["PFLOP in all"].sum())
-    assert total["hours in all"] == pytest.approx(total["PFLOP in all"] * 1e15 / 100e12 / 3600)
-
-
 def test_equal_trainings_count_once_and_seeds_multiply() -> None:
     content = only("pesr")
     content["masks"]["again"] = content["masks"]["paper"]
     content["table1"] |= {"masks": ["none", "paper", "again"], "seeds": [0, 1]}
     content["sweep"] |= {"k": [0.2, 1], "b": [0.5, 0.7], "seeds": [1]}
-    counts = table_of(content)["trainings"].to_dict()
-    expected = {"PESR start": 2, "PESR none": 2, "PESR paper": 2, "PESR again": 0, "PESR Figure 5": 3}
-    assert counts == expected | {"all": 9}
+    table = training_costs(params.Params.model_validate(content), tflops=100).set_index("training")
+    expected = {"PESR start": 2, "PESR none": 2, "PESR paper": 2, "PESR again": 0, "PESR Figure 5": 3, "all": 9}
+    assert table["trainings"].to_dict() == expected
+    assert table["PFLOP in all"]["all"] == pytest.approx(table["PFLOP in all"].drop("all").sum())
+    assert table["hours in all"]["all"] == pytest.approx(table["PFLOP in all"]["all"] * 1e15 / 100e12 / 3600)
 
 
 def test_described_as_a_table() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,12 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from masksr.data.images import write_png
-from masksr.data.packs import Source, write_pack
+from masksr.data.bicubic import imresize
 from masksr.io import MasksrError
 from masksr.models.edsr import EDSR
 from masksr.results.evaluate import with_generator
-from masksr.training.device import Precision, allow_tf32, memory_format
+from masksr.training.device import allow_tf32
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -28,37 +26,20 @@ def test_tf32_is_refused_where_there_is_none_and_fp32_does_not_round_to_it() -> 
     assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
 
 
-@pytest.mark.parametrize(
-    ("device", "precision", "channels_last"),
-    [(CPU, "fp32", True), (CPU, "bf16", True), (CUDA, "fp32", False), (CUDA, "tf32", True), (CUDA, "bf16", True)],
-)
-def test_memory_format_follows_the_precision(
-    device: torch.device, precision: Precision, channels_last: bool
-) -> None:
-    assert (memory_format(device, precision) == torch.channels_last) == channels_last
+def test_a_picture_too_large_for_the_device_is_upscaled_in_tiles(capsys, monkeypatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 2000, 3), dtype=np.uint8)
+    pack = SimpleNamespace(names=["0"], lr=lambda *_: imresize(pixels, 0.25))
+    network = EDSR(1, 8)
+    upscale, forward = with_generator(network, CPU), network.forward
+    whole = upscale(pack, 0)
 
-
-class OfLittleMemory(EDSR):
-    """A network on a device that holds no more than 12 x 400 LR pixels."""
-
-    def forward(self, lr: Tensor) -> Tensor:
+    def of_little_memory(lr: Tensor) -> Tensor:
         if lr[0, 0].numel() > 12 * 400:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return super().forward(lr)
+        return forward(lr)
 
-
-def test_a_picture_too_large_for_the_device_is_upscaled_in_tiles(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 2000, 3), dtype=np.uint8)
-    write_png(tmp_path / "0.png", pixels)
-    info = SimpleNamespace(**dict.fromkeys(("name", "title", "citation", "licence", "origin"), "one"))
-    pack = write_pack(info, [Source("0", tmp_path / "0.png", sides=(40, 2000))], tmp_path / "pack")
-    torch.manual_seed(0)
-    small = OfLittleMemory(1, 8)
-    large = EDSR(1, 8)
-    large.load_state_dict(small.state_dict())
-    whole, tiled = (with_generator(network, CPU)(pack, 0) for network in (large, small))
-    assert tiled.shape == whole.shape == pack.hr(0).shape
+    monkeypatch.setattr(network, "forward", of_little_memory)
+    tiled = upscale(pack, 0)
+    assert tiled.shape == whole.shape == pixels.shape
     assert np.abs(whole.astype(int) - tiled).max() <= 1
     assert "does not hold 0 as a whole; it is upscaled in tiles" in capsys.readouterr().out

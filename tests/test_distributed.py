@@ -11,20 +11,17 @@ import time
 from pathlib import Path
 
 import in_ranks
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from small_trainings import copy, small
 from torch.multiprocessing import ProcessRaisedException
 
-from masksr.data.share import Share
 from masksr.io import MasksrError
-from masksr.params import Loss, Mask, Params
+from masksr.params import Mask, Params
 from masksr.paths import Paths
 from masksr.training import distributed
 from masksr.training import train as training
-from masksr.training.step import content_loss
 from masksr.training.train import Job
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch without gloo")
@@ -100,8 +97,8 @@ def weights(folder: Path) -> torch.Tensor:
 
 
 @pytest.mark.slow
-def test_one_process_goes_on_after_one_of_two_has_failed(trained_starts: Paths, monkeypatch, capfd) -> None:
-    of, paths = mask("shuffled"), trained_starts
+def test_one_process_goes_on_after_one_of_two_has_failed(paths: Paths, monkeypatch, capfd) -> None:
+    of = mask("shuffled")
     whole, gpus = (small(4, gpus=number, ema=0.9) for number in (1, 2))
     training.train_gan(whole, "pesr", of, 0, paths, paths.root / "undisturbed")
     fewer = copy(paths, "fewer", "data", "runs")
@@ -174,31 +171,3 @@ def test_more_processes_than_gpus_are_refused(monkeypatch) -> None:
     for gpus, device, there in ((4, cuda, 2), (2, mps, 1), (2, cpu, 0)):
         with pytest.raises(MasksrError, match=f"train.gpus: {gpus}, but {there} can be used here"):
             distributed.check_gpus(gpus, device, "auto")
-
-
-@pytest.mark.parametrize("train", [{"gpus": 3}, {"gpus": 4, "accumulate": 2}, {"gpus": 4, "sync_batchnorm": False}])
-def test_batches_that_cannot_be_shared_are_refused(train: dict) -> None:
-    with pytest.raises(ValueError, match=r"train\.gpus: "):
-        small(4, **train)
-    small(4, gpus=4)
-
-
-def test_shares_are_disjoint_and_whole_parts_stay_together() -> None:
-    batch = np.arange(24).reshape(12, 2)
-    shares = [Share(rank, 3, parts=2).of(batch) for rank in range(3)]
-    assert sorted(np.concatenate(shares)[:, 0].tolist()) == batch[:, 0].tolist()
-    for part in (0, 1):  # the first and second halves of the shares are those of the batch
-        rows = np.concatenate([share[2 * part : 2 * part + 2] for share in shares])[:, 0]
-        assert set(rows.tolist()) == set(batch[6 * part : 6 * part + 6, 0].tolist())
-
-
-def test_total_variation_of_parts_adds_up_to_that_of_the_batch() -> None:
-    loss = Loss(vgg54=0.0, vgg54_distance="l1", gan=0.0, gan_type="standard", focal_gamma=0.0, l1=0.5, tv=1e-3)
-    sr, hr = torch.rand(4, 3, 8, 8, dtype=torch.double, requires_grad=True), torch.rand(4, 3, 8, 8).double()
-    whole, _ = content_loss(sr, hr, None, loss, 1.0)
-    (expected,) = torch.autograd.grad(whole, sr)
-    parts = [
-        content_loss(*some, None, loss, 1.0, Share(parts=2))[0] for some in zip(sr.chunk(2), hr.chunk(2), strict=True)
-    ]
-    (found,) = torch.autograd.grad(sum(parts) / 2, sr)
-    torch.testing.assert_close(found, expected)

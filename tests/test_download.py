@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from local_server import Server
+from local_server import Server, serving
 
-from masksr.fetch.download import answers, download, unpack
+from masksr.fetch.download import download, unpack
 from masksr.fetch.registry import File
 from masksr.io import MasksrError
 
@@ -30,9 +28,8 @@ def server(tmp_path, monkeypatch) -> Iterator[Server]:
     folder.mkdir()
     (folder / "x").write_bytes(CONTENT)
     (folder / "other").write_bytes(OTHER)
-    server = Server(folder)
-    yield server
-    server.close()
+    with serving(folder) as server:
+        yield server
 
 
 def a_file(server: Server, *paths: str, **known: object) -> File:
@@ -95,41 +92,11 @@ def test_wrong_content_goes_to_the_next_mirror_and_is_named_in_the_end(server, t
 
 
 def test_every_mirror_is_tried_and_named(server, tmp_path):
-    server.faults["/x"] = [503]
     (server.folder / "page.html").write_text("log in first")
-    file = a_file(server, "/x", "/none", "/page.html")
+    file = a_file(server, "/none", "/page.html")
     message = fails(file.model_copy(update={"urls": [*file.urls, "http://127.0.0.1:9/x"]}), tmp_path)
-    for url, problem in zip(file.urls, ("503", "404", "a web page"), strict=True):
-        assert f"{url}: {problem}" in message
-    assert "http://127.0.0.1:9/x: " in message and "refused" in message
-
-
-def test_offline_says_what_to_do(server, tmp_path, monkeypatch):
-    file = a_file(server, "/x")
-    assert answers(file.urls[0], 5.0) and not answers(f"{server.address}/none", 5.0)
-    monkeypatch.setenv("MASKSR_OFFLINE", "1")
-    message = fails(file, tmp_path)
-    assert "MASKSR_OFFLINE" in message and file.urls[0] in message and f"into {tmp_path} as x.zip" in message
-    assert not answers(file.urls[0], 5.0) and len(server.requests) == 2
-
-
-def test_a_killed_process_is_continued_by_the_next(server, tmp_path):
-    server.faults["/x"] = ["stall"]
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from masksr.fetch.download import download; from masksr.fetch.registry import File\n"
-        "download(File.model_validate_json(sys.argv[1]), Path(sys.argv[2]))"
-    )
-    file, partial = a_file(server, "/x"), tmp_path / ".x.zip.partial"
-    child = subprocess.Popen([sys.executable, "-c", code, file.model_dump_json(), str(tmp_path)])
-    while not (partial.exists() and partial.stat().st_size > 100_000):
-        assert child.poll() is None
-        time.sleep(0.01)
-    child.kill()
-    child.wait()
-    begin = partial.stat().st_size
-    assert download(file, tmp_path).read_bytes() == CONTENT
-    assert server.requests[-1] == ("/x", f"bytes={begin}-")
+    for url, problem in zip([*file.urls, "http://127.0.0.1:9/x"], ("404", "a web page", ".*refused"), strict=True):
+        assert re.search(f"{url}: {problem}", message)
 
 
 @pytest.fixture(params=["zip", "tar", "gztar"])

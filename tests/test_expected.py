@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
-from functools import partial
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_step import batch, networks
+from test_step import FP32, MASK, batch, networks
 
 from masksr.params import Mask
-from masksr.training.expected import FIRST_GUESS, ErrorNetwork, expectation_loss
-from masksr.training.mask import error_mask, squared_error
+from masksr.training.expected import expectation_loss
+from masksr.training.mask import squared_error
 from masksr.training.step import adversarial_step
-
-FP32 = partial(torch.autocast, "cpu", torch.bfloat16, enabled=False)
-PAPER = {"k": 0.2, "b": 0.5, "error_range": "255", "window": 1, "per_channel": False, "apply": "both", "detach": True}
 
 
 @given(st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=20))
@@ -31,14 +27,6 @@ def test_the_loss_is_least_at_the_mean_of_the_errors(errors: list[float]) -> Non
     assert all(at_mean <= other + 1e-12 for other in others)
 
 
-def test_it_begins_with_its_first_guess_and_is_as_large_as_hr() -> None:
-    torch.manual_seed(0)
-    for channels in (1, 3):
-        found = ErrorNetwork(channels)(torch.rand(2, 3, 8, 9)).exp()
-        assert found.shape == (2, channels, 32, 36) and found.dtype == torch.float32
-        assert found.mean().item() == pytest.approx(FIRST_GUESS, rel=0.2)
-
-
 @pytest.mark.parametrize("name", ["esrgan", "pesr", "edsr"])
 def test_a_step_with_it_is_the_step_with_the_error_it_expects(name: str) -> None:
     """Where the network expects the very error, the masks agree, and so do all gradients of G and D."""
@@ -47,7 +35,7 @@ def test_a_step_with_it_is_the_step_with_the_error_it_expects(name: str) -> None
     lr, hr = batch(g.pixel_range)
     found = []
     for kind in ("error", "expected"):
-        copies, mask = [copy.deepcopy(network) for network in (g, d)], Mask(kind=kind, **PAPER)
+        copies, mask = [copy.deepcopy(network) for network in (g, d)], Mask(kind=kind, **MASK)
         with torch.no_grad():
             knows = (squared_error(g(lr), hr, mask) / g.pixel_range**2).log()
         oracle = Oracle(knows)
@@ -69,13 +57,3 @@ class Oracle(torch.nn.Module):
 
     def forward(self, _: torch.Tensor) -> torch.Tensor:
         return self.log_error
-
-
-@pytest.mark.parametrize("error_range", ["native", "1", "255", "relative"])
-def test_its_mask_is_equation_8_of_the_expected_error(error_range: str) -> None:
-    sr, hr = (torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) * 255 for seed in (0, 1))
-    settings = PAPER | {"k": 1e-3, "b": 0.1, "error_range": error_range}
-    measured = Mask(kind="error", **settings)
-    error = squared_error(sr, hr, measured)
-    expected = error_mask(sr, hr, Mask(kind="expected", **settings), pixel_range=255.0, expected=error)
-    assert torch.equal(expected, error_mask(sr, hr, measured, pixel_range=255.0))

@@ -98,14 +98,6 @@ def place(undisturbed, tmp_path: Path) -> Path:
     return shutil.copytree(undisturbed[0], tmp_path / "place")
 
 
-@pytest.fixture(scope="module")
-def half_done(undisturbed, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training that was killed, with two checkpoints."""
-    folder = shutil.copytree(undisturbed[0], tmp_path_factory.mktemp("half") / "done")
-    kill_after(folder, 12)
-    return folder
-
-
 def kill_after(folder: Path, step: int) -> None:
     """Start the training and kill it once the checkpoint of ``step`` is there."""
     process = start(folder)
@@ -122,17 +114,14 @@ def test_a_training_killed_again_and_again_ends_in_the_same_bits(place: Path, un
 
 
 @pytest.mark.parametrize("which", [slice(-1, None), slice(None)])
-def test_damaged_checkpoints_cost_the_steps_since_the_one_before(
-    half_done: Path, undisturbed, tmp_path: Path, which: slice
-) -> None:
-    place = shutil.copytree(half_done, tmp_path / "place")
-    files = checkpoints(place)
-    assert len(files) >= 2
-    for path in files[which]:
-        path.write_bytes(path.read_bytes()[:1000])
+def test_damaged_checkpoints_cost_the_steps_since_the_one_before(place: Path, undisturbed, which: slice) -> None:
+    kill_after(place, 12)
+    for path in checkpoints(place)[which]:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
     said = finish(place, undisturbed[1])
-    assert f"{files[-1].name} is damaged" in said
-    assert ("goes on from step" in said) == (which.start == -1)
+    assert "is damaged" in said and ("goes on from step" in said) == (which.start == -1)
 
 
 def test_a_full_disk_is_one_line_and_nothing_that_was_finished_is_lost(place: Path, undisturbed) -> None:
@@ -184,11 +173,11 @@ def test_a_killed_masksr_run_takes_its_kernel_along_and_runs_again(tmp_path: Pat
         assert not psutil.wait_procs(children, timeout=15)[1], "a kernel lives on"
         (tmp_path / "1.txt").unlink()
         assert not (tmp_path / "out/n.ipynb").exists()
-    outputs = []
+    outputs = set()
     for _ in range(2):
         subprocess.run(command, cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
-        outputs.append((tmp_path / "out/n.ipynb").read_bytes())
-    assert outputs[0] == outputs[1] and len(list((tmp_path / "out").glob("*.ipynb"))) == 1
+        outputs.add((tmp_path / "out/n.ipynb").read_bytes())
+    assert len(outputs) == 1 and [path.name for path in (tmp_path / "out").iterdir()] == ["n.ipynb"]
     assert (tmp_path / "19.txt").read_text() == "22"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 
 import pytest
 import torch
@@ -61,37 +60,6 @@ def test_generator_gradient_equals_that_of_the_formula_in_probabilities(kind: st
     assert torch.allclose(ours.grad, theirs.grad, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize(("kind", "gamma"), [*((kind, 0.0) for kind in KINDS), *((KINDS[1], g) for g in (0.5, 1, 2))])
-def test_generator_gradient_equals_finite_differences(kind: str, gamma: float):
-    """Also of the focal weight, which carries gradient."""
-    real, fake = torch.randn(2, 5, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda f: generator_loss(kind, real, f, gamma), fake.requires_grad_())
-
-
-def test_focal_weight_is_one_minus_p_to_the_gamma():
-    real, fake = column([0.3, -1.0, 2.0]), column([1.0, 0.5, -0.5])
-    p = torch.sigmoid(fake - real)
-    expected = (-((1 - p) ** 3) * p.log()).mean()
-    assert torch.allclose(generator_loss("relativistic_pairwise", real, fake, 3.0), expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_generator_loss_sends_no_gradient_to_the_real_logits(kind: str):
-    real, fake = torch.randn(4, 1, requires_grad=True), torch.randn(4, 1, requires_grad=True)
-    generator_loss(kind, real, fake).backward()
-    assert real.grad is None
-    assert fake.grad.abs().sum() > 0
-
-
-@settings(max_examples=30, deadline=None)
-@given(logits=LOGITS, shift=st.floats(-20, 20))
-@pytest.mark.parametrize("kind", KINDS[:2])
-def test_relativistic_losses_see_differences_only(kind: str, logits, shift: float):
-    real, fake = map(column, logits)
-    for loss in (generator_loss, discriminator_loss):
-        assert torch.allclose(loss(kind, real, fake), loss(kind, real + shift, fake + shift), rtol=1e-9, atol=1e-12)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [1e2, 1e30])
 def test_extreme_logits_stay_finite(kind: str, size: float):
@@ -107,33 +75,14 @@ def test_extreme_logits_stay_finite(kind: str, size: float):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_losses_are_float32_under_autocast(kind: str):
-    rng = torch.Generator().manual_seed(0)
-    real, fake = torch.randn(2, 8, 1, generator=rng).bfloat16()
-    image = (255 * torch.rand(2, 3, 16, 16, generator=rng)).bfloat16()
+    def losses(real: Tensor, fake: Tensor) -> list[Tensor]:
+        image, other = real.view(1, 1, 4, 4), fake.view(1, 1, 4, 4)
+        of_images = [vgg54_distance(image, other, "l1"), vgg54_distance(image, other, "mse"), total_variation(image)]
+        return [generator_loss(kind, real, fake), discriminator_loss(kind, real, fake), *of_images]
+
+    real, fake = torch.randn(2, 16, 1, generator=torch.Generator().manual_seed(0)).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        found = [generator_loss(kind, real, fake), discriminator_loss(kind, real, fake), total_variation(image)]
-        found += [vgg54_distance(image, image / 2, "l1"), vgg54_distance(image, image / 2, "mse")]
-    real, fake, image, half = real.double(), fake.double(), image.double(), (image / 2).double()
-    expected = [generator_loss(kind, real, fake), discriminator_loss(kind, real, fake), total_variation(image)]
-    expected += [(image - half).abs().mean(), (image - half).square().mean()]
-    for value, exact in zip(found, expected, strict=True):
+        found = losses(real, fake)
+    for value, exact in zip(found, losses(real.double(), fake.double()), strict=True):
         assert value.dtype == torch.float32
         assert value.item() == pytest.approx(exact.item(), rel=1e-6)
-
-
-def test_misuse_is_refused():
-    one, two = torch.zeros(4, 1), torch.zeros(4)
-    for loss in (generator_loss, discriminator_loss):
-        with pytest.raises(ValueError, match="one shape"):
-            loss("standard", one, two)
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 99), height=st.integers(1, 5), width=st.integers(1, 5), scale=st.floats(0, 255))
-def test_total_variation_counts_each_pair_of_neighbours_once(seed: int, height: int, width: int, scale: float):
-    image = scale * torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    expected = 0.0
-    for plane in image.flatten(0, 1).tolist():
-        lines = [*plane, *zip(*plane, strict=True)]  # rows and columns
-        expected += sum(abs(a - b) for line in lines for a, b in pairwise(line))
-    assert total_variation(image).item() == pytest.approx(expected, rel=1e-9, abs=1e-9)

@@ -10,18 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from masksr.params import Mask
-from masksr.training import mask as masks
 from masksr.training.mask import apply_mask, error_mask
 
-PAPER = {
-    "k": 0.2,
-    "b": 0.5,
-    "error_range": "native",
-    "window": 1,
-    "per_channel": False,
-    "apply": "both",
-    "detach": True,
-}
+PAPER = {"k": 0.2, "b": 0.5, "error_range": "native", "window": 1, "per_channel": False, "apply": "both"}
 
 
 def pair(seed: int = 0, size: int = 9, pixel_range: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -30,7 +21,7 @@ def pair(seed: int = 0, size: int = 9, pixel_range: float = 1.0) -> tuple[Tensor
 
 
 def settings(**changes) -> Mask:
-    return Mask(**({"kind": "error"} | PAPER | changes))
+    return Mask(**({"kind": "error", "detach": True} | PAPER | changes))
 
 
 def masked(sr: Tensor, hr: Tensor, pixel_range: float = 1.0, rng: torch.Generator | None = None, **changes) -> Tensor:
@@ -45,33 +36,6 @@ def test_it_is_equation_8(k: float, b: float, seed: int, per_channel: bool) -> N
         error = error.sum(axis=1, keepdims=True) / 3
     found = masked(sr, hr, k=k, b=b, per_channel=per_channel).numpy()
     np.testing.assert_allclose(found, np.minimum(np.maximum(k * error + b, 0), 1), atol=1e-5)
-
-
-@given(k=st.floats(0, 5), b=st.floats(-2, 2), factor=st.floats(1, 5), seed=st.integers(0, 20))
-def test_it_grows_with_the_error_with_k_and_with_b(k: float, b: float, factor: float, seed: int) -> None:
-    sr, hr = pair(seed)
-    mask = masked(sr, hr, k=k, b=b)
-    for larger in (masked(hr + factor * (sr - hr), hr, k=k, b=b), masked(sr, hr, k=k * factor, b=b)):
-        assert (larger >= mask - 1e-6).all()
-    assert (masked(sr, hr, k=k, b=b + factor) >= mask).all()
-
-
-@given(k=st.floats(0, 100), b=st.floats(-1, 1), seed=st.integers(0, 50))
-def test_it_knows_pixels_and_not_their_places(k: float, b: float, seed: int) -> None:
-    sr, hr = pair(seed)
-    mask = masked(sr, hr, k=k, b=b)
-    order = torch.randperm(mask[0, 0].numel(), generator=torch.Generator().manual_seed(seed))
-    moved = [image.flatten(2)[..., order].view_as(image) for image in (sr, hr)]
-    assert torch.equal(masked(*moved, k=k, b=b), mask.flatten(2)[..., order].view_as(mask))
-    assert torch.equal(masked(sr.flip(0), hr.flip(0), k=k, b=b), mask.flip(0))
-
-
-@given(seed=st.integers(0, 50), kind=st.sampled_from(["error", "constant", "shuffled"]), per_channel=st.booleans())
-def test_k_0_and_b_1_mask_nothing(seed: int, kind: str, per_channel: bool) -> None:
-    sr, hr = pair(seed)
-    rng = torch.Generator().manual_seed(seed)
-    mask = masked(sr, hr, rng=rng, kind=kind, k=0.0, b=1.0, per_channel=per_channel)
-    assert torch.equal(mask, torch.ones_like(mask)) and torch.equal(mask * sr, sr)
 
 
 @given(k=st.floats(0.01, 100), seed=st.integers(0, 20))
@@ -102,14 +66,6 @@ def test_a_window_is_the_mean_of_the_neighbours_inside_the_image() -> None:
     assert mask[1, 0, 0, 0].item() == pytest.approx(error[1, :2, :2].mean().item(), rel=1e-5)
 
 
-def test_gradient_passes_only_when_asked() -> None:
-    sr, hr = pair()
-    sr.requires_grad_()
-    assert not masked(sr, hr, k=0.5, b=0.1).requires_grad
-    masked(sr, hr, k=0.5, b=0.1, detach=False).sum().backward()
-    torch.testing.assert_close(sr.grad, 0.5 * 2 * (sr.detach() - hr) / 3)
-
-
 @given(seed=st.integers(0, 20), per_channel=st.booleans())
 def test_controls_keep_the_mean_and_the_values(seed: int, per_channel: bool) -> None:
     sr, hr = pair(seed)
@@ -121,13 +77,6 @@ def test_controls_keep_the_mean_and_the_values(seed: int, per_channel: bool) -> 
     shuffled = masked(sr, hr, rng=rng, kind="shuffled", per_channel=per_channel)
     assert shuffled.shape == mask.shape and not torch.equal(shuffled, mask)
     assert torch.equal(shuffled.flatten(2).sort(dim=2)[0], mask.flatten(2).sort(dim=2)[0])
-
-
-def test_shuffling_moves_all_channels_of_a_pixel_together_and_images_apart() -> None:
-    mask = torch.arange(2 * 3 * 20.0).view(2, 3, 4, 5)
-    shuffled = masks.at_random_places(mask, torch.Generator().manual_seed(1))
-    assert torch.equal(shuffled[0, 1] - shuffled[0, 0], torch.full((4, 5), 20.0))
-    assert not torch.equal(shuffled[1, 0] - 60, shuffled[0, 0])
 
 
 def test_apply_mask() -> None:

@@ -13,8 +13,7 @@ import pytest
 from tiny_project import copy_sources, tiny, yaml
 
 from masksr import params
-from masksr.fetch.find import build_pack
-from masksr.fetch.weights import find_pretrained
+from masksr.fetch.find import build_pack, find_pretrained
 from masksr.io import MasksrError, file_digest
 from masksr.paths import Paths, find_data_folder
 from masksr.tools import weights

@@ -67,13 +67,12 @@ def test_official_lr_is_taken_and_said_to_be(data, spec, tmp_path):
 
 @pytest.mark.parametrize(
     ("shrink", "fits"),
-    [
-        (lambda hr: imresize(hr, 0.25), True),
-        (lambda hr: hr.reshape(hr.shape[0] // 4, 4, -1, 4, 3).mean(axis=(1, 3)).round().astype(np.uint8), True),
-        (lambda hr: hr[::4, ::4], False),
-        (lambda hr: imresize(np.roll(hr, 2, axis=1), 0.25), False),
-    ],
-    ids=["MATLAB's", "box", "without antialiasing", "shifted by half a pixel"],
+    {
+        "box": (lambda hr: hr.reshape(64, 4, 64, 4, 3).mean(axis=(1, 3)).round().astype(np.uint8), True),
+        "without antialiasing": (lambda hr: hr[::4, ::4], False),
+        "shifted by half a pixel": (lambda hr: imresize(np.roll(hr, 2, axis=1), 0.25), False),
+        "mirrored": (lambda hr: imresize(hr[:, ::-1], 0.25), False),
+    }.values(),
 )
 def test_lr_that_was_shrunk_in_another_way_is_refused_for_the_set_as_a_whole(shrink, fits, tmp_path, spec):
     for number in range(3):
@@ -95,15 +94,10 @@ def test_the_same_pictures_give_the_same_bytes(pack, data, spec, tmp_path):
         assert file.read_bytes() == (pack.folder / file.name).read_bytes()
     only_x4 = build_pack(spec, tmp_path / "four", data_folder=data, scales=(4,))
     assert only_x4.scales == (4,) and not (only_x4.folder / "lr_x2.npy").exists()
-
-
-def test_the_digest_stands_for_the_pixels_not_for_the_title(pack, data, spec, tmp_path):
     renamed = build_pack(spec.model_copy(update={"title": "New title"}), tmp_path / "renamed", data_folder=data)
-    assert renamed.digest == pack.digest
-    fewer = build_pack(spec, tmp_path / "fewer", data_folder=data, limit=2)
     write_png(data / "own/1.png", hr_image(1) ^ 1)
     changed = build_pack(spec, tmp_path / "changed", data_folder=data)
-    assert len({pack.digest, fewer.digest, changed.digest}) == 3
+    assert renamed.digest == pack.digest != changed.digest
 
 
 def test_the_embedded_photographs_are_the_same_everywhere(tmp_path):
@@ -135,26 +129,13 @@ def test_a_build_replaces_the_old_pack_as_a_whole_or_not_at_all(pack, data, spec
     assert (Pack(pack.folder).digest == pack.digest) == bool(stop)
 
 
-def test_a_folder_with_something_else_is_left_alone(data, spec, tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/thesis.tex").touch()
-    with pytest.raises(MasksrError, match="not a pack"):
-        build_pack(spec, tmp_path / "mine", data_folder=data)
-    assert (tmp_path / "mine/thesis.tex").exists()
-
-
-def test_what_is_no_pack_is_named(pack, tmp_path):
+def test_what_is_no_pack_is_named_and_left_alone(pack, data, spec, tmp_path):
     with pytest.raises(MasksrError, match=r"no pack is here.*build it"):
-        Pack(tmp_path)
+        Pack(data)
+    with pytest.raises(MasksrError, match="not a pack"):
+        build_pack(spec, data, data_folder=data)
     whole = (pack.folder / "lr_x4.npy").read_bytes()
-    for content in (whole[:-1], whole[:50], b""):
-        (pack.folder / "lr_x4.npy").write_bytes(content)
+    for name, content in (("lr_x4.npy", whole[:-1]), ("lr_x4.npy", b""), ("manifest.json", b'{"format": 0}')):
+        (pack.folder / name).write_bytes(content)
         with pytest.raises(MasksrError, match=r"own: damaged.*build the pack again"):
-            Pack(pack.folder)
-    np.save(pack.folder / "lr_x4.npy", np.zeros(12, np.uint8))
-    with pytest.raises(MasksrError, match="size that the manifest gives"):
-        Pack(pack.folder)
-    for text in ("", "{", '{"format": 0}'):
-        (pack.folder / "manifest.json").write_text(text)
-        with pytest.raises(MasksrError, match=r"own: damaged or old.*build the pack again"):
             Pack(pack.folder)

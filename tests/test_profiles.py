@@ -28,12 +28,12 @@ pytestmark = pytest.mark.slow
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("served")
     make_archives(folder)
-    with serving(folder) as address, pytest.MonkeyPatch.context() as patch:
+    with serving(folder) as server, pytest.MonkeyPatch.context() as patch:
         for variable in ("MASKSR_DATA", "MASKSR_OFFLINE"):
             patch.delenv(variable, raising=False)
         patch.setenv("MASKSR_CACHE", str(folder / "cache"))
         patch.setenv("TORCH_HOME", str(folder / "cache/torch"))
-        yield local_registry(ROOT / "data/registry.yaml", folder, address)
+        yield local_registry(ROOT / "data/registry.yaml", folder, server.address)
 
 
 def shortened(profile: str) -> dict:

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyiqa
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyiqa.archs import niqe_arch, nrqm_arch
-from pyiqa.archs.niqe_arch import NIQE
-from pyiqa.archs.nrqm_arch import NRQM
-from pyiqa.archs.psnr_arch import PSNR
+from pyiqa.archs import niqe_arch, nrqm_arch, psnr_arch
 from pyiqa.matlab_utils import imresize as pyiqa_imresize
 from pyiqa.utils.color_util import to_y_channel
-from random_quality import niqe_of, random_ma
-from scipy.special import gammaln
 from skimage import data
 from skimage.metrics import structural_similarity
 
+from benchmarks.quality import niqe_of, pyiqa_score, random_ma
 from masksr.data.bicubic import imresize
 from masksr.data.images import luma, read_image
-from masksr.quality import fidelity
-from masksr.quality.filters import fit_ggd, gaussian_window, luma_plane, resize, shape_table
-from masksr.quality.index import score, score_many
+from masksr.io import MasksrError
+from masksr.quality import fidelity, further, measures
+from masksr.quality.filters import gaussian_window, luma_plane, resize
+from masksr.quality.index import score
 from masksr.quality.ma import ma_features
 from masksr.quality.niqe import niqe
-from masksr.quality.weights import QualityWeights, find_official, read_ma, read_niqe, write_ma, write_niqe
+from masksr.quality.weights import QualityWeights, find_official, read_niqe, write_ma, write_niqe
+from masksr.results import evaluate
+from masksr.results.scores import COLUMNS, measure_titles, read_quality
 
-DATA = os.environ.get("MASKSR_DATA")
 ASTRONAUT, COFFEE, CAT = data.astronaut(), data.coffee(), data.chelsea()
 IMAGES = {
     "face": ASTRONAUT[60:190, 170:310],
@@ -58,34 +56,22 @@ def as_tensor(plane: np.ndarray) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Parameters in the authors' formats: a forest at random, NIQE fitted on one photograph."""
-    folder = tmp_path_factory.mktemp("weights")
-    write_ma(folder / "ma.mat", random_ma())
-    write_niqe(folder / "niqe.mat", niqe_of(ASTRONAUT))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def weights(folder: Path) -> QualityWeights:
-    return QualityWeights(read_niqe(folder / "niqe.mat"), read_ma(folder / "ma.mat"), "official", "official")
+def weights() -> QualityWeights:
+    """A forest at random, NIQE fitted on one photograph."""
+    return QualityWeights(niqe_of(ASTRONAUT), random_ma(), "official", "official")
 
 
 # ---- pyiqa -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_pi_and_its_halves_are_pyiqas(name: str, folder: Path, weights: QualityWeights) -> None:
-    """pyiqa's PI takes no path; these are its two halves, built and joined as it does."""
-    options = {"crop_border": 4, "color_space": "ycbcr"}
-    tensor = as_pyiqa_has_it(IMAGES[name])
-    of_niqe = NIQE(**options, pretrained_model_path=str(folder / "niqe.mat"))(tensor).item()
-    of_ma = NRQM(**options, pretrained_model_path=str(folder / "ma.mat"))(tensor).item()
+def test_pi_is_pyiqas(name: str, tmp_path: Path, weights: QualityWeights) -> None:
+    """With the files that we wrote; of NIQE alone and of Ma's features below."""
+    write_ma(tmp_path / "ma.mat", weights.ma)
+    write_niqe(tmp_path / "niqe.mat", weights.niqe)
     ours = score(IMAGES[name], weights=weights)
-    assert ours.niqe == pytest.approx(of_niqe, abs=1e-6)
-    assert ours.ma == pytest.approx(of_ma, abs=1e-6)
-    assert ours.pi == pytest.approx((10 - of_ma + of_niqe) / 2, abs=1e-6)
-    assert ours.problem is None
+    assert ours.pi == pytest.approx(pyiqa_score(tmp_path)(IMAGES[name]), abs=1e-6)
+    assert ours.pi == (10 - ours.ma + ours.niqe) / 2 and ours.problem is None
 
 
 def test_niqe_of_odd_planes_is_pyiqas() -> None:
@@ -99,19 +85,12 @@ def test_niqe_of_odd_planes_is_pyiqas() -> None:
         assert niqe(plane, model) == pytest.approx(theirs, abs=1e-8)
 
 
-@pytest.mark.skipif(not DATA, reason="MASKSR_DATA names no folder with BSD100 and NIQE's parameters")
-def test_niqe_of_bsd100_is_known() -> None:
+@pytest.mark.skipif("MASKSR_DATA" not in os.environ, reason="MASKSR_DATA names no folder with BSD100 and NIQE's file")
+def test_niqe_of_bsd100_is_known_with_the_official_file() -> None:
     model = read_niqe(find_official("niqe"))
-    hr, bicubic = [], []
-    for path in sorted((Path(DATA) / "test/BSD100/HR").glob("*.png"))[::8]:
-        image = read_image(path)
-        image = image[: image.shape[0] // 4 * 4, : image.shape[1] // 4 * 4]
-        hr.append(niqe(luma_plane(image), model))
-        bicubic.append(niqe(luma_plane(imresize(imresize(image, 1 / 4), 4)), model))
-    # The means of all 100 images are 3.35 and 7.61; of these 13 the standard errors are 0.3 and 0.15.
-    assert np.mean(hr) == pytest.approx(3.35, abs=0.6)
-    assert np.mean(bicubic) == pytest.approx(7.61, abs=0.3)
-    assert np.less(hr, bicubic).all()
+    paths = sorted(Path(os.environ["MASKSR_DATA"], "test/BSD100/HR").glob("*.png"))[::8]
+    # The mean of all 100 images is 3.35; of these 13 the standard error is 0.3.
+    assert np.mean([niqe(luma_plane(read_image(path)), model) for path in paths]) == pytest.approx(3.35, abs=0.6)
 
 
 def test_luma_is_pyiqas_also_where_rounding_is_a_close_call() -> None:
@@ -149,25 +128,13 @@ def test_fidelity_is_pyiqas_and_scikit_images() -> None:
     np.testing.assert_array_equal(gaussian_window(11, 1.5), nrqm_arch.fspecial(11, 1.5)[0, 0].double().numpy())
     reference = np.ascontiguousarray(COFFEE[100:260, 180:360])
     image = imresize(imresize(reference, 1 / 4), 4)
-    psnr = PSNR(test_y_channel=True, crop_border=4, data_range=255, color_space="ycbcr")
+    psnr = psnr_arch.PSNR(test_y_channel=True, crop_border=4, data_range=255, color_space="ycbcr")
     theirs = psnr(as_pyiqa_has_it(image), as_pyiqa_has_it(reference)).item()
     assert fidelity.psnr(image, reference) == pytest.approx(theirs, abs=1e-5)
     inner = [luma(x, rounded=True)[4:-4, 4:-4] for x in (image, reference)]
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
     theirs = structural_similarity(*inner, **options, full=True)[1][5:-5, 5:-5].mean()
     assert fidelity.ssim(*inner) == pytest.approx(theirs, abs=1e-4)
-
-
-@given(st.integers(0, 2**32 - 1), st.floats(0.2, 4))
-@settings(max_examples=30)
-def test_shapes_are_the_nearest_of_the_table(seed: int, power: float) -> None:
-    rng = np.random.default_rng(seed)
-    samples = np.abs(rng.normal(size=(5, 60))) ** power * rng.choice([-1, 1], (5, 60))
-    shape = shape_table(symmetric=True)[0]
-    table = np.exp(gammaln(1 / shape) + gammaln(3 / shape) - 2 * gammaln(2 / shape))
-    magnitude = np.abs(samples - samples.mean(1, keepdims=True)).mean(1)
-    ratio = samples.var(axis=1, ddof=1) / (magnitude**2 + 1e-7)
-    np.testing.assert_array_equal(fit_ggd(samples), shape[np.abs(ratio[:, None] - table).argmin(axis=1)])
 
 
 # ---- Scores ------------------------------------------------------------------------------------------------
@@ -184,18 +151,6 @@ def test_fidelity_needs_a_reference_and_the_border_does_not_count(weights: Quali
     grey = np.full((30, 40, 3), 100, np.uint8)
     brighter = score(grey + np.uint8(7), grey, weights)  # 7 levels of grey are 6 of luma
     assert brighter.rmse == 6 and brighter.psnr == pytest.approx(20 * np.log10(255 / 6))
-
-
-def test_only_official_weights_make_a_plain_pi(weights: QualityWeights) -> None:
-    labels = {
-        ("official", "official"): "PI",
-        ("official", "stand-in"): "PI (stand-in Ma)",
-        ("stand-in", "official"): "PI (stand-in NIQE)",
-        ("stand-in", "stand-in"): "PI (stand-in)",
-    }
-    for (first, second), label in labels.items():
-        ours = score(CAT[:60, :60], weights=replace(weights, niqe_source=first, ma_source=second))
-        assert (ours.niqe_weights, ours.ma_weights, ours.label) == (first, second, label)
 
 
 @pytest.mark.parametrize(
@@ -216,30 +171,90 @@ def test_an_image_without_a_score_is_reported_and_nothing_else_stops(image, miss
     assert ours.psnr == np.inf
 
 
+def test_what_is_not_an_image_is_an_error(weights) -> None:
+    for image, reference, says in ((CAT / 255, None, "uint8"), (CAT[:8], None, "border"), (CAT, CAT[:-1], "one size")):
+        with pytest.raises(ValueError, match=says):
+            score(image, reference, weights)
+
+
+def test_many_scores_are_the_scores_in_order_whatever_the_number_of_cores(weights, monkeypatch) -> None:
+    images = [IMAGES["face"], IMAGES["fur"], CAT[:12, :16], CAT[50:170, 100:230][:, ::-1]]
+    pairs = [(image, image[::-1].copy()) for image in images]
+    one_by_one = [repr(asdict(score(*pair, weights))) for pair in pairs]  # of NaN too
+    for cores in (1, 3):
+        monkeypatch.setattr(evaluate, "cores", lambda cores=cores: cores)
+        assert list(map(repr, evaluate.score_images(pairs, weights))) == one_by_one
+
+
+# ---- Further measures: pyiqa is the oracle where it needs no weights ------------------------------------------
+
+HR = data.cat()[40:168, 60:188]
+SR = np.clip(HR + np.random.default_rng(0).normal(0, 9, HR.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["gmsd", "vif", "entropy", "piqe"])
+def test_the_value_is_pyiqas_of_the_picture_without_its_border(name: str) -> None:
+    (measure,) = further.load([name])
+    theirs = pyiqa.create_metric(name, device="cpu")
+    pictures = [as_pyiqa_has_it(x[4:-4, 4:-4]) for x in (SR, HR)]
+    expected = theirs(*pictures) if theirs.metric_mode == "FR" else theirs(pictures[0])
+    assert measure(SR, HR) == (float(expected), None) == measure(SR, HR)
+    assert measures.known()[name] == (theirs.metric_mode == "FR", theirs.lower_better)
+
+
+def test_a_picture_without_the_measure_has_a_reason() -> None:
+    value, problem = further.load(["vif"])[0](SR[:20, :20], HR[:20, :20])
+    assert np.isnan(value) and problem.startswith("vif: ") and "\n" not in problem
+
+
+def test_random_crops_are_the_same_each_time() -> None:
+    class Draws(torch.nn.Module):
+        def forward(self, picture: torch.Tensor) -> torch.Tensor:
+            return torch.rand(1) + float(np.random.rand())
+
+    measure = further.Measure("entropy", Draws(), further.CPU)
+    before = torch.get_rng_state()
+    assert measure(SR) == measure(SR)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize(
-    ("image", "reference", "says"),
+    ("names", "expected"),
     [
-        (CAT / 255, None, "uint8"),
-        (torch.zeros(3, 100, 100), None, "uint8"),
-        (CAT[:8], None, "border"),
-        (CAT, CAT[:-1], "one size"),
+        (["lpisp"], "no measure 'lpisp' .did you mean 'lpips'"),
+        (["psnr"], "psnr would be measured twice"),
+        (["lpips", "lpips"], "twice"),
+        (["fid"], "fid is not a measure of one picture"),
     ],
 )
-def test_what_is_not_an_image_is_an_error(image, reference, says, weights) -> None:
-    with pytest.raises(ValueError, match=says):
-        score(image, reference, weights)
+def test_a_wrong_name_is_one_line(names: list[str], expected: str) -> None:
+    with pytest.raises(MasksrError, match=expected):
+        further.load(names)
 
 
-def test_many_scores_are_the_scores_in_order_whatever_the_number_of_workers(weights: QualityWeights) -> None:
-    images = [IMAGES["face"], IMAGES["fur"], CAT[:12, :16], CAT[50:170, 100:230][:, ::-1]]
-    references = [image[::-1].copy() for image in images]
-    one_by_one = [repr(score(*pair, weights)) for pair in zip(images, references, strict=True)]  # of NaN too
-    for workers in (1, 3):
-        assert [repr(ours) for ours in score_many(images, references, weights, workers)] == one_by_one
+def test_weights_that_cannot_be_had_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in further.NO_NETWORK:
+        monkeypatch.setenv(variable, "")  # what it is set to ends with this test
+    monkeypatch.setenv("MASKSR_OFFLINE", "1")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(MasksrError, match=r"^the measure lpips cannot be had .*--also"):
+        further.load(["lpips"])
 
 
-def test_importing_is_cheap() -> None:
-    heavy = "[m for m in ('torch', 'pyiqa', 'sklearn', 'pandas') if m in sys.modules]"
-    code = f"import sys, masksr.quality.index; print({heavy})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
+def test_columns_come_after_the_others_and_without_any_nothing_changes(tmp_path: Path, weights) -> None:
+    labels = {"model": "esrgan", "mask": "none", "seed": 0, "set": "cat", "image": "a"}
+    plain, more = (
+        pd.DataFrame([labels | row for row in evaluate.score_images([(SR, HR)], weights, further.load(also))])
+        for also in ([], ["gmsd", "entropy"])
+    )
+    assert {*plain} == {*COLUMNS} == {*more} - {"gmsd", "entropy"}
+    pd.testing.assert_frame_equal(plain, more[plain.columns])
+    evaluate.write_quality(plain.assign(seed=1), tmp_path / "plain.csv")
+    evaluate.write_quality(more, tmp_path / "more.csv")
+    read = read_quality([tmp_path / "plain.csv", tmp_path / "more.csv"])
+    assert read["gmsd"].isna().tolist() == [True, False]
+    assert (measure_titles(read)["gmsd"], measure_titles(read)["entropy"]) == ("GMSD ↓", "ENTROPY ↑")
+    assert read["gmsd"][1] == pytest.approx(further.load(["gmsd"])[0](SR, HR)[0], rel=1e-9)
+    (tmp_path / "wrong.csv").write_text((tmp_path / "more.csv").read_text().replace("gmsd", "gmsdd"))
+    with pytest.raises(MasksrError, match="unknown columns: gmsdd"):
+        read_quality([tmp_path / "wrong.csv"])

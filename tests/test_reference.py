@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
-from masksr import params
 from masksr.cli import main
-from masksr.io import read_yaml
 from masksr.tools import reference
 
 ROOT = Path(__file__).parents[1]
@@ -19,35 +16,3 @@ PAGE = (ROOT / "docs/params.md").read_text(encoding="utf-8")
 def test_the_page_is_what_the_types_say(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["params"]) == 0
     assert capsys.readouterr().out == PAGE, f"out of date; run: {reference.COMMAND} > docs/params.md"
-
-
-def test_every_key_of_mini_is_explained() -> None:
-    def keys(content: object) -> set[str]:
-        if isinstance(content, list):
-            return set().union(*map(keys, content))
-        return set(content).union(*map(keys, content.values())) if isinstance(content, dict) else set()
-
-    profile = read_yaml(ROOT / "profiles/mini.yaml")
-    named_by_the_user = {name for section in ("models", "masks", "cluster") for name in profile[section]}
-    assert keys(profile) - named_by_the_user <= set(re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE))
-
-
-@pytest.mark.parametrize(
-    ("heading", "row"),
-    [
-        ("`models.MODEL`", "`lr_patch` | a whole number > 0 [LR pixels]"),
-        ("`masks.MASK`", "`error_range` | `native`, `1`, `255`, `relative`; left out: `native`"),
-        ("`data`", "`limit` | a whole number > 0, or `null` [images]"),
-        ("`models.MODEL.generator` with `architecture: edsr`", "`res_scale` | a number > 0"),
-        ("`models.MODEL.start`", "`phases` | a list, each with its own keys"),
-    ],
-)
-def test_what_a_key_takes(heading: str, row: str) -> None:
-    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    assert f"| {row} |" in section
-
-
-def test_only_a_mask_may_leave_keys_out() -> None:
-    sections = params.Params.model_json_schema()["$defs"].items()
-    optional = {name for name, section in sections if set(section["properties"]) - set(section["required"])}
-    assert optional == {"Mask"}, "the page says so in its first lines (masksr/tools/reference.py)"

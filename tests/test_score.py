@@ -17,14 +17,12 @@ from masksr.data.images import write_png
 from masksr.fetch.find import build_pack
 from masksr.io import MasksrError
 from masksr.quality import fidelity
-from masksr.quality.filters import luma_plane
-from masksr.quality.niqe import niqe
 from masksr.quality.weights import OFFICIAL, load_weights
 from masksr.results import evaluate
 from masksr.results.scores import read_quality
 from masksr.tools import score
 from masksr.tools.photo import Photo, write_photo
-from masksr.tools.score import cut_alike, pair, read_levels, run
+from masksr.tools.score import pair, read_levels, run
 
 CAT = np.ascontiguousarray(data.chelsea()[60:190, 60:194])  # 130 x 134: 128 x 132 where it is cut
 MADE = Path("data/weights/mini/quality")
@@ -62,14 +60,16 @@ def test_the_numbers_are_those_of_the_evaluation(pictures):
 
 
 def test_the_mean_of_each_folder_is_printed_and_the_rows_are_written(pictures, capsys):
-    table = run(["sr", "hr"], hr="hr", output=Path("out/quality.csv"))
+    assert main(["score", "sr", "--hr", "hr", "hr", "-o", "out/quality.csv"]) == 0
     said = capsys.readouterr().out
     assert "| folder | set | images | PI (stand-in) | NIQE (stand-in) | Ma (stand-in) | PSNR-Y | SSIM-Y |" in said
     assert "/hr | 2 |" in said and "| ∞ | 1.0000 | 0.00 |" in said
     read = read_quality(["out/quality.csv"])
     assert (read["model"] + read["image"]).tolist() == ["srcat", "srtac", "hrcat", "hrtac"]
-    of_cat = table[(table["model"] == "sr") & (table["image"] == "cat")].iloc[0]
-    assert of_cat["psnr"] == fidelity.psnr(read_levels(Path("sr/cat_x4.png")), CAT[:128, :132])
+    # HR is cut as the test sets are, and SR of the size that HR had likewise.
+    assert read["psnr"].iloc[0] == pytest.approx(fidelity.psnr(read_levels(Path("sr/cat_x4.png")), CAT[:128, :132]))
+    assert main(["score", "nowhere.png"]) == 1
+    assert "nowhere.png: there is no such file" in capsys.readouterr().err
 
 
 def test_without_hr_there_is_no_fidelity_and_a_flat_picture_says_why_it_has_no_pi(pictures, capsys):
@@ -82,14 +82,6 @@ def test_without_hr_there_is_no_fidelity_and_a_flat_picture_says_why_it_has_no_p
     assert list(table["image"]) == ["cat_x4.png", "flat.png", "tac_x4.png"] and set(table["set"]) == {"pictures"}
 
 
-@pytest.mark.parametrize("border", [0, 7])
-def test_a_border_of_any_width(border, pictures):
-    table = run(["sr"], hr="hr", border=border)
-    sr = read_levels(Path("sr/cat_x4.png"))
-    assert table["psnr"].iloc[0] == fidelity.psnr(sr, CAT[:128, :132], border)
-    assert table["niqe"].iloc[0] == niqe(luma_plane(sr, border), load_weights(MADE).niqe)
-
-
 @pytest.mark.parametrize(
     "photo",
     [
@@ -97,7 +89,6 @@ def test_a_border_of_any_width(border, pictures):
         Photo(CAT.astype(np.uint16) * 257, None, None),
         Photo(CAT, np.full(CAT.shape[:2], 255, np.uint8), None),
     ],
-    ids=["grey", "16 bits", "opaque"],
 )
 def test_grey_and_16_bits_are_measured_as_8_bits_of_colour(photo, tmp_path):
     write_photo(tmp_path / "a.png", photo)
@@ -120,7 +111,7 @@ def test_pictures_that_cannot_be_scored_do_not_lose_the_others(pictures, capsys)
     assert said.startswith("4 of 6 pictures could not be scored:\n")
     for reason in ("hole.png: has transparent", "broken.png: cannot be read", "lr.png: has 33 x 32 pixels and not"):
         assert reason in said
-    assert "tiny.png: of 60 x 8 pixels nothing is left inside the border" in said
+    assert "tiny.png: an image of shape (8, 60, 3) is nothing but border" in said
     assert list(read_quality([pictures / "q.csv"])["image"]) == ["cat", "tac"]
 
 
@@ -131,7 +122,6 @@ def test_mistakes_are_told_before_weights_are_looked_for(pictures, monkeypatch):
         ({"hr": "hr"}, r"sr/cow\.png: which HR picture"),
         ({"output": pictures}, "is a folder; name a file"),
         ({"also": ["gmsd", "entropy"]}, "--also: gmsd needs the HR pictures"),
-        ({"also": ["gsmd"]}, "--also: pyiqa has no measure 'gsmd'"),
     ):
         with pytest.raises(MasksrError, match=says):
             run(["sr"], **arguments)
@@ -146,13 +136,6 @@ def test_without_a_project_the_weights_are_official(pictures, tmp_path_factory, 
         shutil.copy(pictures / MADE / f"{half}.mat", pictures / "nothing/weights" / published)
     run([str(pictures / "sr")])
     assert "| PI | NIQE | Ma |" in capsys.readouterr().out
-
-
-def test_the_command(pictures, capsys):
-    assert main(["score", "--hr", "hr", "sr/cat_x4.png", "--border", "4", "sr/tac_x4.png"]) == 0
-    assert "| `sr` |" in capsys.readouterr().out
-    assert main(["score", "nowhere.png"]) == 1
-    assert "nowhere.png: there is no such file" in capsys.readouterr().err
 
 
 # ---- Pairs -------------------------------------------------------------------------------------------------
@@ -176,13 +159,3 @@ def test_the_same_name_goes_before_a_like_name():
     for sr, several in ((["o/cat_x4.png"], ["h/cat.png", "h/CAT.jpg"]), (["o/cat_x2.png", "o/sr.png"], ["h/cat.png"])):
         with pytest.raises(MasksrError, match=r"o/cat_x\d\.png: which HR picture"):
             pair(paths(*sr), paths(*several), 4)
-
-
-def test_hr_is_cut_as_the_test_sets_are_and_sr_of_the_whole_size_likewise():
-    hr = CAT[:23, :30]
-    for sr in (hr[:20, :28] + 1, hr + 1):
-        image, reference = cut_alike(sr, hr, 4)
-        np.testing.assert_array_equal(reference, hr[:20, :28])
-        np.testing.assert_array_equal(image, reference + 1)
-    with pytest.raises(MasksrError, match="has 27 x 20 pixels and not 28 x 20"):
-        cut_alike(CAT[:20, :27], hr, 4)

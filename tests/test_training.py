@@ -14,13 +14,7 @@ from masksr.io import MasksrError, file_digest
 from masksr.models.checkpoints import load_generator, save_weights
 from masksr.models.edsr import EDSR
 from masksr.paths import Paths
-from masksr.training import loop
 from masksr.training import train as training
-
-
-@pytest.fixture
-def paths(trained_starts: Paths) -> Paths:
-    return trained_starts
 
 
 @pytest.mark.parametrize("model", ["esrgan", "pesr", "edsr"])
@@ -38,17 +32,6 @@ def test_a_gan_training_leaves_weights_history_and_record(paths: Paths, model: s
     assert record["weights"] == file_digest(folder / "generator.safetensors")
     generator = load_generator(folder / "generator.safetensors")
     assert generator(torch.rand(1, 3, 8, 9)).shape == (1, 3, 32, 36)
-
-
-def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(paths: Paths) -> None:
-    params = small()
-    made = []
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        here = copy(paths, name, "data")
-        training.train_start(params, "pesr", seed, here)
-        training.train_gan(params, "pesr", params.masks["shuffled"], seed, here, here.root / "out")
-        made.append(weights(here.root / "out"))
-    assert made[0] == made[1] != made[2]
 
 
 @pytest.mark.parametrize(
@@ -162,9 +145,8 @@ def test_the_code_in_the_key_is_all_that_computes_in_a_training() -> None:
         reached |= left
         imported = set().union(*(layers.GRAPH[module] for module in left))
         left = {module for module in imported if layers.room(module) in rooms} - reached
-    in_the_key = [{layers.name(path) for path in (ROOT / "masksr").glob(pattern)} for pattern in training.CODE]
-    assert all(in_the_key)
-    assert reached <= set().union(*in_the_key)
+    files = {path.relative_to(ROOT) for pattern in training.CODE for path in (ROOT / "masksr").glob(pattern)}
+    assert reached <= {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files}
 
 
 def test_docstrings_and_comments_are_not_in_the_key_and_code_is(tmp_path: Path, monkeypatch) -> None:
@@ -195,49 +177,3 @@ def test_phases_see_different_patches_and_masks_the_same(paths: Paths, monkeypat
     for mask in ("none", "paper"):
         training.train_gan(params, "edsr", params.masks[mask], 3, paths, paths.root / mask)
     assert len(seeds) == 4 and len(set(seeds)) == 3 and seeds[2] == seeds[3]
-
-
-# Checkpoints: whole or not there, and a damaged one costs only the steps since the one before.
-
-CPU = torch.device("cpu")
-
-
-def save(folder: Path, step: int) -> Path:
-    """Write a checkpoint; its file."""
-    loop.save_checkpoint(folder, step, {"step": step, "x": torch.full((3,), float(step)), "history": [{"a": 0.5}]})
-    return max(folder.glob("step-*.pt"))
-
-
-def test_the_last_checkpoint_comes_back_and_two_are_kept(tmp_path: Path) -> None:
-    assert loop.load_checkpoint(tmp_path, CPU) is None
-    for step in (1, 2, 30):
-        save(tmp_path, step)
-    (tmp_path / ".step-00000040-0123456789abcdef.pt.77.partial").write_bytes(b"cut short")
-    loaded = loop.load_checkpoint(tmp_path, CPU)
-    assert loaded["step"] == 30 and loaded["history"] == [{"a": 0.5}] and loaded["x"].tolist() == [30.0] * 3
-    assert len(list(tmp_path.glob("step-*.pt"))) == 2
-
-
-@pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
-def test_a_damaged_checkpoint_is_named_and_gives_way(tmp_path: Path, damage: str, capsys) -> None:
-    first, *damaged = save(tmp_path, 1), save(tmp_path, 5), save(tmp_path, 6)
-    first = save(tmp_path / "first", 1).rename(first)
-    for path in damaged:
-        content = bytearray(path.read_bytes())
-        if damage == "flip":
-            content[len(content) // 2] ^= 1
-        path.write_bytes(content[: {"truncate": len(content) // 2, "empty": 0, "flip": len(content)}[damage]])
-    assert loop.load_checkpoint(tmp_path, CPU)["step"] == 1
-    assert damaged[1].name in capsys.readouterr().out
-    assert save(tmp_path, 2).name.startswith("step-00000002") and set(tmp_path.glob("*.pt")).isdisjoint(damaged)
-
-
-def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    save(tmp_path, 1)
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(MasksrError, match="No space left"):
-        save(tmp_path, 2)
-    assert loop.load_checkpoint(tmp_path, CPU)["step"] == 1

@@ -7,12 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
-from masksr.models.checkpoints import save_weights
 from masksr.models.vgg import VGG19Features, load_vgg19, random_vgg19
 
 
@@ -34,59 +31,22 @@ def test_same_features_as_torchvision(vgg: VGG19Features):
     reference.to_empty(device="cpu").load_state_dict(
         {key.removeprefix("features."): value for key, value in vgg.state_dict().items()}, strict=True
     )
-    x = image()
+    x = image().requires_grad_()
     normalised = torchvision.transforms.functional.normalize(x, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     expected = reference(normalised)
     found = vgg(x)
     assert found.shape == (2, 512, 3, 3)
     assert (found - expected).abs().max() / expected.abs().max() < 1e-5
     assert (found < 0).any(), "features are those before the ReLU"
+    found.square().mean().backward()
+    assert all(p.grad is None for p in vgg.parameters()) and x.grad.abs().sum() > 0
 
 
-def test_frozen_weights_and_a_gradient_for_the_image(vgg: VGG19Features):
-    x = image().requires_grad_()
-    vgg(x).square().mean().backward()
-    assert not vgg.training
-    assert all(not p.requires_grad and p.grad is None for p in vgg.parameters())
-    assert x.grad.abs().sum() > 0
-
-
-@pytest.mark.parametrize("kind", ["torchvision.pth", "features.safetensors", "half.safetensors"])
-def test_load(vgg: VGG19Features, kind: str, tmp_path: Path):
-    state = {key: value.clone() for key, value in vgg.state_dict().items()}
-    path = tmp_path / kind
-    if kind.endswith(".pth"):
-        torch.save(state | {"classifier.0.weight": torch.ones(2, 2), "classifier.6.bias": torch.ones(2)}, path)
-    else:
-        save_file({key: value.half() if "half" in kind else value for key, value in state.items()}, path)
-    loaded = load_vgg19(path)
-    tolerance = 1e-3 if "half" in kind else 0.0
-    for key, value in loaded.state_dict().items():
-        assert value.dtype == torch.float32
-        assert torch.allclose(value, state[key], rtol=tolerance, atol=1e-6 if tolerance else 0.0)
-    assert not any(p.requires_grad for p in loaded.parameters())
-
-
-@settings(max_examples=8, deadline=None)
-@given(width=st.floats(0.001, 0.3))
-def test_a_narrow_network_is_known_by_its_file(tmp_path_factory, width: float):
-    network = random_vgg19(width, seed=1)
-    path = tmp_path_factory.mktemp("vgg") / "narrow.safetensors"
-    save_weights(network, path)
-    loaded = load_vgg19(path)
-    assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in network.state_dict().items())
-
-
-@pytest.mark.parametrize(("width", "channels"), [(1.0, 512), (0.25, 128), (0.001, 4)])
-def test_width_scales_every_layer_and_activations_keep_their_size(width: float, channels: int):
-    with torch.no_grad():
-        features = random_vgg19(width, seed=0)(image(64))
-    assert features.shape == (2, channels, 4, 4)
-    assert width == 0.001 or 0.2 < features.std().item() < 10
-
-
-def test_random_weights_follow_the_seed_and_leave_the_global_generator_alone():
-    state = torch.get_rng_state()
-    a, b, c = (random_vgg19(0.125, seed).features[0].weight for seed in (3, 3, 4))
-    assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(a, b) and not torch.equal(a, c)
+def test_load(vgg: VGG19Features, tmp_path: Path):
+    state = vgg.state_dict()
+    torch.save(state | {"classifier.0.weight": torch.ones(2, 2)}, tmp_path / "g.pth")
+    save_file({key: value.half() for key, value in state.items()}, tmp_path / "half.safetensors")
+    whole, half = load_vgg19(tmp_path / "g.pth").state_dict(), load_vgg19(tmp_path / "half.safetensors").state_dict()
+    for key, value in state.items():
+        assert torch.equal(whole[key], value)
+        torch.testing.assert_close(half[key], value, rtol=1e-3, atol=1e-6)

@@ -64,21 +64,11 @@ def write_png(path: Path | str, image: NDArray[np.uint8]) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def to_tensor(image: NDArray[np.uint8] | Tensor, pixel_range: float) -> Tensor:
-    """Pixels as a network wants them: float32 (B, 3, H, W) in [0, pixel_range].
-
-    image: uint8; one array (H, W, 3), a batch of them (B, H, W, 3), or a tensor (B, 3, H, W) such as a patch
-    sampler gives, which stays on its device.
-    """
+def to_tensor(image: NDArray[np.uint8], pixel_range: float) -> Tensor:
+    """Pixels as a network wants them: (H, W, 3) uint8 -> float32 (1, 3, H, W) in [0, pixel_range]."""
     import torch  # here, because most who read pictures need no torch, and importing it costs seconds
 
-    if isinstance(image, np.ndarray):
-        batch = torch.tensor(image).reshape(-1, *image.shape[-3:]).permute(0, 3, 1, 2)
-    else:
-        batch = image
-    if batch.dtype != torch.uint8:
-        raise ValueError(f"to_tensor wants uint8 pixels, not {batch.dtype}")
-    return batch.contiguous().float() / (255 / pixel_range)
+    return torch.tensor(image).permute(2, 0, 1)[None].contiguous().float() / (255 / pixel_range)
 
 
 def to_image(tensor: Tensor, pixel_range: float) -> NDArray[np.uint8]:

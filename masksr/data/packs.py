@@ -87,12 +87,6 @@ class Pack:
         """The LR image, (H/scale, W/scale, 3) uint8: a read-only view of the file, no copy."""
         return self._view(index, scale)
 
-    def flat(self, scale: int) -> tuple[NDArray[np.uint8], list[int], list[int]]:
-        """All pixels at a scale (1: HR) in one array, where each image begins in it, and its width."""
-        images = self.manifest.images
-        offsets = [image.offset // scale**2 for image in images]
-        return self._arrays[scale], offsets, [image.width // scale for image in images]
-
     @property
     def digest(self) -> str:
         """64 hex digits that stand for the pixels, sizes, names and order of the images, and nothing else."""
@@ -138,14 +132,14 @@ class Picture:
     hr: NDArray[np.uint8]  # (H, W, 3)
     lr: dict[int, NDArray[np.uint8]]  # by scale s: (H/s, W/s, 3), official or imresize(hr, 1/s)
     difference: dict[int, int]  # of each official LR: its largest distance from imresize(hr, 1/s), in levels
-    deviation: dict[int, float]  # and its mean distance, in units of its contrast
+    deviation: dict[int, float]  # and its mean distance, in units of the contrast
     cut: bool  # whether the sides of the file were no multiples of 4
 
 
 def load_image(source: Source, scales: Sequence[int] = (SCALE,)) -> Picture:
-    """Read one image; its official LR is checked against the HR, and where there is none the LR is made.
+    """Read one image; its official LR is compared with ours, which is taken where there is none.
 
-    Raises MasksrError when a file is damaged, or HR and LR do not belong together.
+    Raises MasksrError when a file is damaged, or an LR has not the size that its HR shrinks to.
     """
     hr = read_image(source.hr)
     if box := source.crop:
@@ -153,48 +147,33 @@ def load_image(source: Source, scales: Sequence[int] = (SCALE,)) -> Picture:
     whole, hr = hr.shape, np.ascontiguousarray(modcrop(hr, SCALE))
     lr, difference, deviation = {}, {}, {}
     for scale in scales:
-        lr[scale] = imresize(hr, 1 / scale)
-        if scale in source.lr:
-            official = read_image(source.lr[scale])
-            difference[scale], deviation[scale] = _compare(source.lr[scale], official, lr[scale], source.hr)
-            lr[scale] = official
+        ours = lr[scale] = imresize(hr, 1 / scale)
+        if path := source.lr.get(scale):
+            lr[scale] = read_image(path)
+            if lr[scale].shape != ours.shape:
+                sizes = [f"{image.shape[0]} x {image.shape[1]}" for image in (lr[scale], ours)]
+                raise MasksrError(f"{path}: is {sizes[0]}, but {source.hr} shrinks to {sizes[1]}; {_REMEDY}")
+            distance = np.abs(lr[scale].astype(np.int16) - ours)
+            # The one level keeps flat pictures from being refused for their rounding.
+            contrast = np.abs(ours - ours.mean(axis=(0, 1))).mean() + 1
+            difference[scale], deviation[scale] = int(distance.max()), float(distance.mean() / contrast)
     return Picture(hr, lr, difference, deviation, cut=hr.shape != whole)
 
 
 _REMEDY = "fetch both from one distribution of the set, or remove the LR folder to have LR made from HR"
 
 
-def _compare(path: Path, lr: NDArray[np.uint8], ours: NDArray[np.uint8], hr: Path) -> tuple[int, float]:
-    """How far an official LR is from ours: at most, in levels, and in the mean, in units of the contrast.
-
-    Raises MasksrError when it cannot belong to its HR at all.
-    """
-    if lr.shape != ours.shape:
-        sizes = [f"{image.shape[0]} x {image.shape[1]}" for image in (lr, ours)]
-        raise MasksrError(f"{path}: is {sizes[0]}, but {hr} shrinks to {sizes[1]}; {_REMEDY}")
-    difference = np.abs(lr.astype(np.int16) - ours)
-    # Measured on BSD100, in units of the LR's contrast: other antialiased kernels stay below 0.21, mirrored
-    # pictures begin at 0.33, other pictures at 0.6. The one level keeps flat pictures from being refused for
-    # their rounding.
-    contrast = np.abs(ours - ours.mean(axis=(0, 1))).mean()
-    if difference.mean() > contrast / 4 + 1:
-        mean = f"mean difference {difference.mean():.0f} levels"
-        what = "it is another picture, mirrored, or shrunk without antialiasing"
-        raise MasksrError(f"{path}: does not fit {hr} ({mean}): {what}; {_REMEDY}")
-    return int(difference.max()), float(difference.mean() / (contrast + 1))
-
-
-def _check_kernel(name: str, scale: int, deviations: Sequence[float]) -> None:
-    """Raises MasksrError when the official LR of a set as a whole was shrunk in another way than MATLAB's.
+def _check_lr(name: str, scale: int, deviations: Sequence[float]) -> None:
+    """Raises MasksrError when the official LR of a set does not belong to its HR, or was made unlike MATLAB's.
 
     deviations: of its images. One image does not tell: with little detail, all kernels give the same.
     """
     # Measured on BSD100, medians over its images: other antialiased kernels (box, bilinear, Lanczos) stay
     # below 0.05; shifted by half an LR pixel it is 0.16, shrunk without antialiasing 0.23, shifted by a pixel
-    # 0.29.
+    # 0.29; mirrored pictures begin at 0.33, other pictures at 0.6.
     if deviations and np.median(deviations) > 0.1:
         median = f"median deviation {np.median(deviations):.2f} of the contrast"
-        what = "it is shifted, or was shrunk without antialiasing"
+        what = "it is of other pictures, mirrored, shifted, or shrunk without antialiasing"
         raise MasksrError(f"{name}: its LR at x{scale} does not fit its HR ({median}): {what}; {_REMEDY}")
 
 
@@ -253,7 +232,7 @@ def _write(folder: Path, info: Any, sources: list[Source], scales: list[int]) ->
             images.append(ImageEntry(**about, offset=offset, lr=lr, sha256=sha256))
             offset += picture.hr.size
     for scale, of_images in deviations.items():
-        _check_kernel(info.name, scale, of_images)
+        _check_lr(info.name, scale, of_images)
     about = {key: getattr(info, key) for key in ("title", "citation", "licence", "origin")}
     manifest = Manifest(format=2, set=info.name, **about, scales=scales, images=images)
     (folder / "manifest.json").write_text(json.dumps(manifest.model_dump(), indent=1) + "\n")

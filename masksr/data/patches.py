@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,9 +13,7 @@ from masksr.data.packs import Pack
 from masksr.data.share import WHOLE, Share
 from masksr.io import MasksrError
 
-Loader = Callable[[int], tuple[Tensor, Tensor]]  # step -> uint8 LR and HR patches
 Images = list[NDArray[np.uint8]]
-MEMORY = 1 / 4  # of the free memory of a GPU that a pack may take; networks and activations need the rest
 
 
 class PatchSampler:
@@ -120,52 +118,3 @@ def _cut(images: Images, patches: Sequence[Sequence[int]], lr_size: int, scale: 
 def _below(bound: NDArray[np.uint64] | int, words: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Uniform integers in [0, bound) from uniform 32-bit words; the bias is below bound / 2^32."""
     return ((words * np.uint64(bound)) >> np.uint64(32)).astype(np.int64)
-
-
-# Patches that a GPU cuts itself.
-
-
-def patch_loader(sampler: PatchSampler, device: torch.device) -> Loader:
-    """The fastest way from ``sampler`` to ``device``, with the same bits.
-
-    A GPU cuts patches itself where the pack fits into its memory; a CPU takes thousandths of a step for it.
-    """
-    if device.type != "cuda":
-        return sampler.batch
-    torch.cuda.empty_cache()  # what an earlier phase had counts as taken otherwise
-    free, _ = torch.cuda.mem_get_info(device)
-    size = sum(sampler.pack.flat(scale)[0].nbytes for scale in (1, sampler.scale))
-    return ResidentPatches(sampler, device).batch if size < MEMORY * free else sampler.batch
-
-
-class ResidentPatches:
-    """The pack in the memory of ``device``, where patches are cut; only their places go there each step."""
-
-    def __init__(self, sampler: PatchSampler, device: torch.device) -> None:
-        self.sampler, self.device = sampler, device
-        self._lr, self._hr = (self._load(scale) for scale in (sampler.scale, 1))
-
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """As of PatchSampler, on the device."""
-        places = torch.tensor(self.sampler.draw(step)).to(self.device, non_blocking=True)
-        return self._cut(*self._lr, places, 1), self._cut(*self._hr, places, self.sampler.scale)
-
-    def _load(self, scale: int) -> tuple[Tensor, Tensor, Tensor]:
-        """All pixels at a scale (1: HR), where each image begins among them, and its width."""
-        pixels, *numbers = self.sampler.pack.flat(scale)
-        offsets, widths = (torch.tensor(of_images, device=self.device) for of_images in numbers)
-        copy = np.array(pixels)  # torch does not take read-only memory
-        return torch.from_numpy(copy).to(self.device), offsets, widths
-
-    def _cut(self, pixels: Tensor, offsets: Tensor, widths: Tensor, places: Tensor, scale: int) -> Tensor:
-        """As the function ``_cut``; places: (B, 4)."""
-        size = self.sampler.lr_size * scale
-        image, top, left, turn = (numbers.view(-1, 1, 1) for numbers in places.T)
-        along = torch.arange(size, device=self.device)
-        # Backwards through what is done to a patch: flip the rows, flip the columns, transpose.
-        row = torch.where(turn & 1 != 0, size - 1 - along, along).transpose(1, 2)  # (B, size, 1)
-        column = torch.where(turn & 2 != 0, size - 1 - along, along)  # (B, 1, size)
-        row, column = torch.where(turn & 4 != 0, column, row), torch.where(turn & 4 != 0, row, column)
-        pixel = (top * scale + row) * widths[image] + left * scale + column
-        channel = torch.arange(3, device=self.device).view(1, 3, 1, 1)
-        return pixels[(offsets[image] + 3 * pixel).unsqueeze(1) + channel]

@@ -30,11 +30,6 @@ class Share:
     ranks: int = 1
     parts: int = 1
 
-    @property
-    def shares(self) -> int:
-        """How many equal shares the batch has."""
-        return self.ranks * self.parts
-
     def of(self, batch: np.ndarray) -> np.ndarray:
         """This process's rows (B / ranks, ...) of a batch (B, ...).
 

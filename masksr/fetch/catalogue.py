@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from masksr.fetch.find import find_images, find_layout, sets_folder
+from masksr.fetch.find import fetch_weights, find_images, find_layout, sets_folder, weights_there
 from masksr.fetch.registry import FolderSet, PackageSet, SetSpec, Weights, load_registry, look_up
-from masksr.fetch.weights import fetch_weights, weights_there
 from masksr.io import MasksrError
 from masksr.params import Params
 from masksr.paths import data_folder

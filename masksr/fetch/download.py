@@ -148,12 +148,7 @@ def unpack(archives: Sequence[Path], folder: Path) -> None:
         try:
             for archive in archives:
                 _extract(archive, Path(unfinished))
-            for path in sorted(Path(unfinished).rglob("*")):
-                target = folder / path.relative_to(unfinished)
-                if path.is_dir():
-                    target.mkdir(exist_ok=True)
-                else:
-                    os.replace(path, target)
+            shutil.copytree(unfinished, folder, copy_function=os.replace, dirs_exist_ok=True)
         except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
             names, reason = ", ".join(map(str, archives)), " ".join(str(error).split())
             remedy = "make room, or remove what is damaged, and try again"

@@ -1,20 +1,22 @@
-"""Find the pictures of a data set: in packages, the data folder or the cache, else on the network."""
+"""Find pictures and weights: in packages, the data folder or the cache, else on the network."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.metadata import distribution
 from pathlib import Path, PurePosixPath
 
 from masksr.data.images import read_header
 from masksr.data.packs import SCALES, Pack, Source, write_pack
-from masksr.fetch.download import announce, download, first_that_works, unpack
-from masksr.fetch.registry import File, FolderSet, Layout, PackageSet, SetSpec, find_set
+from masksr.fetch import registry
+from masksr.fetch.download import announce, download, first_that_works, unpack, verify
+from masksr.fetch.registry import File, FolderSet, Layout, PackageSet, SetSpec, Weights
 from masksr.io import MasksrError, alone, file_digest
-from masksr.paths import cache_folder, find_data_folder
+from masksr.paths import cache_folder, find_data_folder, here_or_in_project, weight_places
 
+CHECKPOINTS = (".pth", ".pt", ".safetensors")
 SMALLEST = 32  # HR pixels on a side: 8 LR pixels, the smallest training patch params.yaml allows
 
 
@@ -26,7 +28,7 @@ def build_pack(
 
     data_folder and limit: see ``find_images``; scales and errors: see ``data.packs.write_pack``.
     """
-    spec = find_set(spec) if isinstance(spec, str) else spec
+    spec = registry.find_set(spec) if isinstance(spec, str) else spec
     return write_pack(spec, find_images(spec, data_folder, limit=limit), Path(folder), scales)
 
 
@@ -50,8 +52,8 @@ def find_images(
 def _in_packages(spec: PackageSet) -> list[Source]:
     sources = []
     for photograph in spec.photographs:
-        path = _package_file(photograph.file)
-        if path is None or file_digest(path) != photograph.sha256:
+        path = Path(distribution(photograph.package).locate_file(photograph.file))
+        if not path.is_file() or file_digest(path) != photograph.sha256:
             problem = f"{photograph.file} is missing or another file than that of"
             package = f"{photograph.package} {photograph.version}"
             raise MasksrError(f"{photograph.name}: {problem} {package}; install that version")
@@ -62,15 +64,6 @@ def _in_packages(spec: PackageSet) -> list[Source]:
                 full_name = f"{photograph.name}-{name}"
                 sources.append(Source(full_name, path, crop=box, sides=(box.height, box.width)))
     return sources
-
-
-def _package_file(file: str) -> Path | None:
-    """Find a file in an installed package without importing that, which takes seconds."""
-    module, *rest = PurePosixPath(file).parts
-    found = importlib.util.find_spec(module)
-    folders = found.submodule_search_locations if found else None
-    path = Path(folders[0], *rest) if folders else None
-    return path if path and path.is_file() else None
 
 
 def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[Source]:
@@ -177,3 +170,67 @@ def fetch_set(spec: FolderSet, searched: Path | None = None) -> Path:
 
         announce(spec, folder)
         return first_that_works(spec.downloads, get, problem, f". Or {by_hand}")
+
+
+# ---- Weights -----------------------------------------------------------------------------------------------
+def weights_folder() -> Path:
+    """The folder of weights in the cache."""
+    return cache_folder() / "weights"
+
+
+def weights_there(spec: Weights, data_folder: Path | None = None) -> Path | None:
+    """Find weights in ``paths.weight_places``: a file, or the folder of those that come in one archive.
+
+    Raises MasksrError for a file of a published name that has not the published size or checksum.
+    """
+    if spec.archive:
+        folder = weights_folder() / spec.name
+        return folder if folder.is_dir() else None
+    for place in weight_places(data_folder):
+        for file in spec.downloads:
+            if (place / file.name).is_file():
+                verify(file, place / file.name)
+                return place / file.name
+        for name in spec.also_named:
+            if (place / name).is_file():
+                return place / name
+    return None
+
+
+def fetch_weights(spec: Weights, data_folder: Path | None = None) -> Path:
+    """Find weights, or download them to the cache; returns the file, or the folder of those from one archive.
+
+    Only the checksum is looked at, not what is in the file. Raises MasksrError, with what is wrong with every
+    way to get them, when none works.
+    """
+    if there := weights_there(spec, data_folder):
+        return there
+    announce(spec, weights_folder())
+
+    def get(file: File) -> Path:
+        path, folder = download(file, weights_folder()), weights_folder() / spec.name
+        if spec.archive:
+            unpack([path], folder)
+            path.unlink()
+        return folder if spec.archive else path
+
+    return first_that_works(spec.downloads, get, f"{spec.name} ({spec.origin}) could not be had")
+
+
+def find_pretrained(name: str, data_folder: Path | None = None) -> Path:
+    """Find a checkpoint: a path, or the name of an entry of ``weights``, which is downloaded if need be.
+
+    Raises MasksrError when there is neither, and when the name stands for several checkpoints.
+    """
+    path = here_or_in_project(name)
+    if path.is_file():  # outside of a project there is no registry
+        return path
+    known = {key: spec for key, spec in registry.load_registry().weights.items() if spec.architecture}
+    if name not in known:
+        problem = f"there is no file {name}, and no checkpoint of that name"
+        raise MasksrError(f"{problem} (there are: {', '.join(known)})")
+    found = fetch_weights(known[name], data_folder)
+    if found.is_dir():
+        inside = ", ".join(str(path) for path in sorted(found.rglob("*")) if path.suffix in CHECKPOINTS)
+        raise MasksrError(f"{name} is an archive of several checkpoints; name one of its files: {inside}")
+    return found

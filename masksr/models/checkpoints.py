@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from math import isqrt, prod
+from math import isqrt
 from pathlib import Path
 from typing import Literal
 
@@ -214,10 +214,9 @@ NAMES: dict[Architecture, str] = {"rrdb": "an ESRGAN (RRDBNet)", "edsr": "an EDS
 MODELS: dict[str, Architecture] = {"esrgan": "rrdb", "pesr": "pesr", "edsr": "edsr"}  # as --model calls them
 _NEEDED: dict[Architecture, set[str]] = {  # what the sizes are read from; no other network has all of them
     "rrdb": {"conv_first", "body.0.rdb1.conv1", "conv_last"},
-    "edsr": {"head.0", "body.0.body.0", "tail.1"},
+    "edsr": {"head.0", "body.0.body.0", "tail.0.0", "tail.1"},
     "pesr": {"embed", "body.0.body.0", "upsample.0"},
 }
-_SCALE_OF_PLANES = {3: 4, 12: 2, 48: 1}  # RRDBNet enlarges by 4, or less with LR pixels folded into channels
 _EDSR_RES_SCALE = {256: 0.1, 64: 1.0}  # EDSR-PyTorch: the full models, by the README's command; the baselines
 _PESR_RES_SCALE = 0.1  # the default of PESR's train.py
 
@@ -231,9 +230,8 @@ def infer_size(
     EDSR and PESR, which is not in the weights. Without it: 0.1 for a PESR and for an EDSR of 256 channels,
     1.0 for an EDSR of 64 (EDSR-PyTorch's baselines).
 
-    The scale may be one that the network here does not have (ESRGAN x2). Raises MasksrError that names what
-    is missing where the weights are of another network; and where the res_scale of an EDSR is anyone's guess,
-    is not positive, or is given for an ESRGAN, which has none to set.
+    Raises MasksrError that names what is missing where the weights are of another network; and where the
+    res_scale of an EDSR is anyone's guess, is not positive, or is given for an ESRGAN, which has none to set.
     """
     shapes = {key.removesuffix(".weight"): tuple(t.shape) for key, t in weights.items() if t.ndim == 4}
     if missing := _NEEDED[architecture] - shapes.keys():
@@ -250,22 +248,15 @@ def infer_size(
     def count(pattern: str) -> int:  # where a number is left out, loading will name the keys
         return sum(re.fullmatch(pattern, layer) is not None for layer in shapes)
 
-    def scale(name: str) -> int:  # sub-pixel convolutions make s * s times the channels they take
-        steps = [shapes[layer] for layer in (f"{name}.0", f"{name}.2") if layer in shapes]
-        return prod(isqrt(made // taken) for made, taken, *_ in steps if made > taken)
-
     if architecture == "rrdb":
-        channels, planes = shapes["conv_first"][:2]
-        if planes not in _SCALE_OF_PLANES:
-            raise MasksrError(f"{origin}: conv_first takes {planes} channels; only networks for RGB are read")
-        blocks, growth = count(r"body\.\d+\.rdb1\.conv1"), shapes["body.0.rdb1.conv1"][0]
-        size = RRDB(architecture="rrdb", num_feat=channels, num_block=blocks, num_grow_ch=growth)
-        return size, _SCALE_OF_PLANES[planes]
+        channels, growth = shapes["conv_first"][0], shapes["body.0.rdb1.conv1"][0]
+        blocks = count(r"body\.\d+\.rdb1\.conv1")
+        return RRDB(architecture="rrdb", num_feat=channels, num_block=blocks, num_grow_ch=growth), 4
     blocks = count(r"body\.\d+\.body\.0")
     if architecture == "pesr":
         factor = _PESR_RES_SCALE if res_scale is None else res_scale
         size = PESRSize(architecture="pesr", depth=blocks, num_channels=shapes["embed"][0], res_scale=factor)
-        return size, scale("upsample")
+        return size, 4
     channels = shapes["head.0"][0]
     factor = _EDSR_RES_SCALE.get(channels) if res_scale is None else res_scale
     if factor is None:
@@ -274,4 +265,5 @@ def infer_size(
             "in the file, and known only for the published 256 (0.1) and 64 (1.0). Give it with --res-scale"
         )
     size = EDSRSize(architecture="edsr", n_resblocks=blocks, n_feats=channels, res_scale=factor)
-    return size, scale("tail.0")
+    made, taken = shapes["tail.0.0"][:2]  # a sub-pixel convolution makes s * s times the channels it takes
+    return size, 4 if "tail.0.2" in shapes else isqrt(made // taken)

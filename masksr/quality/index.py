@@ -1,4 +1,4 @@
-"""The perceptual index of PIRM 2018 (eq. 9 of the paper) and its companions, of one image and of many.
+"""The perceptual index of PIRM 2018 (eq. 9 of the paper) and its companions, of one image.
 
 >>> from masksr.quality.index import score
 >>> score(image, reference).pi                                                              # doctest: +SKIP
@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,17 +76,3 @@ def score(image: Image, reference: Image | None = None, weights: QualityWeights 
     pi = (10 - of_ma + of_niqe) / 2
     sources = weights.niqe_source, weights.ma_source
     return Score(of_niqe, of_ma, pi, psnr, ssim, rmse, *sources, "; ".join(problems) or None)
-
-
-def score_many(
-    images: Sequence[Image],
-    references: Sequence[Image] | None = None,
-    weights: QualityWeights | None = None,
-    workers: int = 1,
-) -> list[Score]:
-    """:func:`score` of each image, in order, ``workers`` at a time; the numbers do not depend on that."""
-    weights = weights or default_weights()
-    pairs = zip(images, references or [None] * len(images), strict=True)
-    # One limit around all: threads that set and reset it in turn would undo each other's.
-    with BLAS.limit(limits=1), ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda pair: score(*pair, weights), pairs))

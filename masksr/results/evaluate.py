@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from masksr.models.checkpoints import load_generator
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.quality import further
-from masksr.quality.index import score_many
+from masksr.quality.index import BLAS, score
 from masksr.quality.weights import QualityWeights, load_weights
 from masksr.results.scores import COLUMNS
 from masksr.results.tiles import upscale_tiled
@@ -72,37 +73,37 @@ def evaluate(
     labels: the values of the columns model, mask and seed.
     """
     rows = []
-    at_once = 8 * cores()  # bounded: images of 2K are 10 MB each
     for name, pack in packs.items():
-        for first in tqdm(range(0, len(pack), at_once), desc=f"{labels['model']}, {name}", leave=False):
-            numbers = range(first, min(first + at_once, len(pack)))
-            images = [upscale(pack, number) for number in numbers]
-            references = [pack.hr(number) for number in numbers]
-            scores = score_images(images, references, weights, also)
-            for number, row in zip(numbers, scores, strict=True):
-                rows.append(labels | {"set": name, "image": pack.names[number]} | row)
+        numbers = tqdm(range(len(pack)), desc=f"{labels['model']}, {name}", leave=False)
+        pairs = ((upscale(pack, number), pack.hr(number)) for number in numbers)
+        for image, row in zip(pack.names, score_images(pairs, weights, also), strict=True):
+            rows.append(labels | {"set": name, "image": image} | row)
     return pd.DataFrame(rows)[[*COLUMNS, *(measure.name for measure in also)]]
 
 
 def score_images(
-    images: list[np.ndarray],
-    references: list[np.ndarray] | None,
+    pairs: Iterable[tuple[np.ndarray, np.ndarray | None]],
     weights: QualityWeights,
     also: Sequence[further.Measure] = (),
 ) -> list[dict[str, Any]]:
     """Score images (H, W, 3) uint8 on all cores: for each the measures of PIRM 2018 and ``also``, by column.
 
-    Without references the measures that compare with HR are None or NaN.
+    pairs: each image with its HR image, taken as they are needed. Without that the measures that compare with
+    HR are None or NaN.
     """
-    scores = score_many(images, references, weights=weights, workers=cores())
-    rows = [asdict(score) for score in scores]
-    for number, (image, row) in enumerate(zip(images, rows, strict=True)):
-        for measure in also:
-            if measure.compares and references is None:
-                row[measure.name] = float("nan")
-                continue
-            row[measure.name], problem = measure(image, references[number] if references else None)
-            row["problem"] = "; ".join(filter(None, [row["problem"], problem])) or None
+    rows, left = [], iter(pairs)
+    while some := list(islice(left, 8 * cores())):  # bounded: images of 2K are 10 MB each
+        # One limit around all: threads that set and reset it in turn would undo each other's.
+        with BLAS.limit(limits=1), ThreadPoolExecutor(cores()) as pool:
+            scores = list(pool.map(lambda pair: asdict(score(*pair, weights)), some))
+        for (image, reference), row in zip(some, scores, strict=True):
+            for measure in also:
+                if measure.compares and reference is None:
+                    row[measure.name] = float("nan")
+                    continue
+                row[measure.name], problem = measure(image, reference)
+                row["problem"] = "; ".join(filter(None, [row["problem"], problem])) or None
+        rows += scores
     return rows
 
 
@@ -120,12 +121,12 @@ def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
     """Score what the variants are compared with: HR, bicubic, and each model before its GAN training."""
     protocol = _protocol(params, paths)
 
-    def score(model: str, mask: str, seed: int, upscale: Upscale) -> pd.DataFrame:
+    def score_all(model: str, mask: str, seed: int, upscale: Upscale) -> pd.DataFrame:
         return evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *protocol)
 
-    tables = [score("HR", "none", 0, load_hr), score("bicubic", "none", 0, with_bicubic)]
+    tables = [score_all("HR", "none", 0, load_hr), score_all("bicubic", "none", 0, with_bicubic)]
     for model, seed in product(params.table1.models, params.table1.seeds):
-        tables.append(score(model, "start", seed, load_upscale(params, paths.start(model, seed))))
+        tables.append(score_all(model, "start", seed, load_upscale(params, paths.start(model, seed))))
     table = pd.concat(tables, ignore_index=True)
     write_quality(table, paths.ends / "quality.csv")
     return table

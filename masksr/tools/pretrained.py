@@ -12,8 +12,7 @@ from safetensors import safe_open
 from torch import nn
 
 from masksr import params as params_file
-from masksr.fetch import weights as published
-from masksr.fetch.find import build_pack
+from masksr.fetch import find
 from masksr.fetch.registry import find_set, load_registry
 from masksr.io import MasksrError
 from masksr.models.checkpoints import MODELS, NAMES, Architecture, generator_with, infer_size, read_weights
@@ -31,16 +30,13 @@ def load_pretrained(path: Path, architecture: Architecture, res_scale: float | N
 
     Strictly, and in evaluation mode; the sizes are read from the file (``infer_size``, also on
     ``res_scale``). An EDSR may be of x2, x3 or x4, as its attribute ``scale`` says. Raises MasksrError where
-    the file cannot be read, holds another network (it names the keys) or one of a scale that the network here
-    does not have.
+    the file cannot be read or holds another network (it names the keys), also one of another scale.
     """
     state = read_weights(path)
     if res_scale is None and path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:  # ours say it
             res_scale = json.loads((file.metadata() or {}).get("generator", "{}")).get("res_scale")
     size, scale = infer_size(state, architecture, str(path), res_scale=res_scale)
-    if scale != 4 and architecture != "edsr":
-        raise MasksrError(f"{path} holds {NAMES[architecture]} for x{scale}; use a checkpoint for x4")
     return generator_with(state, size, scale, str(path))
 
 
@@ -55,7 +51,7 @@ def find_pretrained(name: str, model: str, res_scale: float | None = None) -> tu
         if (entry.architecture, entry.scale) != (architecture, 4):
             raise MasksrError(f"{name}: {entry.title}; not {NAMES[architecture]} for x4 (--model)")
         res_scale, folder = res_scale or entry.res_scale, data_folder(params_file.load())
-    path = published.find_pretrained(name, folder)
+    path = find.find_pretrained(name, folder)
     return path, load_pretrained(path, architecture, res_scale)
 
 
@@ -96,7 +92,7 @@ def run(
         packs = {}
         for spec in specs:
             options = {"limit": limit or params.data.limit_of(spec.name), "data_folder": data_folder(params)}
-            packs[spec.name] = build_pack(spec, Path(scratch, spec.name), scales=(4,), **options)
+            packs[spec.name] = find.build_pack(spec, Path(scratch, spec.name), scales=(4,), **options)
         tables = [
             evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, taken)
             for who, upscale in upscalers.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +14,12 @@ from tqdm import tqdm
 from masksr.data.images import modcrop
 from masksr.io import MasksrError
 from masksr.quality import further, measures
-from masksr.quality.filters import BORDER, Image
+from masksr.quality.filters import Image, cut_border
 from masksr.quality.weights import default_weights
 from masksr.results.evaluate import score_images, write_quality
 from masksr.results.scores import COLUMNS, check_output, summarize
 from masksr.tools.photo import find_photos, read_photo
-from masksr.training.device import choose_device, cores
+from masksr.training.device import choose_device
 
 
 def run(
@@ -27,7 +27,6 @@ def run(
     *,
     hr: str | None = None,
     scale: int = 4,
-    border: int = BORDER,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     output: Path | None = None,
     also: Sequence[str] = (),
@@ -35,9 +34,8 @@ def run(
     """``masksr score``: score pictures, print the means of each folder, and write the table to ``output``.
 
     inputs, hr: files, folders or patterns of names, see ``find_photos`` and ``pair``. scale: to multiples of
-    it HR is cut. border: pixels of each side that do not count; PIRM 2018 has 4. also: names of further
-    measures, computed on ``device``. No project is needed where the official weights are on this machine (see
-    ``default_weights``).
+    it HR is cut. also: names of further measures, computed on ``device``. No project is needed where the
+    official weights are on this machine (see ``default_weights``).
 
     Returns a table as ``results.evaluate`` writes; the column model is the folder of a picture, set that of
     its HR picture (``pictures`` without one). Raises MasksrError, at the end, about the pictures that could
@@ -51,19 +49,17 @@ def run(
         raise MasksrError(f"--also: {', '.join(comparing)} needs the HR pictures; name them with --hr")
     taken = further.load(also, choose_device(device))
     weights = default_weights()
-    at_once = 8 * cores()  # bounds the memory: a picture of 2K is 10 MB
-    rows: list[dict[str, Any]] = []
+    keys: list[dict[str, Any]] = []
     problems: list[str] = []
-    for first in tqdm(range(0, len(pictures), at_once), desc="scored", leave=False, disable=None):
-        keys, images, references = [], [], []
-        for picture in pictures[first : first + at_once]:
+
+    def read_pairs() -> Iterator[tuple[Image, Image | None]]:
+        for picture in tqdm(pictures, desc="scored", leave=False, disable=None):
             partner = partners.get(picture)
             try:
-                image, reference = read_levels(picture), read_levels(partner) if partner else None
-                if reference is not None:
-                    image, reference = cut_alike(image, reference, scale)
-                    references.append(set_border(reference, border))
-                images.append(set_border(image, border))
+                image, reference = read_levels(picture), None
+                if partner:
+                    image, reference = cut_alike(image, read_levels(partner), scale)
+                cut_border(image)  # a ValueError where nothing else is left
             except (MasksrError, ValueError) as problem:  # the others may be in order
                 problems.append(str(problem) if str(picture) in str(problem) else f"{picture}: {problem}")
                 continue
@@ -71,8 +67,10 @@ def run(
             name = partner.stem if partner else picture.name
             folder = picture.parent.as_posix()
             keys.append({"model": folder, "mask": "none", "seed": 0, "set": of_set, "image": name})
-        scores = score_images(images, references if partners else None, weights, taken)
-        rows += [key | values for key, values in zip(keys, scores, strict=True)]
+            yield image, reference
+
+    scores = score_images(read_pairs(), weights, taken)
+    rows = [key | values for key, values in zip(keys, scores, strict=True)]
     table = pd.DataFrame(rows, columns=[*COLUMNS, *also])
     if len(table):
         print(summarize(table, "folder"))
@@ -136,13 +134,3 @@ def cut_alike(image: Image, reference: Image, scale: int) -> tuple[Image, Image]
         has, wanted = (f"{side.shape[1]} x {side.shape[0]}" for side in (image, reference))
         raise MasksrError(f"has {has} pixels and not {wanted}, its HR picture cut to multiples of {scale}")
     return image, reference
-
-
-def set_border(image: Image, border: int) -> Image:
-    """Cut, or repeat, as many pixels a side as it takes for the protocol's 4 to leave ``border`` out."""
-    if min(image.shape[:2]) <= 2 * border:
-        raise MasksrError(f"of {image.shape[1]} x {image.shape[0]} pixels nothing is left inside the border")
-    more = BORDER - border
-    if more < 0:
-        return image[-more:more, -more:more]
-    return np.pad(image, ((more, more), (more, more), (0, 0)), mode="edge")

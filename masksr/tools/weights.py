@@ -10,8 +10,8 @@ from typing import Any
 
 from masksr.data.packs import Pack
 from masksr.fetch import download
+from masksr.fetch.find import fetch_weights, weights_there
 from masksr.fetch.registry import find_weights
-from masksr.fetch.weights import fetch_weights, weights_there
 from masksr.io import MasksrError, file_digest
 from masksr.models.checkpoints import save_weights
 from masksr.models.vgg import OXFORD_SCALE, load_vgg19, random_vgg19, rescale_features

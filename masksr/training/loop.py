@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -25,7 +24,7 @@ from tqdm import tqdm
 from masksr.data.bicubic import imresize
 from masksr.data.images import to_image
 from masksr.data.packs import Pack
-from masksr.data.patches import PatchSampler, patch_loader, validation_patches
+from masksr.data.patches import PatchSampler, validation_patches
 from masksr.data.share import average
 from masksr.io import MasksrError, write_atomic
 from masksr.params import Schedule, Train
@@ -79,10 +78,9 @@ def fit(training: Training, folder: Path) -> nn.Module:
     how = {"desc": training.name, "unit": "step", "leave": False, "mininterval": 1.0}
     bar = tqdm(total=training.steps, initial=begin, **how, disable=begin == training.steps)
     with explain_errors(training), bar:
-        load_patches = patch_loader(training.sampler, training.device)
         for step in range(begin, training.steps):
             # One step of every optimizer.
-            take_step(training, state, *load_patches(step), step)
+            take_step(training, state, *training.sampler.batch(step), step)
             bar.update()
             done = step + 1
             last = done == training.steps
@@ -110,7 +108,7 @@ def fit(training: Training, folder: Path) -> nn.Module:
 
 
 def take_step(training: Training, state: State, lr: Tensor, hr: Tensor, step: int) -> None:
-    """Take one step of every optimizer on one batch of uint8 patches (B, 3, H, W), wherever they are."""
+    """Take one step of every optimizer on one batch of uint8 patches (B, 3, H, W)."""
     settings, parts = training.settings, training.settings.accumulate
     if settings.compile == "reduce-overhead":
         # What graphs returned for the step before may be overwritten.
@@ -133,7 +131,10 @@ def take_step(training: Training, state: State, lr: Tensor, hr: Tensor, step: in
 
 def _to_device(patches: Tensor, training: Training) -> Tensor:
     """(B, 3, H, W) uint8 -> float in the generator's pixel range, on the device."""
-    pixels = patches.to(training.device).float() * (training.networks[0].pixel_range / 255)
+    on_cuda = training.device.type == "cuda"
+    patches = patches.pin_memory() if on_cuda else patches  # so that the CPU need not wait for the copy
+    pixels = patches.to(training.device, non_blocking=on_cuda).float()
+    pixels = pixels * (training.networks[0].pixel_range / 255)
     return pixels.contiguous(memory_format=training.memory_format)
 
 
@@ -162,14 +163,14 @@ class State:
             for n in networks
         ]
 
-        self.result, self.average = networks[0], None
+        self.result, self.ema = networks[0], None
         if decay := settings.ema:
             average_of = get_ema_multi_avg_fn(decay)
-            self.average = AveragedModel(self.result, multi_avg_fn=average_of, use_buffers=True)
-            self.average.n_averaged.fill_(1)  # it begins at the initial weights, which the copy has
-            self.result = self.average.module
+            self.ema = AveragedModel(self.result, multi_avg_fn=average_of, use_buffers=True)
+            self.ema.n_averaged.fill_(1)  # it begins at the initial weights, which the copy has
+            self.result = self.ema.module
 
-        self.parts = [*networks, *self.optimizers, *([self.average] if self.average else [])]
+        self.stateful = [*networks, *self.optimizers, *([self.ema] if self.ema else [])]
         # Of steps and of their metrics, on the device, so that no step waits for them.
         self.sums: dict[str, Any] = {}
 
@@ -180,8 +181,8 @@ class State:
                 gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
                 torch._foreach_div_(gradients, parts)
             optimizer.step()
-        if self.average:
-            self.average.update_parameters(self.training.networks[0])
+        if self.ema:
+            self.ema.update_parameters(self.training.networks[0])
 
     def add_metrics(self, metrics: Metrics) -> None:
         steps = self.sums.get("steps", 0) + 1
@@ -207,14 +208,14 @@ class State:
         self._check(step, {"a weight": all(torch.isfinite(t).all() for t in tensors)})
         if self.share.rank == 0:
             state = {"step": step, "history": self.training.history, "window": self.sums}
-            save_checkpoint(folder, step, state | {"parts": [part.state_dict() for part in self.parts]})
+            save_checkpoint(folder, step, state | {"parts": [part.state_dict() for part in self.stateful]})
 
     def resume(self, folder: Path) -> int:
         """Take over the last checkpoint of ``folder``; the step to go on from, 0 without one."""
         training, saved = self.training, load_checkpoint(folder, self.training.device)
         if not saved:
             return 0
-        for part, state in zip(self.parts, saved["parts"], strict=True):
+        for part, state in zip(self.stateful, saved["parts"], strict=True):
             part.load_state_dict(state)
         training.history, self.sums = saved["history"], saved["window"]
         if saved["step"] < training.steps:
@@ -296,14 +297,7 @@ class Validation:
         return float(np.mean([psnr(image, truth) for image, truth in zip(images, self._truth, strict=True)]))
 
 
-# The history as a table, and errors in a user's words.
-
-
-def history_table(history: list[dict[str, Any]]) -> pd.DataFrame:
-    """The history as a table, a row per entry, with the same leading columns for every training."""
-    first = ["phase", "step", "epoch", "learning_rate", "psnr", "psnr_bicubic"]
-    table = pd.DataFrame(history)
-    return table[[c for c in first if c in table] + [c for c in table if c not in first]]
+# Errors in a user's words.
 
 
 @contextmanager

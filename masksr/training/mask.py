@@ -11,9 +11,6 @@ from torch import Tensor
 from masksr.data.share import WHOLE, Share
 from masksr.params import Mask
 
-ErrorRange = Literal["native", "1", "255", "relative"]
-Apply = Literal["both", "sr", "gradient"]
-
 
 def error_mask(
     sr: Tensor,
@@ -45,8 +42,8 @@ def error_mask(
         return mask_from_error(expected, mask, pixel_range, share)
     error = squared_error(sr.detach() if mask.detach else sr, hr, mask)
     m = mask_from_error(error, mask, pixel_range, share)
-    if mask.kind == "constant":
-        return without_structure(m)
+    if mask.kind == "constant":  # every value of an image replaced by their mean
+        return m.mean(dim=(1, 2, 3), keepdim=True).expand_as(m)
     if mask.kind == "shuffled":
         return at_random_places(m, rng, share)
     if mask.kind == "random":
@@ -85,11 +82,6 @@ def mask_from_error(error: Tensor, mask: Mask, pixel_range: float, share: Share 
     return (mask.k * error + mask.b).clamp(0, 1)
 
 
-def without_structure(mask: Tensor) -> Tensor:
-    """The control ``constant``: every value of an image's (B, C, H, W) mask replaced by their mean."""
-    return mask.mean(dim=(1, 2, 3), keepdim=True).expand_as(mask)
-
-
 def at_random_places(mask: Tensor, rng: torch.Generator | None, share: Share = WHOLE) -> Tensor:
     """The control ``shuffled``: the values of each image's (B, C, H, W) mask at random places of that image.
 
@@ -97,11 +89,8 @@ def at_random_places(mask: Tensor, rng: torch.Generator | None, share: Share = W
     CPU core a tenth of a second for a million of them, where the mask is; stably, so that equal numbers keep
     one order.
     """
-    batch, channels, height, width = mask.shape
-    device = rng.device if rng is not None else mask.device
-    everywhere = torch.rand(share.ranks * batch, 1, height * width, generator=rng, device=device)
-    order = everywhere[share.rank * batch :][:batch].to(mask.device).argsort(dim=2, stable=True)
-    return mask.flatten(2).gather(2, order.expand(-1, channels, -1)).view(batch, channels, height, width)
+    order = _uniform(mask, 1, rng, share).flatten(2).argsort(dim=2, stable=True)
+    return mask.flatten(2).gather(2, order.expand(-1, mask.shape[1], -1)).view_as(mask)
 
 
 def at_random(mask: Tensor, rng: torch.Generator | None, share: Share = WHOLE) -> Tensor:
@@ -109,15 +98,22 @@ def at_random(mask: Tensor, rng: torch.Generator | None, share: Share = WHOLE) -
 
     u^((1 - m) / m) has the mean m where u is uniform in [0, 1]: a beta distribution, flat for m = 1/2.
     """
-    batch, channels, height, width = mask.shape
-    device = rng.device if rng is not None else mask.device
-    everywhere = torch.rand(share.ranks * batch, channels, height, width, generator=rng, device=device)
-    uniform = everywhere[share.rank * batch :][:batch].to(mask)
+    uniform = _uniform(mask, mask.shape[1], rng, share).to(mask.dtype)
     mean = mask.mean(dim=(1, 2, 3), keepdim=True).clamp_min(torch.finfo(mask.dtype).tiny)
     return uniform ** ((1 - mean) / mean)
 
 
-def apply_mask(sr: Tensor, hr: Tensor, mask: Tensor, apply: Apply) -> tuple[Tensor, Tensor]:
+def _uniform(mask: Tensor, channels: int, rng: torch.Generator | None, share: Share) -> Tensor:
+    """Numbers in [0, 1) for this share of the batch, (B, channels, H, W), drawn where ``rng`` is."""
+    batch, _, height, width = mask.shape
+    device = rng.device if rng is not None else mask.device
+    everywhere = torch.rand(share.ranks * batch, channels, height, width, generator=rng, device=device)
+    return everywhere[share.rank * batch :][:batch].to(mask.device)
+
+
+def apply_mask(
+    sr: Tensor, hr: Tensor, mask: Tensor, apply: Literal["both", "sr", "gradient"]
+) -> tuple[Tensor, Tensor]:
     """Make the fake and the real input of the discriminator, (B, 3, H, W) each (figure 3).
 
     ``both`` multiplies SR and HR by the mask; ``sr`` SR alone (the text's letter; the discriminator can then

@@ -51,7 +51,7 @@ def content_loss(
         total = total + loss.l1 * parts["l1"]
     if loss.tv:
         # A sum over the batch, while the gradients of shares are averaged: as many times as there are shares.
-        parts["tv"] = share.shares * losses.total_variation(sr)
+        parts["tv"] = share.ranks * share.parts * losses.total_variation(sr)
         total = total + loss.tv * parts["tv"]
     return total, {name: value.detach() for name, value in parts.items()}
 
@@ -81,6 +81,17 @@ def adversarial_step(
     Where the images are a ``share`` of a batch, the mean of the gradients of all shares is that of the batch;
     what couples images (relativistic means, batch statistics, a relative error) sees all processes, but one
     part.
+
+    The graph is cut at two leaves, and the gradient handed on there::
+
+        lr -> generator -> sr | image -> content
+                                image -> mask -> fake | fake -> discriminator -> gan
+                                         hr, masked: real -> discriminator
+
+        d gan / d fake,  through the mask: d gan / d image,  added to d content / d image,  into sr
+
+    ``real`` needs no gradient: the generator has no part in it. What ``apply: gradient`` scales is the
+    gradient on its way from ``fake`` to ``image``.
     """
     with autocast():
         sr = generator(lr)

@@ -34,10 +34,11 @@ from masksr.paths import Paths, data_folder
 from masksr.training import device as devices
 from masksr.training import distributed
 from masksr.training.expected import ErrorNetwork
-from masksr.training.loop import Step, Training, Validation, fit, history_table
+from masksr.training.loop import Step, Training, Validation, fit
 from masksr.training.step import Metrics, adversarial_step, distance_step
 
 Trained = tuple[nn.Module, list[dict[str, Any]]]  # generator and history
+FIRST_COLUMNS = ["phase", "step", "epoch", "learning_rate", "psnr", "psnr_bicubic"]  # of history.csv
 OUTPUTS = ("generator.safetensors", "history.csv", "training.json")
 # What determines the bits of a training; of quality, what the PSNR of its validation takes.
 CODE = ("data/*.py", "models/*.py", "training/*.py", "quality/fidelity.py", "quality/filters.py")
@@ -169,7 +170,7 @@ def start_step(kind: str, autocast: devices.Autocast) -> Step:
 
 def _find_init(params: Params, model: str) -> Path:
     """The checkpoint that ``models.<model>.start.init`` names: a file, or an entry of the registry."""
-    from masksr.fetch.weights import find_pretrained  # here: most trainings need no network
+    from masksr.fetch.find import find_pretrained  # here: most trainings need no network
 
     init, where = params.models[model].start.init, f"models.{model}.start.init"
     published = getattr(load_registry().weights.get(init), "res_scale", None)
@@ -266,7 +267,9 @@ def train_once(
                 distributed.launch(_run_share, of, work, checkpoints, arguments, ranks=gpus, backend=backend)
             generator, history = work(job, checkpoints, *arguments)
             models.save_generator(generator, job.recipe.generator, weights)
-            write_atomic(table, history_table(history).to_csv(index=False, float_format="%.6g").encode())
+            rows = pd.DataFrame(history)
+            rows = rows[[*FIRST_COLUMNS, *rows.columns.difference(FIRST_COLUMNS, sort=False)]]
+            write_atomic(table, rows.to_csv(index=False, float_format="%.6g").encode())
             content = {
                 "key": key,
                 "psnr": history[-1]["psnr"],
