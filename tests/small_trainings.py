@@ -5,7 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from masksr.fetch.find import build_pack
+from masksr.models.checkpoints import build_generator, save_generator
 from masksr.params import Params, load
 from masksr.paths import Paths
 from masksr.tools.weights import prepare_vgg19
@@ -37,6 +41,31 @@ def with_start(model: str, **start) -> Params:
     content = small().model_dump()
     content["models"][model]["start"] |= start
     return Params.model_validate(content)
+
+
+def random_project(root: Path, **sections: dict) -> tuple[Params, Paths]:
+    """A project of ``small`` after its trainings: of each model a start and two variants, all of random weights.
+
+    sections: what to change of the parameters.
+    """
+    content, paths = small().model_dump(exclude_unset=True), Paths(root, "mini")
+    for section, values in sections.items():
+        content[section] |= values
+    settings = Params.model_validate(content)
+    for name in ("params.yaml", "dvc.yaml"):
+        (root / name).touch()
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    for name in (settings.data.validation, "cat"):
+        build_pack(name, paths.set(name))
+    rows = {"step": [10, 20], "mask_mean": [0.6, 0.7], "mask_saturated": [0.1, 0.2], "psnr": [np.nan, 20.0]}
+    for model in settings.table1.models:
+        size = settings.models[model].generator
+        folders = [paths.start(model, 0), paths.variant(model, "none", 0), paths.variant(model, "paper", 0)]
+        for seed, folder in enumerate(folders):
+            folder.mkdir(parents=True)
+            save_generator(build_generator(size, 4, seed=seed), size, folder / "generator.safetensors")
+            pd.DataFrame(rows).to_csv(folder / "history.csv", index=False)
+    return settings, paths
 
 
 def prepare(root: Path, params: Params) -> Paths:
