@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 def small(batch: int = 2, **train) -> Params:
     """The profile mini with networks, patches and schedules of a few seconds."""
-    content = load(ROOT / "profiles/mini.yaml").model_dump()
+    content = load(ROOT / "profiles/mini.yaml").model_dump(exclude_unset=True)
     for model in content["models"].values():
         model |= {"lr_patch": 16, "batch": batch, "gan": {"epochs": 2, "learning_rate": 1e-4, "halve_at": [1]}}
         model["discriminator"]["num_feat"] = 4
@@ -32,13 +32,12 @@ def small(batch: int = 2, **train) -> Params:
     content["train"] |= {"device": "cpu", "steps_per_epoch": 4, "log_every": 2, "validate_every": 4}
     content["train"] |= {"validation_patches": 2, "checkpoint_every": 2} | train
     content["weights"]["vgg_width"] = 0.0625
-    content["masks"]["none"] = {"kind": "none"}
     return Params.model_validate(content)
 
 
 def with_start(model: str, **start) -> Params:
     """``small`` with other settings of a model's start."""
-    content = small().model_dump()
+    content = small().model_dump(exclude_unset=True)
     content["models"][model]["start"] |= start
     return Params.model_validate(content)
 
