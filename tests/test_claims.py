@@ -1,7 +1,5 @@
 """A claim gets the verdict that the measurements bear, and none where nothing was measured."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """The command line: each command has help and right examples, and passes on what is given; an error is one line."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

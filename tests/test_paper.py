@@ -1,7 +1,5 @@
 """The paper's numbers as printed, and this profile's values beside them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The profiles on tiny sets in the real formats, from a network that is this machine: everything starts and ends."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The page: what becomes of the cells of executed notebooks, which ones it holds, and whether its script runs."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io

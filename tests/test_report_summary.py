@@ -1,7 +1,5 @@
 """30_summary: every sentence of it is computed from the results, and follows them."""
 
-from __future__ import annotations
-
 from itertools import product
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Copies of this project with networks and schedules of seconds, and DVC as a user runs it in them."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
