@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 EDITED = ("params.yaml", "data/*.yaml", "notebooks/*.ipynb", "masksr/**/*.py")
 _CELL_FILE = re.compile(r"^\S*ipykernel_\d+\S*\.py", re.MULTILINE)  # in warnings; holds the process id
 _PROGRESS = re.compile(r"^[^\r\n]*\r.*\n?", re.MULTILINE)  # holds times
+# Above the values that papermill adds below the cell tagged "parameters".
+INJECTED = "# Values of this run: they take the place of the defaults in the cell above, which explains them."
 
 
 def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, root: Path) -> None:
@@ -189,6 +191,7 @@ def _normalize(notebook: NotebookNode, root: Path) -> bytes:
             cell.metadata.pop("tags", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.id = "injected-parameters"
+            cell.source = cell.source.replace("# Parameters", INJECTED, 1)
         if cell.cell_type == "code":
             cell.outputs = _merge_streams(cell.outputs, root)
     return nbformat.writes(notebook).rstrip("\n").encode() + b"\n"

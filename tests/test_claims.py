@@ -12,10 +12,9 @@ from masksr.results import claims, evidence, paper
 
 SETS = ("cat", "temple")
 ESRGAN, PAIRS = "The mask improves the PI of ESRGAN", "Every k and b that was tried beats ESRGAN without a mask"
-Measured = tuple[pd.DataFrame, dict[tuple[float, float], pd.DataFrame], Params]
 
 
-def measure(change=(-1.0, -1.0), seeds: int = 4, by_k=((0.2, -1.0), (2.0, -1.0))) -> Measured:
+def measure(change=(-1.0, -1.0), seeds: int = 4, by_k=((0.2, -1.0), (2.0, -1.0))):
     """Scores of ESRGAN with a mask that changes PI so on each set, and mask minus baseline for pairs of k and b."""
     rng, pi = np.random.default_rng(0), {}
     for name, by in zip(SETS, change, strict=True):
@@ -44,7 +43,6 @@ def at_the_papers_setting(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("claim", "expected", "measured"),
     [
-        (ESRGAN, "supported", {"change": (-1.0, -1.0)}),
         (ESRGAN, "supported", {"change": (-1.0, 0.0)}),
         (ESRGAN, "undecided", {"change": (0.0, 0.0)}),
         (ESRGAN, "contradicted", {"change": (1.0, 0.0)}),
@@ -52,20 +50,11 @@ def at_the_papers_setting(monkeypatch: pytest.MonkeyPatch) -> None:
         (ESRGAN, "undecided (one seed)", {"seeds": 1}),
         (PAIRS, "supported", {"by_k": [(0.2, -1.0), (2.0, -0.5)]}),
         (PAIRS, "contradicted", {"by_k": [(0.2, -1.0), (2.0, 0.5)]}),
-        (PAIRS, "undecided (one seed)", {"seeds": 1}),
         (PAIRS, "undecided", {"by_k": [(0.2, -1.0)]}),  # one pair is not every pair, but can fail the claim
-        (PAIRS, "contradicted", {"by_k": [(0.2, 1.0)]}),
     ],
 )
 def test_a_claim_has_the_verdict_of_its_numbers(claim, expected, measured):
     assert judge(*measure(**measured)).loc[claim, "verdict"] == expected
-
-
-def test_what_was_not_run_has_no_verdict_and_another_setting_is_named():
-    verdicts = judge(*measure())["verdict"]
-    assert verdicts[ESRGAN] == "supported here"
-    assert verdicts["The mask improves the PI of PESR"] == "not run"
-    assert verdicts["Textures are more realistic and less distorted"] == "not run"
 
 
 @pytest.mark.usefixtures("at_the_papers_setting")
@@ -79,13 +68,15 @@ def test_an_image_without_pi_decides_nothing():
     assert "14 images (2 more left out)" in found["what we ran"][ESRGAN]
 
 
-@pytest.mark.usefixtures("at_the_papers_setting")
-@pytest.mark.parametrize(("change", "expected"), [({"kind": "constant"}, "not run"), ({"window": 5}, "supported here")])
-def test_a_control_or_another_reading_does_not_count_as_the_papers(change, expected):
+@pytest.mark.parametrize(("change", "expected"), [({}, "supported here"), ({"kind": "constant"}, "not run")])
+def test_a_control_does_not_count_and_another_setting_is_named(change, expected):
     table, points, params = measure()
     mask = params.masks["paper"].model_copy(update=change)
     params = params.model_copy(update={"masks": params.masks | {"paper": mask}})
-    assert list(judge(table, points, params).loc[[ESRGAN, PAIRS], "verdict"]) == [expected] * 2
+    verdicts = judge(table, points, params)["verdict"]
+    assert list(verdicts[[ESRGAN, PAIRS]]) == [expected] * 2
+    assert verdicts["The mask improves the PI of PESR"] == "not run"
+    assert verdicts["Textures are more realistic and less distorted"] == "not run"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import pytest
 
 from masksr import cli
 from masksr.cli import main
-from masksr.io import project_root
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ["check", "params", "cost", "fetch", "run", "cluster", "summary", "report", "pdf", "verify", "compare"]
@@ -31,13 +30,6 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def error(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line on standard error, nothing on standard output."""
-    said = capsys.readouterr()
-    assert said.out == "" and said.err.startswith("masksr: error: ") and said.err.count("\n") == 1
-    return said.err
-
-
 def test_help_starts_at_once() -> None:
     """Nothing that takes time to import is imported before a command needs it."""
     code = "import sys, masksr.cli; print(*sys.modules)"
@@ -47,26 +39,21 @@ def test_help_starts_at_once() -> None:
     assert not heavy.intersection(run.stdout.split())
 
 
-def test_help_lists_every_command_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help_and_right_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    listed = re.findall(r"^  (\w+)  +(\S.*)$", said := capsys.readouterr().out, flags=re.M)
-    assert [name for name, _ in listed if name in COMMANDS] == COMMANDS == list(cli.app.commands)
-    assert "python -m masksr COMMAND --help" in said and "130  interrupted" in said
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_and_right_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([command, "--help"]) == 0
-    for example in re.findall(r"^  python -m masksr (.*)$", capsys.readouterr().out, flags=re.M):
-        name, *words = shlex.split(example)
-        assert name == command
-        cli.app.commands[name].make_context(name, words)
+    listed = re.findall(r"^  (\w+)  +\S", capsys.readouterr().out, flags=re.M)
+    assert [name for name in listed if name in COMMANDS] == COMMANDS == list(cli.app.commands)
+    for command in COMMANDS:
+        assert main([command, "--help"]) == 0
+        for example in re.findall(r"^  python -m masksr (.*)$", capsys.readouterr().out, flags=re.M):
+            name, *words = shlex.split(example)
+            assert name == command
+            cli.app.commands[name].make_context(name, words)
 
 
 @pytest.mark.parametrize(
     ("words", "function", "passed"),
     [
-        ("cluster --dry a b", "masksr.cluster.run", [("a", "b"), {"dry": True}]),
         ("cluster --jobs 2", "masksr.cluster.run", [(), {"jobs": 2, "dry": False}]),
         ("score a --also x,y -o x b", "masksr.tools.score.run", [{"inputs": ("a", "b"), "also": ["x", "y"]}]),
         ("compare a b --set x --set y", "masksr.results.compare.run", [{"one": "a", "other": "b", "sets": ("x", "y")}]),
@@ -82,39 +69,28 @@ def test_only_what_is_given_is_passed(words: str, function: str, passed: list, m
     assert calls == passed
 
 
-def test_the_project_is_found_from_below_and_else_one_line_says_so(clone: Path, monkeypatch, capsys) -> None:
-    assert project_root() == clone
-    monkeypatch.chdir(clone.parent)
-    assert main(["summary"]) == 1
-    assert "is not inside a masksr project" in error(capsys)
+def test_an_error_is_one_line_and_commands_work_from_below_the_project(clone: Path, monkeypatch, capsys) -> None:
+    def error(*words: str) -> str:
+        assert main(words) == 1
+        said = capsys.readouterr()
+        assert said.out == "" and said.err.startswith("masksr: error: ") and said.err.count("\n") == 1
+        return said.err
 
-
-def test_check(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--record"]) == 0
     assert capsys.readouterr().out == (clone / "runs/mini/params.txt").read_text() == "params.yaml is valid\n"
-    with (clone / "params.yaml").open("a") as params:
-        params.write("sede: 1\n")
-    assert main(["check"]) == 1
-    assert "params.yaml: sede: unknown key" in error(capsys)
-
-
-def test_summary_prints_table_1_and_the_place_of_the_report(clone: Path, capsys) -> None:
-    assert main(["summary"]) == 1
-    assert "table1.md does not exist yet; make it with: make repro" in error(capsys)
+    assert "table1.md does not exist yet; make it with: make repro" in error("summary")
     results = clone / "results/mini"
     results.mkdir(parents=True)
     (results / "table1.md").write_text("| 3.02 |\n")
     assert main(["summary"]) == 0
     assert capsys.readouterr().out == "| 3.02 |\n\nThe whole report: build it with make report\n"
-    (results / "report.html").touch()
-    assert main(["summary"]) == 0
-    assert capsys.readouterr().out.endswith(f"\nThe whole report: {results / 'report.html'}\n")
-
-
-def test_run_reports_a_wrong_parameter_in_one_line(clone: Path, capsys) -> None:
+    with (clone / "params.yaml").open("a") as params:
+        params.write("sede: 1\n")
+    assert "params.yaml: sede: unknown key" in error("check")
     Path("n.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
-    assert main(["run", "n.ipynb", "seed", "-o", "x"]) == 1
-    assert "'seed' is no parameter; write name=value" in error(capsys)
+    assert "'seed' is no parameter; write name=value" in error("run", "n.ipynb", "seed", "-o", "x")
+    monkeypatch.chdir(clone.parent)
+    assert "is not inside a masksr project" in error("summary")
 
 
 def test_a_wrong_command_line_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,13 +84,14 @@ def test_the_plan_is_what_is_out_of_date_and_what_comes_after(tmp_path: Path, mo
         cluster.plan(root, ["sied"])
 
 
-@pytest.mark.parametrize("profile", sorted((ROOT / "profiles").glob("*.yaml")), ids=lambda path: path.stem)
-def test_profiles_name_stages_that_exist(profile: Path) -> None:
-    settings = params.load(profile)
-    settings.check_stages(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
+def test_profiles_name_stages_that_exist() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for profile in (ROOT / "profiles").glob("*.yaml"):
+        params.load(profile).check_stages(stages)
+    settings = params.load(ROOT / "profiles/mini.yaml")
     settings = settings.model_copy(update={"cluster": {"trian": settings.cluster["others"]}})
     with pytest.raises(MasksrError, match=r"cluster: dvc.yaml has no stage 'trian' \(did you mean 'train'\?\)"):
-        settings.check_stages(["train", "start"])
+        settings.check_stages(stages)
 
 
 def test_what_cannot_start_is_one_line(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -109,7 +110,6 @@ def test_what_cannot_start_is_one_line(tmp_path: Path, monkeypatch, capsys) -> N
         assert main(["cluster"]) == 1
         assert "Ray says: division by zero" in capsys.readouterr().err
     assert folders_of_ray() == before
-    subprocess.run(["bash", "-n", ROOT / "masksr/cluster.sh"], check=True)
 
 
 @pytest.mark.slow

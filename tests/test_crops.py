@@ -35,7 +35,8 @@ BY_HAND = {"set": "b", "image": 1, "top": 0, "left": 4, "size": 16}
 
 def choose(difference=lambda pack, image: np.zeros(pack.hr(image).shape[:2]), **changes):
     rule = {"size": 24, "largest_difference": 0, "search": None, "random": 0, "seed": 0, "crops": []}
-    return crops.choose_crops(Figure4.model_validate(rule | changes), PACKS, difference)
+    chosen = crops.choose_crops(Figure4.model_validate(rule | changes), PACKS, difference)
+    return [(*crop.model_dump().values(), how) for crop, how in chosen]
 
 
 @given(st.integers(24, 45), st.integers(24, 45), st.sampled_from([16, 20, 24]), st.integers(0, 2**31))
@@ -55,25 +56,19 @@ def test_the_largest_difference_is_found_where_it_is_and_once_in_an_image():
     maps["a"][0][8:32, 20:44] = 2.0
     maps["b"][0][4:28, 12:36] = 3.0
     maps["b"][1][:] = 9.0  # 16 rows: too small for a square of 24
-    searched = []
-
-    def difference(pack, image):
-        searched.append(image)
-        return maps["ab"[pack is PACKS["b"]]][image]
-
-    found = choose(difference, largest_difference=2, search=1)
-    assert [place[:5] for place in found] == [("b", 0, 4, 12, 24), ("a", 0, 8, 20, 24)] and searched == [0, 0]
+    found = choose(lambda pack, image: maps["ab"[pack is PACKS["b"]]][image], largest_difference=2, search=1)
+    assert [place[:5] for place in found] == [("b", 0, 4, 12, 24), ("a", 0, 8, 20, 24)]
 
 
 def test_chance_is_fixed_by_its_seed_and_takes_every_image_and_place_alike():
-    assert choose(size=16, random=3, seed=5) == choose(size=16, random=3, seed=5)
     drawn = [choose(size=16, random=1, seed=seed)[0] for seed in range(2000)]
-    images = Counter((place.set, place.image) for place in drawn)
+    images = Counter(place[:2] for place in drawn)
     assert len(images) == 4 and all(abs(count - 500) < 100 for count in images.values())  # five deviations
-    assert {place.top for place in drawn if place[:2] == ("a", 0)} == {0, 4, 8, 12, 16, 20, 24}
+    assert {place[2] for place in drawn if place[:2] == ("a", 0)} == {0, 4, 8, 12, 16, 20, 24}
     found = choose(size=16, random=4, largest_difference=1, crops=[BY_HAND])
+    assert found == choose(size=16, random=4, largest_difference=1, crops=[BY_HAND])
     hows = ["largest difference", *["random, seed 0"] * 4, "chosen by hand"]
-    assert [place.how for place in found] == hows and found[-1][:5] == ("b", 1, 0, 4, 16)
+    assert [place[5] for place in found] == hows and found[-1][:5] == ("b", 1, 0, 4, 16)
     assert len({place[:2] for place in found[1:5]}) == 4, "of different images"
 
 
@@ -82,7 +77,6 @@ def test_chance_is_fixed_by_its_seed_and_takes_every_image_and_place_alike():
     [
         ({"random": 4}, r"figure4\.random: asks for 4 images of at least 24 x 24 pixels.* have 3"),
         ({"largest_difference": 1, "size": 400}, r"figure4\.largest_difference: .* lower it"),
-        ({"crops": [BY_HAND | {"image": 2}]}, "image 2 .* which has 2"),
         ({"crops": [BY_HAND | {"left": 52}]}, r"\(0, 52, 16\) leaves image 1 .* 64 x 16"),
     ],
 )
@@ -91,46 +85,27 @@ def test_what_the_test_sets_do_not_have(changes, message):
         choose(**changes)
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
+@torch.inference_mode()
+def test_every_row_has_every_variant_at_one_place_and_the_masks_of_equation_8(tmp_path):
     crop = {"set": "cat", "image": 1, "top": 40, "left": 60, "size": 96}
     figure4 = {"size": SIZE, "largest_difference": 1, "random": 1, "crops": [crop]}
-    table1, data = {"models": ["esrgan", "edsr"]}, {"test": ["cat"]}
-    return random_project(tmp_path_factory.mktemp("a project"), figure4=figure4, table1=table1, data=data)
-
-
-@pytest.fixture(scope="module")
-def made(project):
-    return crops.figure4_rows(*project)
-
-
-@torch.inference_mode()
-def upscaled(paths, model, mask, image):
-    generator = load_generator(paths.variant(model, mask, 0) / "generator.safetensors").eval()
-    lr = to_tensor(Pack(paths.set("cat")).lr(image, 4), generator.pixel_range)
-    return to_image(generator(lr)[0], generator.pixel_range)
-
-
-def test_every_row_has_every_variant_at_one_place(project, made, tmp_path):
-    rows, titles = made
+    table1, data, root = {"models": ["esrgan", "edsr"]}, {"test": ["cat"]}, tmp_path / "a project"
+    root.mkdir()
+    settings, paths = random_project(root, figure4=figure4, table1=table1, data=data)
+    rows, titles = crops.figure4_rows(settings, paths)
     assert titles == ["LR", "ESRGAN", "ESRGAN+Mask", "EDSR", "EDSR+Mask", "HR"]
-    by_hand, pack = rows[-1], Pack(project[1].set("cat"))
+    by_hand, pack = rows[-1], Pack(paths.set("cat"))
     assert by_hand.box == (40, 60, 96) and by_hand.name == f"cat: {pack.names[1]}"
     np.testing.assert_array_equal(by_hand.images[-1], pack.hr(1)[40:136, 60:156])
     np.testing.assert_array_equal(by_hand.images[0], pack.lr(1, 4)[10:34, 15:39])
-    np.testing.assert_array_equal(by_hand.images[4], upscaled(project[1], "edsr", "paper", 1)[40:136, 60:156])
-    assert crops.load(tmp_path / "none") == []
-    crops.save(rows, titles, tmp_path / "kept")
-    assert [[title for title, _ in row] for row in crops.load(tmp_path / "kept")] == [titles] * 3
-    (tmp_path / "kept/0-0.png").unlink()
-    with pytest.raises(MasksrError, match="not the crops of figure 4"):
-        crops.load(tmp_path / "kept")
-
-
-def test_masks_are_equation_8_of_the_whole_picture_in_the_range_of_the_network(project, made):
-    settings, paths = project
-    row, mask = made[0][-1], settings.masks["paper"]
-    for title, model, name, top in [("ESRGAN", "esrgan", "none", 1), ("EDSR+Mask", "edsr", "paper", 255)]:
-        sr, hr = (image.astype(float) * top / 255 for image in (upscaled(paths, model, name, 1), row.photograph))
+    mask = settings.masks["paper"]
+    for column, model, name, top in [(1, "esrgan", "none", 1), (4, "edsr", "paper", 255)]:
+        generator = load_generator(paths.variant(model, name, 0) / "generator.safetensors").eval()
+        upscaled = to_image(generator(to_tensor(pack.lr(1, 4), top))[0], top)
+        np.testing.assert_array_equal(by_hand.images[column], upscaled[40:136, 60:156])
+        sr, hr = (image.astype(float) * top / 255 for image in (upscaled, pack.hr(1)))  # in the network's range
         expected = np.clip(mask.k * np.square(sr - hr).mean(axis=2) + mask.b, 0, 1)[40:136, 60:156]
-        np.testing.assert_allclose(row.masks[title], expected, atol=1e-4)
+        np.testing.assert_allclose(by_hand.masks[titles[column]], expected, atol=1e-4)
+    assert crops.load(root / "none") == []
+    crops.save(rows, titles, root / "kept")
+    assert [[title for title, _ in row] for row in crops.load(root / "kept")] == [titles] * 3

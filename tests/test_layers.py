@@ -53,10 +53,3 @@ def test_every_module_has_a_layer_and_no_arrow_points_back() -> None:
 
 def test_no_circle() -> None:
     TopologicalSorter(GRAPH).prepare()  # raises CycleError, which names one
-
-
-def test_a_name_has_one_address() -> None:
-    """No file lists in __all__ what it imported."""
-    for module, tree in TREES.items():
-        listed = [node for node in tree.body if isinstance(node, ast.Assign) and "__all__" in ast.unparse(node.targets)]
-        assert not listed, f"{module} has __all__"

@@ -26,9 +26,8 @@ def test_table1_is_the_one_printed():
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [("DIV2K_valid", "DIV2K"), ("div2k-valid", "DIV2K"), ("DIV2K_train", None), ("PIRM_valid", "PIRM"),
-     ("PIRM_test", None), ("B100", "BSD100"), ("BSDS500", None), ("Urban100", "Urban100"), ("cat", None)],
-)  # fmt: skip
+    [("div2k-valid", "DIV2K"), ("DIV2K_train", None), ("PIRM_valid", "PIRM"), ("B100", "BSD100"), ("cat", None)],
+)
 def test_test_sets_are_matched_by_their_usual_names(ours, theirs):
     assert paper.match_set(ours) == theirs
 
@@ -66,21 +65,17 @@ def test_the_value_used_is_read_live_and_a_difference_is_flagged(papers_own):
     models["edsr"]["loss"]["gan_type"] = "relativistic_average"
     models["esrgan"]["gan"] |= {"epochs": 5, "halve_at": [3]}
     models["mine"] = models["esrgan"] | {"title": "Mine"}  # of which neither the paper nor we have an opinion
-    table1 = {"models": ["esrgan", "pesr", "edsr", "mine"]}
-    train, data, weights = {"steps_per_epoch": 20}, {"limit": 10}, {"vgg": "random", "vgg_width": 0.25}
     mask = {"paper": papers_own.masks["paper"].model_dump() | {"error_range": "255"}}
-    sections = {"masks": mask, "models": models, "table1": table1, "train": train, "data": data, "weights": weights}
-    profile = change(papers_own, **sections)
+    sections = {"masks": mask, "models": models, "table1": {"models": ["esrgan", "pesr", "edsr", "mine"]}}
+    profile = change(papers_own, **sections, train={"steps_per_epoch": 20}, data={"limit": 10})
     rows = paper.answers(profile).set_index("parameter")[["used", "default", "status"]]
     assert tuple(rows.loc["masks.*.error_range"]) == ("255", "native", "differs")
     assert tuple(rows.loc["train.steps_per_epoch"]) == ("20", "1000", "cut")
     assert tuple(rows.loc["models.*.batch"]) == ("ESRGAN, EDSR, Mine: 16; PESR: 4", "16", "cut (PESR)")
     assert rows.loc["models.*.loss.gan_type", "status"] == "differs (EDSR)"
     assert tuple(rows.loc["train.ema"]) == ("off", "off", "default")
-    assert rows.loc["models.*.generator", "status"] == "default"
     rows = paper.cuts(profile).set_index(["parameter", "model"])[["paper", "here", "note"]]
     epochs = ("130 epochs of 1000 steps", "5 epochs of 20 steps", "cut")
     assert tuple(rows.loc["models.*.gan.epochs", "ESRGAN"]) == epochs
     assert rows.loc[("models.*.gan.epochs", "Mine"), "note"] == "—"
     assert tuple(rows.loc["data.limit", "all"]) == ("no limit", "10", "cut")
-    assert rows.loc[("weights.vgg", "all"), "note"] == "differs"

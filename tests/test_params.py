@@ -18,7 +18,6 @@ from masksr import params
 from masksr.io import MasksrError
 
 ROOT = Path(__file__).parents[1]
-FILES = [ROOT / "params.yaml", *sorted((ROOT / "profiles").glob("*.yaml"))]
 MINI = (ROOT / "profiles/mini.yaml").read_text()
 NOTHING = {"size": 64, "largest_difference": 0, "search": None, "random": 0, "seed": 0, "crops": []}  # of figure 4
 GRADIENT = {"kind": "error", "k": 1.0, "b": 0.1, "error_range": "1", "window": 1, "per_channel": False}
@@ -37,53 +36,37 @@ def load(folder: Path, at: str = "profile", value: object = "mini") -> params.Pa
     return params.load(folder / "params.yaml")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.parent.name + "/" + p.name)
-def test_every_committed_file_is_valid(path: Path) -> None:
-    settings = params.load(path)
-    assert settings.profile == ("mini" if path.stem == "params" else path.stem)
-
-
 @pytest.mark.parametrize(
     ("at", "value", "expected"),
     [
         ("masks.paper.kk", 1.0, "masks.paper.kk: unknown key .did you mean 'k'"),
         ("sweeep", {}, "sweeep: unknown key .did you mean 'sweep'"),
         ("masks.paper.k", "much", "masks.paper.k: .*valid number, got 'much'"),
-        ("masks.paper.k", True, "masks.paper.k: .*valid number, got True"),
         ("masks.paper.k", float("nan"), "masks.paper.k"),
         ("masks.paper.window", 4, "masks.paper: window must be odd"),
-        ("masks.paper.error_range", 1, "masks.paper.error_range: .*'native', '1', '255' or 'relative'"),
         ("masks.paper", {"kind": "error", "k": 0.2}, "masks.paper: kind: error also needs apply, b"),
         ("masks.none.k", 0.2, "masks.none: kind: none takes no other key"),
-        ("models.esrgan.generator.num_fet", 8, "models.esrgan.generator.num_fet: unknown key .*num_feat"),
-        ("models.esrgan.gan.epochs", "5", "models.esrgan.gan.epochs: .*valid integer, got '5'"),
         ("models.esrgan.gan.halve_at", [99], "models.esrgan.gan: halve_at must rise and stay below epochs"),
         ("models.pesr.start.phases.0.scale", 2, "models.pesr: start: only edsr changes its scale"),
         ("models.edsr.loss.focal_gamma", 1.0, "models.edsr: loss.focal_gamma belongs to"),
         ("table1.masks", ["none", "papr"], "table1.masks: there is no 'papr' .*'paper'"),
         ("table1.seeds", [0, 0], "table1.seeds: .*twice"),
-        ("sweep.k", 0.2, "sweep.k: .*valid list, got 0.2"),
-        ("sweep.k", [0.2, -1.0], "sweep.k.1"),
         ("sweep.seeds", [7], "sweep.seeds .*table1.seeds.*: there is no 7"),
         ("sweep.mask", "none", "sweep.mask: a mask of kind none"),
         ("data.test", ["cat", "photographs"], "data: train, validation and test must be different"),
         ("table1.masks", ["paper"], "table1.masks: must hold none"),
         ("masks.other", {"kind": "none"}, "masks: one entry, named none"),
         ("models.esrgan.lr_patch", 18, "models.esrgan: lr_patch must be a multiple of 8, at least 16"),
-        ("models.pesr.lr_patch", 18, "models.pesr: lr_patch must be a multiple of 4"),
         ("models.pesr.start.phases", [], "models.pesr: start: needs phases or a checkpoint"),
-        ("figure4.crops.0.top", 61, r"figure4.crops.0.top: .*multiple of 4"),
-        ("figure4.crops.0.set", "cart", r"figure4.crops: there is no 'cart' .*'cat'"),
         ("figure4", NOTHING, "figure4: shows nothing; set largest_difference or random to 1, or name crops"),
         ("table1.masks", ["none"], "figure4.largest_difference: no mask in table1.masks .* set it to 0"),
         ("masks.paper", GRADIENT, "masks.paper: .*apply: gradient .* need detach: true"),
-        ("train.precision", "fp16", "train.precision: .*'fp32', 'tf32' or 'bf16'"),
-        ("train.compile", "yes", "train.compile: .*'reduce-overhead', got 'yes'"),
         ("train.accumulate", 3, "train.accumulate: must divide models.esrgan.batch"),
         ("train.gpus", 3, "train.gpus: must share models.esrgan.batch"),
         ("weights.vgg", "imagenet", "weights: vgg_width must be 1"),
         ("cluster.others", TEN, "cluster.others: gpus must be a whole number or a part of one GPU"),
         ("data", {}, "data.local: this key is missing .and 4 more"),
+        ("data.train", "x; touch taken", "data.train: "),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(tmp_path: Path, at: str, value, expected: str) -> None:
@@ -93,25 +76,12 @@ def test_a_mistake_is_one_line_that_names_the_key(tmp_path: Path, at: str, value
     assert str(error.value).startswith("params.yaml: ")
 
 
-def test_a_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MasksrError, match=r"params.yaml: cannot be read"):
-        params.load(tmp_path / "params.yaml")
-    (tmp_path / "params.yaml").write_text("profile: [")
-    with pytest.raises(MasksrError, match="not valid YAML"):
-        params.load(tmp_path / "params.yaml")
-
-
-def test_a_sweep_point_is_the_mask_with_its_own_k_and_b(tmp_path: Path) -> None:
-    settings = load(tmp_path)
-    paper = settings.masks["paper"]
-    assert settings.mask("paper", 7, 0.1).model_dump() == paper.model_dump() | {"k": 7.0, "b": 0.1}
-    assert settings.mask("paper", paper.k, paper.b) == paper
+def test_a_sweep_point_is_the_mask_with_its_own_k_and_b_which_name_folders_as_written(tmp_path: Path) -> None:
+    settings = load(tmp_path, "sweep.k", [1, 0.5])
+    assert [str(k) for k in settings.sweep.k] == ["1", "0.5"]
+    assert settings.mask("paper", 7, 0.1).model_dump() == settings.masks["paper"].model_dump() | {"k": 7.0, "b": 0.1}
     with pytest.raises(MasksrError, match="no 'papper'"):
         settings.mask("papper")
-
-
-def test_numbers_stay_as_written_where_they_name_folders_and_may_be_written_as_people_do(tmp_path: Path) -> None:
-    assert [str(k) for k in load(tmp_path, "sweep.k", [1, 0.5]).sweep.k] == ["1", "0.5"]
     (tmp_path / "params.yaml").write_text(MINI.replace("1.0e-3", "1e-3"))
     assert params.load(tmp_path / "params.yaml") == params.load(ROOT / "profiles/mini.yaml")
 
@@ -120,13 +90,15 @@ def test_numbers_stay_as_written_where_they_name_folders_and_may_be_written_as_p
 
 
 def test_all_that_is_in_commands_is_checked() -> None:
-    """Of dvc.yaml, every ``${...}`` is a Name, a number, or ``run``, which params.yaml cannot replace."""
+    """Of dvc.yaml, every ``${...}`` is a Name, a number, or ``run``; and the check comes before any other stage."""
     known = {"run", "profile", "data.train", "data.validation", "data.test", "table1.models", "table1.masks"}
     known |= {"table1.seeds", "sweep.model", "sweep.mask", "sweep.k", "sweep.b", "sweep.seeds"}
-    used = set(re.findall(r"\$\{([^}]+)\}", (ROOT / "dvc.yaml").read_text()))
-    assert {name for name in used if not name.startswith("item.")} <= known
-    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-    assert "${" not in pipeline["stages"]["params"]["cmd"].replace("${run}", "")
+    text = (ROOT / "dvc.yaml").read_text()
+    assert {name for name in re.findall(r"\$\{([^}]+)\}", text) if not name.startswith("item.")} <= known
+    assert "${" not in yaml.safe_load(text)["stages"]["params"]["cmd"].replace("${run}", "")
+    graph = Repo(str(ROOT)).index.graph
+    (check,) = (stage for stage in graph if stage.addressing == "params")
+    assert {stage for stage in graph if check in networkx.descendants(graph, stage)} == set(graph) - {check}
 
 
 @given(st.text(max_size=8) | st.from_regex(r"[A-Za-z0-9._]+\s?[;&|$`(){}<>*?~#!\\'\"\n\r /-]?.?", fullmatch=True))
@@ -137,17 +109,3 @@ def test_a_name_means_nothing_to_a_shell_or_a_path(text: str) -> None:
         return
     assert shlex.quote(name) == name and Path(name).name == name
     assert name not in (".", "..") and name[0] not in "-.~"
-
-
-@pytest.mark.parametrize("at", ["profile", "data.train", "table1.models.0"])
-def test_a_bad_name_is_refused(tmp_path: Path, at: str) -> None:
-    with pytest.raises(MasksrError, match=f"params.yaml: {at}: "):
-        load(tmp_path, at, "x; touch taken")
-
-
-def test_every_stage_waits_for_the_check() -> None:
-    """DVC stops before any other stage runs where params.yaml is wrong."""
-    graph = Repo(str(ROOT)).index.graph
-    (check,) = (stage for stage in graph if stage.addressing == "params")
-    waiting = {stage for stage in graph if check in networkx.descendants(graph, stage)}
-    assert set(graph) - waiting == {check}

@@ -32,11 +32,6 @@ def facts(text: str) -> dict[str, object]:
     return {"commands": commands(text), "links": links, "lists": marks, "numbers": numbers, "code": code}
 
 
-def test_each_names_the_other_at_its_top() -> None:
-    assert "](README.zh.md)" in "".join(ENGLISH.splitlines()[:4])
-    assert "](README.md)" in "".join(CHINESE.splitlines()[:4])
-
-
 def test_they_have_the_same_sections_with_the_same_facts() -> None:
     assert commands(ENGLISH) == commands(CHINESE)
     for (heading, english), (other, chinese) in zip(sections(ENGLISH), sections(CHINESE), strict=True):

@@ -18,6 +18,7 @@ from PIL import Image
 
 from masksr import params
 from masksr.io import MasksrError
+from masksr.notebook import INJECTED
 from masksr.paths import Paths
 from masksr.report import pdf
 from masksr.report.markdown import formula
@@ -67,18 +68,15 @@ def build(tmp_path):
     return build
 
 
-def test_formulas_become_mathml_with_their_numbers(build):
-    text = "# T\n\n$x_1 < y_2$\n\n$$m = \\operatorname{clip}(k e, 0, 1) \\tag{8}$$\n\n| a |\n|--:|\n| $z$ |"
-    inline, block, cell = build(idea=([text], {})).main.find_all("math")
+def test_formulas_are_mathml_links_arrive_and_nothing_is_loaded(build):
+    formulas = "$x_1 < y_2$\n\n$$m = \\operatorname{clip}(k e, 0, 1) \\tag{8}$$\n\n| a |\n|--:|\n| $z$ |"
+    cells = ["# T\n\nSee [other](../02_other.ipynb), [gone](nowhere.ipynb).", "## Loss", "## Loss\n\n" + formulas]
+    page = build(train=(cells, {}), other=(["# Others", "## Loss"], {"group": "All", "title": "Second"}))
+    inline, block, cell = page.main.find_all("math")
     assert inline.get_text() == "x1<y2" and cell.find_parent("td")
     assert block["display"] == "block" and block.parent.select_one(".number").get_text() == "(8)"
     for wrong in (r"\nosuchcommand{x} < 1", r"\frac{1}{"):
         assert BeautifulSoup(formula(wrong, "inline"), "html.parser").code.get_text() == wrong
-
-
-def test_ids_are_unique_links_arrive_and_nothing_is_loaded(build):
-    cells = ["# Train\n\nSee [other](../02_other.ipynb) and [gone](nowhere.ipynb).", "## Loss", "## Loss"]
-    page = build(train=(cells, {}), other=(["# Others", "## Loss"], {"group": "All", "title": "Second"}))
     ids = [element["id"] for element in page.find_all(id=True)]
     assert len(ids) == len(set(ids))
     assert {link["href"][1:] for link in page.find_all("a", href=re.compile("^#"))} <= set(ids)
@@ -107,49 +105,45 @@ def test_pictures_keep_their_pixels_and_are_described_by_their_caption(build):
     assert page.main.get_text().count("What to see") == 2 and "More." in page.main.get_text()
 
 
-def test_code_folds_tags_hide_and_parameters_are_shown(build):
+def test_code_folds_tags_hide_parameters_are_shown_and_crops_compared(build):
     outputs = [output("stderr", "a <warning>"), output("text/html", TABLE), output("text/plain", "<Axes: >")]
     cells = [
         "# T",
-        code("model = 'edsr'  # which", tags=["parameters"]),
-        code("# Parameters\nmodel = 'pesr'", tags=["injected-parameters"]),
+        code("model = 'edsr'  # absent", tags=["parameters"]),
+        code(f"{INJECTED}\nmodel = 'pesr'", tags=["injected-parameters"]),
         code("secret", output("stdout", "secret out"), tags=["remove-cell"]),
         code("hidden", output("stdout", "visible out"), tags=["hide-input"]),
         code("kept", *outputs),
     ]
-    page = build(a=(cells, {}))
+    crops = [("LR", png(4)), ("ESRGAN", png(16)), ("ESRGAN+<Mask>", png(16)), ("HR", png(16))]
+    page = build(a=(cells, {"crops": (crops, crops)}))
     text = page.main.get_text()
-    assert not [word for word in ("secret", "hidden", "which", "Axes") if word in text]
+    assert not [word for word in ("secret", "hidden", "absent", "Axes") if word in text]
     assert page.select_one("pre.parameters").get_text() == "model = 'pesr'" and "visible out" in text
     kept, messages, _ = page.main.select("details.code")
     assert "kept" in kept.get_text() and "a <warning>" in messages.get_text()
-    numbers = ["number" in cell.get("class", []) for cell in page.select("table.dataframe td")]
-    assert numbers == [False, True] * 2
-
-
-@pytest.mark.parametrize("content", [None, "{"])
-def test_a_missing_or_broken_notebook_is_one_error_and_no_page(tmp_path, content):
-    if content:
-        (tmp_path / "a.ipynb").write_text(content)
-    with pytest.raises(MasksrError, match=r"a\.ipynb: not a notebook that can be read.*`dvc repro table1`"):
-        build_report([Section(tmp_path / "a.ipynb", "a", "table1")], tmp_path / "report.html")
-    assert not (tmp_path / "report.html").exists()
-
-
-def test_crops_are_compared_plain_left_and_masked_right(build):
-    place = [("LR", png(4)), ("ESRGAN", png(16)), ("ESRGAN+<Mask>", png(16)), ("HR", png(16))]
-    page = build(figure4=(["# Figure 4"], {"crops": (place, place)}))
+    assert page.select_one(".table table.dataframe")
     assert len(page.select(".compare")) == 2
     for side, name in (("left", "ESRGAN"), ("right", "ESRGAN+<Mask>")):
         assert page.select_one(f".compare figure.{side}").get_text(strip=True) == name
         assert page.select_one(f".compare select.{side} option[selected]").get_text() == name
 
 
-@pytest.mark.parametrize("profile", ["mini", "masks_cpu"])
-def test_every_notebook_of_the_page_is_the_output_of_its_stage(profile, tmp_path):
-    settings = params.load(ROOT / f"profiles/{profile}.yaml")
+def test_a_broken_notebook_or_no_chromium_is_one_error(tmp_path, monkeypatch):
+    (tmp_path / "a.ipynb").write_text("{")
+    with pytest.raises(MasksrError, match=r"a\.ipynb: not a notebook that can be read.*`dvc repro table1`"):
+        build_report([Section(tmp_path / "a.ipynb", "a", "table1")], tmp_path / "report.html")
+    with pytest.raises(MasksrError, match="make it with: make report"):
+        pdf.write_pdf(tmp_path / "report.html", tmp_path / "report.pdf")
+    monkeypatch.setenv("CHROMIUM", "no-such-program")
+    with pytest.raises(MasksrError, match="no-such-program is no program"):
+        pdf.find_chromium()
+
+
+def test_every_notebook_of_the_page_is_the_output_of_its_stage(tmp_path):
+    settings = params.load(ROOT / "profiles/masks_cpu.yaml")
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    sections = list_sections(settings, Paths(tmp_path, profile))
+    sections = list_sections(settings, Paths(tmp_path, "masks_cpu"))
     assert len({section.anchor for section in sections}) == len(sections)
     for section in sections:
         outs = [out if isinstance(out, str) else next(iter(out)) for out in stages[section.stage]["outs"]]
@@ -177,11 +171,3 @@ def test_in_chromium_the_script_runs_no_other_does_and_the_page_prints(build, tm
     pdf.write_pdf(page, tmp_path / "report.pdf")
     content = (tmp_path / "report.pdf").read_bytes()
     assert content.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", content)) >= 2
-
-
-def test_without_a_page_or_a_chromium_there_is_one_line(tmp_path, monkeypatch):
-    with pytest.raises(MasksrError, match="make it with: make report"):
-        pdf.write_pdf(tmp_path / "report.html", tmp_path / "report.pdf")
-    monkeypatch.setenv("CHROMIUM", "no-such-program")
-    with pytest.raises(MasksrError, match="no-such-program is no program"):
-        pdf.find_chromium()

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections import namedtuple
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from dvc.repo import Repo
@@ -21,11 +21,7 @@ from tiny_project import ROOT, run, yaml
 pytestmark = pytest.mark.slow
 
 
-class Block(NamedTuple):
-    section: str
-    language: str
-    file: str
-    content: str
+Block = namedtuple("Block", "section language file content")
 
 
 def blocks() -> list[Block]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,9 @@ from PIL import Image
 
 from masksr.data.images import luma, to_tensor
 from masksr.data.packs import Pack
-from masksr.io import MasksrError, write_atomic
+from masksr.io import MasksrError, read_json, write_atomic
 from masksr.models.checkpoints import load_generator
-from masksr.params import Figure4, Params
+from masksr.params import Crop, Figure4, Params
 from masksr.paths import Paths
 from masksr.plots.images import Pixels, cut
 from masksr.results.evaluate import with_bicubic, with_generator
@@ -30,17 +29,6 @@ from masksr.training.mask import error_mask
 STEP = 4  # HR pixels: crops are whole LR pixels
 # (pack, image number) -> (H, W), how far two outputs differ
 Difference = Callable[[Pack, int], NDArray[np.float64]]
-
-
-class Place(NamedTuple):
-    """A square of an image of a test set, in HR pixels, and how it was chosen."""
-
-    set: str
-    image: int
-    top: int
-    left: int
-    size: int
-    how: str
 
 
 @dataclass
@@ -64,8 +52,10 @@ def upscale_first(pack: Pack, folder: Path) -> dict[str, Pixels]:
     return {"LR": pack.lr(0, 4), "bicubic": with_bicubic(pack, 0), "SR": upscale(pack, 0), "HR": pack.hr(0)}
 
 
-def choose_crops(figure4: Figure4, packs: Mapping[str, Pack], difference: Difference) -> list[Place]:
+def choose_crops(figure4: Figure4, packs: Mapping[str, Pack], difference: Difference) -> list[tuple[Crop, str]]:
     """Choose the crops of the largest difference, the largest first, then those by chance, then by hand.
+
+    Returns each with how it was chosen.
 
     packs: the test sets by name. difference: computed for every image that is searched. Each rule takes at
     most one crop of an image. Raises MasksrError where the sets do not have what is asked for.
@@ -85,15 +75,16 @@ def choose_crops(figure4: Figure4, packs: Mapping[str, Pack], difference: Differ
 
     windows = [(*largest_window(difference(packs[name], n), size), name, n) for name, n in searched]
     windows.sort(key=lambda window: -window[0])  # stable: of two equal ones the first
-    places = [
-        Place(name, n, top, left, size, "largest difference")
+    chosen = [
+        (Crop(set=name, image=n, top=top, left=left, size=size), "largest difference")
         for _, top, left, name, n in windows[: figure4.largest_difference]
     ]
 
     draw = random.Random(figure4.seed)
     for name, n in draw.sample(large, figure4.random):
         top, left = (draw.randrange((side - size) // STEP + 1) * STEP for side in shapes[name, n])
-        places.append(Place(name, n, top, left, size, f"random, seed {figure4.seed}"))
+        crop = Crop(set=name, image=n, top=top, left=left, size=size)
+        chosen.append((crop, f"random, seed {figure4.seed}"))
 
     for crop in figure4.crops:
         height, width = shapes.get((crop.set, crop.image), (0, 0))
@@ -103,8 +94,8 @@ def choose_crops(figure4: Figure4, packs: Mapping[str, Pack], difference: Differ
                 f"figure4.crops: {box} leaves image {crop.image} (from 0) of {crop.set}, "
                 + (f"which is {width} x {height}" if height else f"which has {len(packs[crop.set])}")
             )
-        places.append(Place(crop.set, crop.image, crop.top, crop.left, crop.size, "chosen by hand"))
-    return places
+        chosen.append((crop, "chosen by hand"))
+    return chosen
 
 
 def largest_window(values: NDArray[np.float64], size: int) -> tuple[float, int, int]:
@@ -142,7 +133,7 @@ def figure4_rows(params: Params, paths: Paths) -> tuple[list[CropRow], list[str]
         return np.mean(of_models, axis=0)
 
     rows = []
-    for place in choose_crops(params.figure4, packs, difference):
+    for place, how in choose_crops(params.figure4, packs, difference):
         pack, box = packs[place.set], (place.top, place.left, place.size)
         hr, masks = pack.hr(place.image), {}
         outputs = {variant: upscale[variant](pack, place.image) for variant in upscale}
@@ -153,7 +144,7 @@ def figure4_rows(params: Params, paths: Paths) -> tuple[list[CropRow], list[str]
         lr = cut(pack.lr(place.image, 4), [value // 4 for value in box])
         images = [lr, *(cut(output, box) for output in outputs.values()), cut(hr, box)]
         name = f"{place.set}: {pack.names[place.image]}"
-        rows.append(CropRow(hr, box, images, place.how, name, masks))
+        rows.append(CropRow(hr, box, images, how, name, masks))
     return rows, ["LR", *titles.values(), "HR"]
 
 
@@ -169,19 +160,11 @@ def save(rows: Sequence[CropRow], titles: Sequence[str], folder: Path) -> None:
 
 
 def load(folder: Path) -> list[list[tuple[str, bytes]]]:
-    """Read what ``save`` wrote: titles and PNG files of each row; nothing where there is no folder.
-
-    Raises MasksrError where part of it is missing.
-    """
+    """Read what ``save`` wrote: titles and PNG files of each row; nothing where there is no folder."""
     if not folder.is_dir():
         return []
-    try:
-        index = json.loads((folder / "index.json").read_bytes())
-        return [
-            [(title, (folder / f"{row}-{n}.png").read_bytes()) for n, title in enumerate(index["titles"])]
-            for row in range(index["rows"])
-        ]
-    except (OSError, ValueError, LookupError) as error:
-        raise MasksrError(
-            f"{folder}: not the crops of figure 4 ({error}); `dvc repro figure4` makes them"
-        ) from None
+    index = read_json(folder / "index.json")
+    return [
+        [(title, (folder / f"{row}-{n}.png").read_bytes()) for n, title in enumerate(index["titles"])]
+        for row in range(index["rows"])
+    ]

@@ -5,41 +5,25 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from typing import Any
 
 import latex2mathml.converter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.filters.markdown_mistune import IPythonRenderer
 
 BARS = re.compile("<mo>(&#x02016;|&#x0007C;|[|‖])</mo>")  # as in TeX, bars grow only after \left
 
 
-@dataclass
-class Outline:
-    """Of the section that Markdown belongs to.
+class Renderer(IPythonRenderer):
+    """nbconvert's renderer, but for formulas, headings, links, tables and paragraphs that are a caption.
 
-    level: of the section's own heading, of which the notebook's is the first.
-    anchors: of all sections of the page, which links to notebooks may lead to.
-    headings: id to HTML, as far as they were rendered.
+    One for a section, whose headings it keeps: id to HTML, as far as they were rendered.
     """
 
-    anchor: str
-    level: int
-    anchors: Collection[str]
-    headings: dict[str, str] = field(default_factory=dict)
-
-
-def markdown_to_html(source: str, outline: Outline) -> str:
-    """Render a cell, an output or a caption of a section."""
-    return MarkdownWithMath(renderer=Renderer(outline)).render(source)
-
-
-class Renderer(IPythonRenderer):
-    """nbconvert's renderer, but for formulas, headings, links, tables and paragraphs that are a caption."""
-
-    def __init__(self, outline: Outline) -> None:
+    def __init__(self, anchor: str, level: int, anchors: Collection[str]) -> None:
+        """anchor, level: of the section's own heading. anchors: of all sections, for links to notebooks."""
         super().__init__(escape=False)
-        self.outline = outline
+        self.anchor, self.level, self.anchors = anchor, level, anchors
+        self.headings: dict[str, str] = {}
 
     def block_math(self, body: str) -> str:
         return formula(body, "block")
@@ -52,18 +36,18 @@ class Renderer(IPythonRenderer):
 
     def heading(self, text: str, level: int, **attrs: Any) -> str:
         words = re.sub(r"[\W_]+", "-", re.sub("<[^>]+>", "", text).lower()).strip("-")
-        name = f"{self.outline.anchor}--{words}"
-        while name in self.outline.headings:
+        name = f"{self.anchor}--{words}"
+        while name in self.headings:
             name += "-again"
-        self.outline.headings[name] = text
-        level = min(level - 1 + self.outline.level, 6)
+        self.headings[name] = text
+        level = min(level - 1 + self.level, 6)
         return f'<h{level} id="{name}">{text}</h{level}>\n'
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
         notebook = re.fullmatch(r"(?:.*/)?(?:\d+_)?(\w+)\.ipynb(#.*)?", url)
         if not notebook:
             return super().link(text, url, title)
-        return f'<a href="#{notebook[1]}">{text}</a>' if notebook[1] in self.outline.anchors else text
+        return f'<a href="#{notebook[1]}">{text}</a>' if notebook[1] in self.anchors else text
 
     def paragraph(self, text: str) -> str:
         note = re.fullmatch("<em>(?:(?!<em>).)*</em>", text, re.DOTALL)

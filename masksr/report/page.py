@@ -18,6 +18,7 @@ from typing import Any
 
 import nbformat
 from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import MarkdownWithMath
 from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 from PIL import Image
@@ -28,7 +29,7 @@ from masksr.notebook import read_seconds
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.plots.crops import load as load_crops
-from masksr.report import markdown
+from masksr.report.markdown import Renderer
 
 FOLDER = Path(__file__).parent / "template"
 CAPTION = re.compile(r"\*(?!\*).+?\*(\n\n|\Z)", re.DOTALL)  # a first paragraph in italics, below a figure
@@ -146,7 +147,7 @@ class Exporter(HTMLExporter):
         super().__init__(extra_template_basedirs=[str(FOLDER.parent)])
         tags = {"remove_cell_tags": {"remove-cell", "parameters"}, "remove_input_tags": {"hide-input"}}
         self.register_preprocessor(TagRemovePreprocessor(**tags), enabled=True)
-        self.environment.filters |= {"mark_numbers": mark_numbers, "data_url": data_url}
+        self.environment.filters["data_url"] = data_url
         self.anchors = anchors
 
     def render(self, section: Section, notebook: NotebookNode) -> dict[str, Any]:
@@ -156,21 +157,16 @@ class Exporter(HTMLExporter):
         for cell, following in pairwise([*notebook.cells, nbformat.v4.new_markdown_cell()]):
             if cell.cell_type == "code":
                 _prepare_outputs(cell, following, exact=not section.group)
-        outline = markdown.Outline(section.anchor, 3 if section.group else 2, self.anchors)
-        self.environment.filters["markdown2html"] = lambda source: markdown.markdown_to_html(source, outline)
+        renderer = Renderer(section.anchor, 3 if section.group else 2, self.anchors)
+        self.environment.filters["markdown2html"] = MarkdownWithMath(renderer=renderer).render
         body, _ = self.from_notebook_node(notebook)
         title = section.title or title.lstrip("# ")
-        return vars(section) | {"title": title, "body": body, "headings": outline.headings}
+        return vars(section) | {"title": title, "body": body, "headings": renderer.headings}
 
 
 def data_url(content: bytes, kind: str) -> str:
     """Bytes as an address that needs no file."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def mark_numbers(table: str) -> str:
-    """Give the cells of a pandas table that hold a number a class, by which they stand to the right."""
-    return re.sub(r"<td>(?=[-+\N{MINUS SIGN}]?\d[\d.e+-]*</td>)", '<td class="number">', table)
 
 
 def _read(section: Section) -> NotebookNode:
