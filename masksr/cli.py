@@ -95,9 +95,9 @@ def check(record: bool) -> None:
 @app.command
 def params() -> None:
     """Explain every key of params.yaml, as docs/params.md does."""
-    from masksr.tools import reference
+    from masksr.tools import params_page
 
-    print(reference.markdown(), end="")
+    print(params_page.markdown(), end="")
 
 
 @app.command
@@ -121,12 +121,12 @@ def fetch(only_list: bool, names: Sequence[str] = ()) -> None:
     python -m masksr fetch Set5 BSD100 niqe
     """
     from masksr import params
-    from masksr.fetch import catalogue
+    from masksr.fetch import command
 
     if only_list:
-        print(catalogue.listing(names, params.load()))
+        print(command.listing(names, params.load()))
     else:
-        catalogue.fetch(names, params.load())
+        command.fetch(names, params.load())
 
 
 # Running

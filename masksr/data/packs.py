@@ -164,7 +164,7 @@ _REMEDY = "fetch both from one distribution of the set, or remove the LR folder 
 
 
 def _check_lr(name: str, scale: int, deviations: Sequence[float]) -> None:
-    """Raises MasksrError when the official LR of a set does not belong to its HR, or was made unlike MATLAB's.
+    """Raise MasksrError where official LR does not belong to its HR, or was made unlike MATLAB's.
 
     deviations: of its images. One image does not tell: with little detail, all kernels give the same.
     """

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from masksr.data.batch_share import WHOLE, Share
 from masksr.data.packs import Pack
-from masksr.data.share import WHOLE, Share
 from masksr.io import MasksrError
 
 Images = list[NDArray[np.uint8]]

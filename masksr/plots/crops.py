@@ -52,7 +52,9 @@ def upscale_first(pack: Pack, folder: Path) -> dict[str, Pixels]:
     return {"LR": pack.lr(0, 4), "bicubic": with_bicubic(pack, 0), "SR": upscale(pack, 0), "HR": pack.hr(0)}
 
 
-def choose_crops(figure4: Figure4, packs: Mapping[str, Pack], difference: Difference) -> list[tuple[Crop, str]]:
+def choose_crops(
+    figure4: Figure4, packs: Mapping[str, Pack], difference: Difference
+) -> list[tuple[Crop, str]]:
     """Choose the crops of the largest difference, the largest first, then those by chance, then by hand.
 
     Returns each with how it was chosen.

@@ -15,8 +15,8 @@ from masksr.plots.style import GREY, WIDTH, colours, marker
 def draw_intervals(ax: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> None:
     """Draw difference, low and high of each row on the line of its variant; 0 is no change.
 
-    rows: of ``evidence.compare`` or ``compare.paired``. A hollow mark with a pale interval is undecided, or
-    rests on a single seed.
+    rows: of ``evidence.compare`` or ``compare.mask_minus_plain``. A hollow mark with a pale interval is
+    undecided, or rests on a single seed.
     """
     ax.axvline(0, color=GREY, linewidth=1.1, zorder=0)
     for row in rows.itertuples():

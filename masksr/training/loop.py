@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from masksr.data.batch_share import average
 from masksr.data.bicubic import imresize
 from masksr.data.images import to_image
 from masksr.data.packs import Pack
 from masksr.data.patches import PatchSampler, validation_patches
-from masksr.data.share import average
 from masksr.io import MasksrError, write_atomic
 from masksr.params import Schedule, Train
 from masksr.quality.fidelity import psnr
@@ -67,7 +67,7 @@ def fit(training: Training, folder: Path) -> nn.Module:
 
     Returns the generator, or its moving average where that is on. Raises MasksrError when a loss or weight
     stops being finite; the last checkpoint, always of a finite state, stays. Of several processes
-    (``data.share``) all call this; the first one alone validates and writes.
+    (``data.batch_share``) all call this; the first one alone validates and writes.
     """
     settings, share = training.settings, training.sampler.share
 

@@ -5,7 +5,7 @@ sigmoid, E the mean over the batch. With BCE(x, 1) = -log s(x) = softplus(-x) an
 softplus(x) every term is written in softplus, which stays finite for any logit. Everything is computed in
 float32, under autocast too.
 
-Where the logits are a share of a batch (``data.share``), ``mean`` takes the means inside a term over all.
+Where the logits are a share of a batch (``data.batch_share``), ``mean`` takes the means of a term over all.
 """
 
 from __future__ import annotations

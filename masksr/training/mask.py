@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from masksr.data.share import WHOLE, Share
+from masksr.data.batch_share import WHOLE, Share
 from masksr.params import Mask
 
 
@@ -31,8 +31,8 @@ def error_mask(
     Returns (B, 1, H, W), or (B, 3, H, W) with ``per_channel``, in [0, 1]; without gradient unless ``detach``
     is false; ones for the kind ``none``, the baseline.
 
-    expected: the squared error that ``training.expected`` expects, (B, C, H, W), for that kind. rng: where
-    ``shuffled`` and ``random`` draw from, for the whole batch where the images are a ``share`` of it.
+    expected: the squared error that ``training.error_network`` expects, (B, C, H, W), for that kind. rng:
+    where ``shuffled`` and ``random`` draw from, for the whole batch where the images are a ``share`` of it.
 
     Raises ValueError where the shapes differ.
     """

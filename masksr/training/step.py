@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masksr.data.share import WHOLE, Share
+from masksr.data.batch_share import WHOLE, Share
 from masksr.params import Loss, Mask
 from masksr.training import losses
 from masksr.training.device import Autocast
-from masksr.training.expected import expectation_loss
+from masksr.training.error_network import expectation_loss
 from masksr.training.mask import apply_mask, error_mask, squared_error
 
 Metrics = dict[str, Tensor]

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 import masksr
+from masksr.data.batch_share import WHOLE, Share
 from masksr.data.packs import Pack
 from masksr.data.patches import PatchSampler
-from masksr.data.share import WHOLE, Share
 from masksr.fetch.registry import load_registry
 from masksr.io import MasksrError, alone, file_digest, write_atomic
 from masksr.models import checkpoints as models
@@ -33,7 +33,7 @@ from masksr.params import Mask, Model, Params, Schedule
 from masksr.paths import Paths, data_folder
 from masksr.training import device as devices
 from masksr.training import distributed
-from masksr.training.expected import ErrorNetwork
+from masksr.training.error_network import ErrorNetwork
 from masksr.training.loop import Step, Training, Validation, fit
 from masksr.training.step import Metrics, adversarial_step, distance_step
 

@@ -8,8 +8,8 @@ from notebook_cells import run_cells
 
 from masksr.data.bicubic import imresize
 from masksr.fetch.find import build_pack
-from masksr.results import equivalence
-from masksr.results.equivalence import project
+from masksr.results import lr_class
+from masksr.results.lr_class import project
 
 SIDES = st.tuples(st.integers(1, 5), st.integers(1, 5))
 
@@ -36,7 +36,7 @@ def test_the_change_is_the_smallest_and_the_detail_stays():
     candidate, lr = rng.integers(90, 166, (32, 32, 3)), np.full((8, 8, 3), 130, np.uint8)
     members, found = project(lr, candidate[None])
     change = np.moveaxis(members[0] - candidate.astype(float), 2, 0)
-    shrinking = equivalence.shrinking(32)
+    shrinking = lr_class.shrinking(32)
     seen = np.linalg.pinv(shrinking) @ shrinking
     lost = change - seen @ change @ seen  # the smallest change has nothing in the null space, but for the rounding
     assert found.all() and np.sqrt(np.square(lost).mean()) < 0.6 < 4 < np.sqrt(np.square(change).mean())
