@@ -1,7 +1,5 @@
 """Trainings of seconds, for several test files and for the processes that they start."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 
