@@ -1,7 +1,5 @@
 """Tiny archives in the formats of the real data sets, and a registry that takes them from this machine."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import tarfile

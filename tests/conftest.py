@@ -1,7 +1,5 @@
 """What the test files share: the environment they start in, and what is expensive to make."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

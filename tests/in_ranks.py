@@ -1,7 +1,5 @@
 """What the tests of training.distributed let processes do. Imports stand inside: each process has only its own."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

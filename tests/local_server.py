@@ -1,7 +1,5 @@
 """Files over HTTP from this machine, for tests of what comes from the network."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -1,7 +1,5 @@
 """Cells of the notebooks, run in a test as they are."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

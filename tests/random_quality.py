@@ -1,7 +1,5 @@
 """A project with parameters of NIQE and Ma that are right in form, random in content: neither fitted nor fetched."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

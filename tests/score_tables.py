@@ -1,7 +1,5 @@
 """Tables of scores made up for tests, and the parameters that go with them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

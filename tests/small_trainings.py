@@ -1,11 +1,13 @@
 """Trainings of seconds, for several test files and for the processes that they start."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from masksr.fetch.find import build_pack
+from masksr.models.checkpoints import build_generator, save_generator
 from masksr.params import Params, load
 from masksr.paths import Paths
 from masksr.tools.weights import prepare_vgg19
@@ -16,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 def small(batch: int = 2, **train) -> Params:
     """The profile mini with networks, patches and schedules of a few seconds."""
-    content = load(ROOT / "profiles/mini.yaml").model_dump()
+    content = load(ROOT / "profiles/mini.yaml").model_dump(exclude_unset=True)
     for model in content["models"].values():
         model |= {"lr_patch": 16, "batch": batch, "gan": {"epochs": 2, "learning_rate": 1e-4, "halve_at": [1]}}
         model["discriminator"]["num_feat"] = 4
@@ -28,15 +30,39 @@ def small(batch: int = 2, **train) -> Params:
     content["train"] |= {"device": "cpu", "steps_per_epoch": 4, "log_every": 2, "validate_every": 4}
     content["train"] |= {"validation_patches": 2, "checkpoint_every": 2} | train
     content["weights"]["vgg_width"] = 0.0625
-    content["masks"]["none"] = {"kind": "none"}
     return Params.model_validate(content)
 
 
 def with_start(model: str, **start) -> Params:
     """``small`` with other settings of a model's start."""
-    content = small().model_dump()
+    content = small().model_dump(exclude_unset=True)
     content["models"][model]["start"] |= start
     return Params.model_validate(content)
+
+
+def random_project(root: Path, **sections: dict) -> tuple[Params, Paths]:
+    """A project of ``small`` after its trainings: of each model a start and two variants, all of random weights.
+
+    sections: what to change of the parameters.
+    """
+    content, paths = small().model_dump(exclude_unset=True), Paths(root, "mini")
+    for section, values in sections.items():
+        content[section] |= values
+    settings = Params.model_validate(content)
+    for name in ("params.yaml", "dvc.yaml"):
+        (root / name).touch()
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    for name in (settings.data.validation, "cat"):
+        build_pack(name, paths.set(name))
+    rows = {"step": [10, 20], "mask_mean": [0.6, 0.7], "mask_saturated": [0.1, 0.2], "psnr": [np.nan, 20.0]}
+    for model in settings.table1.models:
+        size = settings.models[model].generator
+        folders = [paths.start(model, 0), paths.variant(model, "none", 0), paths.variant(model, "paper", 0)]
+        for seed, folder in enumerate(folders):
+            folder.mkdir(parents=True)
+            save_generator(build_generator(size, 4, seed=seed), size, folder / "generator.safetensors")
+            pd.DataFrame(rows).to_csv(folder / "history.csv", index=False)
+    return settings, paths
 
 
 def prepare(root: Path, params: Params) -> Paths:

@@ -1,7 +1,5 @@
 """The benchmark compares equal steps, all of it runs, and its findings keep their form."""
 
-from __future__ import annotations
-
 import json
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A claim gets the verdict that the measurements bear, and none where nothing was measured."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,12 +32,6 @@ def judge(table: pd.DataFrame, points: dict, params: Params, argument: dict | No
     return found.set_index("claim")
 
 
-@pytest.fixture
-def at_the_papers_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paper, "cuts", lambda _: pd.DataFrame({"model": ["all"], "note": ["same"]}))
-
-
-@pytest.mark.usefixtures("at_the_papers_setting")
 @pytest.mark.parametrize(
     ("claim", "expected", "measured"),
     [
@@ -53,11 +45,12 @@ def at_the_papers_setting(monkeypatch: pytest.MonkeyPatch) -> None:
         (PAIRS, "undecided", {"by_k": [(0.2, -1.0)]}),  # one pair is not every pair, but can fail the claim
     ],
 )
-def test_a_claim_has_the_verdict_of_its_numbers(claim, expected, measured):
+def test_a_claim_has_the_verdict_of_its_numbers(claim, expected, measured, monkeypatch):
+    at_the_papers_setting = pd.DataFrame({"model": ["all"], "note": ["same"]})
+    monkeypatch.setattr(paper, "cuts", lambda _: at_the_papers_setting)
     assert judge(*measure(**measured)).loc[claim, "verdict"] == expected
 
 
-@pytest.mark.usefixtures("at_the_papers_setting")
 def test_an_image_without_pi_decides_nothing():
     """The mask fails on the hard images, of which PI is worst: their loss must not count as a gain."""
     table, points, params = measure()

@@ -1,7 +1,5 @@
 """The command line: each command has help and right examples, and passes on what is given; an error is one line."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex
@@ -18,16 +16,6 @@ from masksr.cli import main
 ROOT = Path(__file__).parents[1]
 COMMANDS = ["check", "params", "cost", "fetch", "run", "cluster", "summary", "report", "pdf", "verify", "compare"]
 COMMANDS += ["evaluate", "upscale", "score"]  # in the order in which people meet them
-
-
-@pytest.fixture
-def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with its committed parameters, nothing run yet; the working directory is a folder below it."""
-    shutil.copy(ROOT / "profiles/mini.yaml", tmp_path / "params.yaml")
-    (tmp_path / "dvc.yaml").touch()
-    (tmp_path / "notebooks").mkdir()
-    monkeypatch.chdir(tmp_path / "notebooks")
-    return tmp_path
 
 
 def test_help_starts_at_once() -> None:
@@ -69,7 +57,12 @@ def test_only_what_is_given_is_passed(words: str, function: str, passed: list, m
     assert calls == passed
 
 
-def test_an_error_is_one_line_and_commands_work_from_below_the_project(clone: Path, monkeypatch, capsys) -> None:
+def test_an_error_is_one_line_and_commands_work_from_below_the_project(tmp_path: Path, monkeypatch, capsys) -> None:
+    shutil.copy(ROOT / "profiles/mini.yaml", tmp_path / "params.yaml")
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+
     def error(*words: str) -> str:
         assert main(words) == 1
         said = capsys.readouterr()
@@ -77,19 +70,19 @@ def test_an_error_is_one_line_and_commands_work_from_below_the_project(clone: Pa
         return said.err
 
     assert main(["check", "--record"]) == 0
-    assert capsys.readouterr().out == (clone / "runs/mini/params.txt").read_text() == "params.yaml is valid\n"
+    assert capsys.readouterr().out == (tmp_path / "runs/mini/params.txt").read_text() == "params.yaml is valid\n"
     assert "table1.md does not exist yet; make it with: make repro" in error("summary")
-    results = clone / "results/mini"
+    results = tmp_path / "results/mini"
     results.mkdir(parents=True)
     (results / "table1.md").write_text("| 3.02 |\n")
     assert main(["summary"]) == 0
     assert capsys.readouterr().out == "| 3.02 |\n\nThe whole report: build it with make report\n"
-    with (clone / "params.yaml").open("a") as params:
+    with (tmp_path / "params.yaml").open("a") as params:
         params.write("sede: 1\n")
     assert "params.yaml: sede: unknown key" in error("check")
     Path("n.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
     assert "'seed' is no parameter; write name=value" in error("run", "n.ipynb", "seed", "-o", "x")
-    monkeypatch.chdir(clone.parent)
+    monkeypatch.chdir(tmp_path.parent)
     assert "is not inside a masksr project" in error("summary")
 
 

@@ -1,7 +1,5 @@
 """``masksr cluster`` with pipelines of stages that touch files. What starts a Ray is slow."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import shutil

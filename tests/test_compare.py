@@ -1,7 +1,5 @@
 """Two runs side by side: pairs are pairs, what was measured otherwise is refused, what is unknown is said to be."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a profile costs: the count against hand formulas, against torch's own counter and for whole profiles."""
 
-from __future__ import annotations
-
 import copy
 from pathlib import Path
 

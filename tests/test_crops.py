@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from random_project import random_project
+from small_trainings import random_project
 
 from masksr.data.images import to_image, to_tensor
 from masksr.data.packs import Pack

@@ -1,7 +1,5 @@
 """Where and how networks compute: precisions, memory formats, and what a device of too little memory does."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import numpy as np

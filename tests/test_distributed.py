@@ -1,7 +1,5 @@
 """One training by several processes: the steps that one process takes, one writer, and nothing left when it fails."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

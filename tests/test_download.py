@@ -1,7 +1,5 @@
 """Downloads from a server that misbehaves, and archives: each ends in the right files or in a clear error."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -1,7 +1,5 @@
 """What is installed: the files that say so agree, with each other and with the imports; make and git as promised."""
 
-from __future__ import annotations
-
 import ast
 import json
 import os

@@ -1,7 +1,5 @@
 """The mask that expects its error: its loss is least at the mean error of all images that share an LR patch."""
 
-from __future__ import annotations
-
 import copy
 import math
 

@@ -3,8 +3,6 @@
 Each fault hits a real process; then the same thing is run again, and every bit must be that of an undisturbed run.
 """
 
-from __future__ import annotations
-
 import os
 import resource
 import shutil

@@ -1,7 +1,5 @@
 """From an address to a set on this disk: archives with their real layouts, data folders, weights."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import zipfile

@@ -1,7 +1,5 @@
 """The script of the first minutes on a GPU: all of it runs on a CPU, with nothing that such a machine lacks."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

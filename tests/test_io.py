@@ -1,7 +1,5 @@
 """YAML as DVC reads it, JSON, and one clear error where a file is neither; files whole or not at all, and locks."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

@@ -1,7 +1,5 @@
 """The loss terms: golden values of the public implementations, gradients by other expressions, limits."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Members of a class are members to the last byte, and smooth places have others than textured ones."""
 
-from __future__ import annotations
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Equation 8 and its controls, checked by an independent formula and by what must hold for every image."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

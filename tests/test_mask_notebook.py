@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from notebook_cells import run_cells
-from random_project import random_project
+from small_trainings import random_project
 
 from masksr import params
 from masksr.models.checkpoints import build_discriminator, seed_for

@@ -1,7 +1,5 @@
 """The networks against their public implementations (golden vectors), and what the project adds to them."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from safetensors.torch import load_file

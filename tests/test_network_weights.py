@@ -1,7 +1,5 @@
 """Weights on disk: public checkpoints in, safetensors out, and what is said when something does not fit."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """A notebook as a stage: typed, streamed, the same bytes again; a failure is one message; edits do not slip in."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,7 +1,5 @@
 """Notebooks as VS Code and JupyterLab run them: cell by cell, in the folder ``notebooks``, without the pipeline."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """The paper's numbers as printed, and this profile's values beside them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +31,7 @@ def test_test_sets_are_matched_by_their_usual_names(ours, theirs):
 
 
 def change(profile: Params, **sections: dict[str, Any]) -> Params:
-    base = profile.model_dump()
-    base["masks"]["none"] = {"kind": "none"}  # which takes no other key
+    base = profile.model_dump(exclude_unset=True)
     for section, values in sections.items():
         base[section] |= values
     return params.Params.model_validate(base)

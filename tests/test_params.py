@@ -1,7 +1,5 @@
 """params.yaml: a typo must stop everything with one line that names the key, and no name means a thing to a shell."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path

@@ -1,7 +1,5 @@
 """docs/params.md is made from the types of params.yaml; here nobody forgets to make it again."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

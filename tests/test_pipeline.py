@@ -1,7 +1,5 @@
 """The pipeline as a user drives it, after one `dvc repro` on tiny networks: what runs again, and what travels."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Public checkpoints: sizes read from weights, strict loading, and scored under our protocol."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

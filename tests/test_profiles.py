@@ -1,17 +1,13 @@
 """The profiles on tiny sets in the real formats, from a network that is this machine: everything starts and ends."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 from archives_like_the_real_ones import IMAGES, local_registry, make_archives
 from local_server import serving
-from tiny_project import dvc, new_project, tiny
 
 from masksr import params
 from masksr.fetch.find import build_pack
@@ -78,17 +74,3 @@ def test_the_full_networks_start_and_end(profile: str, registry: str, tmp_path: 
         assert set(quality.niqe_weights) == set(quality.ma_weights) == {"official"}
         # PI may have none: two steps leave nearly flat pictures.
         assert np.isfinite(quality[["psnr", "gmsd"]]).all(axis=None)
-
-
-def test_the_notebooks_take_paper_from_archives_to_a_report(registry: str, tmp_path: Path) -> None:
-    """One model with tiny networks through every stage; its sets come over HTTP."""
-    content = tiny(ROOT / "profiles/paper.yaml")
-    content["weights"]["vgg_width"] = 1.0
-    content["data"]["test"] = ["PIRM_valid", "BSD100"]
-    content["figure4"]["crops"] = [{"set": "BSD100", "image": 0, "top": 0, "left": 0, "size": 96}]
-    project = new_project(tmp_path / "project", content)
-    (project / "data/registry.yaml").write_text(registry)
-    dvc(project, "repro", MASKSR_OFFLINE="0")
-    table = pd.read_csv(project / "results/paper/table1.csv")
-    assert set(table.metric) == {"PI"} and table.PIRM_valid.notna().all()
-    assert "stand-in" not in (project / "results/paper/table1.md").read_text()

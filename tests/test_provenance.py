@@ -1,7 +1,5 @@
 """What came from what: provenance.json is dvc.lock as it was, and verify names what is no longer so."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from collections.abc import Callable

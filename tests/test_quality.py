@@ -1,7 +1,5 @@
 """NIQE, Ma, PI and fidelity: pyiqa's numbers, their parts by plain formulas, images without a score."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The stand-ins: reproducible, in the right order, and suspicious of what a failing GAN paints."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

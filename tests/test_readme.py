@@ -1,7 +1,5 @@
 """The Chinese README keeps in step with the English one: sections, commands, tables, links and numbers."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

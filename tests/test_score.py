@@ -1,7 +1,5 @@
 """Scores of pictures of any origin: the numbers of the evaluation, pairs by their names, and errors that name them."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The training step against the plain equations, and the mask of ones against no mask at all."""
 
-from __future__ import annotations
-
 import copy
 from functools import partial
 

@@ -1,7 +1,5 @@
 """What makes trainings faster or smaller changes nothing: recomputed blocks, batches in parts, compiled networks."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from safetensors.torch import load_file

@@ -1,7 +1,5 @@
 """Trainings end to end on small packs: they learn, they can be stopped anywhere, they are done once."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -4,8 +4,6 @@ In a copy of the reproduced project, where trainings take seconds. A line under 
 before it printed.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import sys

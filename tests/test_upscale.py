@@ -1,7 +1,5 @@
 """Pictures as photographers keep them, read, upscaled and written: what is kept, and what is said."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

@@ -1,7 +1,5 @@
 """VGG19's features: torchvision's own, frozen; from a file or at random."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

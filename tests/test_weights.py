@@ -1,7 +1,5 @@
 """The weights stage, VGG19, NIQE and Ma: what is found, what is made, and what is said when nothing is there."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Copies of this project with networks and schedules of seconds, and DVC as a user runs it in them."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -54,14 +52,6 @@ def copy_sources(folder: Path, names: list[str] = SOURCES) -> Path:
     return folder
 
 
-def new_project(folder: Path, params: dict) -> Path:
-    """A project of these parameters in which nothing has run, without git."""
-    copy_sources(folder)
-    yaml.dump(params, folder / "params.yaml")
-    dvc(folder, "config", "--local", "core.no_scm", "true")
-    return folder
-
-
 def change(project: Path, *keys: str, value: object) -> None:
     """Set one value of ``params.yaml``."""
     content = section = yaml.load(project / "params.yaml")
@@ -71,9 +61,9 @@ def change(project: Path, *keys: str, value: object) -> None:
     yaml.dump(content, project / "params.yaml")
 
 
-def tiny(profile: Path = ROOT / "profiles/mini.yaml") -> dict[str, Any]:
-    """A profile with the smallest networks and schedules, one model, one plain and one masked variant."""
-    content = yaml.load(profile)
+def tiny() -> dict[str, Any]:
+    """The profile mini with the smallest networks and schedules, one model, one plain and one masked variant."""
+    content = yaml.load(ROOT / "profiles/mini.yaml")
     content["train"] |= {"device": "cpu", "steps_per_epoch": 2, "log_every": 1, "validate_every": 2}
     content["train"] |= {"validation_patches": 2, "checkpoint_every": 2}
     content["weights"]["vgg_width"] = 0.0625
