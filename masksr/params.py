@@ -467,9 +467,18 @@ class Params(Section):
         return _find(name, "models", self.models)
 
     def mask(self, name: str, k: float | None = None, b: float | None = None) -> Mask:
-        """The entry ``name`` of ``masks``; with k and b, the point of Figure 5 that has these instead."""
+        """The entry ``name`` of ``masks``; with k and b, the point of Figure 5 that has these instead.
+
+        Raises MasksrError where there is no such entry, or it cannot have that k or b.
+        """
+        found = _find(name, "masks", self.masks)
         changes = {key: float(value) for key, value in {"k": k, "b": b}.items() if value is not None}
-        return _find(name, "masks", self.masks).model_copy(update=changes)
+        if not changes:
+            return found
+        try:
+            return Mask.model_validate(found.model_dump(exclude_unset=True) | changes)
+        except ValidationError as error:
+            raise MasksrError(f"mask {name} with {changes}: {error.errors()[0]['msg']}") from None
 
 
 def _find(name: str, section: str, entries: Mapping[str, Any]) -> Any:

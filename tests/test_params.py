@@ -80,6 +80,9 @@ def test_a_sweep_point_is_the_mask_with_its_own_k_and_b_which_name_folders_as_wr
     assert settings.mask("paper", 7, 0.1).model_dump() == settings.masks["paper"].model_dump() | {"k": 7.0, "b": 0.1}
     with pytest.raises(MasksrError, match="no 'papper'"):
         settings.mask("papper")
+    for name, k in (("paper", -1.0), ("paper", float("nan")), ("none", 0.2)):
+        with pytest.raises(MasksrError, match=f"mask {name} with"):
+            settings.mask(name, k)
     (tmp_path / "params.yaml").write_text(MINI.replace("1.0e-3", "1e-3"))
     assert params.load(tmp_path / "params.yaml") == params.load(ROOT / "profiles/mini.yaml")
 
