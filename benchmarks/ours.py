@@ -22,9 +22,9 @@ from masksr.data.patches import PatchSampler
 from masksr.models.checkpoints import build_discriminator, build_generator
 from masksr.models.vgg import random_vgg19
 from masksr.params import Mask, Model, Train
-from masksr.training.device import Precision, allow_tf32, autocast, choose_device, compile_network, memory_format
-from masksr.training.loop import State, Step, Training, Validation, take_step
-from masksr.training.train import gan_step, start_step
+from masksr.training.device import allow_tf32, autocast, choose_device, compile_network, memory_format
+from masksr.training.loop import State, Training, Validation, take_step
+from masksr.training.train import gan_step
 
 EMA = {"esrgan": 0.999}  # BasicSR's; PESR and EDSR-PyTorch have none
 PLAIN = Mask(kind="none")
@@ -80,11 +80,6 @@ def gan_training(
     step = gan_step(recipe, mask, vgg, networks[0].pixel_range, context, seed=0)
     how = validation, recipe.gan, settings, device, layout
     return Training(name, networks, step, patches, *how)  # type: ignore[arg-type]
-
-
-def distance_gradients(device: torch.device, precision: Precision) -> Step:
-    """What a phase before the GAN does in place of ``gan_training``'s step: the L1 distance."""
-    return start_step("l1", autocast(device, precision))
 
 
 def networks(case: Case) -> Networks:
