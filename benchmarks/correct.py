@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks import ours, profiles
 from benchmarks.harness import Run, TimeUp, short
 from benchmarks.profiles import TITLES, Case
-from masksr.params import Mask, Schedule
+from masksr.params import Gan, Mask
 from masksr.training.device import Precision, autocast, memory_format
 from masksr.training.loop import Validation, fit
 from masksr.training.step import adversarial_step
@@ -158,7 +158,7 @@ def _resumes(run: Run, case: Case, name: str, changes: dict[str, Any]) -> None:
     settings |= {"checkpoint_every": 2, "validation_patches": 2, "precision": "fp32"}
     train = profiles.paper().train.model_copy(update=settings | changes)
     recipe = profiles.recipe(case)
-    recipe = recipe.model_copy(update={"gan": Schedule(epochs=2, learning_rate=1e-3, halve_at=[1])})
+    recipe = recipe.model_copy(update={"gan": Gan(epochs=2, learning_rate=1e-3, discriminator_learning_rate=1e-3, halve_at=[1])})
     patches = ours.sampler(case)
 
     def weights(folder: str, interrupt_at: int | None = None) -> list[Tensor] | None:

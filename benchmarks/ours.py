@@ -24,7 +24,7 @@ from masksr.models.vgg import random_vgg19
 from masksr.params import Mask, Model, Train
 from masksr.training.device import allow_tf32, autocast, choose_device, compile_network, memory_format
 from masksr.training.loop import State, Training, Validation, take_step
-from masksr.training.train import gan_step
+from masksr.training.train import gan_step, learning_rates
 
 EMA = {"esrgan": 0.999}  # BasicSR's; PESR and EDSR-PyTorch have none
 PLAIN = Mask(kind="none")
@@ -78,7 +78,8 @@ def gan_training(
     if settings.compile:
         compile_network(vgg, settings.compile)
     step = gan_step(recipe, mask, vgg, networks[0].pixel_range, context, seed=0)
-    how = validation, recipe.gan, settings, device, layout
+    rates = learning_rates(recipe.gan, len(networks))
+    how = validation, recipe.gan, rates, settings, device, layout
     return Training(name, networks, step, patches, *how)  # type: ignore[arg-type]
 
 

@@ -183,6 +183,14 @@ class Phase(Schedule):
     """The distance between SR and HR."""
 
 
+class Gan(Schedule):
+    """How long, and with which learning rates (Adam, beta 0.9 and 0.999)."""
+
+    discriminator_learning_rate: Positive
+    """The discriminator's, halved with the generator's; the published codes give it the generator's. A lower
+    one keeps it from telling SR from HR at once."""
+
+
 class Start(Section):
     """What comes before the GAN and knows nothing of masks: once for each model and seed."""
 
@@ -211,7 +219,7 @@ class Model(Section):
     """Patches in a step. [patches]"""
     start: Start
     """What comes before the GAN."""
-    gan: Schedule
+    gan: Gan
     """The adversarial training, which every mask has its own of."""
 
     @model_validator(mode="after")

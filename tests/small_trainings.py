@@ -20,7 +20,8 @@ def small(batch: int = 2, **train) -> Params:
     """The profile mini with networks, patches and schedules of a few seconds."""
     content = load(ROOT / "profiles/mini.yaml").model_dump(exclude_unset=True)
     for model in content["models"].values():
-        model |= {"lr_patch": 16, "batch": batch, "gan": {"epochs": 2, "learning_rate": 1e-4, "halve_at": [1]}}
+        model |= {"lr_patch": 16, "batch": batch}
+        model["gan"] |= {"epochs": 2, "learning_rate": 1e-4, "discriminator_learning_rate": 1e-4, "halve_at": [1]}
         model["discriminator"]["num_feat"] = 4
         for phase in model["start"]["phases"]:
             phase |= {"epochs": 1, "halve_at": []}

@@ -11,8 +11,10 @@ from masksr.fetch.find import build_pack
 from masksr.io import MasksrError, file_digest
 from masksr.models.checkpoints import load_generator, save_weights
 from masksr.models.edsr import EDSR
+from masksr.params import Gan, Schedule
 from masksr.paths import Paths
 from masksr.training import train as training
+from masksr.training.train import learning_rates
 
 
 @pytest.mark.parametrize("model", ["esrgan", "pesr", "edsr"])
@@ -175,3 +177,9 @@ def test_phases_see_different_patches_and_masks_the_same(paths: Paths, monkeypat
     for mask in ("none", "paper"):
         training.train_gan(params, "edsr", params.masks[mask], 3, paths, paths.root / mask)
     assert len(seeds) == 4 and len(set(seeds)) == 3 and seeds[2] == seeds[3]
+
+
+def test_the_discriminator_has_a_learning_rate_of_its_own():
+    schedule = Gan(epochs=2, learning_rate=1e-3, discriminator_learning_rate=1e-5, halve_at=[1])
+    assert learning_rates(schedule, 3) == [1e-3, 1e-5, 1e-3]  # an expected error's network has the generator's
+    assert learning_rates(Schedule(epochs=2, learning_rate=1e-3, halve_at=[]), 1) == [1e-3]

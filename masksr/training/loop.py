@@ -47,6 +47,7 @@ class Training:
     sampler: PatchSampler
     validation: Validation
     schedule: Schedule
+    learning_rates: list[float]  # of each network, at the beginning
     settings: Train
     device: torch.device
     memory_format: torch.memory_format
@@ -56,10 +57,10 @@ class Training:
     def steps(self) -> int:
         return self.schedule.epochs * self.settings.steps_per_epoch
 
-    def learning_rate(self, step: int) -> float:
+    def learning_rates_at(self, step: int) -> list[float]:
         """In force at ``step``, counted from 0: halved after each epoch of ``halve_at``."""
         halvings = sum(step >= epoch * self.settings.steps_per_epoch for epoch in self.schedule.halve_at)
-        return self.schedule.learning_rate * 0.5**halvings
+        return [rate * 0.5**halvings for rate in self.learning_rates]
 
 
 def fit(training: Training, folder: Path) -> nn.Module:
@@ -89,7 +90,7 @@ def fit(training: Training, folder: Path) -> nn.Module:
             validating = done % settings.validate_every == 0 or last
             if done % settings.log_every == 0 or validating:
                 row = {"phase": training.name, "step": done, "epoch": done / settings.steps_per_epoch}
-                row["learning_rate"] = training.learning_rate(step)
+                row["learning_rate"] = training.learning_rates_at(step)[0]
                 row |= state.mean_metrics(done)
                 now = time.perf_counter()
                 row["images_per_s"] = (done - timed) * training.sampler.batch_size / (now - clock)
@@ -113,8 +114,8 @@ def take_step(training: Training, state: State, lr: Tensor, hr: Tensor, step: in
     if settings.compile == "reduce-overhead":
         # What graphs returned for the step before may be overwritten.
         torch.compiler.cudagraph_mark_step_begin()
-    for optimizer in state.optimizers:
-        optimizer.param_groups[0]["lr"] = training.learning_rate(step)
+    for optimizer, rate in zip(state.optimizers, training.learning_rates_at(step), strict=True):
+        optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
 
     # Gradients, summed over the parts of the batch; processes exchange them in the last part.

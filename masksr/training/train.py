@@ -29,7 +29,7 @@ from masksr.io import MasksrError, alone, file_digest, write_atomic
 from masksr.models import checkpoints as models
 from masksr.models.checkpoints import seed_for
 from masksr.models.vgg import load_vgg19
-from masksr.params import Mask, Model, Params, Schedule
+from masksr.params import Gan, Mask, Model, Params, Schedule
 from masksr.paths import Paths, data_folder
 from masksr.training import device as devices
 from masksr.training import distributed
@@ -126,8 +126,17 @@ class Job:
         """patches: names their stream; no two phases see the same ones, all masks of a phase do."""
         what = {"lr_size": self.recipe.lr_patch, "scale": scale, "batch": self.recipe.batch}
         sampler = PatchSampler(self.pack, **what, seed=seed_for(self.seed, patches), share=self.share)
+        rates = learning_rates(schedule, len(networks))
         how = self.settings, self.device, self.memory_format
-        return Training(name, networks, step, sampler, self.validation(scale), schedule, *how)
+        return Training(name, networks, step, sampler, self.validation(scale), schedule, rates, *how)
+
+
+def learning_rates(schedule: Schedule, networks: int) -> list[float]:
+    """Of each network at the beginning: the discriminator, the second one, may have another than the rest."""
+    rates = [schedule.learning_rate] * networks
+    if isinstance(schedule, Gan):
+        rates[1] = schedule.discriminator_learning_rate
+    return rates
 
 
 # The start: one distance after the other, no mask, no discriminator.
