@@ -6,7 +6,7 @@ import pytest
 from score_tables import mini, score_table
 
 from masksr.params import Params
-from masksr.results import claims, evidence, paper
+from masksr.results import claims, intervals, paper
 
 SETS = ("cat", "temple")
 ESRGAN, PAIRS = "The mask improves the PI of ESRGAN", "Every k and b that was tried beats ESRGAN without a mask"
@@ -27,7 +27,7 @@ def measure(change=(-1.0, -1.0), seeds: int = 4, by_k=((0.2, -1.0), (2.0, -1.0))
 
 
 def judge(table: pd.DataFrame, points: dict, params: Params, argument: dict | None = None) -> pd.DataFrame:
-    found = claims.claims(evidence.compare(table, params), points, params, table, argument)
+    found = claims.claims(intervals.compare(table, params), points, params, table, argument)
     assert list(found.columns) == claims.COLUMNS and len(found) == len(paper.load()["claims"])
     return found.set_index("claim")
 

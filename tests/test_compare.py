@@ -13,7 +13,7 @@ from tiny_project import run
 
 from masksr.cli import main
 from masksr.io import MasksrError
-from masksr.results import evidence
+from masksr.results import intervals
 from masksr.results.compare import (
     Run,
     compare_parameters,
@@ -48,7 +48,7 @@ def test_pairs_are_judged_as_the_evidence_judges_a_mask():
     a, b = Run("a", scores(ONE)), Run("b", scores(ONE | {CELLS[1]: ONE[CELLS[1]] + change}).sample(frac=1))
     (table, note), (psnr, psnr_note) = compare_scores(a, b), compare_scores(a, b, "psnr")
     row = table.set_index(["model", "mask", "set"]).loc[CELLS[1]]
-    alone = evidence.effect(change)  # equal scores spend nothing of the level
+    alone = intervals.effect(change)  # equal scores spend nothing of the level
     assert row[["difference", "low", "high"]].tolist() == pytest.approx([alone.mean, alone.low, alone.high])
     assert sorted(table["verdict"]) == ["better", "the same", "the same"] and "Not shown: 2 rows" in note
     assert sorted(psnr["verdict"]) == ["the same", "the same", "worse"]
@@ -83,7 +83,7 @@ def test_what_was_measured_otherwise_is_refused():
 
 def test_the_mask_within_one_run_is_what_the_evidence_says():
     quality, settings = scores({cell: ONE[cell] for cell in CELLS[:2]}), mini(seeds=3, test=["cat"])
-    ours, theirs = mask_minus_plain(Run("a", quality)), evidence.compare(quality, settings)
+    ours, theirs = mask_minus_plain(Run("a", quality)), intervals.compare(quality, settings)
     pd.testing.assert_frame_equal(ours.drop(columns="variant"), theirs.drop(columns="variant"))
 
 

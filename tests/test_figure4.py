@@ -14,7 +14,7 @@ from masksr.data.packs import Pack
 from masksr.io import MasksrError
 from masksr.models.checkpoints import load_generator
 from masksr.params import Figure4
-from masksr.plots import crops
+from masksr.results import figure4 as details
 
 SIZE = 64
 
@@ -35,14 +35,14 @@ BY_HAND = {"set": "b", "image": 1, "top": 0, "left": 4, "size": 16}
 
 def choose(difference=lambda pack, image: np.zeros(pack.hr(image).shape[:2]), **changes):
     rule = {"size": 24, "largest_difference": 0, "search": None, "random": 0, "seed": 0, "crops": []}
-    chosen = crops.choose_crops(Figure4.model_validate(rule | changes), PACKS, difference)
+    chosen = details.choose_crops(Figure4.model_validate(rule | changes), PACKS, difference)
     return [(*crop.model_dump().values(), how) for crop, how in chosen]
 
 
 @given(st.integers(24, 45), st.integers(24, 45), st.sampled_from([16, 20, 24]), st.integers(0, 2**31))
 def test_the_largest_window_is_that_of_a_search(height, width, size, seed):
     values = np.random.default_rng(seed).random((height, width))
-    mean, top, left = crops.largest_window(values, size)
+    mean, top, left = details.largest_window(values, size)
     means = {
         (y, x): values[y : y + size, x : x + size].mean()
         for y in range(0, height - size + 1, 4)
@@ -92,7 +92,7 @@ def test_every_row_has_every_variant_at_one_place_and_the_masks_of_equation_8(tm
     table1, data, root = {"models": ["esrgan", "edsr"]}, {"test": ["cat"]}, tmp_path / "a project"
     root.mkdir()
     settings, paths = random_project(root, figure4=figure4, table1=table1, data=data)
-    rows, titles = crops.figure4_rows(settings, paths)
+    rows, titles = details.figure4_rows(settings, paths)
     assert titles == ["LR", "ESRGAN", "ESRGAN+Mask", "EDSR", "EDSR+Mask", "HR"]
     by_hand, pack = rows[-1], Pack(paths.set("cat"))
     assert by_hand.box == (40, 60, 96) and by_hand.name == f"cat: {pack.names[1]}"
@@ -106,6 +106,6 @@ def test_every_row_has_every_variant_at_one_place_and_the_masks_of_equation_8(tm
         sr, hr = (image.astype(float) * top / 255 for image in (upscaled, pack.hr(1)))  # in the network's range
         expected = np.clip(mask.k * np.square(sr - hr).mean(axis=2) + mask.b, 0, 1)[40:136, 60:156]
         np.testing.assert_allclose(by_hand.masks[titles[column]], expected, atol=1e-4)
-    assert crops.load(root / "none") == []
-    crops.save(rows, titles, root / "kept")
-    assert [[title for title, _ in row] for row in crops.load(root / "kept")] == [titles] * 3
+    assert details.load(root / "none") == []
+    details.save(rows, titles, root / "kept")
+    assert [[title for title, _ in row] for row in details.load(root / "kept")] == [titles] * 3

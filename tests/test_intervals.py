@@ -12,8 +12,8 @@ from scipy import stats
 from score_tables import mini, score_table
 
 from masksr.params import Mask
-from masksr.results import evidence
-from masksr.results.evidence import Effect, compare, direction, effect, verdict
+from masksr.results import intervals
+from masksr.results.intervals import Effect, compare, direction, effect, verdict
 
 SETS = ("cat", "temple")
 
@@ -89,7 +89,7 @@ def test_compare_pairs_by_image_and_seed_and_corrects_for_all_cells():
     assert list(found["verdict"]) == ["better", "undecided"] and set(found["variant"]) == {"ESRGAN+Mask"}
     alone = effect(change["cat"], 1 - 0.05 / 2)
     assert found.loc[0, ["difference", "low", "high"]].tolist() == pytest.approx([alone.mean, alone.low, alone.high])
-    shown = evidence.effects_table(found)
+    shown = intervals.effects_table(found)
     assert list(shown) == ["variant", "set", "PI", "interval", "seeds", "images", "verdict"]
     assert shown["interval"][0] == f"{alone.low:+.2f}\u00a0…\u00a0{alone.high:+.2f}".replace("-", "\u2212")
 
@@ -105,7 +105,7 @@ def test_equal_scores_are_the_same_and_an_image_without_the_measure_leaves_the_c
     found = compare(score_table(everywhere(5.0) | cells), mini(seeds=2))
     assert list(found["images"]) == [3, 0] and list(found["without"]) == [1, 4]
     assert list(found["verdict"]) == ["undecided (1 left out)", "not measured"] and found["trainings"][0] == "better"
-    assert evidence.effects_table(found)["interval"][1] == "—"
+    assert intervals.effects_table(found)["interval"][1] == "—"
 
 
 # One change at a time
@@ -161,7 +161,7 @@ def test_figure_5_has_a_row_for_every_pair_and_set_and_for_the_mean_of_the_sets(
 
 def test_the_number_of_seeds_decides_as_often_as_it_says(notebook):
     """With the very test that gives the verdicts, for as many cells as there are."""
-    level, rng = evidence.bonferroni(0.95, 12), np.random.default_rng(7)
+    level, rng = intervals.bonferroni(0.95, 12), np.random.default_rng(7)
     known = Effect(0.0, -1, 1, 0.1, 0.1, 0.05, 0.1, seeds=3, images=30)
     needed = notebook.seeds_needed(known, 0.2, 0.1, level)
     found = [effect(0.2 + crossed(rng, needed, 30, (0.1, 0.05, 0.1)), level) for _ in range(300)]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from masksr import params
-from masksr.plots import curves, images, intervals, style
+from masksr.plots import charts, images, style
 
 ROOT = Path(__file__).parents[1]
 RNG = np.random.default_rng(0)
@@ -53,7 +53,7 @@ def panels(figure):
 
 def test_curves_of_a_masked_gan():
     loss = MINI.models["esrgan"].loss.model_copy(update={"gan": 5e-3})
-    axes = panels(drawn(curves.training_curves(history(**GAN, psnr_bicubic=24.0), MASK, loss=loss)))
+    axes = panels(drawn(charts.training_curves(history(**GAN, psnr_bicubic=24.0), MASK, loss=loss)))
     legends = {name: [text.get_text() for text in ax.get_legend().get_texts()]
                for name, ax in axes.items() if ax.get_legend()}  # fmt: skip
     assert legends == {
@@ -63,24 +63,24 @@ def test_curves_of_a_masked_gan():
         "validation PSNR-Y (dB)": ["SR", "bicubic"],
     }
     assert [line for line in axes["loss of G"].lines if np.allclose(line.get_ydata(), 0.7 * 5e-3)], "as weighted"
-    assert "mask" not in panels(curves.training_curves(history(**GAN), params.Mask(kind="none")))
+    assert "mask" not in panels(charts.training_curves(history(**GAN), params.Mask(kind="none")))
 
 
 def test_phases_follow_each_other_also_two_of_one_name_and_odd_histories_draw():
     first, second = history(20, phase="L1", l1=0.1), history(30, phase="L1", l1=0.2)
-    ax = panels(drawn(curves.training_curves(pd.concat([first, second], ignore_index=True))))["loss of G"]
+    ax = panels(drawn(charts.training_curves(pd.concat([first, second], ignore_index=True))))["loss of G"]
     lines = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) > 2]
     assert sorted((x[0], x[-1]) for x in lines) == [(10, 200), (210, 500)]
     assert ax.get_legend() is None, "the only part is the sum"
     nan = history(**dict.fromkeys(GAN, np.nan), loss_g=np.nan)
     for table in (pd.DataFrame(columns=["phase", "step"]), history(1, **GAN), nan, history(**(GAN | {"gan": 0.0}))):
-        drawn(curves.training_curves(table, MASK))
+        drawn(charts.training_curves(table, MASK))
 
 
 def effects(**changes):
     cell = {"model": "esrgan", "mask": "paper", "variant": "ESRGAN+Mask", "metric": "PI", "difference": 0.01}
     rows = [cell | {"set": name, "low": -0.06, "high": 0.08, "verdict": "undecided"} for name in ("cat", "dog")]
-    return intervals.effects(pd.DataFrame(rows).assign(**changes))
+    return charts.effects(pd.DataFrame(rows).assign(**changes))
 
 
 def test_an_interval_is_shown_whole_and_filled_where_it_is_decided():

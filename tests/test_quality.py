@@ -28,7 +28,7 @@ from masksr.quality.ma import ma_features
 from masksr.quality.niqe import niqe
 from masksr.quality.weights import QualityWeights, find_official, read_niqe, write_ma, write_niqe
 from masksr.results import evaluate
-from masksr.results.scores import COLUMNS, measure_titles, read_quality
+from masksr.results.scores import COLUMNS, measure_titles, read_quality, write_quality
 
 ASTRONAUT, COFFEE, CAT = data.astronaut(), data.coffee(), data.chelsea()
 IMAGES = {
@@ -247,8 +247,8 @@ def test_columns_come_after_the_others_and_without_any_nothing_changes(tmp_path:
     )
     assert {*plain} == {*COLUMNS} == {*more} - {"gmsd", "entropy"}
     pd.testing.assert_frame_equal(plain, more[plain.columns])
-    evaluate.write_quality(plain.assign(seed=1), tmp_path / "plain.csv")
-    evaluate.write_quality(more, tmp_path / "more.csv")
+    write_quality(plain.assign(seed=1), tmp_path / "plain.csv")
+    write_quality(more, tmp_path / "more.csv")
     read = read_quality([tmp_path / "plain.csv", tmp_path / "more.csv"])
     assert read["gmsd"].isna().tolist() == [True, False]
     assert (measure_titles(read)["gmsd"], measure_titles(read)["entropy"]) == ("GMSD ↓", "ENTROPY ↑")

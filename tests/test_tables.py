@@ -84,7 +84,7 @@ def test_a_stand_in_is_never_called_pi(niqe, ma, label):
 
 def test_table1_averages_images_then_seeds():
     p = profile(seeds=3)
-    table = tables.table1(quality(p), p)
+    table = tables.build_table1(quality(p), p)
     assert tables.variant_title(p, "pesr", "constant") == "PESR+Mask (constant)"
     variants = ["ESRGAN", "ESRGAN+Mask", "PESR", "PESR+Mask", "HR", "bicubic", "ESRGAN start", "PESR start"]
     assert list(table["variant"]) == variants and list(table["block"]) == ["variants"] * 4 + ["ends"] * 4
@@ -94,9 +94,10 @@ def test_table1_averages_images_then_seeds():
     assert metrics["esrgan-paper"]["PI"] == {"cat": 3.6, "temple": 3.6, "mean": 3.6}
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics, "PSNR of HR is infinite, and null"
     with pytest.raises(MasksrError, match="pesr with mask none, seed 1, on temple"):
-        tables.table1(quality(p).query("not (model == 'pesr' and mask == 'none' and seed == 1 and set == 'temple')"), p)
+        missing = "not (model == 'pesr' and mask == 'none' and seed == 1 and set == 'temple')"
+        tables.build_table1(quality(p).query(missing), p)
     more, now = quality(profile(masks=("none", "paper", "constant"))), profile(test=("cat",))
-    pd.testing.assert_frame_equal(tables.table1(more, now), tables.table1(quality(now), now))
+    pd.testing.assert_frame_equal(tables.build_table1(more, now), tables.build_table1(quality(now), now))
 
 
 def test_an_image_without_pi_is_counted_and_left_out_of_the_mean():
@@ -104,7 +105,7 @@ def test_an_image_without_pi_is_counted_and_left_out_of_the_mean():
     masked = table["mask"] == "paper"
     table.loc[masked & (table["model"] == "esrgan") & table["image"].eq("002") & table["set"].eq("cat"), "pi"] = np.nan
     table.loc[masked & (table["model"] == "pesr"), "pi"] = np.nan  # of all its images
-    rows = tables.table1(table, p).set_index("variant")
+    rows = tables.build_table1(table, p).set_index("variant")
     assert rows.loc["ESRGAN+Mask", ["cat", "temple", "without_pi"]].tolist() == pytest.approx([3.0, 3.5, 1])
     assert "|PESR+Mask|—|—|6|" in cells(to_markdown(rows.reset_index()))
     assert tables.metrics(table, p)["pesr-paper"]["PI"] == {"cat": None, "temple": None, "mean": None}

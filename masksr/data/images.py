@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,3 +97,9 @@ def modcrop(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     """Cut the bottom and the right so that both sides are multiples of ``scale``: a view of (H, W, ...)."""
     height, width = (side - side % scale for side in image.shape[:2])
     return image[:height, :width]
+
+
+def cut(image: NDArray, box: Sequence[int]) -> NDArray:
+    """The square (top, left, size) of an image (H, W, ...)."""
+    top, left, size = box
+    return image[top : top + size, left : left + size]

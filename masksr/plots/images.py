@@ -16,8 +16,9 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
-from masksr.data.images import luma
+from masksr.data.images import cut
 from masksr.plots.style import ACCENT, GREY, TIMES, WIDTH
+from masksr.quality.fidelity import psnr
 
 Pixels = NDArray[np.uint8]
 # Few colours: nobody tells more apart, and noise in few colours makes small files.
@@ -26,7 +27,7 @@ ERROR = colormaps["magma"].resampled(20)
 SIZE = colormaps["cividis"].resampled(16)
 
 
-def show(ax: Axes, image: Pixels, title: str = "", below: str = "", *, smooth: bool = False) -> None:
+def show_image(ax: Axes, image: Pixels, title: str = "", below: str = "", *, smooth: bool = False) -> None:
     """Show an image (H, W, 3) or (H, W) uint8 without axes. smooth: a photograph; else its pixels show."""
     if smooth:
         image = thumbnail(image, 1200)
@@ -71,12 +72,6 @@ def bar_below(
     bar.ax.tick_params(labelsize=9)
 
 
-def cut(image: NDArray, box: Sequence[int]) -> NDArray:
-    """Return the square (top, left, size) of an image (H, W, ...)."""
-    top, left, size = box
-    return image[top : top + size, left : left + size]
-
-
 def middle(image: Pixels, size: int = 96) -> tuple[int, int, int]:
     """Return the square in the middle of an image as (top, left, size), on whole LR pixels."""
     top, left = ((side - size) // 8 * 4 for side in image.shape[:2])
@@ -112,7 +107,7 @@ def contact_sheet(images: Sequence[tuple[str, Pixels]], columns: int = 5) -> Fig
             ax.set_axis_on()
             ax.set_anchor("S")  # the names of a row on one line
             name = name if len(name) <= 22 else name[:21] + "…"
-            show(ax, thumbnail(image, 480), below=f"{name}\n{size_text(image)}", smooth=True)
+            show_image(ax, thumbnail(image, 480), below=f"{name}\n{size_text(image)}", smooth=True)
     return figure
 
 
@@ -131,29 +126,21 @@ def compare_crops(columns: Mapping[str, Pixels], size: int = 96) -> Figure:
     for ax, (title, image) in zip(axes[1:], columns.items(), strict=True):
         scale = whole.shape[0] / image.shape[0]
         crop = cut(image, [round(value / scale) for value in box])
-        show(ax, crop, title, psnr_text(crop, cut(whole, box)))
+        show_image(ax, crop, title, psnr_text(crop, cut(whole, box)))
     return figure
 
 
 def show_place(ax: Axes, photograph: Pixels, box: Sequence[float], title: str = "", below: str = "") -> None:
     """Show a photograph (H, W, 3) with its square (top, left, size) marked."""
     small = thumbnail(photograph, 800)
-    show(ax, small, title, below, smooth=True)
+    show_image(ax, small, title, below, smooth=True)
     top, left, size = (value * small.shape[0] / photograph.shape[0] for value in box)
     for colour, width in [("white", 3.5), (ACCENT, 1.8)]:  # the white edge keeps it visible on any photograph
         frame = {"fill": False, "edgecolor": colour, "linewidth": width}
         ax.add_patch(Rectangle((left - 0.5, top - 0.5), size, size, **frame))
 
 
-def psnr(image: Pixels, hr: Pixels) -> float:
-    """Return the PSNR-Y of a crop against HR in dB; NaN for LR, infinite where the two are equal."""
-    if image.shape != hr.shape:
-        return float("nan")
-    error = np.mean((luma(image) - luma(hr)) ** 2)
-    return float(10 * np.log10(255**2 / error)) if error else float("inf")
-
-
 def psnr_text(image: Pixels, hr: Pixels) -> str:
     """Return PSNR-Y as text; a space for LR and for HR itself, which keeps the height of a line."""
-    value = psnr(image, hr)
+    value = psnr(image, hr, border=0) if image.shape == hr.shape else np.inf
     return f"{value:.2f} dB" if np.isfinite(value) else " "

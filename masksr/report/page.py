@@ -28,8 +28,8 @@ from masksr.io import MasksrError, write_atomic
 from masksr.notebook import read_seconds
 from masksr.params import Params
 from masksr.paths import Paths
-from masksr.plots.crops import load as load_crops
 from masksr.report.markdown import Renderer
+from masksr.results import figure4
 
 FOLDER = Path(__file__).parent / "template"
 CAPTION = re.compile(r"\*(?!\*).+?\*(\n\n|\Z)", re.DOTALL)  # a first paragraph in italics, below a figure
@@ -74,7 +74,7 @@ def write_report(params: Params, paths: Paths) -> Path:
 def list_sections(params: Params, paths: Paths) -> list[Section]:
     """The notebooks in reading order: results, then what was done to get them, in folded groups."""
     runs, table1, sweep = paths.runs, params.table1, params.sweep
-    crops = {"figure4": tuple(load_crops(runs / "figure4"))}
+    crops = {"figure4": tuple(figure4.load(runs / "figure4"))}
     sections = [
         Section(paths.results / f"{name}.ipynb", name, name, crops=crops.get(name, ())) for name in RESULTS
     ]

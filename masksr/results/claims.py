@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from masksr.params import Params
-from masksr.results import evidence, paper
+from masksr.results import intervals, paper
 from masksr.results.scores import pi_label
 
 COLUMNS = ["claim", "source", "what we ran", "what came out", "verdict", "notebook"]
@@ -25,7 +25,7 @@ def claims(
 ) -> pd.DataFrame:
     """Every claim of ``data/paper.yaml`` with what this profile has to say of it: a table with ``COLUMNS``.
 
-    effects: of ``evidence.compare``. points: of ``tables.sweep_differences``. argument: of argument.json.
+    effects: of ``intervals.compare``. points: of ``tables.sweep_differences``. argument: of argument.json.
     verdict: supported, contradicted, mixed, undecided or not run; ``here`` is added where that model, or its
     mask, is not at the paper's setting, or the metric is not PI.
     """
@@ -90,8 +90,8 @@ def _every_pair_improves(points: Points, model: str, params: Params) -> Outcome:
     out = f"{lower} of {len(points)} have a lower mean than the plain model"
     if seeds < 2:
         return ran, out, "undecided (one seed)"
-    level = evidence.bonferroni(evidence.LEVEL, len(points))
-    words = [evidence.verdict(evidence.effect(d, level)) for d in finite if d.size]
+    level = intervals.bonferroni(intervals.LEVEL, len(points))
+    words = [intervals.verdict(intervals.effect(d, level)) for d in finite if d.size]
     if "worse" in words:
         return ran, f"{out}; {words.count('worse')} surely not", "contradicted"
     if without := sum(table.shape[1] for table in points.values()) - sum(d.shape[1] for d in finite):

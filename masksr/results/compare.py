@@ -2,7 +2,7 @@
 
 A run is a quality.csv, here or in a commit, with what provenance.json beside it tells; where there is none,
 that is unknown, and said to be. Where both runs have measured the same pictures, the second minus the first
-is taken image by image and seed by seed, and judged as ``results.evidence`` judges a mask: with one seed
+is taken image by image and seed by seed, and judged as ``results.intervals`` judges a mask: with one seed
 nothing is decided. What was not measured alike is refused.
 """
 
@@ -24,7 +24,7 @@ from masksr.io import MasksrError
 from masksr.paths import user_path
 from masksr.provenance import dump_params
 from masksr.quality.measures import lower_is_better
-from masksr.results.evidence import effects_table, judge_cells
+from masksr.results.intervals import effects_table, judge_cells
 from masksr.results.scores import ENDS, KEYS, measure_titles, read_quality, weights_used
 from masksr.results.typeset import to_markdown
 
@@ -187,7 +187,7 @@ def differences(one: Run, other: Run, measure: str = "pi", sets: Sequence[str] =
 
 
 def mask_minus_plain(run: Run, measure: str = "pi", sets: Sequence[str] = ()) -> pd.DataFrame:
-    """What each mask changes within one run, as in ``evidence.compare``, for whatever was measured there."""
+    """What each mask changes within one run, as in ``intervals.compare``, for whatever was measured there."""
     table = _select(run, sets)
     masked, baseline = table[~table["mask"].isin(["none", "start"])], table[table["mask"] == "none"]
     return _judge(_subtract(masked, baseline, measure, ["model", "seed", "set", "image"]), run, measure)
@@ -196,7 +196,7 @@ def mask_minus_plain(run: Run, measure: str = "pi", sets: Sequence[str] = ()) ->
 def compare_scores(
     one: Run, other: Run, measure: str = "pi", sets: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, str]:
-    """The second run minus the first, of ``evidence.judge_cells``, and a note that belongs below it.
+    """The second run minus the first, of ``intervals.judge_cells``, and a note that belongs below it.
 
     The note says which sign is good and what was left out, or why there are no rows.
     """

@@ -18,14 +18,13 @@ from tqdm import tqdm
 from masksr.data.bicubic import imresize
 from masksr.data.images import to_image, to_tensor
 from masksr.data.packs import Pack
-from masksr.io import write_atomic
 from masksr.models.checkpoints import load_generator
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.quality import further
 from masksr.quality.index import BLAS, score
 from masksr.quality.weights import QualityWeights, load_weights
-from masksr.results.scores import COLUMNS
+from masksr.results.scores import COLUMNS, write_quality
 from masksr.results.tiles import upscale_tiled
 from masksr.training.device import choose_device, cores, is_out_of_memory
 
@@ -138,9 +137,13 @@ def load_upscale(params: Params, folder: Path) -> Upscale:
     return with_generator(generator, choose_device(params.train.device))
 
 
-def write_quality(table: pd.DataFrame, path: Path) -> None:
-    """Write a quality table as CSV, with ten digits."""
-    write_atomic(path, table.to_csv(index=False, float_format="%.10g").encode())
+def upscale_first(pack: Pack, folder: Path) -> dict[str, Pixels]:
+    """Return the first photograph of a pack as LR, bicubic, SR and HR, by these names, (H, W, 3) uint8.
+
+    folder: of the generator. LR is a quarter as large on each side.
+    """
+    upscale = with_generator(load_generator(folder / "generator.safetensors"), choose_device("cpu"))
+    return {"LR": pack.lr(0, 4), "bicubic": with_bicubic(pack, 0), "SR": upscale(pack, 0), "HR": pack.hr(0)}
 
 
 def _protocol(

@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from masksr.data.images import luma, to_tensor
+from masksr.data.images import cut, luma, to_tensor
 from masksr.data.packs import Pack
 from masksr.io import MasksrError, read_json, write_atomic
 from masksr.models.checkpoints import load_generator
 from masksr.params import Crop, Figure4, Params
 from masksr.paths import Paths
-from masksr.plots.images import Pixels, cut
-from masksr.results.evaluate import with_bicubic, with_generator
+from masksr.results.evaluate import with_generator
 from masksr.results.tables import inspected_mask, variant_title
 from masksr.training.device import choose_device
 from masksr.training.mask import error_mask
 
 STEP = 4  # HR pixels: crops are whole LR pixels
+Pixels = NDArray[np.uint8]
 # (pack, image number) -> (H, W), how far two outputs differ
 Difference = Callable[[Pack, int], NDArray[np.float64]]
 
@@ -41,15 +41,6 @@ class CropRow:
     how: str  # it was chosen
     name: str  # of the photograph
     masks: dict[str, NDArray[np.float32]]  # by title of a variant: equation 8 of its error
-
-
-def upscale_first(pack: Pack, folder: Path) -> dict[str, Pixels]:
-    """Return the first photograph of a pack as LR, bicubic, SR and HR, by these names, (H, W, 3) uint8.
-
-    folder: of the generator. LR is a quarter as large on each side.
-    """
-    upscale = with_generator(load_generator(folder / "generator.safetensors"), choose_device("cpu"))
-    return {"LR": pack.lr(0, 4), "bicubic": with_bicubic(pack, 0), "SR": upscale(pack, 0), "HR": pack.hr(0)}
 
 
 def choose_crops(

@@ -5,7 +5,7 @@ Both vary: another seed is another training, another image another picture. So t
 crossed random-effects model, d_si = mean + seed_s + image_i + rest_si, whose variance follows from its mean
 squares (Searle, Casella and McCulloch, Variance Components, 1992). The interval is Student's, with no more
 degrees of freedom than the smaller of the two factors has: a little long where seeds matter little, and true
-where they matter most. tests/test_evidence.py measures how often it holds the truth.
+where they matter most. tests/test_intervals.py measures how often it holds the truth.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def match_set(name: str) -> str | None:
     return None
 
 
-def table1() -> pd.DataFrame:
+def printed_table1() -> pd.DataFrame:
     """Table 1 as printed: columns variant, model, mask, metric and a column of PI per test set."""
     printed = load()["table1"]
     rows = pd.DataFrame(printed["rows"])
@@ -60,7 +60,7 @@ def table1() -> pd.DataFrame:
 
 def mask_effect() -> pd.DataFrame:
     """What the mask changed in Table 1, PI with minus PI without: a row per model, negative is better."""
-    table, columns = table1().set_index("model"), sets()
+    table, columns = printed_table1().set_index("model"), sets()
     with_mask, baseline = (table.loc[table["mask"] == kind, columns] for kind in ("paper", "none"))
     effect = (with_mask - baseline.loc[with_mask.index]).round(2)  # the digits that were printed
     effect.insert(0, "variant", table.loc[table["mask"] == "paper", "variant"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from masksr.io import MasksrError
+from masksr.io import MasksrError, write_atomic
 from masksr.quality import measures
 from masksr.quality.measures import MEASURES
 from masksr.results.typeset import to_markdown
@@ -49,6 +49,11 @@ def _read(file: Path) -> pd.DataFrame:
         return table[[*COLUMNS, *more]].astype(dict.fromkeys(numbers, float) | {"seed": int})
     except ValueError as error:  # pandas' parsers raise kinds of it too
         raise MasksrError(f"{file}: not a quality table ({error}); make it again with `dvc repro`") from None
+
+
+def write_quality(table: pd.DataFrame, path: Path) -> None:
+    """Write a quality table as CSV, with ten digits."""
+    write_atomic(path, table.to_csv(index=False, float_format="%.10g").encode())
 
 
 def check_output(file: Path | None) -> None:

@@ -74,7 +74,7 @@ def list_variants(quality: pd.DataFrame, params: Params) -> list[Variant]:
     return variants
 
 
-def table1(quality: pd.DataFrame, params: Params, measure: str = "pi") -> pd.DataFrame:
+def build_table1(quality: pd.DataFrame, params: Params, measure: str = "pi") -> pd.DataFrame:
     """Table 1: the mean PI (or another measure) over the images of each test set, then over the seeds.
 
     Columns: block (``variants``, or ``ends`` of the scale for HR, bicubic and the starts), variant, metric, a
@@ -107,7 +107,7 @@ def metrics(quality: pd.DataFrame, params: Params) -> dict[str, Any]:
 
     result: dict[str, Any] = {}
     titles = measure_titles(quality)
-    label, rows = titles.pop("pi"), table1(quality, params).to_dict("records")
+    label, rows = titles.pop("pi"), build_table1(quality, params).to_dict("records")
     for variant, row in zip(list_variants(quality, params), rows, strict=True):
         pi = pd.Series({name: row[name] for name in params.data.test}, dtype=float)
         pi["mean"] = pi.mean()
@@ -120,7 +120,7 @@ def metrics(quality: pd.DataFrame, params: Params) -> dict[str, Any]:
 
 def table1_files(quality: pd.DataFrame, params: Params) -> dict[str, str]:
     """The names and contents of the files of Table 1. The same scores give the same bytes."""
-    table = table1(quality, params)
+    table = build_table1(quality, params)
     caption = f"Mean over each test set; profile {params.profile}. {label_note(quality)}"
     return {
         "quality.csv": quality.to_csv(index=False),

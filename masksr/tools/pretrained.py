@@ -20,8 +20,8 @@ from masksr.params import Params
 from masksr.paths import data_folder, user_path
 from masksr.quality import further
 from masksr.quality.weights import default_weights
-from masksr.results.evaluate import evaluate, load_hr, with_bicubic, with_generator, write_quality
-from masksr.results.scores import check_output, summarize
+from masksr.results.evaluate import evaluate, load_hr, with_bicubic, with_generator
+from masksr.results.scores import check_output, summarize, write_quality
 from masksr.training.device import choose_device
 
 

@@ -16,8 +16,8 @@ from masksr.io import MasksrError
 from masksr.quality import further, measures
 from masksr.quality.filters import Image, cut_border
 from masksr.quality.weights import default_weights
-from masksr.results.evaluate import score_images, write_quality
-from masksr.results.scores import COLUMNS, check_output, summarize
+from masksr.results.evaluate import score_images
+from masksr.results.scores import COLUMNS, check_output, summarize, write_quality
 from masksr.tools.photo import find_photos, read_photo
 from masksr.training.device import choose_device
 
