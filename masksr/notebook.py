@@ -8,13 +8,14 @@ whose inputs were edited while it ran does not count.
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
-from masksr.io import MasksrError, file_digest, parse_yaml, read_json, write_atomic
+from masksr.io import MasksrError, file_digest, parse_yaml, write_atomic
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -62,7 +63,7 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, r
             raise MasksrError(f"{name}: {reason}; free space or fix the rights, then try again") from None
         write_atomic(output, _normalize(notebook, root))
         partial.unlink(missing_ok=True)
-    record_seconds(output, root, time.monotonic() - begun)
+    write_atomic(seconds_file(output, root), f"{time.monotonic() - begun:.1f}".encode())
 
 
 # Parameters
@@ -73,19 +74,15 @@ def read_defaults(source: Path) -> dict[str, Any]:
 
     Raises MasksrError for a file that is no notebook, or a cell with something else in it.
     """
-    try:
-        cells = read_json(source)["cells"]
-        tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-        lines = ["".join(cell["source"]) for cell in tagged]
-    except (FileNotFoundError, MasksrError, LookupError, TypeError):
-        raise MasksrError(f"{source}: cannot be read as a notebook (nbformat 4)") from None
     defaults = {}
     try:
-        for line in ast.parse("\n".join(lines)).body:
+        cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
+        tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+        for line in ast.parse("\n".join("".join(cell["source"]) for cell in tagged)).body:
             targets = line.targets if isinstance(line, ast.Assign) else [line.target]
             defaults[targets[0].id] = ast.literal_eval(line.value)
-    except (SyntaxError, ValueError, AttributeError):
-        problem = "its cell tagged 'parameters' may hold only lines like: name = 1"
+    except (OSError, ValueError, LookupError, TypeError, SyntaxError, AttributeError):
+        problem = "not a notebook whose cell tagged 'parameters' has only lines like: name = 1"
         raise MasksrError(f"{source}: {problem}") from None
     return defaults
 
@@ -147,31 +144,22 @@ def _execute(
     # jsonschema, under nbformat, compiles a grammar of web addresses where it finds this package, for 0.9 s.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     import papermill  # slow, and here it is imported while the kernel starts
-    from nbclient.exceptions import DeadKernelError
 
     papermill.log.logger.disabled = True  # one message is enough
-    started = []
     try:
-        notebook = papermill.execute_notebook(
+        return papermill.execute_notebook(
             *(source, partial, parameters),
             **{"km": kernel, "kernel_name": "python3", "language": "python", "cwd": root},
             **{"stdout_file": sys.stdout, "stderr_file": sys.stderr, "progress_bar": False},
             **{"record_timing": False, "store_widget_state": False},
-            on_cell_execute=lambda **_: started.append(1),
         )
-        codes = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
-        if len(started) == len(codes):
-            return notebook
-        cell, reason = len(started), "the cell ended the notebook early (sys.exit)"
     except papermill.PapermillExecutionError as error:
-        cell, reason = error.exec_count, str(error.evalue).strip()
+        reason = str(error.evalue).strip()
         if error.ename != "MasksrError":
             reason = f"{error.ename}: {reason.partition(chr(10))[0]}"
-    except DeadKernelError:
-        cell, reason = len(started), "the kernel died; most often memory ran out"
-    except RuntimeError as error:  # why, the kernel printed itself
-        raise MasksrError(f"failed: the kernel did not start ({error})") from None
-    raise MasksrError(f"failed in cell [{cell}]: {reason}")
+        raise MasksrError(f"failed in cell [{error.exec_count}]: {reason}") from None
+    except RuntimeError:  # why, the kernel printed itself
+        raise MasksrError("failed: the kernel did not start, or died; most often memory ran out") from None
 
 
 # The same bytes in every run; times are kept beside
@@ -187,8 +175,6 @@ def _normalize(notebook: NotebookNode, root: Path) -> bytes:
     }
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
-        if not cell.metadata.get("tags"):
-            cell.metadata.pop("tags", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.id = "injected-parameters"
             cell.source = cell.source.replace("# Parameters", INJECTED, 1)
@@ -216,18 +202,11 @@ def _merge_streams(outputs: list[NotebookNode], root: Path) -> list[NotebookNode
     return merged
 
 
-def record_seconds(output: Path, root: Path, seconds: float) -> None:
-    """Keep how long an executed notebook took, by its digest; in no result, for no two runs agree on it."""
-    write_atomic(_seconds_file(output, root), f"{seconds:.1f}".encode())
+def seconds_file(output: Path, root: Path) -> Path:
+    """Where it is kept how long an executed notebook took, by its digest.
 
-
-def read_seconds(output: Path, root: Path) -> float | None:
-    """How long an executed notebook took; None where it was made elsewhere, or has changed since."""
-    file = _seconds_file(output, root)
-    return float(file.read_text()) if file.is_file() else None
-
-
-def _seconds_file(output: Path, root: Path) -> Path:
+    In no result, for no two runs agree on it. There is none where it was made elsewhere, or changed since.
+    """
     return root / ".cache/seconds" / file_digest(output)[:20]
 
 
@@ -254,11 +233,8 @@ def guard_inputs(root: Path) -> Iterator[None]:
 
 
 def _read_inputs(root: Path) -> dict[Path, bytes]:
-    content = {}
-    for path in (path for pattern in EDITED for path in root.glob(pattern)):
-        with suppress(OSError):  # an editor replaces files: for a moment there is none
-            content[path] = path.read_bytes()
-    return content
+    paths = [path for pattern in EDITED for path in root.glob(pattern)]
+    return {path: path.read_bytes() for path in paths if path.is_file()}
 
 
 def _edited_inputs(

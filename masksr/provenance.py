@@ -11,10 +11,10 @@ It finds mistakes, not forgery: who edits a table on purpose can edit its record
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,17 +31,25 @@ if TYPE_CHECKING:
 SOURCE = ("masksr", "notebooks", "dvc.yaml", "data/registry.yaml")
 
 
-def write_provenance(params: Params, paths: Paths) -> dict[str, Any]:
-    """Write ``results/<profile>/provenance.json`` and return its content; without stages that never ran."""
+def collect_provenance(params: Params, paths: Paths) -> dict[str, Any]:
+    """The content of ``results/<profile>/provenance.json``, without stages that never ran."""
     file, stages = paths.results / "provenance.json", {}
     for stage in _open_repo(paths.root).index.stages:
         outs = _digests(stage.outs)
         if len(outs) == len(stage.outs) and file.relative_to(paths.root).as_posix() not in outs:
             stages[stage.addressing] = {"deps": _digests(stage.deps), "outs": outs}
     content = {"profile": params.profile, "params": dump_params(params), "made_with": made_with()}
-    content["stages"] = dict(sorted(stages.items()))
-    write_atomic(file, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
-    return content
+    return content | {"stages": dict(sorted(stages.items()))}
+
+
+def write_provenance(content: dict[str, Any], paths: Paths) -> None:
+    """Write that file, with the page that was made from it, of which dvc.lock does not know yet."""
+    outs, page = {}, paths.results / "report.html"
+    if page.is_file():
+        outs[page.relative_to(paths.root).as_posix()] = hashlib.md5(page.read_bytes()).hexdigest()
+    content = content | {"stages": content["stages"] | {"report": {"deps": {}, "outs": outs}}}
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    write_atomic(paths.results / "provenance.json", text.encode() + b"\n")
 
 
 def read_provenance(file: Path) -> dict[str, Any]:
@@ -65,22 +73,34 @@ def dump_params(params: Params) -> dict[str, Any]:
 def verify(profile: str | None = None) -> None:
     """Print a line for each difference between the files of a profile and what was recorded of them.
 
-    profile: None: that of params.yaml. Its differences are those of ``dvc status``; of other profiles the MD5
-    of the files that are here is compared with provenance.json. What is not here is only counted: a fresh
-    clone has no weights. Raises MasksrError where something differs, and where nothing is recorded.
+    profile: None: that of params.yaml. Compared are parameters, outputs by their MD5, and inputs that another
+    stage has written. What is not here is only counted: a fresh clone has no weights. Raises MasksrError where
+    something differs, and where nothing is recorded.
     """
+    from dvc.output import Output
+
     present = params.load()
     paths = Paths(project_root(), profile or present.profile)
-    repo = _open_repo(paths.root)
-    of_present = paths.profile == present.profile
-    found = list(_dvc_status(repo) if of_present else _compare_files(repo, paths))
-    missing = {file for _, file, state in found if state in ("deleted", "not in cache")}
-    different = [f"  {stage}: {file} is {state}" for stage, file, state in found if file not in missing]
-    if different:
-        print("\n".join(different))
+    recorded, repo = read_provenance(paths.results / "provenance.json"), _open_repo(paths.root)
+    different, missing, file = [], set(), paths.root / f"profiles/{paths.profile}.yaml"
+    if paths.profile == present.profile or file.is_file():
+        now = dump_params(present if paths.profile == present.profile else params.load(file))
+        then = recorded["params"]
+        changed = [key for key in then.keys() | now.keys() if then.get(key) != now.get(key)]
+        different += [f"parameters: {key} is modified" for key in sorted(changed)]
+    written = {path: md5 for stage in recorded["stages"].values() for path, md5 in stage["outs"].items()}
+    for name, stage in recorded["stages"].items():
+        for path, md5 in stage["outs"].items():
+            if not (paths.root / path).exists():
+                missing.add(path)
+            elif Output(None, str(paths.root / path), repo=repo, cache=False).get_hash().value != md5:
+                different.append(f"{name}: {path} is modified")
+        changed = [path for path, md5 in stage["deps"].items() if written.get(path, md5) != md5]
+        different += [f"{name}: {path} is not the one that this was made from" for path in changed]
     if missing:
         print(f"{len(missing)} files and folders are not here; `dvc pull` or `dvc repro` brings them")
     if different:
+        print("\n".join(different))
         raise MasksrError(f"{len(different)} differences in {paths.profile}; `dvc repro` mends them")
     print(f"{paths.profile}: all files that are here are as recorded")
 
@@ -101,42 +121,6 @@ def _digests(files: list[Any]) -> dict[str, str]:
     """Path and MD5 of a stage's dependencies or outputs, as far as dvc.lock has one; without parameters."""
     digests = {file.def_path: file.hash_info.value for file in files}
     return {path: md5 for path, md5 in digests.items() if isinstance(md5, str)}
-
-
-def _dvc_status(repo: Repo) -> Iterator[tuple[str, str, str]]:
-    """What ``dvc status`` finds: stage, file, key of params.yaml or command, and state such as "modified"."""
-    for stage, changes in repo.status().items():
-        for change in changes:
-            if isinstance(change, str):  # "changed command"
-                yield stage, change.removeprefix("changed "), "modified"
-                continue
-            for file, state in (entry for files in change.values() for entry in files.items()):
-                if isinstance(state, dict):  # keys of params.yaml
-                    yield from ((stage, f"{key} in {file}", of_key) for key, of_key in state.items())
-                else:
-                    yield stage, file, state
-
-
-def _compare_files(repo: Repo, paths: Paths) -> Iterator[tuple[str, str, str]]:
-    """The same by provenance.json: of parameters, outputs, and inputs that another stage has written."""
-    from dvc.output import Output
-
-    recorded = read_provenance(paths.results / "provenance.json")
-    file = paths.root / f"profiles/{paths.profile}.yaml"
-    if file.is_file():
-        now, then = dump_params(params.load(file)), recorded["params"]
-        changed = [key for key in then.keys() | now.keys() if then.get(key) != now.get(key)]
-        yield from (("parameters", f"{key} in profiles/{file.name}", "modified") for key in sorted(changed))
-    written = {path: md5 for stage in recorded["stages"].values() for path, md5 in stage["outs"].items()}
-    for name, stage in recorded["stages"].items():
-        for path, md5 in stage["outs"].items():
-            if not (paths.root / path).exists():
-                yield name, path, "deleted"
-            elif Output(None, str(paths.root / path), repo=repo, cache=False).get_hash().value != md5:
-                yield name, path, "modified"
-        for path, md5 in stage["deps"].items():
-            if written.get(path, md5) != md5:
-                yield name, path, "not the one that this was made from"
 
 
 def made_with() -> dict[str, str | None]:

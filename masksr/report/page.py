@@ -25,7 +25,7 @@ from PIL import Image
 
 from masksr import provenance
 from masksr.io import MasksrError, write_atomic
-from masksr.notebook import read_seconds
+from masksr.notebook import seconds_file
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.report.markdown import Renderer
@@ -63,11 +63,12 @@ def write_report(params: Params, paths: Paths) -> Path:
     Beside it: provenance.json, what everything was made from. Raises MasksrError where a notebook is missing.
     """
     sections, output = list_sections(params, paths), paths.results / "report.html"
-    origin = provenance.write_provenance(params, paths)
+    origin = provenance.collect_provenance(params, paths)
     facts = {"profile": params.profile} | origin["made_with"]
     outs = [out for stage in origin["stages"].values() for out in stage["outs"].items()]
     digests = {path: md5 for path, md5 in outs if path.startswith("data/") or path.endswith(".safetensors")}
     build_report(sections, output, facts=facts, digests=digests, times=sum_times(sections, paths.root))
+    provenance.write_provenance(origin, paths)
     return output
 
 
@@ -111,9 +112,9 @@ def sum_times(sections: Iterable[Section], root: Path) -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for section in sections:
         row = rows.setdefault(section.stage, {"stage": section.stage, "notebooks": 0, "minutes": 0.0})
-        duration = read_seconds(section.notebook, root)
+        file = seconds_file(section.notebook, root)
         row["notebooks"] += 1
-        row["minutes"] += duration / 60 if duration else float("nan")
+        row["minutes"] += float(file.read_text()) / 60 if file.exists() else float("nan")
     return list(rows.values())
 
 

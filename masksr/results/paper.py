@@ -6,7 +6,8 @@ whose it is.
 
 from __future__ import annotations
 
-import re
+import json
+import math
 from functools import cache
 from typing import Any
 
@@ -16,7 +17,7 @@ from masksr.io import project_root
 from masksr.io import read_yaml
 from masksr.params import Params
 
-MISSING = object()  # nothing to compare with: a model of which neither the paper nor we have an opinion
+MISSING = "—"  # nothing to compare with: a model of which neither the paper nor we have an opinion
 
 
 def load() -> dict[str, Any]:
@@ -83,85 +84,65 @@ def answers(params: Params) -> pd.DataFrame:
         default, words = question.get("default", MISSING), question.get("written")
         path = question["parameter"] or ""
         used = used_values(params, path) if path else {"": default}
-        defaults = {name: default_for(default, name) for name in used}
-        known = {name: value for name, value in defaults.items() if value is not MISSING}
+        known = {name: default_for(default, name) for name in used if default_for(default, name) != MISSING}
+        notes = {name: _compare(value, default_for(default, name), question, name) for name, value in used.items()}
         row = {
             "question": question["question"],
             "used": write_by_name(used, titles, words) if used else "— (not trained here)",
             "default": write_by_name(known, titles, words) if known else "—",
             "others": ", ".join(write_value(value, words) for value in question["others"]),
-            "status": _status(used, defaults, question, titles) if path else "fixed",
+            "status": _status(notes, titles) if path else "fixed",
         }
         rows.append(row | {"why": question["why"], "parameter": path})
     return pd.DataFrame(rows)
 
 
+def _status(notes: dict[str, str], titles: dict[str, str]) -> str:
+    kinds = [kind for kind in ("differs", "cut") if kind in notes.values()]
+    if not kinds:
+        return "default" if "same" in notes.values() else "chosen"
+    if set(notes.values()) == set(kinds[:1]):
+        return kinds[0]
+    names = {kind: [titles[name] for name in notes if notes[name] == kind] for kind in kinds}
+    return "; ".join(f"{kind} ({', '.join(of_kind)})" for kind, of_kind in names.items())
+
+
 def cuts(params: Params) -> pd.DataFrame:
     """Every setting of section 3.1 beside the one used: columns setting, model, paper, here, note, parameter.
 
-    note: ``same``, ``cut`` (smaller than the paper's) or ``differs``. How many steps an epoch has is our
-    reading.
+    note: ``same``, ``cut`` (smaller than the paper's) or ``differs``.
     """
-    paper = load()
-    of_steps = {question["parameter"]: question.get("default") for question in paper["open_questions"]}
-    steps = of_steps["train.steps_per_epoch"], params.train.steps_per_epoch
     titles, rows = _titles(params), []
-    for setting in paper["settings"]:
-        for name, here in used_values(params, setting["parameter"]).items():
-            values = [default_for(setting["paper"], name), here]
-            words = setting.get("written")
-            texts = ["—" if value is MISSING else write_value(value, words) for value in values]
-            if setting.get("epochs") and values[0] is not MISSING:  # what counts is the number of steps
-                epochs = [value if isinstance(value, list) else [value] for value in values]
-                values = [sum(counts) * number for counts, number in zip(epochs, steps, strict=True)]
-                texts = [
-                    " + ".join(f"{count} epochs of {number} steps" for count in counts) or "none"
-                    for counts, number in zip(epochs, steps, strict=True)
-                ]
-            note = _compare(values[1], values[0], setting)
-            rows.append([setting["setting"], titles.get(name, name), *texts, note, setting["parameter"]])
+    for setting in load()["settings"]:
+        path, words = setting["parameter"], setting.get("written")
+        for name, here in used_values(params, path).items():
+            wanted = default_for(setting["paper"], name)
+            texts = [write_value(value, words) for value in (wanted, here)]
+            note = _compare(here, wanted, setting, name)
+            rows.append([setting["setting"], titles.get(name, name), *texts, note, path])
     table = pd.DataFrame(rows, columns=["setting", "model", "paper", "here", "note", "parameter"])
     shared = ["setting", "paper", "here", "note", "parameter"]  # models that agree share a row
     return table.groupby(shared, sort=False)["model"].agg(", ".join).reset_index()[list(table.columns)]
 
 
-def _status(
-    used: dict[str, Any], defaults: dict[str, Any], question: dict[str, Any], titles: dict[str, str]
-) -> str:
-    notes = {}
-    for name, value in used.items():
-        note = _compare(value, defaults[name], question)
-        if name in question.get("any_value", []):
-            note = "same" if value is not None else "differs"
-        notes[name] = {"same": "default", "—": "chosen"}.get(note, note)
-    kinds = set(notes.values())
-    if kinds == {"default", "chosen"}:  # a model of the user's own beside ours
-        return "default"
-    if len(kinds) == 1:
-        return kinds.pop()
-    names = {kind: [titles[name] for name in notes if notes[name] == kind] for kind in ("differs", "cut")}
-    return "; ".join(f"{kind} ({', '.join(models)})" for kind, models in names.items() if models)
-
-
-def _compare(here: Any, wanted: Any, entry: dict[str, Any]) -> str:
+def _compare(here: Any, wanted: Any, entry: dict[str, Any], name: str) -> str:
     """``same``, ``cut``, ``differs``, or a dash where nothing can be compared. entry: of paper.yaml."""
-    if wanted is MISSING:
-        return "—"
     if entry.get("sets"):
-        here, wanted = {match_set(name) or name for name in here}, set(wanted)
-    if here == wanted:
+        here, wanted = sorted(match_set(of_ours) or of_ours for of_ours in here), sorted(wanted)
+    if wanted == MISSING:
+        return "—"
+    if here == wanted or (name in entry.get("any_value", []) and here is not None):
         return "same"
-    if not entry.get("size"):
-        return "differs"
-    if isinstance(here, dict):  # the sizes of a network
-        here, wanted = dict(here), dict(wanted)
-        alike = here.pop("architecture") == wanted.pop("architecture")
-        smaller = alike and any(here[key] < wanted[key] for key in here)
-    elif isinstance(here, list):
-        smaller = sum(here) < sum(wanted)
-    else:
-        smaller = wanted is None or here < wanted
-    return "cut" if smaller else "differs"
+    return "cut" if entry.get("size") and _size(here) < _size(wanted) else "differs"
+
+
+def _size(value: Any) -> float:
+    """One number for how large a setting is; of a list or a network the sum, of null, no limit, infinity."""
+    if isinstance(value, dict):
+        value = [number for number in value.values() if isinstance(number, int | float)]
+    if value is None:
+        return math.inf
+    return sum(value) if isinstance(value, list) else value
 
 
 # Values of params.yaml by dotted paths, as text
@@ -208,16 +189,9 @@ def write_by_name(values: dict[str, Any], titles: dict[str, str], words: dict[An
 
 def write_value(value: Any, words: dict[Any, str] | None = None) -> str:
     """A value as params.yaml has it, or in ``words``."""
-    if value is None or isinstance(value, bool):
-        return (words or {}).get(value) or {True: "true", False: "false", None: "null"}[value]
-    if isinstance(value, float):
-        return re.sub(r"^(\d+)e-0?", r"\1.0e-", f"{value:g}") if "e" in f"{value:g}" else str(value)
-    if isinstance(value, list):
-        return f"[{', '.join(map(write_value, value))}]"
-    if isinstance(value, dict):
-        sizes = ", ".join(f"{key} {write_value(one)}" for key, one in value.items() if key != "architecture")
-        return f"{value['architecture']} ({sizes})"
-    return str(value)
+    if words and value is None:
+        return words[None]
+    return json.dumps(value, ensure_ascii=False).replace('"', "")
 
 
 def _titles(params: Params) -> dict[str, str]:
