@@ -8,7 +8,6 @@ nothing is decided. What was not measured alike is refused.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -18,11 +17,8 @@ from typing import Any
 
 import pandas as pd
 
-from masksr import params
-from masksr.io import project_root
-from masksr.io import MasksrError
+from masksr.io import MasksrError, project_root, read_json
 from masksr.paths import user_path
-from masksr.provenance import dump_params
 from masksr.quality.measures import lower_is_better
 from masksr.results.intervals import effects_table, judge_cells
 from masksr.results.scores import ENDS, KEYS, measure_titles, read_quality, weights_used
@@ -87,14 +83,11 @@ def _extract(text: str, folder: Path) -> Path:
 
 
 def _read(file: Path, name: str) -> Run:
-    quality, known = read_quality([file]), file.with_name("provenance.json")
-    provenance = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
-    if "stages" in provenance:
-        return Run(name, quality, _flatten(provenance["params"]), provenance)
-    # Without a record the profile as it is now has to do for the parameters.
-    folders = file.resolve().parents
-    profile = folders[min(2, len(folders) - 1)] / f"profiles/{file.parent.name}.yaml"
-    return Run(name, quality, _flatten(dump_params(params.load(profile))) if profile.is_file() else {})
+    record = file.with_name("provenance.json")
+    provenance = read_json(record) if record.is_file() else {}
+    if "stages" not in provenance:  # of an earlier version
+        return Run(name, read_quality([file]))
+    return Run(name, read_quality([file]), _flatten(provenance["params"]), provenance)
 
 
 def _flatten(tree: Any, name: str = "") -> dict[str, Any]:
@@ -121,8 +114,6 @@ def compare_parameters(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
     for run in (one, other):
         if not run.parameters:
             note = f"The parameters of {run.name} are not known: it has no provenance.json of this version."
-        elif not run.provenance:
-            note += f" {run.name} has no record of its parameters; these are of its profile as it is now."
     return pd.DataFrame(rows, columns=["parameter", one.name, other.name]), note
 
 
@@ -133,10 +124,8 @@ def compare_trainings(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
     parameters.
     """
     trainings, rows = [_trainings(run) for run in (one, other)], []
-    for run, known in zip((one, other), trainings, strict=True):
-        if not known:
-            note = f"Which weights are equal is not known: {run.name} has no record of trainings."
-            return pd.DataFrame(), note
+    if unknown := [run.name for run, known in zip((one, other), trainings, strict=True) if not known]:
+        return pd.DataFrame(), f"Which weights are equal is not known: {unknown[0]} has no record of trainings."
     for training in trainings[0] | trainings[1]:
         first, second = (known.get(training) for known in trainings)
         if first is None or second is None:

@@ -1,4 +1,4 @@
-"""From one row per image to the tables of the report: Table 1, Figure 5 in numbers, metrics.json.
+"""From one row per image to the tables of the report: Table 1, Figure 5 in numbers.
 
 A PI whose halves were not computed with the official weights is never called PI here, and an image whose PI
 could not be computed is counted in every table that averages over the others.
@@ -6,23 +6,20 @@ could not be computed is counted in every table that averages over the others.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from itertools import product, zip_longest
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
-from IPython.display import Markdown
 
-from masksr.io import MasksrError
-from masksr.io import write_atomic
+from masksr.io import MasksrError, write_atomic
 from masksr.params import Mask, Params, Section
 from masksr.paths import Paths
-from masksr.results.scores import KEYS, label_note, measure_titles, read_quality
-from masksr.results.typeset import to_latex, to_markdown
+from masksr.results.scores import KEYS, measure_titles, read_quality
+from masksr.results.typeset import show
 
-SECTION_TITLES = {"RRDB": "generator", "EDSRSize": "generator", "PESRSize": "generator", "Schedule": "gan"}
+if TYPE_CHECKING:
+    from IPython.display import Markdown
 
 
 class Variant(NamedTuple):
@@ -96,41 +93,6 @@ def build_table1(quality: pd.DataFrame, params: Params, measure: str = "pi") -> 
     return pd.DataFrame(rows)
 
 
-def metrics(quality: pd.DataFrame, params: Params) -> dict[str, Any]:
-    """For ``dvc metrics``: variant -> label of PI -> test set or their ``mean``; other measures.
-
-    Every value is a JSON number, or None where nothing could be measured (or PSNR is infinite, as for HR).
-    """
-
-    def number(value: float) -> float | None:
-        return round(float(value), 5) if math.isfinite(value) else None
-
-    result: dict[str, Any] = {}
-    titles = measure_titles(quality)
-    label, rows = titles.pop("pi"), build_table1(quality, params).to_dict("records")
-    for variant, row in zip(list_variants(quality, params), rows, strict=True):
-        pi = pd.Series({name: row[name] for name in params.data.test}, dtype=float)
-        pi["mean"] = pi.mean()
-        values: dict[str, Any] = {label: {name: number(value) for name, value in pi.items()}}
-        values |= {title: number(variant.scores[measure].mean()) for measure, title in titles.items()}
-        name = f"{variant.model}-{variant.mask}" if variant.model in params.models else variant.model
-        result[name] = values | {"images": row["images"], "without_pi": row["without_pi"]}
-    return result
-
-
-def table1_files(quality: pd.DataFrame, params: Params) -> dict[str, str]:
-    """The names and contents of the files of Table 1. The same scores give the same bytes."""
-    table = build_table1(quality, params)
-    caption = f"Mean over each test set; profile {params.profile}. {label_note(quality)}"
-    return {
-        "quality.csv": quality.to_csv(index=False),
-        "table1.csv": table.to_csv(index=False, float_format="%.4f"),
-        "table1.md": f"{to_markdown(table)}\n{caption}\n",
-        "table1.tex": to_latex(table, caption=caption, label="tab:table1"),
-        "metrics.json": json.dumps(metrics(quality, params), indent=2) + "\n",
-    }
-
-
 def read_table1(params: Params, paths: Paths) -> pd.DataFrame:
     """The scores of every variant of Table 1, and of the ends of the scale."""
     variants = product(params.table1.models, params.table1.masks, params.table1.seeds)
@@ -163,13 +125,10 @@ def sweep_differences(sweep: pd.DataFrame) -> dict[tuple[float, float], pd.DataF
     return {pair: grid(part) - baseline for pair, part in sweep.groupby(["k", "b"], sort=False)}
 
 
-def settings_table(*sections: Section) -> Markdown:
-    """What ``params.yaml`` has for a training, one column for each section."""
-    kinds = [type(section).__name__ for section in sections]
-    titles = [SECTION_TITLES.get(kind, kind.lower()) for kind in kinds]
-    columns = [[f"`{name}` {value}" for name, value in section] for section in sections]
-    rows = zip_longest(*columns, fillvalue="")
-    return Markdown(pd.DataFrame(rows, columns=titles).to_markdown(index=False, disable_numparse=True))
+def settings_table(**sections: Section) -> Markdown:
+    """What ``params.yaml`` has for a training, one column for each section, by its title."""
+    columns = [[f"`{name}` {value}" for name, value in section] for section in sections.values()]
+    return show(pd.DataFrame(zip_longest(*columns, fillvalue=""), columns=list(sections)))
 
 
 def write_results(files: Mapping[str, str | bytes], paths: Paths) -> None:
