@@ -55,17 +55,16 @@ def run(
             print(f"{name}  ({_words(sizes[name])})  after: {', '.join(sorted(read)) or '-'}")
     elif needs:
         with start_ray(address, jobs or max([cores(), *(size.cpus for size in sizes.values())])) as ray:
-            check_room(ray, sizes, may_grow=address is not None)
+            check_room(ray, sizes)
             drive(ray, root, needs, sizes)
     if not (dry and needs):
         print("everything is up to date")
 
 
 def plan(root: Path, targets: Collection[str] = ()) -> dict[str, set[str]]:
-    """Stages that are out of date and all after them, each with those of these that it reads.
+    """Stages that are out of date and all after them, in order, each with those of these that it reads.
 
-    Sorted by the longest chain of stages that waits for each, the longest first. Raises MasksrError where DVC
-    cannot read the project or has no such target.
+    Raises MasksrError where DVC cannot read the project or has no such target.
     """
     import networkx as nx
     from dvc.exceptions import DvcException
@@ -82,38 +81,34 @@ def plan(root: Path, targets: Collection[str] = ()) -> dict[str, set[str]]:
     except DvcException as error:
         raise MasksrError(f"DVC cannot read the pipeline: {' '.join(str(error).split())}") from None
     graph = graph.subgraph(name for name in graph if name in stale or nx.descendants(graph, name) & stale)
-    chain: dict[str, int] = {}
-    for name in nx.topological_sort(graph):
-        chain[name] = 1 + max((chain[later] for later in graph.predecessors(name)), default=0)
-    order = sorted(chain, key=lambda name: (-chain[name], name))
+    order = nx.lexicographical_topological_sort(graph.reverse())
     return {name: set(graph.successors(name)) for name in order}
 
 
 def run_stage(name: str, root: str, size: Resources, variables: Mapping[str, str]) -> tuple[int, str, str]:
     """Run one stage on this machine: the Ray task. Returns DVC's status, its output, and how long and where.
 
-    variables: of the driver's environment, for the stage too. Raises MasksrError where ``root`` is not here.
+    root: the project, under the same path on every node. variables: of the driver's environment, for the
+    stage too.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray's cancel; started with & it is ignored
     begin, host = time.monotonic(), socket.gethostname()
-    if not Path(root, "dvc.yaml").is_file():
-        raise MasksrError(f"{host} does not see {root}: every node needs the project under the same path")
     threads = dict.fromkeys(["OMP_NUM_THREADS", "MASKSR_CORES"], str(size.cpus))
     environment = os.environ | dict(variables) | threads
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     if not size.gpus:  # else Ray has set it
         environment["CUDA_VISIBLE_DEVICES"] = ""
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", name]
-    with Path(root, LOGS, f"{name}.log").open("w+b") as log:
-        dvc = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    log = Path(root, LOGS, f"{name}.log")
+    with log.open("wb") as file:
+        dvc = subprocess.Popen(command, cwd=root, env=environment, stdout=file, stderr=subprocess.STDOUT)
         try:
             while dvc.poll() is None:  # with pauses, in which Ray can cancel the task
                 time.sleep(0.1)
         finally:
             _end(dvc)
-        log.seek(0)
-        output = log.read().decode(errors="replace")
-    return dvc.returncode, output, f"{(time.monotonic() - begin) / 60:.1f} min on {host}"
+    where = f"{(time.monotonic() - begin) / 60:.1f} min on {host}"
+    return dvc.returncode, log.read_text(errors="replace"), where
 
 
 def _end(dvc: subprocess.Popen[bytes]) -> None:
@@ -184,7 +179,7 @@ def start_ray(address: str | None, cpus: int) -> Iterator[ModuleType]:
         raise MasksrError("Ray is not installed: python -m pip install -e '.[cluster]'")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads variables when it is imported
     settings: dict[str, Any] = {"address": address or "local", "log_to_driver": False}
-    settings |= {"logging_level": logging.ERROR}
+    settings["logging_level"] = logging.ERROR
     if address is None:
         # A password for this Ray alone: who else uses this machine must not be able to give it orders.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -196,13 +191,12 @@ def start_ray(address: str | None, cpus: int) -> Iterator[ModuleType]:
     with tempfile.TemporaryDirectory(prefix="masksr-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         try:
             ray.init(**settings, **({} if address else {"_temp_dir": folder}))
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C; Ray has taken it
-            has, nodes = ray.cluster_resources(), f"{len(ray.nodes())} nodes"
-            print(f"Ray has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs on {nodes}", flush=True)
         except Exception as error:  # ConnectionError, RuntimeError, ValueError or plain Exception
-            what = f"no Ray cluster could be joined at {address}" if address else "Ray did not start"
             reason = " ".join(str(error).split())
-            raise MasksrError(f"{what}; try again, or use dvc repro. Ray says: {reason}") from None
+            raise MasksrError(f"Ray did not start; try again, or use dvc repro. Ray says: {reason}") from None
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C; Ray has taken it
+        cpus = ray.cluster_resources().get("CPU", 0)
+        print(f"Ray has {cpus:g} CPUs on {len(ray.nodes())} nodes", flush=True)
         try:
             yield ray
         finally:
@@ -212,16 +206,14 @@ def start_ray(address: str | None, cpus: int) -> Iterator[ModuleType]:
                 process.kill()
 
 
-def check_room(ray: ModuleType, sizes: Mapping[str, Resources], *, may_grow: bool) -> None:
-    """Raises MasksrError where a stage fits no node; may_grow: only say so, such a node may still come."""
+def check_room(ray: ModuleType, sizes: Mapping[str, Resources]) -> None:
+    """Raises MasksrError where a stage fits no node, for Ray would wait for one for ever."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for name, size in sizes.items():
         want = {"CPU": size.cpus, "GPU": size.gpus, "memory": size.memory_gb * 1e9}
         if not any(all(node.get(key, 0) >= amount for key, amount in want.items()) for node in nodes):
-            reason = f"{name} asks for {_words(size)}, which no node has; change cluster in params.yaml"
-            if not may_grow:
-                raise MasksrError(reason)
-            print(f"{reason}, unless such a node is still to come", flush=True)
+            reason = f"{name} asks for {_words(size)}, which no node has"
+            raise MasksrError(f"{reason}; change cluster in params.yaml, or start such a node")
 
 
 def _words(size: Resources) -> str:

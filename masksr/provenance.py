@@ -74,8 +74,8 @@ def verify(profile: str | None = None) -> None:
     """Print a line for each difference between the files of a profile and what was recorded of them.
 
     profile: None: that of params.yaml. Compared are parameters, outputs by their MD5, and inputs that another
-    stage has written. What is not here is only counted: a fresh clone has no weights. Raises MasksrError where
-    something differs, and where nothing is recorded.
+    stage has written. What is not here is only counted: a fresh clone has no weights. Raises MasksrError
+    where something differs, and where nothing is recorded.
     """
     from dvc.output import Output
 

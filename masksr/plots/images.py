@@ -94,20 +94,16 @@ def thumbnail(image: Pixels, longest: int) -> Pixels:
 
 def contact_sheet(images: Sequence[tuple[str, Pixels]], columns: int = 5) -> Figure:
     """Show images (name, (H, W, 3) uint8) as thumbnails in rows, each with its name and size in pixels."""
-    lines = [images[start : start + columns] for start in range(0, len(images), columns)]
-    heights = [max(image.shape[0] / image.shape[1] for _, image in line) for line in lines]
-    size = (WIDTH, sum(WIDTH / columns * ratio + 0.5 for ratio in heights))
+    lines = -(-len(images) // columns)
     figure, axes = plt.subplots(
-        len(lines), columns, figsize=size, height_ratios=heights, squeeze=False, layout="constrained"
+        lines, columns, figsize=(WIDTH, 2.2 * lines), squeeze=False, layout="constrained"
     )
-    for ax in axes.flat:
+    for ax in axes.flat[len(images) :]:
         ax.set_axis_off()
-    for row, line in zip(axes, lines, strict=True):
-        for ax, (name, image) in zip(row, line, strict=False):
-            ax.set_axis_on()
-            ax.set_anchor("S")  # the names of a row on one line
-            name = name if len(name) <= 22 else name[:21] + "…"
-            show_image(ax, thumbnail(image, 480), below=f"{name}\n{size_text(image)}", smooth=True)
+    for ax, (name, image) in zip(axes.flat, images, strict=False):
+        ax.set_anchor("S")  # the names of a row on one line
+        name = name if len(name) <= 22 else name[:21] + "…"
+        show_image(ax, thumbnail(image, 480), below=f"{name}\n{size_text(image)}", smooth=True)
     return figure
 
 

@@ -28,26 +28,10 @@ _MARKERS |= {"constant": "s", "shuffled": "X", "random": "P"}
 
 def use_style() -> None:
     """Set the report's look and how a notebook shows a figure. Call it once, at the top of a notebook."""
-    rc = {
-        "figure.dpi": 110,
-        "savefig.dpi": 110,
-        "font.size": 11,
-        "axes.labelsize": 11,
-        "axes.titlesize": 11,
-        "xtick.labelsize": 10,
-        "ytick.labelsize": 10,
-        "legend.fontsize": 10,
-        "legend.title_fontsize": 10,
-        "legend.frameon": False,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.color": "0.9",
-        "axes.linewidth": 0.8,
-        "lines.linewidth": 1.6,
-        "image.interpolation": "nearest",
-    }
-    sns.set_theme(style="ticks", palette=[*FIXED.values(), *FURTHER], rc=rc)
+    rc = {"figure.dpi": 110, "savefig.dpi": 110, "legend.frameon": False}
+    rc |= {"axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8}
+    rc |= {"axes.grid": True, "grid.color": "0.9"}
+    sns.set_theme(style="ticks", palette=[*FIXED.values(), *FURTHER], font_scale=0.92, rc=rc)
     shell = get_ipython()
     if shell is None:
         return

@@ -76,11 +76,9 @@ def list_sections(params: Params, paths: Paths) -> list[Section]:
     """The notebooks in reading order: results, then what was done to get them, in folded groups."""
     runs, table1, sweep = paths.runs, params.table1, params.sweep
     crops = {"figure4": tuple(figure4.load(runs / "figure4"))}
-    sections = [
-        Section(paths.results / f"{name}.ipynb", name, name, crops=crops.get(name, ())) for name in RESULTS
-    ]
-    sections.append(Section(runs / "14_test_sets.ipynb", "test_sets", "test_sets"))
-    sections.append(Section(runs / "11_weights.ipynb", "weights", "weights"))
+    files = {name: paths.results / f"{name}.ipynb" for name in RESULTS}
+    files |= {"test_sets": runs / "14_test_sets.ipynb", "weights": runs / "11_weights.ipynb"}
+    sections = [Section(file, name, name, crops=crops.get(name, ())) for name, file in files.items()]
 
     def fold(group: str, title: str, notebook: Path, stage: str) -> None:
         anchor = re.sub(r"[^\w.]+", "-", f"{stage}-{title}")
@@ -109,13 +107,12 @@ def list_sections(params: Params, paths: Paths) -> list[Section]:
 
 def sum_times(sections: Iterable[Section], root: Path) -> list[dict[str, Any]]:
     """Count the notebooks and minutes of each stage; NaN where one left no time on this machine."""
-    rows: dict[str, dict[str, Any]] = {}
+    times: dict[str, list[float]] = {}
     for section in sections:
-        row = rows.setdefault(section.stage, {"stage": section.stage, "notebooks": 0, "minutes": 0.0})
         file = seconds_file(section.notebook, root)
-        row["notebooks"] += 1
-        row["minutes"] += float(file.read_text()) / 60 if file.exists() else float("nan")
-    return list(rows.values())
+        seconds = float(file.read_text()) if file.exists() else float("nan")
+        times.setdefault(section.stage, []).append(seconds)
+    return [{"stage": stage, "notebooks": len(s), "minutes": sum(s) / 60} for stage, s in times.items()]
 
 
 def build_report(sections: Sequence[Section], output: Path, **page: Any) -> None:
@@ -181,7 +178,7 @@ def _read(section: Section) -> NotebookNode:
 def _prepare_outputs(cell: NotebookNode, following: NotebookNode, *, exact: bool) -> None:
     """Make the pictures of a code cell small and give them an alt text; the last one takes the caption.
 
-    The caption is a first paragraph in italics of an output or of the next cell, and is removed there.
+    The caption is a first paragraph in italics of the next cell, and is removed there.
     exact: keep every pixel, see ``_draw``.
     """
     for output in cell.outputs:
@@ -192,11 +189,7 @@ def _prepare_outputs(cell: NotebookNode, following: NotebookNode, *, exact: bool
     if not figures:
         return
     caption = ""
-    texts = [o for o in cell.outputs if CAPTION.match(o.get("data", {}).get("text/markdown", ""))]
-    if texts:
-        caption = texts[0].data["text/markdown"]
-        cell.outputs.remove(texts[0])
-    elif following.cell_type == "markdown" and (found := CAPTION.match(following.source)):
+    if following.cell_type == "markdown" and (found := CAPTION.match(following.source)):
         caption = found[0]
         following.source = following.source[found.end() :]
     for output in figures:
@@ -214,12 +207,11 @@ def _draw(data: NotebookNode, *, exact: bool) -> dict[str, Any]:
     """
     figure: dict[str, Any] = {}
     if "image/png" in data:
-        png, webp = base64.b64decode(data["image/png"]), io.BytesIO()
-        with Image.open(io.BytesIO(png)) as image:
+        webp = io.BytesIO()
+        with Image.open(io.BytesIO(base64.b64decode(data["image/png"]))) as image:
             image.convert("RGBA").save(webp, "WEBP", lossless=exact, quality=80, method=3)
             figure = {"width": image.width, "height": image.height}
-        smaller = webp.tell() < len(png)
-        figure["address"] = data_url(webp.getvalue(), "image/webp") if smaller else data_url(png, "image/png")
+        figure["address"] = data_url(webp.getvalue(), "image/webp")
     if "image/svg+xml" in data and (exact or not figure):
         figure["address"] = data_url(data["image/svg+xml"].encode(), "image/svg+xml")
     return figure

@@ -124,8 +124,9 @@ def compare_trainings(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
     parameters.
     """
     trainings, rows = [_trainings(run) for run in (one, other)], []
-    if unknown := [run.name for run, known in zip((one, other), trainings, strict=True) if not known]:
-        return pd.DataFrame(), f"Which weights are equal is not known: {unknown[0]} has no record of trainings."
+    if unknown := [run.name for run in (one, other) if not _trainings(run)]:
+        why = f"{unknown[0]} has no record of trainings"
+        return pd.DataFrame(), f"Which weights are equal is not known: {why}."
     for training in trainings[0] | trainings[1]:
         first, second = (known.get(training) for known in trainings)
         if first is None or second is None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import json
 import random
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from masksr.data.images import cut, luma, to_tensor
+from masksr.data.images import cut, luma, to_tensor, write_png
 from masksr.data.packs import Pack
-from masksr.io import MasksrError, read_json, write_atomic
+from masksr.io import MasksrError
 from masksr.models.checkpoints import load_generator
 from masksr.params import Crop, Figure4, Params
 from masksr.paths import Paths
@@ -142,22 +140,16 @@ def figure4_rows(params: Params, paths: Paths) -> tuple[list[CropRow], list[str]
 
 
 def save(rows: Sequence[CropRow], titles: Sequence[str], folder: Path) -> None:
-    """Write what Figure 4 shows to ``folder``: ``<row>-<column>.png``, and index.json with the titles."""
+    """Write what Figure 4 shows to ``folder``, and nothing else: ``<row>-<column> <title>.png``."""
+    shutil.rmtree(folder, ignore_errors=True)
     for number, row in enumerate(rows):
-        for column, image in enumerate(row.images):
-            buffer = io.BytesIO()
-            Image.fromarray(image).save(buffer, "PNG", optimize=True)
-            write_atomic(folder / f"{number}-{column}.png", buffer.getvalue())
-    index = {"titles": list(titles), "rows": len(rows)}
-    write_atomic(folder / "index.json", (json.dumps(index, indent=2, ensure_ascii=False) + "\n").encode())
+        for column, (title, image) in enumerate(zip(titles, row.images, strict=True)):
+            name = f"{number:02}-{column:02} {title}".replace("/", " ")
+            write_png(folder / f"{name}.png", image)
 
 
 def load(folder: Path) -> list[list[tuple[str, bytes]]]:
     """Read what ``save`` wrote: titles and PNG files of each row; nothing where there is no folder."""
-    if not folder.is_dir():
-        return []
-    index = read_json(folder / "index.json")
-    return [
-        [(title, (folder / f"{row}-{n}.png").read_bytes()) for n, title in enumerate(index["titles"])]
-        for row in range(index["rows"])
-    ]
+    files = [(file.stem.partition("-")[0], file) for file in sorted(folder.glob("*.png"))]
+    rows = groupby(files, key=lambda pair: pair[0])
+    return [[(file.stem[6:], file.read_bytes()) for _, file in row] for _, row in rows]

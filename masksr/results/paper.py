@@ -84,8 +84,9 @@ def answers(params: Params) -> pd.DataFrame:
         default, words = question.get("default", MISSING), question.get("written")
         path = question["parameter"] or ""
         used = used_values(params, path) if path else {"": default}
-        known = {name: default_for(default, name) for name in used if default_for(default, name) != MISSING}
-        notes = {name: _compare(value, default_for(default, name), question, name) for name, value in used.items()}
+        defaults = {name: default_for(default, name) for name in used}
+        known = {name: value for name, value in defaults.items() if value != MISSING}
+        notes = {name: _compare(used[name], defaults[name], question, name) for name in used}
         row = {
             "question": question["question"],
             "used": write_by_name(used, titles, words) if used else "— (not trained here)",
