@@ -9,12 +9,16 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click import argument, option
 
-from masksr.io import MasksrError
+from masksr.io import MasksrError, project_root
+
+if TYPE_CHECKING:
+    from masksr.params import Params
+    from masksr.paths import Paths
 
 POSITIVE = click.IntRange(min=1)
 # What several commands take.
@@ -56,6 +60,15 @@ def app() -> None:
     """
 
 
+def _project() -> tuple[Params, Paths]:
+    """What params.yaml asks for, and the folders of its profile."""
+    from masksr import params
+    from masksr.paths import Paths
+
+    settings = params.load()
+    return settings, Paths.of(settings)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status."""
     try:
@@ -71,25 +84,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-# Before a run
-
-
 @app.command
 @option("--record", is_flag=True, help="Also write that it is valid to runs/PROFILE/params.txt.")
 def check(record: bool) -> None:
     """Validate params.yaml."""
-    from masksr import params
-    from masksr.io import project_root, read_yaml, write_atomic
-    from masksr.paths import Paths
+    from masksr.io import read_yaml, write_atomic
     from masksr.quality import measures
 
-    settings = params.load()
-    if pipeline := read_yaml(project_root() / "dvc.yaml"):
+    settings, paths = _project()
+    if pipeline := read_yaml(paths.root / "dvc.yaml"):
         settings.check_stages(pipeline["stages"])
     measures.check(settings.measures.also)
     print("params.yaml is valid")
     if record:
-        write_atomic(Paths.of(settings).runs / "params.txt", b"params.yaml is valid\n")
+        write_atomic(paths.runs / "params.txt", b"params.yaml is valid\n")
 
 
 @app.command
@@ -104,10 +112,9 @@ def params() -> None:
 @option("--tflops", type=float, help="TFLOP/s that the machine sustains (default: a guess).")
 def cost(tflops: float | None = None) -> None:
     """Count what the trainings will cost: operations, hours, memory."""
-    from masksr import params
     from masksr.training.cost import describe_costs
 
-    print(describe_costs(params.load(), tflops))
+    print(describe_costs(_project()[0], tflops))
 
 
 @app.command
@@ -120,16 +127,12 @@ def fetch(only_list: bool, names: Sequence[str] = ()) -> None:
 
     python -m masksr fetch Set5 BSD100 niqe
     """
-    from masksr import params
     from masksr.fetch import command
 
     if only_list:
-        print(command.listing(names, params.load()))
+        print(command.listing(names, _project()[0]))
     else:
-        command.fetch(names, params.load())
-
-
-# Running
+        command.fetch(names, _project()[0])
 
 
 @app.command
@@ -143,7 +146,6 @@ def run(notebook: Path, output: Path, parameters: Sequence[str] = ()) -> None:
 
     python -m masksr run notebooks/40_compare.ipynb -o x.ipynb a=mini
     """
-    from masksr.io import project_root
     from masksr.notebook import parse_parameters, run_notebook
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the kernel ends too
@@ -167,16 +169,10 @@ def cluster(targets: Sequence[str] = (), **options: Any) -> None:
     cluster.run(targets, **options)
 
 
-# After a run
-
-
 @app.command
 def summary() -> None:
     """Print Table 1 and where the report is."""
-    from masksr import params
-    from masksr.paths import Paths
-
-    results = Paths.of(params.load()).results
+    results = _project()[1].results
     table, page = results / "table1.md", results / "report.html"
     if not table.exists():
         raise MasksrError(f"{table} does not exist yet; make it with: make repro")
@@ -187,25 +183,20 @@ def summary() -> None:
 @app.command
 def report() -> None:
     """Join the executed notebooks to one HTML page, and record what they were made from."""
-    from masksr import params
-    from masksr.io import project_root
     from masksr.notebook import guard_inputs
-    from masksr.paths import Paths
     from masksr.report.page import write_report
 
-    settings = params.load()
-    with guard_inputs(project_root()):
-        print(write_report(settings, Paths.of(settings)))
+    settings, paths = _project()
+    with guard_inputs(paths.root):
+        print(write_report(settings, paths))
 
 
 @app.command
 def pdf() -> None:
     """Print that page with Chromium."""
-    from masksr import params
-    from masksr.paths import Paths
     from masksr.report.pdf import write_pdf
 
-    results = Paths.of(params.load()).results
+    results = _project()[1].results
     write_pdf(results / "report.html", results / "report.pdf")
     print(results / "report.pdf")
 
@@ -236,9 +227,6 @@ def compare(**options: Any) -> None:
     compare.run(**options)
 
 
-# With pictures of one's own
-
-
 @app.command
 @option("--checkpoint", required=True, metavar="FILE", help="A file, or a name of data/registry.yaml.")
 @model
@@ -252,10 +240,9 @@ def evaluate(**options: Any) -> None:
 
     python -m masksr evaluate --checkpoint esrgan --model esrgan --set Set14
     """
-    from masksr import params
     from masksr.tools import pretrained
 
-    pretrained.run(params.load(), **options)
+    pretrained.run(_project()[0], **options)
 
 
 @app.command

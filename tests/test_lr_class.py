@@ -43,7 +43,7 @@ def test_the_change_is_the_smallest_and_the_detail_stays():
 
 
 def test_smooth_and_textured_places_differ_in_what_is_probable(tmp_path):
-    cells = run_cells("01_argument", "01_argument-01", "places", "neighbours")
+    cells = run_cells("01_argument", "01_argument-01", "classes", "places", "neighbours")
     pack = build_pack("rocket", tmp_path / "rocket")
     smooth, textured = cells["by_detail"](pack, [0.1, 0.9])
     cells["places"] = cells["draw_places"]([pack])

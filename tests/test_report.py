@@ -15,8 +15,7 @@ from PIL import Image
 from masksr.io import MasksrError
 from masksr.notebook import INJECTED
 from masksr.report import pdf
-from masksr.report.markdown import formula
-from masksr.report.page import Section, build_report
+from masksr.report.page import Section, build_report, formula
 
 TABLE = """<table border="1" class="dataframe"><thead><tr><th>set</th><th>PI</th></tr></thead>
 <tbody><tr><td>Set5</td><td>3.25</td></tr><tr><td>Set14</td><td>-1e-3</td></tr></tbody></table>"""

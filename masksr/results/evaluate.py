@@ -118,14 +118,12 @@ def evaluate_generator(
 
 def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
     """Score what the variants are compared with: HR, bicubic, and each model before its GAN training."""
-    protocol = _protocol(params, paths)
-
-    def score_all(model: str, mask: str, seed: int, upscale: Upscale) -> pd.DataFrame:
-        return evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *protocol)
-
-    tables = [score_all("HR", "none", 0, load_hr), score_all("bicubic", "none", 0, with_bicubic)]
-    for model, seed in product(params.table1.models, params.table1.seeds):
-        tables.append(score_all(model, "start", seed, load_upscale(params, paths.start(model, seed))))
+    protocol, tables = _protocol(params, paths), []
+    starts = product(params.table1.models, ["start"], params.table1.seeds)
+    for model, mask, seed in [("HR", "none", 0), ("bicubic", "none", 0), *starts]:
+        untrained = {"HR": load_hr, "bicubic": with_bicubic}.get(model)
+        upscale = untrained or load_upscale(params, paths.start(model, seed))
+        tables.append(evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *protocol))
     table = pd.concat(tables, ignore_index=True)
     write_quality(table, paths.ends / "quality.csv")
     return table

@@ -8,9 +8,6 @@ that makes the two shrink alike; its fine detail stays. That is ``project``, exa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -19,38 +16,6 @@ from masksr.data.bicubic import imresize, taps
 SCALE = 4
 STEP = 0.5  # of each correction: larger ones can swing to and fro between two roundings for ever
 NEAR = 0.4  # an LR pixel off by less rounds to what it should be; left alone it lets the others settle
-
-
-class EquivalenceClass(NamedTuple):
-    """Some members of the class of one LR patch, all taken as equally probable."""
-
-    lr: NDArray[np.uint8]  # (h, w, 3)
-    members: NDArray[np.uint8]  # (N, 4h, 4w, 3), different ones; each shrinks to exactly lr
-    names: list[str]  # of the members
-    tried: int  # candidates that were to become members,
-    exact: int  # and how many of them could, to the last byte
-
-    @property
-    def mean(self) -> NDArray[np.float64]:
-        """Return what training with squared error should answer: (4h, 4w, 3), grey levels."""
-        return self.members.mean(axis=0, dtype=np.float64)
-
-    @property
-    def variance(self) -> NDArray[np.float64]:
-        """Return Var[[I]] pixel by pixel, the mean over the colours: (4h, 4w), squared grey levels."""
-        return self.members.astype(np.float64).var(axis=0).mean(axis=2)
-
-
-def equivalence_class(lr: NDArray[np.uint8], candidates: Mapping[str, ArrayLike]) -> EquivalenceClass:
-    """Return the class of ``lr`` (h, w, 3) uint8, with those of the candidates that could be moved into it.
-
-    candidates: by name, (4h, 4w, 3) grey levels. Those that become the same image are kept once.
-    """
-    names = list(candidates)
-    members, found = project(lr, np.stack([np.asarray(candidates[name], np.float64) for name in names]))
-    _, first = np.unique(members.reshape(len(members), -1), axis=0, return_index=True)
-    kept = sorted(set(first) & set(np.flatnonzero(found)))
-    return EquivalenceClass(lr, members[kept], [names[i] for i in kept], len(names), int(found.sum()))
 
 
 def project(
