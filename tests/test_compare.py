@@ -107,14 +107,14 @@ def test_what_was_asked_and_what_was_trained():
     assert note == "2 of 3 parameters differ." and compare_parameters(a, a)[1] == "All parameters are the same."
     table, note = compare_trainings(a, b)
     assert {row[0]: row[1:] for row in table.to_numpy().tolist()} == {
-        "variants/esrgan-none-s0": ["different", "code, images, torch"],
+        "variants/esrgan-none-s0": ["different", "masksr/training, data/sets/train, torch"],
         "start/edsr-s0": ["only in a", ""],
         "start/pesr-s0": ["different", "torch"],
     }
     assert "1 equal, 2 different, 1 only in a" in note
     unknown = Run("c", b.quality)
     assert "of c are not known" in compare_parameters(a, unknown)[1]
-    assert "c has no record of trainings" in compare_trainings(a, unknown)[1]
+    assert "c has no record of them" in compare_trainings(a, unknown)[1]
 
 
 # Where runs come from

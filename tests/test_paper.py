@@ -24,7 +24,7 @@ def test_table1_is_the_one_printed():
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [("div2k-valid", "DIV2K"), ("DIV2K_train", None), ("PIRM_valid", "PIRM"), ("B100", "BSD100"), ("cat", None)],
+    [("div2k_valid", "DIV2K"), ("DIV2K_train", None), ("PIRM_valid", "PIRM"), ("B100", "BSD100"), ("cat", None)],
 )
 def test_test_sets_are_matched_by_their_usual_names(ours, theirs):
     assert paper.match_set(ours) == theirs

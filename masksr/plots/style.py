@@ -47,11 +47,6 @@ def colours(models: Iterable[str]) -> dict[str, str]:
     return FIXED | {name: FURTHER[number % len(FURTHER)] for number, name in enumerate(others)}
 
 
-def mask_title(mask: str) -> str:
-    """Name a variant in a legend: plain, mask (the paper's), mask (constant), before the GAN."""
-    return {"start": "before the GAN", "none": "plain", "paper": "mask"}.get(mask, f"mask ({mask})")
-
-
 def marker(mask: str, *, filled: bool = True) -> dict[str, Any]:
     """Return how the mark of a variant is drawn; a control as ``relative_constant`` is drawn as ``constant``.
 

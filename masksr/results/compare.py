@@ -26,8 +26,6 @@ from masksr.results.typeset import to_markdown
 
 HALVES = {"pi": ("niqe", "ma"), "niqe": ("niqe",), "ma": ("ma",)}  # what of a measure has weights
 ALIKE = 1e-3  # of scores of one picture on two machines: rounding can turn a leaf of Ma's forests
-# What a training reads, by a part of its path.
-INPUTS = {"masksr/": "code", "data/sets/": "images", "data/weights/": "VGG19", "runs/": "start"}
 Cells = dict[tuple[str, str, str], pd.DataFrame]  # (model, mask, test set) -> (seeds, images)
 
 
@@ -120,46 +118,39 @@ def compare_parameters(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
 def compare_trainings(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
     """The trainings whose weights differ, or that only one run has, and because of what.
 
-    The causes are what both records name: the code, images, VGG19's weights, the start, torch, the device,
-    parameters.
+    The causes are what both records name: files that were read, torch, the device; else parameters.
     """
+    made = [run.provenance.get("made_with", {}) for run in (one, other)]
     trainings, rows = [_trainings(run) for run in (one, other)], []
-    if unknown := [run.name for run in (one, other) if not _trainings(run)]:
-        why = f"{unknown[0]} has no record of trainings"
-        return pd.DataFrame(), f"Which weights are equal is not known: {why}."
+    for run, known in zip((one, other), trainings, strict=True):
+        if not known:
+            return pd.DataFrame(), f"Which weights are equal is not known: {run.name} has no record of them."
     for training in trainings[0] | trainings[1]:
-        first, second = (known.get(training) for known in trainings)
+        (first, read), (second, read_there) = (known.get(training, (None, {})) for known in trainings)
+        state, causes = "different", []
         if first is None or second is None:
-            row = f"only in {(one if first else other).name}", ""
-        elif _digests(first["outs"], ".safetensors") == _digests(second["outs"], ".safetensors"):
-            row = "equal", ""
+            state = f"only in {(one if first else other).name}"
+        elif first == second:
+            state = "equal"
         else:
-            row = "different", ", ".join(_causes(one, other, first, second))
-        rows.append([training, *row])
+            causes = [path for path in read | read_there if read.get(path) != read_there.get(path)]
+            causes += [key for key in ("torch", "device") if made[0].get(key) != made[1].get(key)]
+            causes = causes or ["parameters"]
+        rows.append([training, state, ", ".join(causes)])
     table = pd.DataFrame(rows, columns=["training", "weights", "because of"])
     counts = [f"{count} {state}" for state, count in table["weights"].value_counts(sort=False).items()]
     return table[table["weights"] != "equal"], f"Weights of the trainings: {', '.join(counts)}."
 
 
-def _trainings(run: Run) -> dict[str, dict[str, Any]]:
-    """The stages of trainings by their place in the runs, such as ``variants/esrgan-paper-s0``."""
-    begin, end = f"runs/{run.provenance.get('profile')}/", "/generator.safetensors"
-    stages = run.provenance.get("stages", {}).values()
-    files = {file: stage for stage in stages for file in stage["outs"] if file.endswith(end)}
-    return {file.removesuffix(end).removeprefix(begin): stage for file, stage in files.items()}
-
-
-def _causes(one: Run, other: Run, first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    deps = [stage["deps"] for stage in (first, second)]
-    causes = [cause for part, cause in INPUTS.items() if _digests(deps[0], part) != _digests(deps[1], part)]
-    made_with = [run.provenance.get("made_with", {}) for run in (one, other)]
-    causes += [key for key in ("torch", "device") if made_with[0].get(key) != made_with[1].get(key)]
-    return causes or (["parameters"] if one.parameters != other.parameters else ["nothing that is recorded"])
-
-
-def _digests(files: dict[str, str], part: str) -> list[str]:
-    """The digests of the files with this in their names, which themselves hold the profile's."""
-    return sorted(digest for name, digest in files.items() if part in name)
+def _trainings(run: Run) -> dict[str, tuple[str, dict[str, str]]]:
+    """The digest of each generator, and those of what it was made from, by its place in the runs."""
+    folder, end, found = f"/{run.provenance.get('profile')}/", "/generator.safetensors", {}
+    for stage in run.provenance.get("stages", {}).values():
+        read = {path.replace(folder, "/"): md5 for path, md5 in stage["deps"].items()}
+        for path, md5 in stage["outs"].items():
+            if path.endswith(end):
+                found[path.removesuffix(end).removeprefix(f"runs{folder}")] = md5, read
+    return found
 
 
 # What came out

@@ -51,19 +51,17 @@ def choose_crops(
     packs: the test sets by name. difference: computed for every image that is searched. Each rule takes at
     most one crop of an image. Raises MasksrError where the sets do not have what is asked for.
     """
-    size, searched = figure4.size, []
+    size = figure4.size
     shapes = {(name, n): packs[name].hr(n).shape[:2] for name in packs for n in range(len(packs[name]))}
     large = [image for image, shape in shapes.items() if min(shape) >= size]
-    if figure4.largest_difference:
-        searched = [image for image in large if figure4.search is None or image[1] < figure4.search]
-    asked = {"largest_difference": (figure4.largest_difference, searched), "random": (figure4.random, large)}
-    for key, (count, there) in asked.items():
-        if count > len(there):
-            raise MasksrError(
-                f"figure4.{key}: asks for {count} images of at least {size} x {size} pixels, and the test "
-                f"sets have {len(there)}; lower it, or figure4.size"
-            )
+    searched = [image for image in large if figure4.search is None or image[1] < figure4.search]
+    for key, there in (("largest_difference", searched), ("random", large)):
+        if (count := getattr(figure4, key)) > len(there):
+            wanted = f"asks for {count} images of at least {size} x {size} pixels"
+            have = f"the test sets have {len(there)}; lower it, or figure4.size"
+            raise MasksrError(f"figure4.{key}: {wanted}, and {have}")
 
+    searched = searched if figure4.largest_difference else []
     windows = [(*largest_window(difference(packs[name], n), size), name, n) for name, n in searched]
     windows.sort(key=lambda window: -window[0])  # stable: of two equal ones the first
     chosen = [

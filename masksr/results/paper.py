@@ -41,12 +41,8 @@ def match_set(name: str) -> str | None:
 
     ``DIV2K_valid`` is its DIV2K; ``DIV2K_train`` is not.
     """
-
-    def simplify(name: str) -> str:
-        return "".join(filter(str.isalnum, name)).casefold()
-
     for own, others in load()["table1"]["sets"].items():
-        if simplify(name) in map(simplify, [own, *others]):
+        if name.casefold() in (known.casefold() for known in [own, *others]):
             return own
     return None
 

@@ -93,13 +93,6 @@ def build_table1(quality: pd.DataFrame, params: Params, measure: str = "pi") -> 
     return pd.DataFrame(rows)
 
 
-def read_table1(params: Params, paths: Paths) -> pd.DataFrame:
-    """The scores of every variant of Table 1, and of the ends of the scale."""
-    variants = product(params.table1.models, params.table1.masks, params.table1.seeds)
-    folders = [*(paths.variant(*names) for names in variants), paths.ends]
-    return read_quality(folder / "quality.csv" for folder in folders)
-
-
 def read_sweep(params: Params, paths: Paths) -> pd.DataFrame:
     """The scores of every point of Figure 5, with their ``k`` and ``b``: NaN for the model without a mask."""
     sweep, nan = params.sweep, float("nan")
