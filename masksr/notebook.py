@@ -115,14 +115,13 @@ def parse_parameters(source: Path, assignments: Sequence[str]) -> dict[str, Any]
 @contextmanager
 def _kernel(root: Path) -> Iterator[AsyncKernelManager]:
     """A kernel whose sockets and profile are in a folder of its own: runs and users cannot meet in it."""
-    posix = os.name == "posix"
-    place = "/tmp" if posix else None  # names of sockets have at most 103 characters; TMPDIR may be long
-    with tempfile.TemporaryDirectory(prefix="masksr-run-", dir=place, ignore_cleanup_errors=True) as private:
+    # In /tmp: names of sockets have at most 103 characters, and TMPDIR may be long.
+    with tempfile.TemporaryDirectory(prefix="masksr-run-", dir="/tmp", ignore_cleanup_errors=True) as private:
         kernel = AsyncKernelManager(
             kernel_name="python3",
             kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # this interpreter, whatever is installed
             connection_file=f"{private}/kernel.json",
-            transport="ipc" if posix else "tcp",
+            transport="ipc",
         )
         changes = {"IPYTHONDIR": private, "JUPYTER_RUNTIME_DIR": private, "PYTHONSTARTUP": ""}
         changes["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"

@@ -8,9 +8,9 @@ from notebook_cells import run_cells
 
 from masksr.data.bicubic import imresize
 from masksr.fetch.find import build_pack
-from masksr.results import lr_class
-from masksr.results.lr_class import project
 
+CELLS = run_cells("01_argument", "01_argument-01", "project")
+project = CELLS["project"]
 SIDES = st.tuples(st.integers(1, 5), st.integers(1, 5))
 
 
@@ -36,14 +36,14 @@ def test_the_change_is_the_smallest_and_the_detail_stays():
     candidate, lr = rng.integers(90, 166, (32, 32, 3)), np.full((8, 8, 3), 130, np.uint8)
     members, found = project(lr, candidate[None])
     change = np.moveaxis(members[0] - candidate.astype(float), 2, 0)
-    shrinking = lr_class.shrinking(32)
+    shrinking = CELLS["shrinking"](32)
     seen = np.linalg.pinv(shrinking) @ shrinking
     lost = change - seen @ change @ seen  # the smallest change has nothing in the null space, but for the rounding
     assert found.all() and np.sqrt(np.square(lost).mean()) < 0.6 < 4 < np.sqrt(np.square(change).mean())
 
 
 def test_smooth_and_textured_places_differ_in_what_is_probable(tmp_path):
-    cells = run_cells("01_argument", "01_argument-01", "classes", "places", "neighbours")
+    cells = run_cells("01_argument", "01_argument-01", "project", "classes", "places", "neighbours")
     pack = build_pack("rocket", tmp_path / "rocket")
     smooth, textured = cells["by_detail"](pack, [0.1, 0.9])
     cells["places"] = cells["draw_places"]([pack])
