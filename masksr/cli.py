@@ -194,7 +194,7 @@ def report() -> None:
 @app.command
 def pdf() -> None:
     """Print that page with Chromium."""
-    from masksr.report.pdf import write_pdf
+    from masksr.report.page import write_pdf
 
     results = _project()[1].results
     write_pdf(results / "report.html", results / "report.pdf")

@@ -52,17 +52,6 @@ def write_provenance(content: dict[str, Any], paths: Paths) -> None:
     write_atomic(paths.results / "provenance.json", text.encode() + b"\n")
 
 
-def read_provenance(file: Path) -> dict[str, Any]:
-    """Read a provenance.json. Raises MasksrError where there is none, or one of an earlier version."""
-    try:
-        content = read_json(file)
-    except FileNotFoundError:
-        raise MasksrError(f"{file} does not exist; `dvc repro report` writes it") from None
-    if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
-        raise MasksrError(f"{file} is of an earlier version; `dvc repro report` writes one that can be read")
-    return content
-
-
 def dump_params(params: Params) -> dict[str, Any]:
     """The parameters that results depend on: without the folder of data and the sizes of machines."""
     values = params.model_dump(mode="json")
@@ -81,8 +70,11 @@ def verify(profile: str | None = None) -> None:
 
     present = params.load()
     paths = Paths(project_root(), profile or present.profile)
-    recorded, repo = read_provenance(paths.results / "provenance.json"), _open_repo(paths.root)
-    different, missing, file = [], set(), paths.root / f"profiles/{paths.profile}.yaml"
+    record, file = paths.results / "provenance.json", paths.root / f"profiles/{paths.profile}.yaml"
+    recorded = read_json(record) if record.is_file() else {}
+    if "stages" not in recorded:
+        raise MasksrError(f"{record}: not there, or of an earlier version; `dvc repro report` writes it")
+    repo, different, missing = _open_repo(paths.root), [], set()
     if paths.profile == present.profile or file.is_file():
         now = dump_params(present if paths.profile == present.profile else params.load(file))
         then = recorded["params"]

@@ -1,5 +1,6 @@
 """What came from what: provenance.json is dvc.lock as it was, and verify names what is no longer so."""
 
+import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -58,7 +59,8 @@ def project(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_record_holds_what_dvc_knows_and_equal_runs_write_equal_bytes(project: Path) -> None:
     file = project / "results/mini/provenance.json"
-    recorded, stages = provenance.read_provenance(file), provenance.read_provenance(file)["stages"]
+    recorded = json.loads(file.read_text())
+    stages = recorded["stages"]
     assert list(stages) == ["data", "table1", "report"] and stages["table1"]["deps"] == stages["data"]["outs"]
     assert "local" not in recorded["params"]["data"] and recorded["params"]["profile"] == "mini"
     assert recorded["made_with"]["torch"] and len(recorded["made_with"]["commit"]) == 12
@@ -100,10 +102,9 @@ def test_what_changed_is_named(project: Path, capsys, change: Callable, says: st
         assert ("differences in mini" in error) == bool(says)
         edit("params.yaml", old="profile: mini", new="profile: mine")(project)
     (project / "results/mini/provenance.json").write_text("{}")
-    with pytest.raises(MasksrError, match="is of an earlier version"):
-        provenance.verify("mini")
-    with pytest.raises(MasksrError, match=r"results/other/provenance\.json does not exist"):
-        provenance.verify("other")
+    for profile in ("mini", "other"):
+        with pytest.raises(MasksrError, match=rf"results/{profile}/provenance\.json: not there, or of an earlier"):
+            provenance.verify(profile)
 
 
 def test_commit_is_the_last_one_of_the_code(project: Path, tmp_path: Path, monkeypatch) -> None:

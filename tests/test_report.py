@@ -14,7 +14,7 @@ from PIL import Image
 
 from masksr.io import MasksrError
 from masksr.notebook import INJECTED
-from masksr.report import pdf
+from masksr.report import page as report_page
 from masksr.report.page import Section, build_report, formula
 
 TABLE = """<table border="1" class="dataframe"><thead><tr><th>set</th><th>PI</th></tr></thead>
@@ -126,28 +126,28 @@ def test_a_broken_notebook_or_no_chromium_is_one_error(tmp_path, monkeypatch):
     with pytest.raises(MasksrError, match=r"a\.ipynb: not a notebook that can be read.*`dvc repro table1`"):
         build_report([Section(tmp_path / "a.ipynb", "a", "table1")], tmp_path / "report.html")
     with pytest.raises(MasksrError, match="make it with: make report"):
-        pdf.write_pdf(tmp_path / "report.html", tmp_path / "report.pdf")
+        report_page.write_pdf(tmp_path / "report.html", tmp_path / "report.pdf")
     monkeypatch.setenv("CHROMIUM", "no-such-program")
     with pytest.raises(MasksrError, match="no-such-program is no program"):
-        pdf.find_chromium()
+        report_page.find_chromium()
 
 
 @pytest.mark.slow
 def test_in_chromium_the_script_runs_no_other_does_and_the_page_prints(build, tmp_path):
     try:
-        pdf.find_chromium()
+        report_page.find_chromium()
     except MasksrError as error:
         pytest.skip(str(error))
     cells = ["# T\n\n" + "Text. " * 3000, code("x", output("text/html", TABLE), output("text/html", WILD))]
     place = [(name, png(8)) for name in ("LR", "plain", "masked")]
     build(a=(cells, {"crops": (place,)}), b=(cells, {"group": "Folded"}))
     page = tmp_path / "report.html"
-    text = pdf.run_chromium(page, "--dump-dom", "--enable-logging=stderr", "--virtual-time-budget=3000")
+    text = report_page.run_chromium(page, "--dump-dom", "--enable-logging=stderr", "--virtual-time-budget=3000")
     dom = BeautifulSoup(text, "html.parser")
     assert dom.title.get_text() != "x", "scripts of notebooks do not run"
     assert dom.html["class"] == ["js"] and dom.select_one(".theme").get_text() in ("dark", "light")
     assert dom.select_one(".table th > button").get_text() == "set"
     assert "Uncaught" not in text
-    pdf.write_pdf(page, tmp_path / "report.pdf")
+    report_page.write_pdf(page, tmp_path / "report.pdf")
     content = (tmp_path / "report.pdf").read_bytes()
     assert content.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", content)) >= 2

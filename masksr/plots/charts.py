@@ -79,10 +79,8 @@ def training_curves(history: pd.DataFrame, mask: Mask | None = None, *, loss: Lo
                 ax.axhline(mask.b, color=GREY, linewidth=1, linestyle=":")
         if len(names) > 1:
             handles = [plt.Line2D([], [], color=CURVES[name][2], label=CURVES[name][1]) for name in names]
-            ax.legend(
-                handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, borderaxespad=0.2,
-                fontsize=9, handlelength=1.0, columnspacing=0.9, handletextpad=0.4,
-            )  # fmt: skip
+            place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "borderaxespad": 0.2}
+            ax.legend(handles=handles, ncols=4, fontsize=9, handlelength=1.0, columnspacing=0.9, **place)
     phases = " | ".join(history.drop_duplicates("number")["phase"])
     figure.supxlabel(f"step of the generator ({phases})", fontsize=10.5)
     return figure

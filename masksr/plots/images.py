@@ -27,24 +27,23 @@ ERROR = colormaps["magma"].resampled(20)
 SIZE = colormaps["cividis"].resampled(16)
 
 
-def show_image(ax: Axes, image: Pixels, title: str = "", below: str = "", *, smooth: bool = False) -> None:
+def show_image(
+    ax: Axes, image: Pixels, title: str = "", below: str = "", *, smooth: bool = False
+) -> None:
     """Show an image (H, W, 3) or (H, W) uint8 without axes. smooth: a photograph; else its pixels show."""
-    if smooth:
-        image = thumbnail(image, 1200)
     grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if image.ndim == 2 else {}
-    # "none" draws like "nearest", but an SVG then holds these pixels and not those of the screen.
-    ax.imshow(image, interpolation="antialiased" if smooth else "none", **grey)
-    no_axes(ax, title, below)
+    if smooth:
+        image, grey = thumbnail(image, 1200), grey | {"interpolation": "antialiased"}
+    show_map(ax, image, title, below, **grey)
 
 
 def show_map(ax: Axes, values: NDArray, title: str = "", below: str = "", **style: Any) -> None:
-    """Show an array (H, W) as colours, without axes. style: of ``imshow``, such as ``MASK``."""
-    ax.imshow(values, interpolation="none", **style)
-    no_axes(ax, title, below)
+    """Show an array (H, W) as colours, without axes but for a line above and one below.
 
-
-def no_axes(ax: Axes, title: str = "", below: str = "") -> None:
-    """Leave only what is inside the axes, with a line of text above and one below."""
+    style: of ``imshow``, such as ``MASK``.
+    """
+    # "none" draws like "nearest", but an SVG then holds these pixels and not those of the screen.
+    ax.imshow(values, **{"interpolation": "none"} | style)
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     ax.spines[:].set_visible(False)
@@ -78,11 +77,6 @@ def middle(image: Pixels, size: int = 96) -> tuple[int, int, int]:
     return top, left, size
 
 
-def size_text(image: Pixels) -> str:
-    """Return width and height in pixels, as text."""
-    return f"{image.shape[1]} {TIMES} {image.shape[0]}"
-
-
 def thumbnail(image: Pixels, longest: int) -> Pixels:
     """Shrink an image with a side longer than ``longest``: a report need not hold megapixels."""
     if max(image.shape[:2]) <= longest:
@@ -103,7 +97,8 @@ def contact_sheet(images: Sequence[tuple[str, Pixels]], columns: int = 5) -> Fig
     for ax, (name, image) in zip(axes.flat, images, strict=False):
         ax.set_anchor("S")  # the names of a row on one line
         name = name if len(name) <= 22 else name[:21] + "…"
-        show_image(ax, thumbnail(image, 480), below=f"{name}\n{size_text(image)}", smooth=True)
+        size = f"{image.shape[1]} {TIMES} {image.shape[0]}"
+        show_image(ax, thumbnail(image, 480), below=f"{name}\n{size}", smooth=True)
     return figure
 
 

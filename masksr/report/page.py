@@ -10,7 +10,11 @@ import base64
 import hashlib
 import html
 import io
+import os
 import re
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise, product
@@ -35,6 +39,7 @@ from masksr.results import figure4
 FOLDER = Path(__file__).parent / "template"
 CAPTION = re.compile(r"\*(?!\*).+?\*(\n\n|\Z)", re.DOTALL)  # a first paragraph in italics, below a figure
 BARS = re.compile("<mo>(&#x02016;|&#x0007C;|[|‖])</mo>")  # as in TeX, bars grow only after \left
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 # Notebooks of results, in the order of reading.
 RESULTS = ["summary", "idea", "argument", "method", "table1", "evidence", "figure4", "figure5", "mask"]
 RESULTS += ["questions"]
@@ -285,3 +290,43 @@ def formula(latex: str, display: str) -> str:
         return mathml
     right = f'<span class="number">({number[1]})</span>' if number else ""
     return f'<span class="formula">{mathml}{right}</span>'
+
+
+# The page as PDF, printed by headless Chromium
+
+
+def find_chromium() -> str:
+    """Return the program that the variable CHROMIUM names, else the first on the PATH. Raises MasksrError."""
+    names = [os.environ["CHROMIUM"]] if os.environ.get("CHROMIUM") else CHROMIUM
+    if program := next(filter(None, map(shutil.which, names)), None):
+        return program
+    raise MasksrError(
+        f"the PDF is printed by Chromium, and {' or '.join(names)} is no program that can be started; "
+        "install one (on Debian and Ubuntu: apt install chromium), or name it: make pdf CHROMIUM=/path/chrome"
+    )
+
+
+def run_chromium(page: Path, *options: str) -> str:
+    """Open ``page`` without a window and return what Chromium says. Raises MasksrError."""
+    program = find_chromium()
+    options += ("--no-sandbox",) if hasattr(os, "geteuid") and os.geteuid() == 0 else ()  # root has none
+    with tempfile.TemporaryDirectory(prefix="masksr-chromium-", ignore_cleanup_errors=True) as profile:
+        quiet = ["--headless=new", "--disable-gpu", "--no-first-run", f"--user-data-dir={profile}"]
+        command = [program, *quiet, *options, page.resolve().as_uri()]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=300)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise MasksrError(f"{program} could not open {page} ({error})") from None
+    return done.stdout + done.stderr
+
+
+def write_pdf(page: Path, output: Path) -> None:
+    """Print ``page``, a file that loads nothing, to ``output``. Raises MasksrError where that fails."""
+    if not page.is_file():
+        raise MasksrError(f"{page} does not exist yet; make it with: make report")
+    with tempfile.TemporaryDirectory(prefix="masksr-pdf-", ignore_cleanup_errors=True) as folder:
+        printed = Path(folder, "page.pdf")
+        said = run_chromium(page, "--no-pdf-header-footer", f"--print-to-pdf={printed}")
+        if not printed.is_file():
+            raise MasksrError(f"Chromium printed no PDF: {said.strip()[-300:]}")
+        write_atomic(output, printed.read_bytes())

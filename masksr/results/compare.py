@@ -85,17 +85,8 @@ def _read(file: Path, name: str) -> Run:
     provenance = read_json(record) if record.is_file() else {}
     if "stages" not in provenance:  # of an earlier version
         return Run(name, read_quality([file]))
-    return Run(name, read_quality([file]), _flatten(provenance["params"]), provenance)
-
-
-def _flatten(tree: Any, name: str = "") -> dict[str, Any]:
-    """Nested parameters by dotted names; a list of maps counts like a map from 0, 1 and so on."""
-    if isinstance(tree, list) and any(isinstance(entry, dict) for entry in tree):
-        tree = dict(enumerate(tree))
-    if not isinstance(tree, dict):
-        return {name: tree}
-    parts = [_flatten(value, f"{name}.{key}" if name else str(key)) for key, value in tree.items()]
-    return {key: value for part in parts for key, value in part.items()}
+    parameters = pd.json_normalize(provenance["params"]).iloc[0].to_dict()
+    return Run(name, read_quality([file]), parameters, provenance)
 
 
 # What was asked, and what was trained: each a table, and a note that belongs below it

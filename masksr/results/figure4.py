@@ -64,27 +64,22 @@ def choose_crops(
     searched = searched if figure4.largest_difference else []
     windows = [(*largest_window(difference(packs[name], n), size), name, n) for name, n in searched]
     windows.sort(key=lambda window: -window[0])  # stable: of two equal ones the first
-    chosen = [
-        (Crop(set=name, image=n, top=top, left=left, size=size), "largest difference")
-        for _, top, left, name, n in windows[: figure4.largest_difference]
-    ]
-
+    places = [(*window[1:], "largest difference") for window in windows[: figure4.largest_difference]]
     draw = random.Random(figure4.seed)
     for name, n in draw.sample(large, figure4.random):
         top, left = (draw.randrange((side - size) // STEP + 1) * STEP for side in shapes[name, n])
-        crop = Crop(set=name, image=n, top=top, left=left, size=size)
-        chosen.append((crop, f"random, seed {figure4.seed}"))
+        places.append((top, left, name, n, f"random, seed {figure4.seed}"))
 
     for crop in figure4.crops:
         height, width = shapes.get((crop.set, crop.image), (0, 0))
         if crop.top + crop.size > height or crop.left + crop.size > width:
-            box = crop.top, crop.left, crop.size
-            raise MasksrError(
-                f"figure4.crops: {box} leaves image {crop.image} (from 0) of {crop.set}, "
-                + (f"which is {width} x {height}" if height else f"which has {len(packs[crop.set])}")
-            )
-        chosen.append((crop, "chosen by hand"))
-    return chosen
+            box, there = (crop.top, crop.left, crop.size), f"image {crop.image} (from 0) of {crop.set}"
+            has = f"is {width} x {height}" if height else f"has {len(packs[crop.set])}"
+            raise MasksrError(f"figure4.crops: {box} leaves {there}, which {has}")
+    chosen = [
+        (Crop(set=name, image=n, top=top, left=left, size=size), how) for top, left, name, n, how in places
+    ]
+    return chosen + [(crop, "chosen by hand") for crop in figure4.crops]
 
 
 def largest_window(values: NDArray[np.float64], size: int) -> tuple[float, int, int]:

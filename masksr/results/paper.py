@@ -72,8 +72,8 @@ def answers(params: Params) -> pd.DataFrame:
 
     Columns: question, used, default, others, status, why, parameter.
 
-    status: ``default``; ``differs`` or ``cut`` (smaller than the default), with the models or masks where
-    only some are; ``fixed`` where the code decides; ``chosen`` where there is no default.
+    status: ``default``; ``differs`` or ``cut`` (smaller than the default) for any model or mask; ``fixed``
+    where the code decides; ``chosen`` where there is no default.
     """
     titles, rows = _titles(params), []
     for question in load()["open_questions"]:
@@ -82,26 +82,18 @@ def answers(params: Params) -> pd.DataFrame:
         used = used_values(params, path) if path else {"": default}
         defaults = {name: default_for(default, name) for name in used}
         known = {name: value for name, value in defaults.items() if value != MISSING}
-        notes = {name: _compare(used[name], defaults[name], question, name) for name in used}
+        notes = [_compare(used[name], defaults[name], question, name) for name in used]
+        departs = ", ".join(kind for kind in ("differs", "cut") if kind in notes)
+        status = departs or ("default" if "same" in notes else "chosen")
         row = {
             "question": question["question"],
             "used": write_by_name(used, titles, words) if used else "— (not trained here)",
             "default": write_by_name(known, titles, words) if known else "—",
             "others": ", ".join(write_value(value, words) for value in question["others"]),
-            "status": _status(notes, titles) if path else "fixed",
+            "status": status if path else "fixed",
         }
         rows.append(row | {"why": question["why"], "parameter": path})
     return pd.DataFrame(rows)
-
-
-def _status(notes: dict[str, str], titles: dict[str, str]) -> str:
-    kinds = [kind for kind in ("differs", "cut") if kind in notes.values()]
-    if not kinds:
-        return "default" if "same" in notes.values() else "chosen"
-    if set(notes.values()) == set(kinds[:1]):
-        return kinds[0]
-    names = {kind: [titles[name] for name in notes if notes[name] == kind] for kind in kinds}
-    return "; ".join(f"{kind} ({', '.join(of_kind)})" for kind, of_kind in names.items())
 
 
 def cuts(params: Params) -> pd.DataFrame:

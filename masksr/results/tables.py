@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import product, zip_longest
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
+from IPython.display import Markdown
 
 from masksr.io import MasksrError, write_atomic
 from masksr.params import Mask, Params, Section
 from masksr.paths import Paths
 from masksr.results.scores import KEYS, measure_titles, read_quality
 from masksr.results.typeset import show
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
 
 
 class Variant(NamedTuple):
