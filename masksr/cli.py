@@ -26,7 +26,8 @@ model = option("--model", required=True, type=click.Choice(["esrgan", "pesr", "e
 device = option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]))
 res_scale = option("--res-scale", type=float, metavar="X", help="Of EDSR, PESR; where weights do not tell.")
 test_sets = option("--set", "sets", multiple=True, metavar="NAME", help="A test set; more: --set X --set Y.")
-table = option("-o", "--output", type=Path, metavar="CSV", help="Also write a row for each image here.")
+csv = click.Path(dir_okay=False, path_type=Path)  # a folder is refused before the work
+table = option("-o", "--output", type=csv, metavar="CSV", help="Also write a row for each image here.")
 pictures = argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 ALSO = "Further measures of pyiqa, such as lpips,dists; of evaluate, in place of those of params.yaml."
 further_measures = option("--also", type=lambda names: names.split(","), metavar="NAMES", help=ALSO)

@@ -87,6 +87,6 @@ def test_an_error_is_one_line_and_commands_work_from_below_the_project(tmp_path:
 
 
 def test_a_wrong_command_line_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in ("", "no", "run n.ipynb", "summary x", "compare mini", "score a.png --border -1"):
+    for words in ("", "no", "run n.ipynb", "summary x", "compare mini", "score a.png --border -1", "score a.png -o ."):
         assert main(words.split()) == 2
         assert "Usage: masksr" in capsys.readouterr().err

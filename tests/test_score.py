@@ -118,7 +118,6 @@ def test_mistakes_are_told_before_weights_are_looked_for(pictures, monkeypatch):
     plt.imsave(pictures / "sr/cow.png", CAT)
     for arguments, says in (
         ({"hr": "hr"}, r"sr/cow\.png: which HR picture"),
-        ({"output": pictures}, "is a folder; name a file"),
         ({"also": ["gmsd", "entropy"]}, "--also: gmsd needs the HR pictures"),
     ):
         with pytest.raises(MasksrError, match=says):

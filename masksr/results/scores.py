@@ -56,12 +56,6 @@ def write_quality(table: pd.DataFrame, path: Path) -> None:
     write_atomic(path, table.to_csv(index=False, float_format="%.10g").encode())
 
 
-def check_output(file: Path | None) -> None:
-    """Raises MasksrError where a quality table cannot be called that: before the work, not after it."""
-    if file is not None and file.is_dir():
-        raise MasksrError(f"{file} is a folder; name a file for the table, such as {file / 'quality.csv'}")
-
-
 def further_measures(quality: pd.DataFrame) -> list[str]:
     """The columns of measures that pyiqa took, in their order."""
     return [name for name in quality.columns if name not in COLUMNS and name in measures.known()]

@@ -21,7 +21,7 @@ from masksr.paths import data_folder, user_path
 from masksr.quality import further
 from masksr.quality.weights import default_weights
 from masksr.results.evaluate import evaluate, load_hr, with_bicubic, with_generator
-from masksr.results.scores import check_output, summarize, write_quality
+from masksr.results.scores import summarize, write_quality
 from masksr.training.device import choose_device
 
 
@@ -76,7 +76,6 @@ def run(
     Returns a table with ``scores.COLUMNS`` and those of ``also``, a row per image and upscaler, with a
     problem where there is no PI. Raises MasksrError, before anything is scored, where an argument is wrong.
     """
-    check_output(output)
     device = choose_device(params.train.device)
     specs = [find_set(name) for name in sets or params.data.test]  # before a checkpoint is downloaded
     weights = default_weights()

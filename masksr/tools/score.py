@@ -17,7 +17,7 @@ from masksr.quality import further, measures
 from masksr.quality.filters import Image, cut_border
 from masksr.quality.weights import default_weights
 from masksr.results.evaluate import score_images
-from masksr.results.scores import COLUMNS, check_output, summarize, write_quality
+from masksr.results.scores import COLUMNS, summarize, write_quality
 from masksr.tools.photo import find_photos, read_photo
 from masksr.training.device import choose_device
 
@@ -41,7 +41,6 @@ def run(
     its HR picture (``pictures`` without one). Raises MasksrError, at the end, about the pictures that could
     not be scored.
     """
-    check_output(output)
     pictures = find_photos(inputs)
     partners = pair(pictures, find_photos([hr]), scale) if hr else {}  # before weights are fetched
     measures.check(also, "--also")
