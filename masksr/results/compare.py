@@ -17,8 +17,10 @@ from typing import Any
 
 import pandas as pd
 
+from masksr import params
 from masksr.io import MasksrError, project_root, read_json
 from masksr.paths import user_path
+from masksr.provenance import dump_params
 from masksr.quality.measures import lower_is_better
 from masksr.results.intervals import effects_table, judge_cells
 from masksr.results.scores import ENDS, KEYS, measure_titles, read_quality, weights_used
@@ -81,12 +83,23 @@ def _extract(text: str, folder: Path) -> Path:
 
 
 def _read(file: Path, name: str) -> Run:
-    record = file.with_name("provenance.json")
-    provenance = read_json(record) if record.is_file() else {}
-    if "stages" not in provenance:  # of an earlier version
-        return Run(name, read_quality([file]))
-    parameters = pd.json_normalize(provenance["params"]).iloc[0].to_dict()
-    return Run(name, read_quality([file]), parameters, provenance)
+    record, profile = file.with_name("provenance.json"), project_root() / f"profiles/{file.parent.name}.yaml"
+    provenance, asked = read_json(record) if record.is_file() else {}, {}
+    if "stages" in provenance:
+        asked = provenance["params"]
+    elif profile.is_file():  # without a record of this version it has to do, as it is now
+        provenance, asked = {}, dump_params(params.load(profile))
+    return Run(name, read_quality([file]), _flatten(asked) if asked else {}, provenance)
+
+
+def _flatten(tree: Any, name: str = "") -> dict[str, Any]:
+    """Nested parameters by dotted names; a list of maps counts like a map from 0, 1 and so on."""
+    if isinstance(tree, list) and any(isinstance(entry, dict) for entry in tree):
+        tree = dict(enumerate(tree))
+    if not isinstance(tree, dict):
+        return {name: tree}
+    parts = [_flatten(value, f"{name}.{key}" if name else str(key)) for key, value in tree.items()]
+    return {key: value for part in parts for key, value in part.items()}
 
 
 # What was asked, and what was trained: each a table, and a note that belongs below it
@@ -103,6 +116,8 @@ def compare_parameters(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
     for run in (one, other):
         if not run.parameters:
             note = f"The parameters of {run.name} are not known: it has no provenance.json of this version."
+        elif not run.provenance:
+            note += f" {run.name} has no record of its parameters; these are of its profile as it is now."
     return pd.DataFrame(rows, columns=["parameter", one.name, other.name]), note
 
 
