@@ -96,23 +96,17 @@ def alone(lock: Path, doing: str) -> Iterator[bool]:
     """Keep other processes with the same ``lock``, a file that stays, out of here. Yields whether it waited.
 
     The lock ends with its process, however that ends. doing: what the others are at, to say so while waiting.
-    Raises MasksrError where there are no file locks.
     """
     from filelock import FileLock, Timeout  # here, because reading parameters needs none
 
     held, waited = FileLock(lock), False
+    lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            held.acquire(timeout=0)
-        except Timeout:
-            waited = True
-            print(f"Another process is at {doing}; waiting for it to finish.", flush=True)
-            held.acquire()
-    except (OSError, NotImplementedError) as error:
-        reason = getattr(error, "strerror", None) or error
-        remedy = "put the project on a disk that has room and file locks, and fix the rights"
-        raise MasksrError(f"{lock} cannot be locked ({reason}); {remedy}") from None
+        held.acquire(timeout=0)
+    except Timeout:
+        waited = True
+        print(f"Another process is at {doing}; waiting for it to finish.", flush=True)
+        held.acquire()
     try:
         yield waited
     finally:

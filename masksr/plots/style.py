@@ -21,7 +21,6 @@ ACCENT = "#D55E00"
 # Okabe and Ito's palette, which the colour-blind can tell apart: https://jfly.uni-koeln.de/color/
 FIXED = {"esrgan": "#0072B2", "pesr": "#D55E00", "edsr": "#009E73"}
 FURTHER = ["#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A"]
-LONGEST_SVG = 300_000  # bytes; what a notebook holds of a drawing beside its pixels
 _MARKERS = {"start": "|", "none": "o", "paper": "o", "expected": "^", "sr": "<", "gradient": ">"}
 _MARKERS |= {"constant": "s", "shuffled": "X", "random": "P"}
 
@@ -75,15 +74,11 @@ def encode(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
 
 
 def _output(figure: Figure, kind: Literal["png", "svg"]) -> tuple[str | bytes, dict[str, str]] | None:
-    """Return what Jupyter shows, with the label as alternative text; no SVG of pixels or of too much."""
+    """Return what Jupyter shows, with the label as alternative text; no SVG of pixels."""
     if kind == "svg" and figure.findobj(AxesImage):
         return None
-    content: str | bytes = encode(figure, kind)
-    if kind == "svg":
-        if len(content) > LONGEST_SVG:
-            return None
-        content = content.decode()  # type: ignore[union-attr]
-    return content, {"alt": figure.get_label()} if figure.get_label() else {}
+    content, label = encode(figure, kind), figure.get_label()
+    return content.decode() if kind == "svg" else content, {"alt": label} if label else {}
 
 
 def _settle(figure: Figure) -> None:

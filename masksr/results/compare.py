@@ -83,7 +83,8 @@ def _extract(text: str, folder: Path) -> Path:
 
 
 def _read(file: Path, name: str) -> Run:
-    record, profile = file.with_name("provenance.json"), project_root() / f"profiles/{file.parent.name}.yaml"
+    record, folder = file.with_name("provenance.json"), file.resolve().parent
+    profile = folder.parent.parent / f"profiles/{folder.name}.yaml"
     provenance, asked = read_json(record) if record.is_file() else {}, {}
     if "stages" in provenance:
         asked = provenance["params"]
