@@ -7,17 +7,15 @@ could not be computed is counted in every table that averages over the others.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import product, zip_longest
+from itertools import product
 from typing import NamedTuple
 
 import pandas as pd
-from IPython.display import Markdown
 
 from masksr.io import MasksrError, write_atomic
-from masksr.params import Mask, Params, Section
+from masksr.params import Mask, Params
 from masksr.paths import Paths
 from masksr.results.scores import KEYS, measure_titles, read_quality
-from masksr.results.typeset import show
 
 
 class Variant(NamedTuple):
@@ -114,12 +112,6 @@ def sweep_differences(sweep: pd.DataFrame) -> dict[tuple[float, float], pd.DataF
 
     baseline = grid(sweep[sweep["k"].isna()])
     return {pair: grid(part) - baseline for pair, part in sweep.groupby(["k", "b"], sort=False)}
-
-
-def settings_table(**sections: Section) -> Markdown:
-    """What ``params.yaml`` has for a training, one column for each section, by its title."""
-    columns = [[f"`{name}` {value}" for name, value in section] for section in sections.values()]
-    return show(pd.DataFrame(zip_longest(*columns, fillvalue=""), columns=list(sections)))
 
 
 def write_results(files: Mapping[str, str | bytes], paths: Paths) -> None:
