@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from masksr.fetch.find import build_pack
-from masksr.models.checkpoints import build_generator, save_generator
+from masksr.models.build import build_generator, save_generator
 from masksr.params import Params, load
 from masksr.paths import Paths
 from masksr.tools.weights import prepare_vgg19

@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 
 from masksr.io import MasksrError
-from masksr.models.checkpoints import load_weights, read_weights, save_weights
+from masksr.models.build import load_weights, read_weights, save_weights
 from masksr.models.edsr import EDSR
 
 

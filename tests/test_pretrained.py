@@ -15,7 +15,7 @@ from torch import Tensor
 from masksr import params
 from masksr.fetch.find import build_pack
 from masksr.io import MasksrError
-from masksr.models.checkpoints import build_generator, infer_size, save_generator
+from masksr.models.build import build_generator, infer_size, save_generator
 from masksr.models.edsr import EDSR, PESR
 from masksr.models.rrdb import RRDBNet
 from masksr.params import RRDB, EDSRSize, Params, PESRSize

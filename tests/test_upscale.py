@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from masksr.data.bicubic import imresize
 from masksr.data.images import read_image, to_image
 from masksr.io import MasksrError
-from masksr.models.checkpoints import build_generator, save_generator
+from masksr.models.build import build_generator, save_generator
 from masksr.models.edsr import EDSR, PESR
 from masksr.models.rrdb import RRDBNet
 from masksr.params import EDSRSize

@@ -15,7 +15,7 @@ from masksr import params
 from masksr.fetch.find import build_pack
 from masksr.fetch.registry import File, Weights
 from masksr.io import MasksrError
-from masksr.models.checkpoints import save_weights
+from masksr.models.build import save_weights
 from masksr.models.vgg import load_vgg19, random_vgg19
 from masksr.paths import Paths
 from masksr.quality import weights as quality

@@ -19,7 +19,7 @@ from masksr.data.bicubic import imresize
 from masksr.data.images import to_image, to_tensor
 from masksr.data.packs import Pack
 from masksr.io import write_atomic
-from masksr.models.checkpoints import load_generator
+from masksr.models.build import load_generator
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.quality import further

@@ -15,7 +15,7 @@ from masksr import params as params_file
 from masksr.fetch import find
 from masksr.fetch.registry import find_set, load_registry
 from masksr.io import MasksrError
-from masksr.models.checkpoints import MODELS, NAMES, Architecture, generator_with, infer_size, read_weights
+from masksr.models.build import MODELS, NAMES, Architecture, generator_with, infer_size, read_weights
 from masksr.params import Params
 from masksr.paths import data_folder, user_path
 from masksr.quality import further

@@ -14,7 +14,7 @@ from torch import nn
 
 from masksr import params
 from masksr.io import MasksrError
-from masksr.models.checkpoints import load_generator
+from masksr.models.build import load_generator
 from masksr.paths import Paths
 from masksr.results.tiles import OVERLAP, TILE, check_tiles, upscale_tiled
 from masksr.tools.photo import Photo, find_photos, read_photo, write_photo

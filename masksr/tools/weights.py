@@ -13,7 +13,7 @@ from masksr.fetch import download
 from masksr.fetch.find import fetch_weights, weights_there
 from masksr.fetch.registry import find_weights
 from masksr.io import MasksrError, file_digest
-from masksr.models.checkpoints import save_weights
+from masksr.models.build import save_weights
 from masksr.models.vgg import OXFORD_SCALE, load_vgg19, random_vgg19, rescale_features
 from masksr.params import Params
 from masksr.paths import Paths, data_folder, here_or_in_project, weight_places

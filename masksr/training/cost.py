@@ -28,7 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from masksr.io import MasksrError
-from masksr.models.checkpoints import build_generator
+from masksr.models.build import build_generator
 from masksr.models.vgg import VGG19Features
 from masksr.params import Mask, Model, Params, Phase
 from masksr.training.device import Precision, autocast

@@ -26,8 +26,8 @@ from masksr.data.packs import Pack
 from masksr.data.patches import PatchSampler
 from masksr.fetch.registry import load_registry
 from masksr.io import MasksrError, alone, file_digest, write_atomic
-from masksr.models import checkpoints as models
-from masksr.models.checkpoints import seed_for
+from masksr.models import build
+from masksr.models.build import seed_for
 from masksr.models.vgg import load_vgg19
 from masksr.params import Gan, Mask, Model, Params, Schedule
 from masksr.paths import Paths, data_folder
@@ -148,15 +148,15 @@ def _run_start(job: Job, checkpoints: Path, init: Path | None) -> Trained:
     def network_at(scale: int, before: nn.Module | None) -> nn.Module:
         if before is not None and before.scale == scale:
             return before
-        network = models.build_generator(recipe.generator, scale, seed_for(job.seed, f"generator x{scale}"))
+        network = build.build_generator(recipe.generator, scale, seed_for(job.seed, f"generator x{scale}"))
         if before is not None:
-            models.transfer_body(before, network)
+            build.transfer_body(before, network)
         return network
 
     generator, history = None, []
     if init:
         generator = network_at(recipe.start.init_scale, None)
-        models.load_weights(generator, init)
+        build.load_weights(generator, init)
     for number, phase in enumerate(recipe.start.phases):
         generator = network_at(phase.scale, generator)
         name = f"{recipe.title} start, x{phase.scale} {phase.loss.upper()}"
@@ -196,7 +196,7 @@ def _find_init(params: Params, model: str) -> Path:
 
 
 def _run_gan(job: Job, checkpoints: Path, mask: Mask, start: Path, vgg19: Path) -> Trained:
-    recipe, generator, vgg = job.recipe, models.load_generator(start), None
+    recipe, generator, vgg = job.recipe, build.load_generator(start), None
     if recipe.loss.vgg54:
         vgg = load_vgg19(vgg19).to(job.device, memory_format=job.memory_format)
         if job.settings.compile:
@@ -232,7 +232,7 @@ def gan_step(
 def networks_of_a_gan(model: Model, mask: Mask, generator: nn.Module, seed: int) -> list[nn.Module]:
     """What a GAN training of ``generator`` trains: it, its discriminator, and what the mask itself learns."""
     side = generator.scale * model.lr_patch
-    discriminator = models.build_discriminator(model.discriminator, side, seed_for(seed, "discriminator"))
+    discriminator = build.build_discriminator(model.discriminator, side, seed_for(seed, "discriminator"))
     networks = [generator, discriminator]
     if mask.kind == "expected":
         with torch.random.fork_rng(devices=[]):
@@ -275,7 +275,7 @@ def train_once(
                 of = job.params, job.model, job.seed, job.paths
                 distributed.launch(_run_share, of, work, checkpoints, arguments, ranks=gpus, backend=backend)
             generator, history = work(job, checkpoints, *arguments)
-            models.save_generator(generator, job.recipe.generator, weights)
+            build.save_generator(generator, job.recipe.generator, weights)
             rows = pd.DataFrame(history)
             rows = rows[[*FIRST_COLUMNS, *rows.columns.difference(FIRST_COLUMNS, sort=False)]]
             write_atomic(table, rows.to_csv(index=False, float_format="%.6g").encode())
