@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from tiny_project import copy_sources, tiny, yaml
 
-from masksr import params
+from masksr import params, weights
 from masksr.fetch.find import build_pack, find_pretrained
 from masksr.io import MasksrError, file_digest
 from masksr.paths import Paths, find_data_folder
-from masksr.tools import weights
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -11,7 +11,7 @@ import torch
 from random_quality import SOME_MA, SOME_NIQE
 from skimage import data
 
-from masksr import params
+from masksr import params, weights
 from masksr.fetch.find import build_pack
 from masksr.fetch.registry import File, Weights
 from masksr.io import MasksrError
@@ -21,8 +21,7 @@ from masksr.paths import Paths
 from masksr.quality import weights as quality
 from masksr.quality.index import score
 from masksr.quality.weights import OFFICIAL, default_weights, load_weights, read_ma, read_niqe
-from masksr.tools import weights
-from masksr.tools.weights import find_vgg19, prepare_vgg19
+from masksr.weights import find_vgg19, prepare_vgg19
 
 ROOT = Path(__file__).parents[1]
 NIQE, MA = OFFICIAL.values()

@@ -1,6 +1,6 @@
 """The parameters of NIQE and Ma: their authors' files, and the folder that the weights stage makes.
 
-Nothing is downloaded or fitted here: that is the weights stage's (``tools.weights``).
+Nothing is downloaded or fitted here: that is the weights stage's (``masksr.weights``).
 """
 
 from __future__ import annotations
