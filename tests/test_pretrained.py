@@ -23,7 +23,7 @@ from masksr.paths import Paths
 from masksr.results import evaluate
 from masksr.results.scores import COLUMNS, read_quality, summarize
 from masksr.tools import pretrained
-from masksr.tools.pretrained import load_pretrained, run
+from masksr.tools.pretrained import read_pretrained, run
 
 ROOT = Path(__file__).parents[1]
 State = dict[str, Tensor]
@@ -104,7 +104,7 @@ def test_a_public_checkpoint_upscales_as_the_network_it_was_saved_from(name, tmp
     network.load_state_dict(state)
     lr = torch.rand(1, 3, 9, 7) * network.pixel_range
     for path in tmp_path.iterdir():
-        found = load_pretrained(path, architecture, res_scale)
+        found = read_pretrained(path, architecture, res_scale)
         with torch.no_grad():
             assert torch.equal(found(lr), network.eval()(lr))
         assert not found.training and found.scale == network.scale
@@ -114,14 +114,14 @@ def test_an_esrgan_of_another_scale_is_named(tmp_path):
     folded = RRDBNet(8, 1, 4).state_dict() | {"conv_first.weight": torch.zeros(8, 12, 3, 3)}
     torch.save(folded, tmp_path / "x2plus.pth")  # RealESRGAN_x2plus folds pixels into channels
     with pytest.raises(MasksrError, match=r"x2plus\.pth (holds an ESRGAN|does not fit RRDBNet)"):
-        load_pretrained(tmp_path / "x2plus.pth", "rrdb")
+        read_pretrained(tmp_path / "x2plus.pth", "rrdb")
 
 
 def test_a_generator_of_ours_says_its_res_scale(tmp_path):
     size = PESRSize(architecture="pesr", depth=1, num_channels=8, res_scale=0.3)
     network = build_generator(size, 4, seed=1)
     save_generator(network, size, path := tmp_path / "generator.safetensors")
-    found = load_pretrained(path, "pesr")
+    found = read_pretrained(path, "pesr")
     assert found.body[0].res_scale == 0.3 and torch.equal(found.embed.weight, network.embed.weight)
 
 
@@ -159,7 +159,7 @@ def test_the_rows_are_those_of_the_evaluation_of_the_variants(checkpoint, projec
     paths = Paths(project, "mini")
     size = RRDB(architecture="rrdb", num_feat=8, num_block=1, num_grow_ch=4)
     folder = paths.variant("esrgan", "none", 0)
-    save_generator(load_pretrained(Path(checkpoint), "rrdb"), size, folder / "generator.safetensors")
+    save_generator(read_pretrained(Path(checkpoint), "rrdb"), size, folder / "generator.safetensors")
     ours = evaluate.evaluate_generator(only_cat(), paths, folder, "esrgan", "none", 0)
 
     table = run(only_cat(), checkpoint, "esrgan", output=tmp_path / "out/quality.csv")
@@ -174,7 +174,7 @@ def test_the_rows_are_those_of_the_evaluation_of_the_variants(checkpoint, projec
     read = read_quality([tmp_path / "out/quality.csv"])
     np.testing.assert_allclose(read["pi"], table["pi"], rtol=1e-9)
 
-    monkeypatch.setattr(pretrained.find, "find_pretrained", lambda *_: Path(checkpoint))
+    monkeypatch.setattr(pretrained.find, "fetch_pretrained", lambda *_: Path(checkpoint))
     named = run(only_cat(), "esrgan", "esrgan", limit=1)
     pd.testing.assert_frame_equal(named, table[table["image"] == "chelsea-left"].reset_index(drop=True))
 

@@ -15,7 +15,7 @@ from masksr.data.images import write_png
 from masksr.fetch.find import build_pack
 from masksr.io import MasksrError
 from masksr.quality import fidelity
-from masksr.quality.weights import OFFICIAL, load_weights
+from masksr.quality.weights import OFFICIAL, load_quality
 from masksr.results import evaluate
 from masksr.results.scores import read_quality
 from masksr.tools import score
@@ -51,7 +51,7 @@ def test_the_numbers_are_those_of_the_evaluation(pictures):
         write_png(pictures / f"a/{name}.png", pack.hr(number))
         write_png(pictures / f"b/{name}.png", evaluate.with_bicubic(pack, number))
     who = {"model": "b", "mask": "none", "seed": 0}
-    theirs = evaluate.evaluate(who, evaluate.with_bicubic, {"set": pack}, load_weights(MADE))
+    theirs = evaluate.evaluate(who, evaluate.with_bicubic, {"set": pack}, load_quality(MADE))
     ours = run(["b"], hr="a").assign(set="set")
     assert theirs[["pi", "psnr"]].notna().all(axis=None)
     assert ours.to_csv() == theirs.to_csv()

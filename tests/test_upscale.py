@@ -149,7 +149,7 @@ def album(tmp_path: Path) -> Path:
 
 
 def test_a_folder_becomes_a_folder_of_png(album, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(upscale, "find_pretrained", lambda *_: (Path("g.pth"), Repeat()))
+    monkeypatch.setattr(upscale, "load_pretrained", lambda *_: (Path("g.pth"), Repeat()))
     out, options = tmp_path / "new" / "large", {"checkpoint": "g.pth", "device": "cpu"}
     written = run([str(album)], out, "edsr", **options)
     assert sorted(path.name for path in written) == ["one.png", "three.png", "two.png"]

@@ -20,7 +20,7 @@ from masksr.models.vgg import load_vgg19, random_vgg19
 from masksr.paths import Paths
 from masksr.quality import weights as quality
 from masksr.quality.index import score
-from masksr.quality.weights import OFFICIAL, default_weights, load_weights, read_ma, read_niqe
+from masksr.quality.weights import OFFICIAL, default_weights, load_quality, read_ma, read_niqe
 from masksr.weights import find_vgg19, prepare_vgg19
 
 ROOT = Path(__file__).parents[1]
@@ -176,4 +176,4 @@ def test_auto_fits_what_cannot_be_had_and_a_project_scores_with_it(official, pro
     with pytest.raises(MasksrError, match="dvc repro weights"):
         default_weights()
     with pytest.raises(MasksrError, match="dvc repro weights"):
-        load_weights(project.weights)
+        load_quality(project.weights)

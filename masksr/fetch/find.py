@@ -217,7 +217,7 @@ def fetch_weights(spec: Weights, data_folder: Path | None = None) -> Path:
     return first_that_works(spec.downloads, get, f"{spec.name} ({spec.origin}) could not be had")
 
 
-def find_pretrained(name: str, data_folder: Path | None = None) -> Path:
+def fetch_pretrained(name: str, data_folder: Path | None = None) -> Path:
     """Find a checkpoint: a path, or the name of an entry of ``weights``, which is downloaded if need be.
 
     Raises MasksrError when there is neither, and when the name stands for several checkpoints.

@@ -39,7 +39,7 @@ class QualityWeights:
     ma_source: Source
 
 
-def load_weights(folder: Path | str) -> QualityWeights:
+def load_quality(folder: Path | str) -> QualityWeights:
     """Load the weights in a folder that the weights stage made. Raises MasksrError where it is not one."""
     folder = Path(folder)
     if not (folder / RECORD).is_file():
@@ -59,7 +59,7 @@ def default_weights() -> QualityWeights:
     with suppress(MasksrError):  # outside of a project
         settings = params.load()
         if (made := Paths.of(settings).weights / "quality").is_dir():
-            return load_weights(made)
+            return load_quality(made)
     niqe, ma = (find_official(half, settings and settings.data.local) for half in OFFICIAL)
     if niqe and ma:
         return QualityWeights(read_niqe(niqe), read_ma(ma), "official", "official")

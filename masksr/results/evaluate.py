@@ -24,7 +24,7 @@ from masksr.params import Params
 from masksr.paths import Paths
 from masksr.quality import further
 from masksr.quality.index import BLAS, score
-from masksr.quality.weights import QualityWeights, load_weights
+from masksr.quality.weights import QualityWeights, load_quality
 from masksr.results.scores import COLUMNS
 from masksr.results.tiles import upscale_tiled
 from masksr.training.device import choose_device, cores, is_out_of_memory
@@ -148,4 +148,4 @@ def _protocol(
 ) -> tuple[dict[str, Pack], QualityWeights, list[further.Measure]]:
     packs = {name: Pack(paths.set(name)) for name in params.data.test}
     also = further.load(params.measures.also, choose_device(params.train.device))
-    return packs, load_weights(paths.weights / "quality"), also
+    return packs, load_quality(paths.weights / "quality"), also

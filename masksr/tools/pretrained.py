@@ -25,7 +25,7 @@ from masksr.results.scores import check_output, summarize
 from masksr.training.device import choose_device
 
 
-def load_pretrained(path: Path, architecture: Architecture, res_scale: float | None = None) -> nn.Module:
+def read_pretrained(path: Path, architecture: Architecture, res_scale: float | None = None) -> nn.Module:
     """Load the generator in a public ``.pth``, ``.pt`` or ``.safetensors`` file or in one of ours.
 
     Strictly, and in evaluation mode; the sizes are read from the file (``infer_size``, also on
@@ -40,7 +40,7 @@ def load_pretrained(path: Path, architecture: Architecture, res_scale: float | N
     return generator_with(state, size, scale, str(path))
 
 
-def find_pretrained(name: str, model: str, res_scale: float | None = None) -> tuple[Path, nn.Module]:
+def load_pretrained(name: str, model: str, res_scale: float | None = None) -> tuple[Path, nn.Module]:
     """Find a checkpoint, a file or an entry of data/registry.yaml, which may be downloaded, and load it.
 
     model: ``esrgan``, ``pesr`` or ``edsr``. res_scale: without it the entry's, else see ``infer_size``.
@@ -51,8 +51,8 @@ def find_pretrained(name: str, model: str, res_scale: float | None = None) -> tu
         if (entry.architecture, entry.scale) != (architecture, 4):
             raise MasksrError(f"{name}: {entry.title}; not {NAMES[architecture]} for x4 (--model)")
         res_scale, folder = res_scale or entry.res_scale, data_folder(params_file.load())
-    path = find.find_pretrained(name, folder)
-    return path, load_pretrained(path, architecture, res_scale)
+    path = find.fetch_pretrained(name, folder)
+    return path, read_pretrained(path, architecture, res_scale)
 
 
 def run(
@@ -69,7 +69,7 @@ def run(
     """``masksr evaluate``: score a checkpoint as the variants are scored, with bicubic and HR beside it.
 
     Prints the summary and writes the table to ``output`` if named. checkpoint, model, res_scale: see
-    ``find_pretrained``. sets: names in data/registry.yaml; without any, the test sets of the profile. limit:
+    ``load_pretrained``. sets: names in data/registry.yaml; without any, the test sets of the profile. limit:
     at most the first so many images of each; None: as many as the profile takes of its test sets, all of any
     other set. also: further measures; None: those of the profile.
 
@@ -81,7 +81,7 @@ def run(
     specs = [find_set(name) for name in sets or params.data.test]  # before a checkpoint is downloaded
     weights = default_weights()
     taken = further.load(params.measures.also if also is None else also, device)
-    path, generator = find_pretrained(checkpoint, model, res_scale)
+    path, generator = load_pretrained(checkpoint, model, res_scale)
     if generator.scale != 4:
         raise MasksrError(f"{path} upscales by {generator.scale}; the protocol wants a checkpoint for x4")
     factor = getattr(generator.body[0], "res_scale", None)  # of EDSR and PESR, and perhaps a guess

@@ -179,7 +179,7 @@ def start_step(kind: str, autocast: devices.Autocast) -> Step:
 
 def _find_init(params: Params, model: str) -> Path:
     """The checkpoint that ``models.<model>.start.init`` names: a file, or an entry of the registry."""
-    from masksr.fetch.find import find_pretrained  # here: most trainings need no network
+    from masksr.fetch.find import fetch_pretrained  # here: most trainings need no network
 
     init, where = params.models[model].start.init, f"models.{model}.start.init"
     published = getattr(load_registry().weights.get(init), "res_scale", None)
@@ -187,7 +187,7 @@ def _find_init(params: Params, model: str) -> Path:
     if published not in (None, ours):  # the one thing that the weights do not tell
         raise MasksrError(f"{where}: {init} has res_scale {published}, models.{model} has {ours}")
     try:
-        return find_pretrained(init, data_folder(params))
+        return fetch_pretrained(init, data_folder(params))
     except MasksrError as error:
         raise MasksrError(f"{where}: {error}; null begins from random weights") from None
 
