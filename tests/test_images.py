@@ -44,14 +44,12 @@ def test_pictures_that_cannot_be_used_are_named(tmp_path, picture):
     image.save(tmp_path / "alpha.png")
     Image.fromarray(picture).quantize(16).save(tmp_path / "palette.png", transparency=0)
     Image.fromarray(picture).convert("CMYK").save(tmp_path / "cmyk.jpg")
-    Image.fromarray(np.zeros((12, 20), np.uint16)).save(tmp_path / "deep.png")
     Image.fromarray(picture).save(cut)
     cut.write_bytes(cut.read_bytes()[:-40])
     for name, says in {
         "alpha.png": "transparent",
         "palette.png": "transparent",
-        "cmyk.jpg": "8-bit RGB",
-        "deep.png": "8-bit RGB",
+        "cmyk.jpg": "RGB PNG",
         "cut.png": "cannot be read",
         "nothing.png": "no such file",
     }.items():

@@ -13,11 +13,11 @@ from PIL import Image
 from torch import nn
 
 from masksr import params
+from masksr.data.images import Photo, find_photos, read_photo, write_photo
 from masksr.io import MasksrError
 from masksr.models.build import load_generator
 from masksr.paths import Paths
 from masksr.results.tiles import OVERLAP, TILE, check_tiles, upscale_tiled
-from masksr.tools.photo import Photo, find_photos, read_photo, write_photo
 from masksr.tools.pretrained import load_pretrained
 from masksr.training.device import autocast, choose_device, describe_device, make_deterministic
 
