@@ -1,4 +1,4 @@
-"""What the tests of training.distributed let processes do. Imports stand inside: each process has only its own."""
+"""What the tests of training.device.launch let processes do. Imports stand inside: each process has only its own."""
 
 import os
 import signal

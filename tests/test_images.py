@@ -74,5 +74,4 @@ def test_a_diverged_network_is_named():
 def test_luma(picture):
     colours = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
     np.testing.assert_allclose(luma(colours)[0], [16, 235, 81.481, 144.553, 40.966], rtol=1e-14)
-    assert luma(colours, rounded=True)[0].tolist() == [16, 235, 81, 145, 41]
     np.testing.assert_allclose(luma(picture), rgb2ycbcr(picture)[..., 0], atol=1e-10)

@@ -1,6 +1,4 @@
-"""Images in and out: files as photographers keep them (8 or 16 bits, grey or colour, transparent), uint8 arrays
-(H, W, 3), float tensors (B, 3, H, W), and luma.
-"""
+"""Images in and out: photographers' files, uint8 arrays (H, W, 3), float tensors (B, 3, H, W), and luma."""
 
 from __future__ import annotations
 
@@ -168,15 +166,10 @@ def to_image(tensor: Tensor, pixel_range: float) -> NDArray[np.uint8]:
     return levels.clamp(0, 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
 
 
-def luma(image: NDArray[np.uint8], *, rounded: bool = False) -> NDArray[np.float64]:
-    """The Y of ITU-R BT.601 in studio range, 16 to 235, as MATLAB's ``rgb2ycbcr``: (H, W, 3) uint8 -> (H, W).
-
-    rounded: to whole levels, as ``rgb2ycbcr`` does with uint8 pictures and the PIRM 2018 protocol has it.
-    """
-    # In integers, so that levels that fall on a half are the same on every machine.
+def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The Y of ITU-R BT.601, 16 to 235, as MATLAB's ``rgb2ycbcr`` of floats: (H, W, 3) uint8 -> (H, W)."""
     red, green, blue = np.moveaxis(image.astype(np.int64), -1, 0)
-    y = 16 + (65481 * red + 128553 * green + 24966 * blue) / 255000
-    return np.floor(y + 0.5) if rounded else y
+    return 16 + (65481 * red + 128553 * green + 24966 * blue) / 255000
 
 
 def modcrop(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from masksr import params
-from masksr.io import MasksrError
+from masksr.io import MasksrError, write_atomic
 from masksr.paths import Paths, cache_folder, weight_places
 from masksr.quality.ma import Forest, MaModel
 from masksr.quality.niqe import NiqeModel
@@ -129,7 +129,7 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     savemat(buffer, content, do_compression=True)
     header = b"MATLAB 5.0 MAT-file".ljust(116)  # scipy writes the date here
-    path.write_bytes(header + buffer.getvalue()[116:])
+    write_atomic(path, header, buffer.getvalue()[116:])
 
 
 READ: dict[Half, Callable[[Path], Any]] = {"niqe": read_niqe, "ma": read_ma}

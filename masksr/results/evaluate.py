@@ -22,7 +22,7 @@ from masksr.io import write_atomic
 from masksr.models.build import load_generator
 from masksr.params import Params
 from masksr.paths import Paths
-from masksr.quality import further
+from masksr.quality import measures
 from masksr.quality.index import BLAS, score
 from masksr.quality.weights import QualityWeights, load_quality
 from masksr.results.scores import COLUMNS
@@ -66,7 +66,7 @@ def evaluate(
     upscale: Upscale,
     packs: dict[str, Pack],
     weights: QualityWeights,
-    also: Sequence[further.Measure] = (),
+    also: Sequence[measures.Measure] = (),
 ) -> pd.DataFrame:
     """Score one upscaler on every image of every set: ``COLUMNS``, and one more for each of ``also``.
 
@@ -84,7 +84,7 @@ def evaluate(
 def score_images(
     pairs: Iterable[tuple[np.ndarray, np.ndarray | None]],
     weights: QualityWeights,
-    also: Sequence[further.Measure] = (),
+    also: Sequence[measures.Measure] = (),
 ) -> list[dict[str, Any]]:
     """Score images (H, W, 3) uint8 on all cores: for each the measures of PIRM 2018 and ``also``, by column.
 
@@ -145,7 +145,7 @@ def write_quality(table: pd.DataFrame, path: Path) -> None:
 
 def _protocol(
     params: Params, paths: Paths
-) -> tuple[dict[str, Pack], QualityWeights, list[further.Measure]]:
+) -> tuple[dict[str, Pack], QualityWeights, list[measures.Measure]]:
     packs = {name: Pack(paths.set(name)) for name in params.data.test}
-    also = further.load(params.measures.also, choose_device(params.train.device))
+    also = measures.load(params.measures.also, choose_device(params.train.device))
     return packs, load_quality(paths.weights / "quality"), also

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from masksr.data.images import find_photos, modcrop, read_image
 from masksr.io import MasksrError
-from masksr.quality import further, measures
+from masksr.quality import measures
 from masksr.quality.filters import Image, cut_border
 from masksr.quality.weights import default_weights
 from masksr.results.evaluate import score_images, write_quality
@@ -45,7 +45,7 @@ def run(
     measures.check(also, "--also")
     if not hr and (comparing := [name for name in also if measures.known()[name].compares]):
         raise MasksrError(f"--also: {', '.join(comparing)} needs the HR pictures; name them with --hr")
-    taken = further.load(also, choose_device(device))
+    taken = measures.load(also, choose_device(device))
     weights = default_weights()
     keys: list[dict[str, Any]] = []
     problems: list[str] = []

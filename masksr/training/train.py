@@ -32,9 +32,8 @@ from masksr.models.vgg import load_vgg19
 from masksr.params import Gan, Mask, Model, Params, Schedule
 from masksr.paths import Paths, data_folder
 from masksr.training import device as devices
-from masksr.training import distributed
-from masksr.training.error_network import ErrorNetwork
 from masksr.training.loop import Step, Training, Validation, fit
+from masksr.training.mask import ErrorNetwork
 from masksr.training.step import Metrics, adversarial_step, distance_step
 
 Trained = tuple[nn.Module, list[dict[str, Any]]]  # generator and history
@@ -97,7 +96,7 @@ class Job:
         self.pack = Pack(paths.set(params.data.train))
         self.held_out = Pack(paths.set(params.data.validation))
         self.device = devices.choose_device(params.train.device)
-        distributed.check_gpus(params.train.gpus, self.device, params.train.device)
+        devices.check_gpus(params.train.gpus, self.device, params.train.device)
         devices.make_deterministic(self.device)
         devices.allow_tf32(self.device, params.train.precision)
         self.autocast = devices.autocast(self.device, params.train.precision)
@@ -149,14 +148,15 @@ def _run_start(job: Job, checkpoints: Path, init: Path | None) -> Trained:
         if before is not None and before.scale == scale:
             return before
         network = build.build_generator(recipe.generator, scale, seed_for(job.seed, f"generator x{scale}"))
-        if before is not None:
-            build.transfer_body(before, network)
+        if before is not None:  # from x2 to x4: all but the tail, which stays fresh
+            tail = {key: value for key, value in network.state_dict().items() if key.startswith("tail.")}
+            build.load_state(network, before.state_dict() | tail, "the network to start from")
         return network
 
     generator, history = None, []
     if init:
         generator = network_at(recipe.start.init_scale, None)
-        build.load_weights(generator, init)
+        build.load_state(generator, build.read_weights(init), str(init))
     for number, phase in enumerate(recipe.start.phases):
         generator = network_at(phase.scale, generator)
         name = f"{recipe.title} start, x{phase.scale} {phase.loss.upper()}"
@@ -273,7 +273,7 @@ def train_once(
             if (gpus := job.settings.gpus) > 1:
                 backend = "nccl" if job.device.type == "cuda" else "gloo"
                 of = job.params, job.model, job.seed, job.paths
-                distributed.launch(_run_share, of, work, checkpoints, arguments, ranks=gpus, backend=backend)
+                devices.launch(_run_share, of, work, checkpoints, arguments, ranks=gpus, backend=backend)
             generator, history = work(job, checkpoints, *arguments)
             build.save_generator(generator, job.recipe.generator, weights)
             rows = pd.DataFrame(history)
@@ -295,14 +295,7 @@ def train_once(
     return json.loads(record.read_text())
 
 
-def _run_share(
-    rank: int,
-    ranks: int,
-    of: tuple[Params, str, int, Paths],
-    work: Callable[..., Trained],
-    checkpoints: Path,
-    arguments: tuple[Any, ...],
-) -> None:
+def _run_share(rank: int, ranks: int, of: tuple, work: Callable, checkpoints: Path, arguments: tuple) -> None:
     """What each process of a training does that several share."""
     work(Job(*of, rank, ranks), checkpoints, *arguments)
 
