@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from masksr.data.packs import Pack
-from masksr.fetch.find import fetch_weights
+from masksr.fetch.find import fetch_weights, weights_there
 from masksr.fetch.registry import find_weights
 from masksr.io import MasksrError, file_digest, write_atomic
 from masksr.models.build import save_weights
@@ -89,10 +90,9 @@ def _find_official(half: Half, mode: Mode, folder: Path | None) -> Path | None:
     """Find the official file, on this machine or in the network; None where a stand-in is to be fitted."""
     if mode == "standin":
         return None
-    try:
-        return fetch_weights(find_weights(half), folder)
-    except MasksrError as problem:
-        if mode == "official":
-            raise
-        print(f"{problem}\nA stand-in is fitted in place of it.", flush=True)
-        return None
+    published = find_weights(half)
+    if mode == "official" or weights_there(published, folder):
+        return fetch_weights(published, folder)
+    with suppress(MasksrError):
+        return fetch_weights(published, folder)
+    return None

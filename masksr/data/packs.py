@@ -132,7 +132,6 @@ class Picture:
     hr: NDArray[np.uint8]  # (H, W, 3)
     lr: dict[int, NDArray[np.uint8]]  # by scale s: (H/s, W/s, 3), official or imresize(hr, 1/s)
     difference: dict[int, int]  # of each official LR: its largest distance from imresize(hr, 1/s), in levels
-    cut: bool  # whether the sides of the file were no multiples of 4
 
 
 def load_image(source: Source, scales: Sequence[int] = (SCALE,)) -> Picture:
@@ -143,7 +142,7 @@ def load_image(source: Source, scales: Sequence[int] = (SCALE,)) -> Picture:
     hr = read_image(source.hr)
     if box := source.crop:
         hr = hr[box.top : box.top + box.height, box.left : box.left + box.width]
-    whole, hr = hr.shape, np.ascontiguousarray(modcrop(hr, SCALE))
+    hr = np.ascontiguousarray(modcrop(hr, SCALE))
     lr, difference = {}, {}
     for scale in scales:
         ours = lr[scale] = imresize(hr, 1 / scale)
@@ -155,7 +154,7 @@ def load_image(source: Source, scales: Sequence[int] = (SCALE,)) -> Picture:
                 remedy = "fetch both from one distribution, or remove the LR folder to have LR made from HR"
                 raise MasksrError(f"{path}: {problem}; {remedy}")
             difference[scale] = int(np.abs(lr[scale].astype(np.int16) - ours).max())
-    return Picture(hr, lr, difference, cut=hr.shape != whole)
+    return Picture(hr, lr, difference)
 
 
 # Writing a pack.
@@ -204,7 +203,8 @@ def _write(folder: Path, info: Any, sources: list[Source], scales: list[int]) ->
             for scale, file in files.items():
                 file.write(pixels[scale].data)
             height, width, _ = picture.hr.shape
-            about = {"name": source.name, "height": height, "width": width, "cut": picture.cut}
+            cut = any(side % SCALE for side in source.sides)
+            about = {"name": source.name, "height": height, "width": width, "cut": cut}
             lr = {array_name(scale): picture.difference.get(scale, "masksr") for scale in scales}
             sha256 = {array_name(scale): hashlib.sha256(pixels[scale].data).hexdigest() for scale in files}
             images.append(ImageEntry(**about, offset=offset, lr=lr, sha256=sha256))

@@ -16,7 +16,7 @@ left out. Counted:
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,20 +152,14 @@ def training_costs(params: Params, tflops: float) -> pd.DataFrame:
 
 def _trainings(params: Params) -> Iterator[tuple[str, str, Mask | None, int]]:
     """Every kind of training: its name, model, mask (None: the start), and how many it adds."""
-    done: set[tuple[str, str, int]] = set()
-
-    def new(model: str, masks: Sequence[Mask | None], seeds: list[int]) -> int:
-        before = len(done)
-        done.update((model, str(mask), seed) for mask in masks for seed in seeds)
-        return len(done) - before
-
-    table1, sweep = params.table1, params.sweep
-    for model in table1.models:
-        for name, mask in {"start": None, **{name: params.masks[name] for name in table1.masks}}.items():
-            yield f"{params.models[model].title} {name}", model, mask, new(model, [mask], table1.seeds)
+    table1, sweep, done = params.table1, params.sweep, set()
+    masks = {"start": None, **{name: params.masks[name] for name in table1.masks}}
+    kinds = [(model, name, [masks[name]], table1.seeds) for model in table1.models for name in masks]
     points = [params.mask(sweep.mask, k, b) for k in sweep.k for b in sweep.b]
-    count = new(sweep.model, points, sweep.seeds)
-    yield f"{params.models[sweep.model].title} Figure 5", sweep.model, points[0], count
+    for model, name, of, seeds in [*kinds, (sweep.model, "Figure 5", points, sweep.seeds)]:
+        new = {(model, str(mask), seed) for mask in of for seed in seeds} - done
+        done |= new
+        yield f"{params.models[model].title} {name}", model, of[0], len(new)
 
 
 def describe_costs(params: Params, tflops: float | None = None) -> str:
@@ -185,4 +179,6 @@ def _three_digits(value: Any) -> str:
     """A number with three digits that count; nothing for what is not known."""
     if isinstance(value, str) or pd.isna(value):
         return value if isinstance(value, str) else ""
+    if 0 < value < 0.001:
+        return "< 0.001"
     return f"{value:,.0f}" if value >= 100 or value % 1 == 0 else f"{value:.3g}"
