@@ -9,11 +9,10 @@ import yaml
 from archives_like_the_real_ones import IMAGES, local_registry, make_archives
 from local_server import serving
 
-from masksr import params
+from masksr import params, weights
 from masksr.fetch.find import build_pack
 from masksr.paths import Paths
 from masksr.results import evaluate
-from masksr.tools import weights
 from masksr.training import train as training
 
 ROOT = Path(__file__).parents[1]
