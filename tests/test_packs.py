@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 
 from masksr.data import packs
 from masksr.data.bicubic import imresize
@@ -62,6 +63,28 @@ def test_official_lr_is_taken_and_said_to_be(data, spec, tmp_path):
     for number, image in enumerate(pack.manifest.images):
         assert 0 < image.lr["lr_x4"] <= 7 and image.lr["lr_x2"] == "masksr"
         np.testing.assert_array_equal(pack.lr(number)[0, 0] ^ 7, imresize(pack.hr(number), 0.25)[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("shrink", "fits"),
+    {
+        "box": (lambda hr: hr.reshape(64, 4, 64, 4, 3).mean(axis=(1, 3)).round().astype(np.uint8), True),
+        "without antialiasing": (lambda hr: hr[::4, ::4], False),
+        "shifted by half a pixel": (lambda hr: imresize(np.roll(hr, 2, axis=1), 0.25), False),
+        "mirrored": (lambda hr: imresize(hr[:, ::-1], 0.25), False),
+    }.values(),
+)
+def test_lr_that_was_shrunk_in_another_way_is_refused_for_the_set_as_a_whole(shrink, fits, tmp_path, spec):
+    for number in range(3):
+        hr = getattr(skimage.data, ("astronaut", "chelsea", "coffee")[number])()[:256, :256]
+        write_png(tmp_path / f"data/own/{number}.png", hr)
+        write_png(tmp_path / f"data/lr/{number}.png", np.ascontiguousarray(shrink(hr)))
+    if fits:
+        build_pack(spec, tmp_path / "pack", data_folder=tmp_path / "data")
+    else:
+        with pytest.raises(MasksrError, match=r"does not fit .*shrunk without antialiasing"):
+            build_pack(spec, tmp_path / "pack", data_folder=tmp_path / "data")
+        assert not (tmp_path / "pack").exists()
 
 
 def test_the_same_pictures_give_the_same_bytes(pack, data, spec, tmp_path):

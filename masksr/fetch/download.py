@@ -142,8 +142,10 @@ def unpack(archives: Sequence[Path], folder: Path) -> None:
                     with zipfile.ZipFile(archive) as zipped:
                         zipped.extractall(unfinished)
                 else:
-                    with tarfile.open(archive) as tarred:  # no links and no paths out of the folder
-                        tarred.extractall(unfinished, filter="data")
+                    with tarfile.open(archive) as tarred:
+                        # No links and no paths out of the folder; Python has this filter from 3.11.4.
+                        tarred.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+                        tarred.extractall(unfinished)
             shutil.copytree(unfinished, folder, copy_function=os.replace, dirs_exist_ok=True)
         except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
             names, reason = ", ".join(map(str, archives)), " ".join(str(error).split())
