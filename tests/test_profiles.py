@@ -32,7 +32,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def shortened(profile: str) -> dict:
-    """The profile with its networks and patches, two steps of two patches for each training, on a CPU in fp32 (few have bf16)."""
+    """The profile with its networks and patches, two steps of two patches for each training, on a CPU: in fp32."""
     content = yaml.safe_load((ROOT / f"profiles/{profile}.yaml").read_text())
     content["train"] |= {"device": "cpu", "precision": "fp32", "steps_per_epoch": 2, "log_every": 1}
     content["train"] |= {"validate_every": 2, "validation_patches": 1, "checkpoint_every": 2}
