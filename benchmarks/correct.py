@@ -158,7 +158,8 @@ def _resumes(run: Run, case: Case, name: str, changes: dict[str, Any]) -> None:
     settings |= {"checkpoint_every": 2, "validation_patches": 2, "precision": "fp32"}
     train = profiles.paper().train.model_copy(update=settings | changes)
     recipe = profiles.recipe(case)
-    recipe = recipe.model_copy(update={"gan": Gan(epochs=2, learning_rate=1e-3, discriminator_learning_rate=1e-3, halve_at=[1])})
+    gan = Gan(epochs=2, learning_rate=1e-3, discriminator_learning_rate=1e-3, halve_at=[1])
+    recipe = recipe.model_copy(update={"gan": gan})
     patches = ours.sampler(case)
 
     def weights(folder: str, interrupt_at: int | None = None) -> list[Tensor] | None:

@@ -19,7 +19,7 @@ from benchmarks.profiles import Case
 from benchmarks.reference_steps import Networks
 from masksr.data.packs import Pack
 from masksr.data.patches import PatchSampler
-from masksr.models.checkpoints import build_discriminator, build_generator
+from masksr.models.build import build_discriminator, build_generator
 from masksr.models.vgg import random_vgg19
 from masksr.params import Mask, Model, Train
 from masksr.training.device import allow_tf32, autocast, choose_device, compile_network, memory_format

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from masksr.paths import Paths
 
 POSITIVE = click.IntRange(min=1)
+FACTOR = click.FloatRange(min=0, min_open=True)
 # What several commands take.
 model = option("--model", required=True, type=click.Choice(["esrgan", "pesr", "edsr"]))
 device = option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]))
-res_scale = option("--res-scale", type=float, metavar="X", help="Of EDSR, PESR; where weights do not tell.")
+res_scale = option("--res-scale", type=FACTOR, metavar="X", help="Of EDSR, PESR; where weights do not tell.")
 test_sets = option("--set", "sets", multiple=True, metavar="NAME", help="A test set; more: --set X --set Y.")
 csv = click.Path(dir_okay=False, path_type=Path)  # a folder is refused before the work
 table = option("-o", "--output", type=csv, metavar="CSV", help="Also write a row for each image here.")
@@ -128,12 +129,12 @@ def fetch(only_list: bool, names: Sequence[str] = ()) -> None:
 
     python -m masksr fetch Set5 BSD100 niqe
     """
-    from masksr.fetch import command
+    from masksr.fetch import find
 
     if only_list:
-        print(command.listing(names, _project()[0]))
+        print(find.listing(names, _project()[0]))
     else:
-        command.fetch(names, _project()[0])
+        find.fetch(names, _project()[0])
 
 
 @app.command

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from masksr.data.images import cut, luma, to_tensor, write_png
 from masksr.data.packs import Pack
 from masksr.io import MasksrError
-from masksr.models.checkpoints import load_generator
+from masksr.models.build import load_generator
 from masksr.params import Crop, Figure4, Params
 from masksr.paths import Paths
 from masksr.results.evaluate import with_generator
