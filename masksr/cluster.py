@@ -62,8 +62,9 @@ def run(
 
 
 def plan(root: Path, targets: Collection[str] = ()) -> dict[str, set[str]]:
-    """Stages that are out of date and all after them, in order, each with those of these that it reads.
+    """Stages that are out of date and all after them, each with those of these that it reads.
 
+    Sorted by the longest chain of stages that waits for each, the longest first.
     Raises MasksrError where DVC cannot read the project or has no such target.
     """
     import networkx as nx
@@ -81,7 +82,10 @@ def plan(root: Path, targets: Collection[str] = ()) -> dict[str, set[str]]:
     except DvcException as error:
         raise MasksrError(f"DVC cannot read the pipeline: {' '.join(str(error).split())}") from None
     graph = graph.subgraph(name for name in graph if name in stale or nx.descendants(graph, name) & stale)
-    order = nx.lexicographical_topological_sort(graph.reverse())
+    chain: dict[str, int] = {}
+    for name in nx.topological_sort(graph):
+        chain[name] = 1 + max((chain[later] for later in graph.predecessors(name)), default=0)
+    order = sorted(chain, key=lambda name: (-chain[name], name))
     return {name: set(graph.successors(name)) for name in order}
 
 

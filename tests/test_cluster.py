@@ -72,7 +72,7 @@ def test_the_plan_is_what_is_out_of_date_and_what_comes_after(tmp_path: Path, mo
     monkeypatch.chdir(root / "data")  # names do not depend on where one is
     sides = {"side@0.1", "side@3e-06"}
     assert cluster.plan(root) == {"top": set(), "alone": set(), "end": sides} | {name: {"top"} for name in sides}
-    assert list(cluster.plan(root)) == ["alone", "top", *sorted(sides), "end"], "what is read comes first"
+    assert list(cluster.plan(root)) == ["top", *sorted(sides), "alone", "end"], "the longest chain first"
     assert set(cluster.plan(root, ["side"])) == {"top"} | sides
     dvc(root, "repro")
     assert not cluster.plan(root)
