@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+import shutil
+from contextlib import suppress
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks import ours, profiles
+from benchmarks import steps
 from benchmarks.harness import Run, TimeUp, short
-from benchmarks.profiles import TITLES, Case
+from benchmarks.steps import TITLES, Case
+from masksr.models.checkpoints import save_generator, save_weights
 from masksr.params import Gan, Mask
+from masksr.training import train
 from masksr.training.device import Precision, autocast, memory_format
-from masksr.training.loop import Validation, fit
 from masksr.training.step import adversarial_step
-from masksr.training.train import networks_of_a_gan
 
 CLOSE = 1e-3  # of its norm: how far a gradient in fp32 may be from the CPU's
-
+# What one step left: metrics, and all gradients of each network in one vector of float64 on the CPU.
+Taken = tuple[dict[str, float], list[Tensor]]
 
 
 def correct(run: Run) -> None:
@@ -28,9 +31,7 @@ def correct(run: Run) -> None:
         case = Case(model, 16, 4, tiny=True)
         _equals_the_cpu(run, case)
         _bf16_is_close(run, case)
-    for model in TITLES:
-        _resumes(run, Case(model, 16, 4, tiny=True), "fp32, as it is", {})
-    case = Case("esrgan", 16, 4, tiny=True)
+    plain, esrgan = "fp32, as it is", Case("esrgan", 16, 4, tiny=True)
     options: dict[str, dict[str, Any]] = {
         "bf16": {"precision": "bf16"},
         "moving average": {"ema": 0.9},
@@ -41,8 +42,8 @@ def correct(run: Run) -> None:
     }
     if "tf32" in run.peaks:
         options["tf32"] = {"precision": "tf32"}
-    for name, changes in options.items():
-        run.fresh()
+    trainings = [(Case(model, 16, 4, tiny=True), plain, {}) for model in TITLES]
+    for case, name, changes in trainings + [(esrgan, *option) for option in options.items()]:
         try:
             with run.limit(600 if run.tiny else 90):
                 _resumes(run, case, name, changes)
@@ -50,17 +51,9 @@ def correct(run: Run) -> None:
             run.add("correct", f"{TITLES[case.model]}, resumed, {name}", False, error=short(error))
 
 
-@dataclass
-class Taken:
-    """What one step left: metrics, and all gradients of each network in one vector of float64 on the CPU."""
-
-    metrics: dict[str, float]
-    gradients: list[Tensor]
-
-
 def _masks() -> dict[str, Mask]:
     """Every kind with every reading of where it applies; then the paper's with every other setting."""
-    masks, found = profiles.paper().masks, {"none": Mask(kind="none")}
+    masks, found = steps.paper().masks, {"none": Mask(kind="none")}
     for name, apply in itertools.product([name for name in masks if name != "none"], ("both", "sr", "gradient")):
         found[f"{name}, {apply}"] = masks[name].model_copy(update={"apply": apply})
     for key, value in {"window": 9, "per_channel": True, "detach": False}.items():
@@ -77,12 +70,12 @@ def _take_step(
     precision: Precision = "fp32",
     dtype: torch.dtype = torch.float32,
 ) -> Taken:
-    recipe, start = profiles.recipe(case), ours.networks(case)
-    networks = networks_of_a_gan(recipe, mask, start.generator, seed=0)
+    recipe, start = steps.settings(case).models[case.model], steps.networks(case)
+    networks = train.networks_of_a_gan(recipe, mask, start.generator, seed=0)
     for network in (*networks, start.vgg):
         network.to(device, dtype, memory_format=memory_format(device, precision)).train()
     pixel_range = start.generator.pixel_range
-    lr, hr = (patches.to(device, dtype) * (pixel_range / 255) for patches in ours.sampler(case).batch(0))
+    lr, hr = (patches.to(device, dtype) * (pixel_range / 255) for patches in steps.first_batch(case))
     generator, discriminator, *more = networks
     metrics = adversarial_step(
         generator,
@@ -101,13 +94,13 @@ def _take_step(
         torch.cat([p.grad.flatten().double().cpu() for p in network.parameters() if p.grad is not None])
         for network in networks
     ]
-    return Taken({name: float(value) for name, value in metrics.items()}, gradients)
+    return {name: float(value) for name, value in metrics.items()}, gradients
 
 
 def _distance(one: Taken, other: Taken) -> tuple[float, float]:
     """The largest distance of a metric, of its size or of 1, and of a network's gradients, of their norm."""
-    metrics = max(abs(one.metrics[name] - value) / max(1, abs(value)) for name, value in other.metrics.items())
-    gradients = (float((a - b).norm() / b.norm()) for a, b in zip(one.gradients, other.gradients, strict=True))
+    metrics = max(abs(one[0][name] - value) / max(1, abs(value)) for name, value in other[0].items())
+    gradients = (float((a - b).norm() / b.norm()) for a, b in zip(one[1], other[1], strict=True))
     return metrics, max(gradients)
 
 
@@ -123,7 +116,7 @@ def _equals_the_cpu(run: Run, case: Case) -> None:
             differ[name] = {"fp32": (metrics, gradients), "fp64": _distance(*doubles)}
         else:
             worst = [max(worst[0], metrics), max(worst[1], gradients)]
-        if here.metrics != again.metrics or not all(map(torch.equal, here.gradients, again.gradients)):
+        if here[0] != again[0] or not all(map(torch.equal, here[1], again[1])):
             unequal.append(name)
     title = f"{TITLES[case.model]}, {len(masks)} masks"
     wrong = [name for name, found in differ.items() if not max(found["fp64"]) < 1e-6]
@@ -137,8 +130,8 @@ def _bf16_is_close(run: Run, case: Case) -> None:
     for name in ("none", "paper, both", "paper, sr"):
         run.fresh()
         exact, rounded = (_take_step(case, _masks()[name], run.device, precision) for precision in ("fp32", "bf16"))
-        finite &= all(map(np.isfinite, rounded.metrics.values()))
-        pairs = zip(exact.gradients, rounded.gradients, strict=True)
+        finite &= all(map(np.isfinite, rounded[0].values()))
+        pairs = zip(exact[1], rounded[1], strict=True)
         cosines.append([float(nn.functional.cosine_similarity(a, b, dim=0)) for a, b in pairs])
     generator, discriminator = map(min, zip(*cosines, strict=True))
     # The gradient of a discriminator that does not tell real from fake yet is a small difference of two. On a CPU it
@@ -148,43 +141,29 @@ def _bf16_is_close(run: Run, case: Case) -> None:
     run.add("correct", title, close, **{"cosine of G": generator, "of D": discriminator})
 
 
-class _Interrupted(Exception):
-    pass
-
-
 def _resumes(run: Run, case: Case, name: str, changes: dict[str, Any]) -> None:
     """Six steps at once, and six that are interrupted in the fourth and go on from the checkpoint of the second."""
-    settings = {"device": run.device.type, "steps_per_epoch": 3, "log_every": 1, "validate_every": 3}
-    settings |= {"checkpoint_every": 2, "validation_patches": 2, "precision": "fp32"}
-    train = profiles.paper().train.model_copy(update=settings | changes)
-    recipe = profiles.recipe(case)
-    recipe = recipe.model_copy(update={"gan": Gan(epochs=2, learning_rate=1e-3, discriminator_learning_rate=1e-3, halve_at=[1])})
-    patches = ours.sampler(case)
+    options = {"device": run.device.type, "steps_per_epoch": 3, "log_every": 1, "validate_every": 3}
+    options |= {"checkpoint_every": 2, "validation_patches": 2, "precision": "fp32"}
+    gan = Gan(epochs=2, learning_rate=1e-3, discriminator_learning_rate=1e-3, halve_at=[1])
+    settings, paths = steps.settings(case, options | changes, gan=gan), steps.project()
+    networks, size = steps.networks(case), settings.models[case.model].generator
+    save_generator(networks.generator, size, paths.start(case.model, 0) / "generator.safetensors")
+    save_weights(networks.vgg, paths.weights / "vgg19.safetensors")
+    calls = itertools.count()
 
-    def weights(folder: str, interrupt_at: int | None = None) -> list[Tensor] | None:
-        start, mask = ours.networks(case), profiles.paper().masks["paper"]
-        networks = [start.generator, start.discriminator]
-        validation = Validation(patches.pack, lr_size=case.lr_patch, scale=4, count=2)
-        phase = ours.gan_training(name, networks, start.vgg, recipe, mask, patches, train, validation)
-        step = phase.step
+    def until_the_fourth(*args: Any, **options: Any) -> Any:
+        if next(calls) == 3 * settings.train.accumulate:
+            raise InterruptedError
+        return adversarial_step(*args, **options)
 
-        def interrupted(*batch: Any) -> Any:
-            if batch[-1] == interrupt_at:
-                raise _Interrupted
-            return step(*batch)
+    def weights() -> str:
+        run.fresh()
+        return train.train_gan(settings, case.model, settings.masks["paper"], 0, paths, run.work / "out")["weights"]
 
-        phase.step = interrupted
-        try:
-            result = fit(phase, run.work / "resumed" / f"{case.model} {name}" / folder)
-        except _Interrupted:
-            return None
-        return [*result.state_dict().values(), *start.discriminator.state_dict().values()]
-
-    run.fresh()
-    whole = weights("whole")
-    run.fresh()
-    weights("parts", interrupt_at=3 * train.accumulate)
-    run.fresh()
-    parts = weights("parts")
-    equal = all(map(torch.equal, whole, parts)) and all(bool(w.isfinite().all()) for w in whole)
-    run.add("correct", f"{TITLES[case.model]}, resumed, {name}: equal bits", equal)
+    shutil.rmtree(paths.trainings, ignore_errors=True)
+    whole = weights()
+    shutil.rmtree(paths.trainings)
+    with suppress(InterruptedError), patch.object(train, "adversarial_step", until_the_fourth):
+        weights()
+    run.add("correct", f"{TITLES[case.model]}, resumed, {name}: equal bits", weights() == whole)

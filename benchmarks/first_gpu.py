@@ -24,12 +24,11 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks import machine, ours, profiles
+from benchmarks import machine, steps
 from benchmarks.correct import correct
 from benchmarks.harness import Run, TimeUp, short
-from benchmarks.profiles import TITLES, Case
 from benchmarks.reference_steps import Networks
-from benchmarks.ways import WAYS, make_step, switch
+from benchmarks.steps import PLAIN, TITLES, WAYS, Case
 from masksr.training.cost import step_cost
 
 PROFILED = ("bf16", "public, fp32")
@@ -55,8 +54,8 @@ def the_machine(run: Run) -> None:
 def speed(run: Run) -> None:
     """Steps of full networks at the paper's sizes, in every way."""
     sizes = {"esrgan": (64, 16), "pesr": (64, 16), "edsr": (48, 16)}
-    cases = [Case(model, *((16, 2) if run.tiny else sizes[model]), tiny=run.tiny) for model in TITLES]
-    networks = {case: ours.networks(case) for case in cases}
+    cases = [Case(model, *((16, 2) if run.tiny else sizes[model]), tiny=run.tiny) for model in run.models]
+    networks = {case: steps.networks(case) for case in cases}
     for name, case in itertools.product(WAYS, cases):  # ways in the order of their worth
         way = WAYS[name]
         # On a CPU there are no graphs, and one compilation takes a minute.
@@ -75,8 +74,8 @@ def speed(run: Run) -> None:
 
 def _timed(run: Run, case: Case, networks: Networks, name: str) -> dict[str, Any]:
     way, cuda = WAYS[name], run.device.type == "cuda"
-    step = make_step(case, networks, way, run.device.type)
-    switch(way, run.device)
+    step = steps.make_step(case, networks, way, run.device.type)
+    steps.switch(way, run.device)
     begin = time.perf_counter()
     for _ in range(3):
         step()
@@ -89,18 +88,11 @@ def _timed(run: Run, case: Case, networks: Networks, name: str) -> dict[str, Any
     if cuda:
         found["GB"] = torch.cuda.max_memory_allocated() / 1e9
     if not way.public and run.peaks:  # the public step does more than is needed, so that its operations say little
-        flop = _flop_of_a_step(case)
+        flop = step_cost(steps.settings(case), case.model, PLAIN, "fp32").flop
         found |= {"TFLOP": flop / 1e12, "% of peak": 100 * flop / seconds / max(run.peaks[way.precision].values())}
     if name in PROFILED:
         found["kernels"] = _longest_kernels(run, step)
     return found
-
-
-def _flop_of_a_step(case: Case) -> float:
-    paper, recipe = profiles.paper(), profiles.recipe(case)
-    weights = paper.weights.model_copy(update={"vgg_width": profiles.vgg_width(case)})
-    counted = paper.model_copy(update={"models": paper.models | {case.model: recipe}, "weights": weights})
-    return step_cost(counted, case.model, ours.PLAIN, "fp32").flop
 
 
 def _median_seconds(run: Run, work: Callable[[], Any], calls: int, groups: int = 3) -> float:
@@ -142,19 +134,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--out", type=Path, default=Path("first_gpu"), help="folder of the results")
     parser.add_argument("--minutes", type=float, default=6.0, help="after which it ends (default: 6)")
-    parser.add_argument("--only", default=",".join(SECTIONS), help=f"of {', '.join(SECTIONS)}")
+    known = {"only": SECTIONS, "models": TITLES}
+    for name, every in known.items():
+        parser.add_argument(f"--{name}", default=",".join(every), metavar="A,B", help=f"of {', '.join(every)}")
     options = parser.parse_args(arguments)
-    chosen = options.only.split(",")
-    if unknown := set(chosen) - set(SECTIONS):
-        parser.error(f"--only: there is no section {', '.join(sorted(unknown))}")
+    chosen = {name: getattr(options, name).split(",") for name in known}
+    for name, every in known.items():
+        if unknown := set(chosen[name]) - set(every):
+            parser.error(f"--{name}: there is no {', '.join(sorted(unknown))}")
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch sees no GPU here")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    run = Run(options.device, options.out, options.minutes)
-    sections = {name: (SECTIONS[name][0], 60 * options.minutes * SECTIONS[name][1]) for name in chosen}
-    failed = run.all(sections)
-    print(f"{len(run.findings.list)} findings, {len(failed)} failed", *failed, sep="\n", flush=True)
-    return int(bool(failed))
+    run = Run(options.device, options.out, options.minutes, chosen["models"])
+    run.all({name: (SECTIONS[name][0], 60 * options.minutes * SECTIONS[name][1]) for name in chosen["only"]})
+    print(f"{len(run.list)} findings, {len(run.failed)} failed", *run.failed, sep="\n", flush=True)
+    return int(bool(run.failed))
 
 
 if __name__ == "__main__":

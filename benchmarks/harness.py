@@ -1,9 +1,10 @@
-"""What the sections of ``benchmarks.first_gpu`` share: the device, the clock, and where findings go."""
+"""What measurements need: where findings go, the device, and the clock that ends a section in time."""
 
 from __future__ import annotations
 
 import faulthandler
 import gc
+import json
 import signal
 import tempfile
 import time
@@ -15,30 +16,63 @@ from typing import Any
 
 import torch
 
-from benchmarks.findings import Findings
+from masksr.io import write_atomic
 from masksr.training.device import allow_tf32, make_deterministic
+
+
+class Findings:
+    """Findings in the order in which they are made: at once in NAME.json and, as a table, in NAME.md, and printed."""
+
+    def __init__(self, name: Path) -> None:
+        self.name, self.begin = name, time.monotonic()
+        self.list: list[dict[str, Any]] = []
+
+    def add(self, section: str, what: str, passed: bool | None = None, **numbers: Any) -> None:
+        """Write down one finding. passed: None where nothing was promised."""
+        seconds = round(time.monotonic() - self.begin, 1)
+        self.list.append({"section": section, "what": what, "passed": passed, "at s": seconds, **numbers})
+        lines = ["| section | what | passed | numbers |", "|:--|:--|:--|:--|", *map(_row, self.list)]
+        for ending, text in ((".json", json.dumps(self.list, indent=1, default=str)), (".md", "\n".join(lines))):
+            write_atomic(self.name.with_name(self.name.name + ending), (text + "\n").encode())
+        print(_row(self.list[-1]), flush=True)
+
+    @property
+    def failed(self) -> list[str]:
+        return [found["what"] for found in self.list if found["passed"] is False]
+
+
+def _row(found: dict[str, Any]) -> str:
+    """A line of the table: numbers of three digits; lists and texts of many lines stand in the JSON alone."""
+    numbers = [
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in found.items()
+        if name not in ("section", "what", "passed", "at s")
+        and not isinstance(value, list | dict)
+        and "\n" not in str(value)
+    ]
+    passed = {None: "", True: "yes", False: "**no**"}[found["passed"]]
+    return f"| {found['section']} | {found['what']} | {passed} | {'; '.join(numbers)} |"
 
 
 class TimeUp(BaseException):
     """The minutes of a section are over. No Exception, which somebody on the way could catch."""
 
 
-class Run:
-    """One run of all sections, which ends after ``minutes``."""
+class Run(Findings):
+    """One run of sections on a device, which ends after ``minutes``. models: those whose speed is measured."""
 
-    def __init__(self, device: str, out: Path, minutes: float) -> None:
-        self.device, self.tiny = torch.device(device), device == "cpu"
+    def __init__(self, device: str, out: Path, minutes: float, models: list[str]) -> None:
+        super().__init__(out / "first_gpu")
+        self.device, self.tiny, self.models = torch.device(device), device == "cpu", models
         torch.set_num_threads(1 if self.tiny else 4)  # tiny networks gain nothing from more
         self._ends = [time.monotonic() + 60 * minutes]
-        self.findings = Findings(out / "first_gpu")
-        self.add = self.findings.add
         self.peaks: dict[str, dict[str, float]] = {}
         self.work = Path(tempfile.mkdtemp(prefix="first_gpu-"))
         signal.signal(signal.SIGALRM, self._time_up)
         faulthandler.dump_traceback_later(60 * minutes + 20, exit=True)  # where no Python runs that could be stopped
 
-    def all(self, sections: Mapping[str, tuple[Callable[[Run], None], float]]) -> list[str]:
-        """Run each section for at most its seconds. Returns what failed; that does not stop the next section."""
+    def all(self, sections: Mapping[str, tuple[Callable[[Run], None], float]]) -> None:
+        """Run each section for at most its seconds; what fails does not stop the next section."""
         for name, (section, seconds) in sections.items():
             try:
                 with self.limit(seconds):
@@ -49,7 +83,6 @@ class Run:
                 traceback.print_exc()
                 self.add(name, "the section", False, error=short(error))
         faulthandler.cancel_dump_traceback_later()
-        return self.findings.failed
 
     @property
     def left(self) -> float:

@@ -1,42 +1,52 @@
-"""The machine: what it is, which versions are installed, and the most operations per second that it was seen to do."""
+"""The machine: what it is, the most operations per second that it was seen to do, and fair timing on it."""
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
+import re
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.utils.benchmark import Timer
 
 from masksr.training.device import cores
 
 PACKAGES = ("torch", "numpy", "scipy", "pillow", "pyiqa", "dvc")
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
+Seconds = dict[str, list[float]]  # of a call of each variant, one number a round
 
 
 def describe(device: str) -> dict[str, Any]:
-    """CPU, cores, memory, GPU, operating system and versions."""
-    about: dict[str, Any] = {"cpu": _cpu_name(), "cores": cores()}
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        about["memory GB"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
+    """CPU, cores, memory, GPU, operating system and versions, on Linux."""
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    about = {"cpu": cpu[1] if cpu else platform.machine(), "cores": cores()}
+    about["memory GB"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
     if device == "cuda":
         about["gpu"] = torch.cuda.get_device_name()
         about["gpu memory GB"] = round(torch.cuda.get_device_properties(0).total_memory / 1e9, 1)
         about["cuda"], about["cudnn"] = torch.version.cuda, torch.backends.cudnn.version()
     about["system"] = f"{platform.system()} {platform.machine()}"
     about["python"] = platform.python_version()
-    return about | {name: _version(name) for name in PACKAGES}
+    for name in PACKAGES:
+        try:
+            about[name] = version(name)
+        except PackageNotFoundError:
+            about[name] = None
+    return about
 
 
 def peaks(device: str, seconds: float) -> dict[str, dict[str, float]]:
     """FLOP/s of the best of many products of matrices and of many convolutions: {"fp32": {"matmul": ..., "conv": ...}}.
 
-    Of one thread where this process has one; TF32 on GPUs that have it. Each kind is repeated for about ``seconds``.
+    On a CPU of one thread; TF32 on GPUs that have it. Each kind is repeated for about ``seconds``.
     """
     gpu = device == "cuda"
     torch.backends.cudnn.benchmark = True
@@ -51,37 +61,50 @@ def peaks(device: str, seconds: float) -> dict[str, dict[str, float]]:
         w = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
         with torch.inference_mode():
             found[name] = {
-                "matmul": 2 * side**3 / _best(lambda a=a, b=b: a @ b, seconds, gpu),
-                "conv": 2 * x.numel() * channels * 9 / _best(lambda x=x, w=w: F.conv2d(x, w, padding=1), seconds, gpu),
+                "matmul": 2 * side**3 / _best(lambda a=a, b=b: a @ b, seconds),
+                "conv": 2 * x.numel() * channels * 9 / _best(lambda x=x, w=w: F.conv2d(x, w, padding=1), seconds),
             }
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return found
 
 
-def _best(work: Callable[[], Any], seconds: float, gpu: bool) -> float:
-    """Seconds of the fastest of many calls, after one in which cuDNN tries its kernels."""
-    work()
-    best, until = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < until or best == float("inf"):
-        begin = time.perf_counter()
-        work()
-        if gpu:
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - begin)
-    return best
+def _best(work: Callable[[], Any], seconds: float) -> float:
+    """Seconds of the fastest of many calls, after the one in which cuDNN tries its kernels."""
+    return min(Timer("work()", globals={"work": work}).blocked_autorange(min_run_time=seconds).times)
 
 
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+def interleave(
+    variants: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    *,
+    warm_up: int = 1,
+    before: Callable[[str], None] = lambda name: None,
+) -> Seconds:
+    """Time all variants in turns, each once a round: a machine that gets slower gets slower for all of them.
 
-
-def _version(package: str) -> str | None:
+    before: called with the name of a variant before its turn, off the clock. The garbage collector does not run.
+    """
+    seconds: Seconds = {name: [] for name in variants}
+    gc.disable()
     try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+        for number in range(-warm_up, rounds):
+            for name, run in variants.items():
+                gc.collect()
+                before(name)
+                begin = time.perf_counter()
+                run()
+                if number >= 0:
+                    seconds[name].append(time.perf_counter() - begin)
+    finally:
+        gc.enable()
+    return seconds
+
+
+def compare(seconds: Seconds, slow: str, fast: str) -> dict[str, Any]:
+    """How many times as fast as ``slow`` is ``fast``: median and quartiles over the rounds, in which both met the same
+    machine; and the median seconds of both.
+    """
+    times = [a / b for a, b in zip(seconds[slow], seconds[fast], strict=True)]
+    low, median, high = statistics.quantiles(times * 2, n=4, method="inclusive")
+    medians = {f"{name} s": statistics.median(seconds[name]) for name in (slow, fast)}
+    return {"ratio": median, "quartiles": f"{low:.3g} to {high:.3g}", **medians}

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from benchmarks.pictures import Image, picture
+from benchmarks.pictures import picture
 from masksr.quality.filters import luma_plane
 from masksr.quality.ma import FEATURES, Forest, MaModel
 from masksr.quality.niqe import NiqeModel, niqe_features
 from masksr.quality.weights import QualityWeights, read_ma, read_niqe, write_ma, write_niqe
 
 
-def pyiqa_score(folder: Path) -> Callable[[Image], float]:
+def pyiqa_score(folder: Path) -> Callable[[NDArray[np.uint8]], float]:
     """Stock pyiqa's PI by the PIRM protocol, with the weights in ``folder``: its halves, for ``pi`` takes no path."""
     from pyiqa.archs.niqe_arch import NIQE
     from pyiqa.archs.nrqm_arch import NRQM
@@ -25,7 +26,7 @@ def pyiqa_score(folder: Path) -> Callable[[Image], float]:
     nrqm = NRQM(**settings, pretrained_model_path=str(folder / "ma.mat"))
 
     @torch.inference_mode()
-    def pi(image: Image) -> float:
+    def pi(image: NDArray[np.uint8]) -> float:
         tensor = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
         return (10 - nrqm(tensor).item() + niqe(tensor).item()) / 2
 
@@ -43,7 +44,7 @@ def read_weights(folder: Path) -> QualityWeights:
     return QualityWeights(niqe, ma, "stand-in", "stand-in")
 
 
-def niqe_of(photograph: Image) -> NiqeModel:
+def niqe_of(photograph: NDArray[np.uint8]) -> NiqeModel:
     """A NIQE fitted on one photograph, (H, W, 3) uint8."""
     features = niqe_features(luma_plane(photograph))
     return NiqeModel(features.mean(axis=0), np.cov(features, rowvar=False) + 0.01 * np.eye(36))
