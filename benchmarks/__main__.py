@@ -9,7 +9,6 @@ import argparse
 import os
 import sys
 import tempfile
-import time
 from itertools import count
 from pathlib import Path
 
@@ -19,7 +18,7 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS
 import numpy as np
 import torch
 
-from benchmarks import machine, quality
+from benchmarks import machine, pictures
 from benchmarks.harness import Findings
 from benchmarks.machine import compare, interleave
 from benchmarks.pictures import make_pack, picture, png_patch
@@ -61,8 +60,8 @@ def cut_patches(found: Findings, quick: bool) -> None:
 def score_pictures(found: Findings, quick: bool) -> None:
     """PI of one picture by stock pyiqa and by masksr; Ma's forest is random, for only time and difference count."""
     with tempfile.TemporaryDirectory() as name:
-        quality.write_weights(Path(name))
-        weights, stock = quality.read_weights(Path(name)), quality.pyiqa_score(Path(name))
+        pictures.write_weights(Path(name))
+        weights, stock = pictures.read_weights(Path(name)), pictures.pyiqa_score(Path(name))
         for height, width in [(128, 128)] if quick else [(256, 256), (320, 480)]:
             image = picture(height, width)
             differs = abs(stock(image) - score(image, weights=weights).pi)
@@ -85,9 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := set(options.only.split(",")) - set(SECTIONS):
         parser.error(f"--only: there is no section {', '.join(sorted(unknown))}")
     found = Findings(options.output or results / ("cpu-quick" if options.quick else "cpu"))
-    found.add("machine", "versions", date=time.strftime("%Y-%m-%d"), **machine.describe("cpu"))
-    for precision, speeds in machine.peaks("cpu", seconds=0.2 if options.quick else 3.0).items():
-        found.add("machine", f"{precision}, at most", **{f"{kind} GFLOP/s": v / 1e9 for kind, v in speeds.items()})
+    machine.measure(found, "cpu", seconds=0.2 if options.quick else 3.0)
     for name in options.only.split(","):
         SECTIONS[name](found, options.quick)
     return int(bool(found.failed))

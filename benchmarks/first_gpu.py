@@ -36,19 +36,12 @@ PROFILED = ("bf16", "public, fp32")
 
 def the_machine(run: Run) -> None:
     """Versions, and the most that the card was seen to do: copying, products of matrices, convolutions."""
-    about = {"date": time.strftime("%Y-%m-%d"), **machine.describe(run.device.type)}
-    driver = Path("/proc/driver/nvidia/version")
-    if run.device.type == "cuda" and driver.exists():
-        about["driver"] = driver.read_text().splitlines()[0]
-    run.add("machine", "versions", **about)
+    run.peaks = machine.measure(run, run.device.type, seconds=0.1 if run.tiny else 0.5)
     size = (8 << 20) if run.tiny else (4 << 30)
     source = torch.randint(256, (size,), dtype=torch.uint8, device=run.device)
     copied = torch.empty_like(source)
     seconds = _median_seconds(run, lambda: copied.copy_(source), calls=5)
     run.add("machine", "copy", **{"GB a second, read and written": 2 * size / seconds / 1e9})
-    run.peaks = machine.peaks(run.device.type, seconds=0.1 if run.tiny else 0.5)
-    for precision, speeds in run.peaks.items():
-        run.add("machine", f"{precision}, at most", **{f"{kind} TFLOP/s": v / 1e12 for kind, v in speeds.items()})
 
 
 def speed(run: Run) -> None:

@@ -9,14 +9,17 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.utils.benchmark import Timer
 
+from benchmarks.harness import Findings
 from masksr.training.device import cores
 
 PACKAGES = ("torch", "numpy", "scipy", "pillow", "pyiqa", "dvc")
@@ -24,22 +27,30 @@ PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat
 Seconds = dict[str, list[float]]  # of a call of each variant, one number a round
 
 
+def measure(found: Findings, device: str, seconds: float) -> dict[str, dict[str, float]]:
+    """Write down what the machine is and its ``peaks``, which are returned."""
+    found.add("machine", "versions", **describe(device))
+    measured = peaks(device, seconds)
+    for precision, speeds in measured.items():
+        found.add("machine", f"{precision}, at most", **{f"{kind} TFLOP/s": v / 1e12 for kind, v in speeds.items()})
+    return measured
+
+
 def describe(device: str) -> dict[str, Any]:
-    """CPU, cores, memory, GPU, operating system and versions, on Linux."""
+    """Date, CPU, cores, memory, GPU, driver, operating system and versions, on Linux."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    about = {"cpu": cpu[1] if cpu else platform.machine(), "cores": cores()}
+    about = {"date": time.strftime("%Y-%m-%d"), "cpu": cpu[1] if cpu else platform.machine(), "cores": cores()}
     about["memory GB"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
     if device == "cuda":
         about["gpu"] = torch.cuda.get_device_name()
         about["gpu memory GB"] = round(torch.cuda.get_device_properties(0).total_memory / 1e9, 1)
         about["cuda"], about["cudnn"] = torch.version.cuda, torch.backends.cudnn.version()
-    about["system"] = f"{platform.system()} {platform.machine()}"
-    about["python"] = platform.python_version()
+        driver = Path("/proc/driver/nvidia/version")
+        about["driver"] = driver.read_text().splitlines()[0] if driver.exists() else None
+    about |= {"system": f"{platform.system()} {platform.machine()}", "python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             about[name] = version(name)
-        except PackageNotFoundError:
-            about[name] = None
     return about
 
 
@@ -105,6 +116,6 @@ def compare(seconds: Seconds, slow: str, fast: str) -> dict[str, Any]:
     machine; and the median seconds of both.
     """
     times = [a / b for a, b in zip(seconds[slow], seconds[fast], strict=True)]
-    low, median, high = statistics.quantiles(times * 2, n=4, method="inclusive")
+    low, median, high = np.percentile(times, [25, 50, 75])
     medians = {f"{name} s": statistics.median(seconds[name]) for name in (slow, fast)}
-    return {"ratio": median, "quartiles": f"{low:.3g} to {high:.3g}", **medians}
+    return {"ratio": float(median), "quartiles": f"{low:.3g} to {high:.3g}", **medians}
