@@ -30,6 +30,11 @@ SHORTER = [
 ]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for ``reproduction`` comes last."""
+    items.sort(key=lambda item: "reproduced" in item.fixturenames)
+
+
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder with packs, VGG19 and the starts of all models; to be copied, not changed."""
