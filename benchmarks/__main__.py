@@ -18,9 +18,8 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS
 import numpy as np
 import torch
 
-from benchmarks import machine, pictures
-from benchmarks.harness import Findings
-from benchmarks.machine import compare, interleave
+from benchmarks import pictures
+from benchmarks.harness import Findings, compare, interleave, measure
 from benchmarks.pictures import make_pack, picture, png_patch
 from benchmarks.steps import TITLES, WAYS, Case, make_step, networks, switch
 from masksr.data.patches import PatchSampler
@@ -84,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := set(options.only.split(",")) - set(SECTIONS):
         parser.error(f"--only: there is no section {', '.join(sorted(unknown))}")
     found = Findings(options.output or results / ("cpu-quick" if options.quick else "cpu"))
-    machine.measure(found, "cpu", seconds=0.2 if options.quick else 3.0)
+    measure(found, "cpu", seconds=0.2 if options.quick else 3.0)
     for name in options.only.split(","):
         SECTIONS[name](found, options.quick)
     return int(bool(found.failed))
