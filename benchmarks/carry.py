@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from masksr.models.checkpoints import save_weights
+from masksr.models.build import save_weights
 from masksr.models.vgg import OXFORD_SCALE, load_vgg19, rescale_features
 from masksr.paths import find_data_folder
 

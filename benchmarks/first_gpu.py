@@ -33,7 +33,7 @@ from benchmarks import harness, steps
 from benchmarks.harness import Run, TimeUp, short
 from benchmarks.reference_steps import Networks
 from benchmarks.steps import PLAIN, TITLES, WAYS, Case
-from masksr.models.checkpoints import save_generator, save_weights
+from masksr.models.build import save_generator, save_weights
 from masksr.params import Gan, Mask
 from masksr.training import train
 from masksr.training.cost import step_cost

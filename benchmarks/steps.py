@@ -21,7 +21,7 @@ from benchmarks.reference_steps import Networks, PublicTraining
 from masksr import params
 from masksr.data.packs import Pack
 from masksr.data.patches import PatchSampler
-from masksr.models.checkpoints import build_discriminator, build_generator
+from masksr.models.build import build_discriminator, build_generator
 from masksr.models.vgg import random_vgg19
 from masksr.params import Mask, Params
 from masksr.paths import Paths

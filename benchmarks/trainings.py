@@ -32,7 +32,7 @@ from masksr.data.packs import Pack
 from masksr.fetch.find import build_pack, find_layout
 from masksr.fetch.registry import find_set
 from masksr.io import write_atomic
-from masksr.models.checkpoints import load_generator, save_generator
+from masksr.models.build import load_generator, save_generator
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.training.train import train_gan, train_start

@@ -17,10 +17,11 @@ from click import argument, option
 from masksr.io import MasksrError
 
 POSITIVE = click.IntRange(min=1)
+FACTOR = click.FloatRange(min=0, min_open=True)
 # What several commands take.
 model = option("--model", required=True, type=click.Choice(["esrgan", "pesr", "edsr"]))
 device = option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]))
-res_scale = option("--res-scale", type=float, metavar="X", help="Of EDSR, PESR; where weights do not tell.")
+res_scale = option("--res-scale", type=FACTOR, metavar="X", help="Of EDSR, PESR; where weights do not tell.")
 test_sets = option("--set", "sets", multiple=True, metavar="NAME", help="A test set; more: --set X --set Y.")
 table = option("-o", "--output", type=Path, metavar="CSV", help="Also write a row for each image here.")
 pictures = argument("inputs", nargs=-1, required=True, metavar="INPUT...")
@@ -121,12 +122,12 @@ def fetch(only_list: bool, names: Sequence[str] = ()) -> None:
     python -m masksr fetch Set5 BSD100 niqe
     """
     from masksr import params
-    from masksr.fetch import command
+    from masksr.fetch import find
 
     if only_list:
-        print(command.listing(names, params.load()))
+        print(find.listing(names, params.load()))
     else:
-        command.fetch(names, params.load())
+        find.fetch(names, params.load())
 
 
 # Running

@@ -368,12 +368,6 @@ class Figure4(Section):
     crops: list[Crop]
     """Details chosen by hand, as the paper's are; may be empty."""
 
-    @model_validator(mode="after")
-    def _something_to_show(self) -> Figure4:
-        details = self.largest_difference + self.random + len(self.crops)
-        _check(details, "shows nothing; set largest_difference or random to 1, or name crops")
-        return self
-
 
 class Resources(Section):
     """What `python -m masksr cluster` sets aside for one stage."""
@@ -384,11 +378,6 @@ class Resources(Section):
     """Whole ones, or a part of one for stages that share it. [GPUs]"""
     memory_gb: Positive
     """Main memory. [10^9 bytes]"""
-
-    @model_validator(mode="after")
-    def _whole_or_a_part(self) -> Resources:
-        _check(self.gpus <= 1 or self.gpus % 1 == 0, "gpus must be a whole number or a part of one GPU")
-        return self
 
 
 class Params(Section):
@@ -429,11 +418,10 @@ class Params(Section):
             ("figure4.crops", [crop.set for crop in self.figure4.crops], self.data.test),
         ):
             for name in names:
-                _check(name in known, f"{key}: there is no {name!r}{_suggest(name, known)}")
+                _check(name in known, f"{key}: there is no {name!r}{suggest(name, known)}")
         _check(self.masks[sweep.mask].kind != "none", "sweep.mask: a mask of kind none has no k and b")
         plain = {name for name, mask in self.masks.items() if mask.kind == "none"}
         _check(plain == {"none"}, "masks: one entry, named none, has kind none")
-        _check("start" not in self.masks, "masks: none may be named start, as what comes before the GAN is")
         _check("none" in table1.masks, "table1.masks: must hold none, which the others are compared with")
         differs = table1.masks != ["none"] or not self.figure4.largest_difference
         _check(differs, "figure4.largest_difference: no mask in table1.masks differs from none; set it to 0")
@@ -457,10 +445,9 @@ class Params(Section):
         for model in self.table1.models:
             batch = self.models[model].batch
             named = f"models.{model}.batch ({batch})"
-            divides = batch % parts == 0 and batch >= 2 * parts
-            _check(divides, f"train.accumulate: must divide {named} into parts of 2 or more, got {parts}")
-            shares = f"train.gpus: must share {named}, in {parts} parts, evenly, got {gpus}"
-            _check(batch % (parts * gpus) == 0, shares)
+            divides = batch % (parts * gpus) == 0 and batch >= 2 * parts
+            both = f"train.accumulate ({parts}) and train.gpus ({gpus})"
+            _check(divides, f"{both} must divide {named}, into parts of 2 or more")
             few = f"train.gpus: {gpus} leaves each GPU one patch of {named}; set train.sync_batchnorm to true"
             _check(batch >= 2 * parts * gpus or self.train.sync_batchnorm, few)
         return self
@@ -468,7 +455,7 @@ class Params(Section):
     def check_stages(self, stages: Collection[str]) -> None:
         """Raises MasksrError where ``cluster`` names none of ``stages``, which are those of dvc.yaml."""
         for name in self.cluster.keys() - {*stages, "others"}:
-            raise MasksrError(f"params.yaml: cluster: dvc.yaml has no stage {name!r}{_suggest(name, stages)}")
+            raise MasksrError(f"params.yaml: cluster: dvc.yaml has no stage {name!r}{suggest(name, stages)}")
 
     def model(self, name: str) -> Model:
         """The entry ``name`` of ``models``. Raises MasksrError where there is none."""
@@ -491,11 +478,12 @@ class Params(Section):
 
 def _find(name: str, section: str, entries: Mapping[str, Any]) -> Any:
     if name not in entries:
-        raise MasksrError(f"params.yaml: {section}: there is no {name!r}{_suggest(name, entries)}")
+        raise MasksrError(f"params.yaml: {section}: there is no {name!r}{suggest(name, entries)}")
     return entries[name]
 
 
-def _suggest(name: object, known: Iterable[object]) -> str:
+def suggest(name: object, known: Iterable[object]) -> str:
+    """What could have been meant by a name that is not known, in brackets, for the end of a message."""
     names = [str(one) for one in known]
     close = difflib.get_close_matches(str(name), names, n=1)
     return f" (did you mean {close[0]!r}?)" if close else f" (there are: {', '.join(names)})"
@@ -511,7 +499,7 @@ def _one_line(error: ValidationError, path: Path) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         keys = {key for section in [Phase, *Section.__subclasses__()] for key in section.model_fields}
-        close = _suggest(location[-1], keys)
+        close = suggest(location[-1], keys)
         message = "unknown key" + (close if "did you mean" in close else "")
     elif first["type"] == "missing":
         message = "this key is missing"

@@ -1,4 +1,4 @@
-"""What the tests of training.distributed let processes do. Imports stand inside: each process has only its own."""
+"""What the tests of training.device.launch let processes do. Imports stand inside: each process has only its own."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
         patch.setattr(loop, "_to_device", lambda *of: to_device(*of).double())
         patch.setattr(Validation, "row", lambda self, generator: psnr(self, deepcopy(generator).float()))
         makers = [(training, "ErrorNetwork"), (training, "load_vgg19")]
-        makers += [(training.models, "load_generator"), (training.models, "build_discriminator")]
+        makers += [(training.build, "load_generator"), (training.build, "build_discriminator")]
         for module, name in makers:
             make = getattr(module, name)
             patch.setattr(module, name, partial(lambda make, *of, **more: make(*of, **more).double(), make))

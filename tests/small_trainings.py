@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from masksr.fetch.find import build_pack
-from masksr.models.checkpoints import build_generator, save_generator
+from masksr.models.build import build_generator, save_generator
 from masksr.params import Params, load
 from masksr.paths import Paths
-from masksr.tools.weights import prepare_vgg19
 from masksr.training import train as training
+from masksr.weights import prepare_vgg19
 
 ROOT = Path(__file__).parents[1]
 

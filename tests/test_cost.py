@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from masksr import params
 from masksr.io import MasksrError
-from masksr.models.checkpoints import build_discriminator, build_generator
+from masksr.models.build import build_discriminator, build_generator
 from masksr.models.vgg import VGG19Features
 from masksr.training.cost import Meter, describe_costs, step_cost, training_costs
 from masksr.training.device import autocast

@@ -12,7 +12,7 @@ from small_trainings import random_project
 from masksr.data.images import to_image, to_tensor
 from masksr.data.packs import Pack
 from masksr.io import MasksrError
-from masksr.models.checkpoints import load_generator
+from masksr.models.build import load_generator
 from masksr.params import Figure4
 from masksr.plots import crops
 

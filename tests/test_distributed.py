@@ -18,7 +18,7 @@ from torch.multiprocessing import ProcessRaisedException
 from masksr.io import MasksrError
 from masksr.params import Mask, Params
 from masksr.paths import Paths
-from masksr.training import distributed
+from masksr.training import device as devices
 from masksr.training import train as training
 from masksr.training.train import Job
 
@@ -54,7 +54,7 @@ def both(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     shutil.copytree(prepared, root)
     here = Paths(root, "mini")
     cases = {name: (settings(gpus=2, **train), *rest) for name, (train, *rest) in CASES.items()}
-    distributed.launch(in_ranks.take_first_steps, cases, here, folder, ranks=2, backend="gloo")
+    devices.launch(in_ranks.take_first_steps, cases, here, folder, ranks=2, backend="gloo")
     found = {}
     for name, (train, model, of) in CASES.items():
         alone = in_ranks.first_steps(
@@ -127,7 +127,7 @@ def test_one_process_goes_on_after_one_of_two_has_failed(paths: Paths, monkeypat
 )
 def test_the_error_is_that_of_the_rank_that_failed_first(what, message: str) -> None:
     with pytest.raises(MasksrError, match=message):
-        distributed.launch(what, ranks=2, backend="gloo")
+        devices.launch(what, ranks=2, backend="gloo")
 
 
 def is_there(process: int) -> bool:
@@ -142,8 +142,8 @@ def is_there(process: int) -> bool:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_no_process_outlives_the_one_that_wanted_it(tmp_path: Path, how: signal.Signals) -> None:
     program = (
-        "import sys, pathlib, in_ranks; from masksr.training import distributed\n"
-        "distributed.launch(in_ranks.say_where_and_wait, pathlib.Path(sys.argv[1]), ranks=2, backend='gloo')"
+        "import sys, pathlib, in_ranks; from masksr.training import device\n"
+        "device.launch(in_ranks.say_where_and_wait, pathlib.Path(sys.argv[1]), ranks=2, backend='gloo')"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
@@ -165,7 +165,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch) -> None:
     cpu, cuda, mps = map(torch.device, ("cpu", "cuda", "mps"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for gpus, device, wanted in ((2, cuda, "auto"), (1, mps, "auto"), (4, cpu, "cpu")):
-        distributed.check_gpus(gpus, device, wanted)
+        devices.check_gpus(gpus, device, wanted)
     for gpus, device, there in ((4, cuda, 2), (2, mps, 1), (2, cpu, 0)):
         with pytest.raises(MasksrError, match=f"train.gpus: {gpus}, but {there} can be used here"):
-            distributed.check_gpus(gpus, device, "auto")
+            devices.check_gpus(gpus, device, "auto")

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from test_step import FP32, MASK, batch, networks
 
 from masksr.params import Mask
-from masksr.training.error_network import expectation_loss
-from masksr.training.mask import squared_error
+from masksr.training.mask import expectation_loss, squared_error
 from masksr.training.step import adversarial_step
 
 

@@ -12,7 +12,7 @@ from archives_like_the_real_ones import IMAGES, encoded, local_registry, make_ar
 from local_server import serving
 
 from masksr.cli import main
-from masksr.fetch.find import fetch_set, fetch_weights, find_images, find_pretrained, sets_folder, weights_folder
+from masksr.fetch.find import fetch_pretrained, fetch_set, fetch_weights, find_images, sets_folder, weights_folder
 from masksr.fetch.registry import find_set, find_weights
 from masksr.io import MasksrError
 
@@ -89,28 +89,28 @@ def test_after_an_archive_of_too_few_pictures_the_next_way_is_tried(registry, se
 
 def test_checkpoints_have_names(registry, served, tmp_path):
     (served / "RRDB_PSNR_x4.pth").write_bytes(b"weights")
-    assert find_pretrained("esrgan_psnr") == weights_folder() / "RRDB_PSNR_x4.pth"
+    assert fetch_pretrained("esrgan_psnr") == weights_folder() / "RRDB_PSNR_x4.pth"
     own, vgg19 = tmp_path / "own.pth", weights_folder() / "vgg19.safetensors"
     for path in (own, vgg19):
         path.touch()
-    assert find_pretrained(str(own)) == own
+    assert fetch_pretrained(str(own)) == own
     assert fetch_weights(find_weights("vgg19")) == vgg19  # also_named
     with pytest.raises(MasksrError, match=r"no file nothing.pth.*esrgan_psnr"):
-        find_pretrained("nothing.pth")
+        fetch_pretrained("nothing.pth")
     with pytest.raises(MasksrError, match=r"esrgan \(https://.*\) could not be had: .*404.*as RRDB_ESRGAN"):
-        find_pretrained("esrgan")
+        fetch_pretrained("esrgan")
     (tmp_path / "data").mkdir()
     (tmp_path / "data/RRDB_PSNR_x4.pth").write_bytes(b"zz")
-    assert find_pretrained("esrgan_psnr", tmp_path / "data") == tmp_path / "data/RRDB_PSNR_x4.pth"
+    assert fetch_pretrained("esrgan_psnr", tmp_path / "data") == tmp_path / "data/RRDB_PSNR_x4.pth"
     forget_checksum(registry, "RRDB_PSNR_x4.pth", bytes=66929193)
     with pytest.raises(MasksrError, match=r"RRDB_PSNR_x4\.pth: it has 2 bytes, expected are 66929193"):
-        find_pretrained("esrgan_psnr", tmp_path / "data")
+        fetch_pretrained("esrgan_psnr", tmp_path / "data")
     with zipfile.ZipFile(served / "PESR_pretrained", "w") as archive:
         for name in ("pesr/psnr.pt", "pesr/perception.pt", "pesr/readme.txt"):
             archive.writestr(name, b"-")
     with pytest.raises(MasksrError, match=r"several checkpoints.*perception\.pt, .*psnr\.pt$"):
-        find_pretrained("pesr")
-    assert find_pretrained(str(weights_folder() / "pesr/pesr/psnr.pt")).is_file()
+        fetch_pretrained("pesr")
+    assert fetch_pretrained(str(weights_folder() / "pesr/pesr/psnr.pt")).is_file()
 
 
 def test_the_command_fetches_and_lists(capsys):

@@ -44,14 +44,12 @@ def test_pictures_that_cannot_be_used_are_named(tmp_path, picture):
     image.save(tmp_path / "alpha.png")
     Image.fromarray(picture).quantize(16).save(tmp_path / "palette.png", transparency=0)
     Image.fromarray(picture).convert("CMYK").save(tmp_path / "cmyk.jpg")
-    Image.fromarray(np.zeros((12, 20), np.uint16)).save(tmp_path / "deep.png")
     Image.fromarray(picture).save(cut)
     cut.write_bytes(cut.read_bytes()[:-40])
     for name, says in {
         "alpha.png": "transparent",
         "palette.png": "transparent",
-        "cmyk.jpg": "8-bit RGB",
-        "deep.png": "8-bit RGB",
+        "cmyk.jpg": "RGB PNG",
         "cut.png": "cannot be read",
         "nothing.png": "no such file",
     }.items():
@@ -76,5 +74,4 @@ def test_a_diverged_network_is_named():
 def test_luma(picture):
     colours = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
     np.testing.assert_allclose(luma(colours)[0], [16, 235, 81.481, 144.553, 40.966], rtol=1e-14)
-    assert luma(colours, rounded=True)[0].tolist() == [16, 235, 81, 145, 41]
     np.testing.assert_allclose(luma(picture), rgb2ycbcr(picture)[..., 0], atol=1e-10)

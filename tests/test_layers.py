@@ -10,7 +10,7 @@ LAYERS = [  # from the bottom; rooms of one layer do not import each other, but 
     {"data"},
     {"models", "quality", "fetch"},
     {"training"},
-    {"results"},
+    {"results", "weights"},
     {"plots"},
     {"report", "tools"},
     {"cluster"},

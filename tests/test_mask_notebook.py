@@ -9,7 +9,7 @@ from notebook_cells import run_cells
 from small_trainings import random_project
 
 from masksr import params
-from masksr.models.checkpoints import build_discriminator, seed_for
+from masksr.models.build import build_discriminator, seed_for
 from masksr.params import Mask
 from masksr.training.losses import generator_loss
 

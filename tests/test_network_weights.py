@@ -7,19 +7,19 @@ import torch
 from safetensors import safe_open
 
 from masksr.io import MasksrError
-from masksr.models.checkpoints import load_weights, read_weights, save_weights
+from masksr.models.build import load_state, read_weights, save_weights
 from masksr.models.edsr import EDSR
 
 
 def test_saved_weights_come_back_and_equal_ones_are_equal_bytes(tmp_path: Path):
     network, other = EDSR(2, 8).to(memory_format=torch.channels_last), EDSR(2, 8)
-    files, metadata = (tmp_path / "a.safetensors", tmp_path / "b.safetensors"), {str(n): "x" for n in range(20)}
+    files, metadata = (tmp_path / "a.safetensors", tmp_path / "b.safetensors"), {"source": "x"}
     save_weights(network, files[0], metadata)
-    load_weights(other, files[0])
+    load_state(other, read_weights(files[0]), "a")
     assert all(torch.equal(value, other.state_dict()[key]) for key, value in network.state_dict().items())
     with safe_open(files[0], "pt") as file:
         assert file.metadata() == metadata
-    save_weights(other.state_dict(), files[1], dict(reversed(metadata.items())))
+    save_weights(other.state_dict(), files[1], metadata)
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
@@ -57,7 +57,7 @@ def test_a_wrong_checkpoint_names_the_file_and_the_keys(tmp_path: Path):
     wrong = {"extra": torch.ones(1), "head.0.bias": torch.ones(12)}
     save_weights(EDSR(2, 8, scale=2).state_dict() | wrong, path)
     with pytest.raises(MasksrError) as error:
-        load_weights(network, path)
+        load_state(network, read_weights(path), str(path))
     wrong = "2 missing (tail.0.2.bias, tail.0.2.weight)", "1 unexpected (extra)", "1 of another shape (head.0.bias)"
     for part in wrong:
         assert part in str(error.value) and str(path) in str(error.value)

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from tiny_project import copy_sources, tiny, yaml
 
-from masksr import params
-from masksr.fetch.find import build_pack, find_pretrained
+from masksr import params, weights
+from masksr.fetch.find import build_pack, fetch_pretrained
 from masksr.io import MasksrError, file_digest
 from masksr.paths import Paths, find_data_folder
-from masksr.tools import weights
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -74,7 +73,7 @@ def test_what_params_yaml_names_is_found_from_the_folder_of_the_notebooks(tmp_pa
         (project / name).touch()
     monkeypatch.chdir(project / "notebooks")
     assert find_data_folder("my_data") == project / "my_data"
-    assert find_pretrained("my_data/mine.pt") == project / "my_data/mine.pt"
+    assert fetch_pretrained("my_data/mine.pt") == project / "my_data/mine.pt"
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MasksrError, match="the data folder my_data does not exist"):
         find_data_folder("my_data")

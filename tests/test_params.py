@@ -19,11 +19,9 @@ from masksr.tools import params_page
 
 ROOT = Path(__file__).parents[1]
 MINI = (ROOT / "profiles/mini.yaml").read_text()
-NOTHING = {"size": 64, "largest_difference": 0, "search": None, "random": 0, "seed": 0, "crops": []}  # of figure 4
 GRADIENT = {"kind": "error", "k": 1.0, "b": 0.1, "error_range": "1", "window": 1, "per_channel": False}
 GRADIENT |= {"apply": "gradient", "detach": False}
 NAME = TypeAdapter(params.Name)
-TEN = {"cpus": 1, "gpus": 1.5, "memory_gb": 1}
 
 
 def load(folder: Path, at: str = "profile", value: object = "mini") -> params.Params:
@@ -59,13 +57,11 @@ def load(folder: Path, at: str = "profile", value: object = "mini") -> params.Pa
         ("masks.other", {"kind": "none"}, "masks: one entry, named none"),
         ("models.esrgan.lr_patch", 18, "models.esrgan: lr_patch must be a multiple of 8, at least 16"),
         ("models.pesr.start.phases", [], "models.pesr: start: needs phases or a checkpoint"),
-        ("figure4", NOTHING, "figure4: shows nothing; set largest_difference or random to 1, or name crops"),
         ("table1.masks", ["none"], "figure4.largest_difference: no mask in table1.masks .* set it to 0"),
         ("masks.paper", GRADIENT, "masks.paper: .*apply: gradient .* need detach: true"),
-        ("train.accumulate", 3, "train.accumulate: must divide models.esrgan.batch"),
-        ("train.gpus", 3, "train.gpus: must share models.esrgan.batch"),
+        ("train.accumulate", 3, r"train.accumulate \(3\) and train.gpus \(1\) must divide models.esrgan.batch"),
+        ("train.gpus", 3, r"train.accumulate \(1\) and train.gpus \(3\) must divide models.esrgan.batch"),
         ("weights.vgg", "imagenet", "weights: vgg_width must be 1"),
-        ("cluster.others", TEN, "cluster.others: gpus must be a whole number or a part of one GPU"),
         ("data", {}, "data.local: this key is missing .and 4 more"),
         ("data.train", "x; touch taken", "data.train: "),
     ],

@@ -9,11 +9,10 @@ import yaml
 from archives_like_the_real_ones import IMAGES, local_registry, make_archives
 from local_server import serving
 
-from masksr import params
+from masksr import params, weights
 from masksr.fetch.find import build_pack
 from masksr.paths import Paths
 from masksr.results import evaluate
-from masksr.tools import weights
 from masksr.training import train as training
 
 ROOT = Path(__file__).parents[1]
@@ -33,10 +32,10 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def shortened(profile: str) -> dict:
-    """The profile with its networks and patches, two steps of two patches for each training and the CPU."""
+    """The profile with its networks and patches, two steps of two patches for each training, on a CPU: in fp32."""
     content = yaml.safe_load((ROOT / f"profiles/{profile}.yaml").read_text())
-    content["train"] |= {"device": "cpu", "steps_per_epoch": 2, "log_every": 1, "validate_every": 2}
-    content["train"] |= {"validation_patches": 1, "checkpoint_every": 2}
+    content["train"] |= {"device": "cpu", "precision": "fp32", "steps_per_epoch": 2, "log_every": 1}
+    content["train"] |= {"validate_every": 2, "validation_patches": 1, "checkpoint_every": 2}
     content["measures"]["also"] = ["gmsd"]  # which needs no weights, in the place of LPIPS and DISTS
     for model in content["models"].values():
         model["batch"] = 2

@@ -11,16 +11,15 @@ from skimage import data
 
 from masksr.__main__ import main
 from masksr.data.bicubic import imresize
-from masksr.data.images import write_png
+from masksr.data.images import Photo, read_image, write_photo, write_png
 from masksr.fetch.find import build_pack
 from masksr.io import MasksrError
 from masksr.quality import fidelity
-from masksr.quality.weights import OFFICIAL, load_weights
+from masksr.quality.weights import OFFICIAL, load_quality
 from masksr.results import evaluate
 from masksr.results.scores import read_quality
 from masksr.tools import score
-from masksr.tools.photo import Photo, write_photo
-from masksr.tools.score import pair, read_levels, run
+from masksr.tools.score import pair, run
 
 CAT = np.ascontiguousarray(data.chelsea()[60:190, 60:194])  # 130 x 134: 128 x 132 where it is cut
 MADE = Path("data/weights/mini/quality")
@@ -51,7 +50,7 @@ def test_the_numbers_are_those_of_the_evaluation(pictures):
         write_png(pictures / f"a/{name}.png", pack.hr(number))
         write_png(pictures / f"b/{name}.png", evaluate.with_bicubic(pack, number))
     who = {"model": "b", "mask": "none", "seed": 0}
-    theirs = evaluate.evaluate(who, evaluate.with_bicubic, {"set": pack}, load_weights(MADE))
+    theirs = evaluate.evaluate(who, evaluate.with_bicubic, {"set": pack}, load_quality(MADE))
     ours = run(["b"], hr="a").assign(set="set")
     assert theirs[["pi", "psnr"]].notna().all(axis=None)
     assert ours.to_csv() == theirs.to_csv()
@@ -65,7 +64,7 @@ def test_the_mean_of_each_folder_is_printed_and_the_rows_are_written(pictures, c
     read = read_quality(["out/quality.csv"])
     assert (read["model"] + read["image"]).tolist() == ["srcat", "srtac", "hrcat", "hrtac"]
     # HR is cut as the test sets are, and SR of the size that HR had likewise.
-    assert read["psnr"].iloc[0] == pytest.approx(fidelity.psnr(read_levels(Path("sr/cat_x4.png")), CAT[:128, :132]))
+    assert read["psnr"].iloc[0] == pytest.approx(fidelity.psnr(read_image(Path("sr/cat_x4.png")), CAT[:128, :132]))
     assert main(["score", "nowhere.png"]) == 1
     assert "nowhere.png: there is no such file" in capsys.readouterr().err
 
@@ -91,7 +90,7 @@ def test_without_hr_there_is_no_fidelity_and_a_flat_picture_says_why_it_has_no_p
 def test_grey_and_16_bits_are_measured_as_8_bits_of_colour(photo, tmp_path):
     write_photo(tmp_path / "a.png", photo)
     expected = np.broadcast_to(CAT[..., : photo.pixels.shape[2]], CAT.shape)
-    np.testing.assert_array_equal(read_levels(tmp_path / "a.png"), expected)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), expected)
 
 
 def test_pictures_that_cannot_be_scored_do_not_lose_the_others(pictures, capsys):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from small_trainings import small
 from torch import Tensor, nn
 
-from masksr.models.checkpoints import build_discriminator, build_generator
+from masksr.models.build import build_discriminator, build_generator
 from masksr.models.vgg import random_vgg19
 from masksr.params import Loss, Mask
 from masksr.training.mask import error_mask

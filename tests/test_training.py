@@ -9,7 +9,7 @@ from small_trainings import ROOT, copy, small, weights, with_start
 
 from masksr.fetch.find import build_pack
 from masksr.io import MasksrError, file_digest
-from masksr.models.checkpoints import load_generator, save_weights
+from masksr.models.build import load_generator, save_weights
 from masksr.models.edsr import EDSR
 from masksr.params import Gan, Schedule
 from masksr.paths import Paths

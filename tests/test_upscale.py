@@ -14,15 +14,14 @@ from random_quality import make_project
 from torch import Tensor, nn
 
 from masksr.data.bicubic import imresize
-from masksr.data.images import read_image, to_image
+from masksr.data.images import Photo, find_photos, read_image, read_photo, to_image, write_photo
 from masksr.io import MasksrError
-from masksr.models.checkpoints import build_generator, save_generator
+from masksr.models.build import build_generator, save_generator
 from masksr.models.edsr import EDSR, PESR
 from masksr.models.rrdb import RRDBNet
 from masksr.params import EDSRSize
 from masksr.results.tiles import upscale_tiled
 from masksr.tools import upscale
-from masksr.tools.photo import Photo, find_photos, read_photo, write_photo
 from masksr.tools.upscale import plan, run, upscale_photo
 
 SIZE = EDSRSize(architecture="edsr", n_resblocks=1, n_feats=8, res_scale=0.1)
@@ -149,7 +148,7 @@ def album(tmp_path: Path) -> Path:
 
 
 def test_a_folder_becomes_a_folder_of_png(album, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(upscale, "find_pretrained", lambda *_: (Path("g.pth"), Repeat()))
+    monkeypatch.setattr(upscale, "load_pretrained", lambda *_: (Path("g.pth"), Repeat()))
     out, options = tmp_path / "new" / "large", {"checkpoint": "g.pth", "device": "cpu"}
     written = run([str(album)], out, "edsr", **options)
     assert sorted(path.name for path in written) == ["one.png", "three.png", "two.png"]

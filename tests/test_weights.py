@@ -11,18 +11,17 @@ import torch
 from random_quality import SOME_MA, SOME_NIQE
 from skimage import data
 
-from masksr import params
+from masksr import params, weights
 from masksr.fetch.find import build_pack
 from masksr.fetch.registry import File, Weights
 from masksr.io import MasksrError
-from masksr.models.checkpoints import save_weights
+from masksr.models.build import save_weights
 from masksr.models.vgg import load_vgg19, random_vgg19
 from masksr.paths import Paths
 from masksr.quality import weights as quality
 from masksr.quality.index import score
-from masksr.quality.weights import OFFICIAL, default_weights, load_weights, read_ma, read_niqe
-from masksr.tools import weights
-from masksr.tools.weights import find_vgg19, prepare_vgg19
+from masksr.quality.weights import OFFICIAL, default_weights, load_quality, read_ma, read_niqe
+from masksr.weights import find_vgg19, prepare_vgg19
 
 ROOT = Path(__file__).parents[1]
 NIQE, MA = OFFICIAL.values()
@@ -177,4 +176,4 @@ def test_auto_fits_what_cannot_be_had_and_a_project_scores_with_it(official, pro
     with pytest.raises(MasksrError, match="dvc repro weights"):
         default_weights()
     with pytest.raises(MasksrError, match="dvc repro weights"):
-        load_weights(project.weights)
+        load_quality(project.weights)

@@ -49,10 +49,9 @@ class Share:
         if device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(network)
             return
-        for parent in list(network.modules()):
-            for name, layer in parent.named_children():
-                if type(layer) is nn.BatchNorm2d:
-                    setattr(parent, name, SyncedBatchNorm(layer))
+        for layer in network.modules():
+            if type(layer) is nn.BatchNorm2d:
+                layer.__class__ = SyncedBatchNorm
 
     def replicate(self, network: nn.Module) -> nn.Module:
         """What to call in place of ``network``, so that its gradients are averaged over the processes."""
@@ -87,25 +86,12 @@ class _Average(torch.autograd.Function):
 
 
 class SyncedBatchNorm(nn.BatchNorm2d):
-    """What nn.SyncBatchNorm is on a GPU, for a CPU, where torch has none: plain, and slower."""
-
-    def __init__(self, layer: nn.BatchNorm2d) -> None:
-        super().__init__(layer.num_features, layer.eps, layer.momentum)
-        self.to(layer.weight)
-        self.load_state_dict(layer.state_dict())
-        self.train(layer.training)
+    """nn.SyncBatchNorm for a CPU, where torch has none: every process normalises the whole batch."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        mean = average(wide.mean((0, 2, 3)))
-        centred = wide - mean[:, None, None]
-        variance = average(centred.square().mean((0, 2, 3)))
-        with torch.no_grad():
-            count = dist.get_world_size() * x.numel() / x.shape[1]
-            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-            self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), self.momentum)
-            self.num_batches_tracked += 1
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+        rank, ranks = dist.get_rank(), dist.get_world_size()
+        shares = torch.stack([x if of == rank else torch.zeros_like(x) for of in range(ranks)])
+        whole = ranks * average(shares)  # (ranks, B / ranks, C, H, W): the sum of what each has of it
+        return super().forward(whole.flatten(0, 1)).unflatten(0, (ranks, -1))[rank]

@@ -10,7 +10,6 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,14 +35,6 @@ def announce(spec: FolderSet | Weights, folder: Path) -> None:
     if not offline():
         print(f"{spec.name} is downloaded to {folder}\n  {spec.title}", flush=True)
         print(f"  licence: {spec.licence}\n  cite: {spec.citation}", flush=True)
-
-
-def answers(url: str, seconds: float) -> bool:
-    """Whether a server answers for ``url`` within ``seconds``."""
-    if not offline():
-        with suppress(requests.RequestException), requests.get(url, stream=True, timeout=seconds) as response:
-            return response.ok
-    return False
 
 
 def first_that_works(ways: Sequence[T], get: Callable[[T], Path], problem: str, remedy: str = "") -> Path:
@@ -147,20 +138,16 @@ def unpack(archives: Sequence[Path], folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".", suffix=".unfinished", dir=folder) as unfinished:
         try:
             for archive in archives:
-                _extract(archive, Path(unfinished))
+                if zipfile.is_zipfile(archive):
+                    with zipfile.ZipFile(archive) as zipped:
+                        zipped.extractall(unfinished)
+                else:
+                    with tarfile.open(archive) as tarred:
+                        # No links and no paths out of the folder; Python has this filter from 3.11.4.
+                        tarred.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+                        tarred.extractall(unfinished)
             shutil.copytree(unfinished, folder, copy_function=os.replace, dirs_exist_ok=True)
         except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
             names, reason = ", ".join(map(str, archives)), " ".join(str(error).split())
             remedy = "make room, or remove what is damaged, and try again"
             raise MasksrError(f"{names} cannot be unpacked ({reason}); {remedy}") from None
-
-
-def _extract(archive: Path, folder: Path) -> None:
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as zipped:
-            zipped.extractall(folder)
-    else:
-        with tarfile.open(archive) as tarred:
-            # No links and no paths out of the folder; Python has this filter from 3.11.4.
-            tarred.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
-            tarred.extractall(folder)

@@ -1,9 +1,12 @@
-"""Find pictures and weights: in packages, the data folder or the cache, else on the network."""
+"""Find pictures and weights: in packages, the data folder or the cache, else on the network.
+
+At the end ``python -m masksr fetch``: all that a profile needs, or what is where.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import distribution
 from pathlib import Path, PurePosixPath
@@ -14,6 +17,7 @@ from masksr.fetch import registry
 from masksr.fetch.download import announce, download, first_that_works, unpack, verify
 from masksr.fetch.registry import File, FolderSet, Layout, PackageSet, SetSpec, Weights
 from masksr.io import MasksrError, alone, file_digest
+from masksr.params import Params
 from masksr.paths import cache_folder, find_data_folder, here_or_in_project, weight_places
 
 CHECKPOINTS = (".pth", ".pt", ".safetensors")
@@ -83,7 +87,12 @@ def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[S
     sources = []
     for name in names:
         lr = {scale: paths[name] for scale, paths in official.items() if paths}
-        sources.append(Source(name, images[name], lr, sides=_read_sides(images[name], spec)))
+        sides, mode = read_header(images[name])
+        if mode in ("1", "L", "LA") and not spec.grey:
+            raise MasksrError(f"{images[name]}: is grey, but {spec.name} has colour photographs")
+        if min(sides) < SMALLEST:
+            raise MasksrError(f"{images[name]}: {sides} pixels, at least {SMALLEST} a side are needed")
+        sources.append(Source(name, images[name], lr, sides=sides))
     return sources
 
 
@@ -120,16 +129,6 @@ def _official_lr(folder: Path, template: str, names: list[str]) -> dict[str, Pat
         gap = f"{missing[0]}: this LR picture and {len(missing) - 1} more are missing, others are there"
         raise MasksrError(f"{gap}; complete them, or remove the LR folder to have the LR made from the HR")
     return paths
-
-
-def _read_sides(path: Path, spec: FolderSet) -> tuple[int, int]:
-    """The sides of a picture in pixels. Raises MasksrError where it is damaged, too small, or grey."""
-    sides, mode = read_header(path)
-    if mode in ("1", "L", "LA") and not spec.grey:
-        raise MasksrError(f"{path}: is grey, but {spec.name} has colour photographs; fetch the set again")
-    if min(sides) < SMALLEST:
-        raise MasksrError(f"{path}: {sides[0]} x {sides[1]} pixels, at least {SMALLEST} a side are needed")
-    return sides
 
 
 def _natural(name: str) -> list[int | str]:
@@ -217,7 +216,7 @@ def fetch_weights(spec: Weights, data_folder: Path | None = None) -> Path:
     return first_that_works(spec.downloads, get, f"{spec.name} ({spec.origin}) could not be had")
 
 
-def find_pretrained(name: str, data_folder: Path | None = None) -> Path:
+def fetch_pretrained(name: str, data_folder: Path | None = None) -> Path:
     """Find a checkpoint: a path, or the name of an entry of ``weights``, which is downloaded if need be.
 
     Raises MasksrError when there is neither, and when the name stands for several checkpoints.
@@ -234,3 +233,67 @@ def find_pretrained(name: str, data_folder: Path | None = None) -> Path:
         inside = ", ".join(str(path) for path in sorted(found.rglob("*")) if path.suffix in CHECKPOINTS)
         raise MasksrError(f"{name} is an archive of several checkpoints; name one of its files: {inside}")
     return found
+
+
+# ---- The command -------------------------------------------------------------------------------------------
+def fetch(names: Sequence[str], params: Params) -> None:
+    """Download and check what is not on this disk of these names, or else of what the profile needs.
+
+    A name asks for a whole set, also where the profile has a limit. Raises MasksrError about those that could
+    not be had, after the others.
+    """
+    folder, problems = find_data_folder(params.data.local), []
+    for spec in _look_up(names or _needed(params)):
+        try:
+            if isinstance(spec, Weights):
+                fetch_weights(spec, folder)
+            else:
+                find_images(spec, folder, limit=None if names else params.data.limit_of(spec.name))
+            print(f"{spec.name}: in {_place(spec, folder)}", flush=True)
+        except MasksrError as problem:
+            problems.append(str(problem))
+    if problems:
+        raise MasksrError("\n".join(problems))
+
+
+def listing(names: Sequence[str], params: Params) -> str:
+    """Some lines for each of these names, or for all: where it is or what it would cost; its licence."""
+    lines, folder = [], find_data_folder(params.data.local)
+    for spec in _look_up(names):
+        place = _place(spec, folder)
+        lines.append(f"{spec.name:17s} {spec.title}")
+        lines.append(f"{'':17s} {f'in {place}' if place else f'to download: {_size(spec)}'}")
+        if not isinstance(spec, PackageSet):
+            lines.append(f"{'':17s} licence: {spec.licence}")
+    return "\n".join(lines)
+
+
+def _look_up(names: Iterable[str]) -> list[SetSpec | Weights]:
+    known = registry.load_registry().sets | registry.load_registry().weights
+    return [registry.look_up(name, known, "entry") for name in names or known]
+
+
+def _needed(params: Params) -> list[str]:
+    """The names of what a profile needs: sets, VGG19, NIQE, Ma, and the checkpoints it starts from."""
+    names = [params.data.train, params.data.validation, *params.data.test]
+    names += ["vgg19"] if params.weights.vgg == "imagenet" and not params.weights.vgg_file else []
+    names += ["niqe", "ma"] if params.weights.quality == "official" else []
+    starts = [params.models[model].start.init for model in params.table1.models]
+    return names + [init for init in dict.fromkeys(starts) if init in registry.load_registry().weights]
+
+
+def _place(spec: SetSpec | Weights, folder: Path | None) -> Path | str | None:
+    """Where something already is; None if it would have to be downloaded."""
+    if isinstance(spec, PackageSet):
+        return "the installed packages"
+    if isinstance(spec, Weights):
+        return weights_there(spec, folder)
+    there = (place for place in (folder, sets_folder()) if place and find_layout(place, spec)[1])
+    return next(there, None)
+
+
+def _size(spec: FolderSet | Weights) -> str:
+    """What the first way to get something would download."""
+    files = spec.downloads[:1] if isinstance(spec, Weights) else next(iter(spec.downloads), [])
+    sizes = [file.bytes or file.about for file in files]
+    return f"{sum(sizes) / 1e6:,.3g} MB" if sizes and all(sizes) else "size unknown"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -11,6 +10,7 @@ import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
 
 from masksr.io import MasksrError, project_root, read_yaml
+from masksr.params import suggest
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Side = Annotated[int, Field(gt=0, multiple_of=4)]  # whole LR pixels at x4
@@ -179,7 +179,5 @@ def find_weights(name: str) -> Weights:
 
 def look_up(name: str, specs: Mapping[str, T], what: str) -> T:
     if name not in specs:
-        close = difflib.get_close_matches(name, specs, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f" (there are: {', '.join(specs)})"
-        raise MasksrError(f"there is no {what} {name!r} in data/registry.yaml{hint}")
+        raise MasksrError(f"there is no {what} {name!r} in data/registry.yaml{suggest(name, specs)}")
     return specs[name]

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from masksr.models.checkpoints import load_state, read_weights
+from masksr.models.build import load_state, read_weights
 from masksr.models.layers import conv3x3
 
 STAGES = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels and convolutions before each pooling

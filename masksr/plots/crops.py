@@ -17,7 +17,7 @@ from PIL import Image
 from masksr.data.images import luma, to_tensor
 from masksr.data.packs import Pack
 from masksr.io import MasksrError, read_json, write_atomic
-from masksr.models.checkpoints import load_generator
+from masksr.models.build import load_generator
 from masksr.params import Crop, Figure4, Params
 from masksr.paths import Paths
 from masksr.plots.images import Pixels, cut

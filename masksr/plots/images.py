@@ -145,7 +145,7 @@ def show_place(ax: Axes, photograph: Pixels, box: Sequence[float], title: str = 
         ax.add_patch(Rectangle((left - 0.5, top - 0.5), size, size, **frame))
 
 
-def psnr(image: Pixels, hr: Pixels) -> float:
+def crop_psnr(image: Pixels, hr: Pixels) -> float:
     """Return the PSNR-Y of a crop against HR in dB; NaN for LR, infinite where the two are equal."""
     if image.shape != hr.shape:
         return float("nan")
@@ -155,5 +155,5 @@ def psnr(image: Pixels, hr: Pixels) -> float:
 
 def psnr_text(image: Pixels, hr: Pixels) -> str:
     """Return PSNR-Y as text; a space for LR and for HR itself, which keeps the height of a line."""
-    value = psnr(image, hr)
+    value = crop_psnr(image, hr)
     return f"{value:.2f} dB" if np.isfinite(value) else " "

@@ -240,7 +240,17 @@ def _neighbourhoods(bands: list[Array], parents: list[Array] | None, b: int) -> 
 
 # ---- The steerable pyramid ---------------------------------------------------------------------------------
 def oriented_bands(plane: Array) -> tuple[Array, list[list[Array]]]:
-    """Compute the high-pass residual (H, W) and, finest level first, the six oriented bands of two levels."""
+    """Compute the high-pass residual (H, W) and, finest level first, the six oriented bands of two levels.
+
+    With F the Fourier transform of the plane, (r, t) the polar coordinates of a frequency, r = 1 at Nyquist,
+    H_n = cos(pi/2 (log2 r + n)) where 2^-(n+1) < r < 2^-n, 0 below and 1 above, and L_n = sqrt(1 - H_n^2):
+
+        residual            H_0 F
+        band b of level n   -i H_n L_{n-1} ... L_0 A_b F,   n = 1, 2   and   b = 0 ... 5
+        A_b                 g cos^5(t - pi b/6) where |t - pi b/6| < pi/2, else 0;   g = 2^6 5! / sqrt(6 10!)
+
+    of which the real part of the inverse transform is taken. Level 2 has half the sides.
+    """
     residual, levels = _masks(*plane.shape)
     spectrum = fft.rfft2(plane)
     high = fft.irfft2(spectrum * residual, plane.shape)

@@ -1,22 +1,32 @@
 """The measures of a picture, their names and which way is better: the paper's, and further ones of pyiqa.
 
-Importing pyiqa takes seconds, and tables want no more than a name and a direction: its list alone is read.
+Importing pyiqa and torch takes seconds, and tables want no more than a name and a direction: until a measure
+is taken, pyiqa's list alone is read. Further measures, such as LPIPS and DISTS, look at what PI looks at, the
+picture without its border, but in colour: RGB in [0, 1], float32, one at a time.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
+import os
 import runpy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from masksr.io import MasksrError
+from masksr.params import suggest
+from masksr.quality.filters import Image, cut_border
 
 MEASURES = ["niqe", "ma", "pi", "psnr", "ssim", "rmse"]  # of every picture, by the protocol of PIRM 2018
 HIGHER_IS_BETTER = {"ma", "psnr", "ssim"}
+# Under MASKSR_OFFLINE: nothing listens at that proxy, and huggingface_hub would try again and again.
+NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
+NO_NETWORK |= {"no_proxy": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
 NOT_OF_ONE_PICTURE = ("fid", "inception_score", "compare2score", "clipscore")  # of sets, or beside a text
 
 
@@ -44,9 +54,7 @@ def check(names: Sequence[str], where: str = "params.yaml: measures.also") -> No
         if name in MEASURES or names.count(name) > 1:
             raise MasksrError(f"{where}: {name} would be measured twice; leave it out")
         if name not in known():
-            close = difflib.get_close_matches(name, known(), n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "pyiqa.list_models() names all"
-            raise MasksrError(f"{where}: pyiqa has no measure {name!r} ({hint})")
+            raise MasksrError(f"{where}: pyiqa has no measure {name!r}{suggest(name, known())}")
         if any(word in name for word in NOT_OF_ONE_PICTURE):
             raise MasksrError(f"{where}: {name} is not a measure of one picture; leave it out")
 
@@ -70,3 +78,68 @@ def pi_label(niqe_weights: str, ma_weights: str) -> str:
     """Name the index ``PI`` where both halves have ``official`` weights, else say which have not."""
     stand_ins = [half for half, kind in (("NIQE", niqe_weights), ("Ma", ma_weights)) if kind != "official"]
     return ["PI", f"PI (stand-in {''.join(stand_ins)})", "PI (stand-in)"][len(stand_ins)]
+
+
+# Further measures, taken.
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One of pyiqa's measures, ready to be taken."""
+
+    name: str
+    network: Any  # nn.Module
+    device: Any  # torch.device
+
+    @property
+    def compares(self) -> bool:
+        """Whether it wants the HR picture too."""
+        return known()[self.name].compares
+
+    def __call__(self, image: Image, reference: Image | None = None) -> tuple[float, str | None]:
+        """Measure a picture (H, W, 3) uint8, beside its HR picture where it ``compares``; or NaN and why.
+
+        The same on every call, also of random crops.
+        """
+        import torch
+
+        pictures = (image, reference) if self.compares else (image,)
+        inner = [np.ascontiguousarray(cut_border(picture).transpose(2, 0, 1)) for picture in pictures]
+        seeded = torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
+        try:
+            # Not through pyiqa's own call: it allows TF32, which rounds what a convolution sees to 10 bits.
+            with torch.no_grad(), seeded:
+                torch.manual_seed(0)
+                np.random.seed(0)  # pyiqa's random crops
+                tensors = (torch.from_numpy(one)[None].float() / 255 for one in inner)
+                return float(self.network(*(tensor.to(self.device) for tensor in tensors))), None
+        except (RuntimeError, ValueError, AssertionError, IndexError) as error:  # such as a picture too small
+            return float("nan"), f"{self.name}: {_one_line(error)}"
+
+
+def load(names: Sequence[str], device: Any = None) -> list[Measure]:
+    """Load the measures of these names, with the weights that pyiqa has in its caches or downloads.
+
+    device: they are taken on cuda or, as all else in a table of scores, on the CPU. Raises MasksrError for a
+    name that ``check`` refuses, and where weights cannot be had.
+    """
+    import torch
+
+    check(names)
+    if os.environ.get("MASKSR_OFFLINE", "") not in ("", "0"):
+        os.environ.update(NO_NETWORK)
+    device = device if device and device.type == "cuda" else torch.device("cpu")
+    loaded = []
+    for name in names:
+        try:
+            import pyiqa
+
+            loaded.append(Measure(name, pyiqa.create_metric(name, device=device).net, device))
+        except Exception as error:  # torch.hub, huggingface_hub and timm print which file, and share no base
+            hint = f"bring its weights there by hand, or take {name} out of measures.also (--also)"
+            raise MasksrError(f"the measure {name} cannot be had ({_one_line(error)}); {hint}") from None
+    return loaded
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

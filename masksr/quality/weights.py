@@ -1,6 +1,6 @@
 """The parameters of NIQE and Ma: their authors' files, and the folder that the weights stage makes.
 
-Nothing is downloaded or fitted here: that is the weights stage's (``tools.weights``).
+Nothing is downloaded or fitted here: that is the weights stage's (``masksr.weights``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from masksr import params
-from masksr.io import MasksrError
+from masksr.io import MasksrError, write_atomic
 from masksr.paths import Paths, cache_folder, weight_places
 from masksr.quality.ma import Forest, MaModel
 from masksr.quality.niqe import NiqeModel
@@ -39,7 +39,7 @@ class QualityWeights:
     ma_source: Source
 
 
-def load_weights(folder: Path | str) -> QualityWeights:
+def load_quality(folder: Path | str) -> QualityWeights:
     """Load the weights in a folder that the weights stage made. Raises MasksrError where it is not one."""
     folder = Path(folder)
     if not (folder / RECORD).is_file():
@@ -59,7 +59,7 @@ def default_weights() -> QualityWeights:
     with suppress(MasksrError):  # outside of a project
         settings = params.load()
         if (made := Paths.of(settings).weights / "quality").is_dir():
-            return load_weights(made)
+            return load_quality(made)
     niqe, ma = (find_official(half, settings and settings.data.local) for half in OFFICIAL)
     if niqe and ma:
         return QualityWeights(read_niqe(niqe), read_ma(ma), "official", "official")
@@ -129,7 +129,7 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     savemat(buffer, content, do_compression=True)
     header = b"MATLAB 5.0 MAT-file".ljust(116)  # scipy writes the date here
-    path.write_bytes(header + buffer.getvalue()[116:])
+    write_atomic(path, header, buffer.getvalue()[116:])
 
 
 READ: dict[Half, Callable[[Path], Any]] = {"niqe": read_niqe, "ma": read_ma}

@@ -19,12 +19,12 @@ from masksr.data.bicubic import imresize
 from masksr.data.images import to_image, to_tensor
 from masksr.data.packs import Pack
 from masksr.io import write_atomic
-from masksr.models.checkpoints import load_generator
+from masksr.models.build import load_generator
 from masksr.params import Params
 from masksr.paths import Paths
-from masksr.quality import further
+from masksr.quality import measures
 from masksr.quality.index import BLAS, score
-from masksr.quality.weights import QualityWeights, load_weights
+from masksr.quality.weights import QualityWeights, load_quality
 from masksr.results.scores import COLUMNS
 from masksr.results.tiles import upscale_tiled
 from masksr.training.device import choose_device, cores, is_out_of_memory
@@ -66,7 +66,7 @@ def evaluate(
     upscale: Upscale,
     packs: dict[str, Pack],
     weights: QualityWeights,
-    also: Sequence[further.Measure] = (),
+    also: Sequence[measures.Measure] = (),
 ) -> pd.DataFrame:
     """Score one upscaler on every image of every set: ``COLUMNS``, and one more for each of ``also``.
 
@@ -84,7 +84,7 @@ def evaluate(
 def score_images(
     pairs: Iterable[tuple[np.ndarray, np.ndarray | None]],
     weights: QualityWeights,
-    also: Sequence[further.Measure] = (),
+    also: Sequence[measures.Measure] = (),
 ) -> list[dict[str, Any]]:
     """Score images (H, W, 3) uint8 on all cores: for each the measures of PIRM 2018 and ``also``, by column.
 
@@ -145,7 +145,7 @@ def write_quality(table: pd.DataFrame, path: Path) -> None:
 
 def _protocol(
     params: Params, paths: Paths
-) -> tuple[dict[str, Pack], QualityWeights, list[further.Measure]]:
+) -> tuple[dict[str, Pack], QualityWeights, list[measures.Measure]]:
     packs = {name: Pack(paths.set(name)) for name in params.data.test}
-    also = further.load(params.measures.also, choose_device(params.train.device))
-    return packs, load_weights(paths.weights / "quality"), also
+    also = measures.load(params.measures.also, choose_device(params.train.device))
+    return packs, load_quality(paths.weights / "quality"), also

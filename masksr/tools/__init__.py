@@ -1,1 +1,1 @@
-"""What people do with a trained network: enlarge, score, compare with published ones; the weights stage."""
+"""What people do with a trained network: enlarge, score, compare with published ones."""

@@ -15,44 +15,37 @@ from masksr import params as params_file
 from masksr.fetch import find
 from masksr.fetch.registry import find_set, load_registry
 from masksr.io import MasksrError
-from masksr.models.checkpoints import MODELS, NAMES, Architecture, generator_with, infer_size, read_weights
+from masksr.models.build import MODELS, NAMES, generator_with, infer_size, read_weights
 from masksr.params import Params
 from masksr.paths import data_folder, user_path
-from masksr.quality import further
+from masksr.quality import measures
 from masksr.quality.weights import default_weights
 from masksr.results.evaluate import evaluate, load_hr, with_bicubic, with_generator, write_quality
 from masksr.results.scores import check_output, summarize
 from masksr.training.device import choose_device
 
 
-def load_pretrained(path: Path, architecture: Architecture, res_scale: float | None = None) -> nn.Module:
-    """Load the generator in a public ``.pth``, ``.pt`` or ``.safetensors`` file or in one of ours.
-
-    Strictly, and in evaluation mode; the sizes are read from the file (``infer_size``, also on
-    ``res_scale``). An EDSR may be of x2, x3 or x4, as its attribute ``scale`` says. Raises MasksrError where
-    the file cannot be read or holds another network (it names the keys), also one of another scale.
-    """
-    state = read_weights(path)
-    if res_scale is None and path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as file:  # ours say it
-            res_scale = json.loads((file.metadata() or {}).get("generator", "{}")).get("res_scale")
-    size, scale = infer_size(state, architecture, str(path), res_scale=res_scale)
-    return generator_with(state, size, scale, str(path))
-
-
-def find_pretrained(name: str, model: str, res_scale: float | None = None) -> tuple[Path, nn.Module]:
+def load_pretrained(name: str, model: str, res_scale: float | None = None) -> tuple[Path, nn.Module]:
     """Find a checkpoint, a file or an entry of data/registry.yaml, which may be downloaded, and load it.
 
-    model: ``esrgan``, ``pesr`` or ``edsr``. res_scale: without it the entry's, else see ``infer_size``.
-    Raises MasksrError, before anything is downloaded, where the entry is not such a model for x4.
+    A public ``.pth``, ``.pt`` or ``.safetensors`` file or ours: strictly, in evaluation mode; its sizes
+    are read from its weights. An EDSR may be of x2, x3 or x4, as its attribute ``scale`` says. model:
+    ``esrgan``, ``pesr`` or ``edsr``. res_scale: without it that of the entry or of our file, else see
+    ``infer_size``. Raises MasksrError, before anything is downloaded, where the entry is not such a model for
+    x4; and where the file cannot be read or holds another network (it names the keys).
     """
     architecture, folder = MODELS[model], None
     if not user_path(name).is_file() and (entry := load_registry().weights.get(name)):
         if (entry.architecture, entry.scale) != (architecture, 4):
             raise MasksrError(f"{name}: {entry.title}; not {NAMES[architecture]} for x4 (--model)")
         res_scale, folder = res_scale or entry.res_scale, data_folder(params_file.load())
-    path = find.find_pretrained(name, folder)
-    return path, load_pretrained(path, architecture, res_scale)
+    path = find.fetch_pretrained(name, folder)
+    state = read_weights(path)
+    if res_scale is None and path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:  # ours say it
+            res_scale = json.loads((file.metadata() or {}).get("generator", "{}")).get("res_scale")
+    size, scale = infer_size(state, architecture, str(path), res_scale=res_scale)
+    return path, generator_with(state, size, scale, str(path))
 
 
 def run(
@@ -69,7 +62,7 @@ def run(
     """``masksr evaluate``: score a checkpoint as the variants are scored, with bicubic and HR beside it.
 
     Prints the summary and writes the table to ``output`` if named. checkpoint, model, res_scale: see
-    ``find_pretrained``. sets: names in data/registry.yaml; without any, the test sets of the profile. limit:
+    ``load_pretrained``. sets: names in data/registry.yaml; without any, the test sets of the profile. limit:
     at most the first so many images of each; None: as many as the profile takes of its test sets, all of any
     other set. also: further measures; None: those of the profile.
 
@@ -80,8 +73,8 @@ def run(
     device = choose_device(params.train.device)
     specs = [find_set(name) for name in sets or params.data.test]  # before a checkpoint is downloaded
     weights = default_weights()
-    taken = further.load(params.measures.also if also is None else also, device)
-    path, generator = find_pretrained(checkpoint, model, res_scale)
+    taken = measures.load(params.measures.also if also is None else also, device)
+    path, generator = load_pretrained(checkpoint, model, res_scale)
     if generator.scale != 4:
         raise MasksrError(f"{path} upscales by {generator.scale}; the protocol wants a checkpoint for x4")
     factor = getattr(generator.body[0], "res_scale", None)  # of EDSR and PESR, and perhaps a guess

@@ -7,18 +7,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from masksr.data.images import modcrop
+from masksr.data.images import find_photos, modcrop, read_image
 from masksr.io import MasksrError
-from masksr.quality import further, measures
+from masksr.quality import measures
 from masksr.quality.filters import Image, cut_border
 from masksr.quality.weights import default_weights
 from masksr.results.evaluate import score_images, write_quality
 from masksr.results.scores import COLUMNS, check_output, summarize
-from masksr.tools.photo import find_photos, read_photo
 from masksr.training.device import choose_device
 
 
@@ -47,7 +45,7 @@ def run(
     measures.check(also, "--also")
     if not hr and (comparing := [name for name in also if measures.known()[name].compares]):
         raise MasksrError(f"--also: {', '.join(comparing)} needs the HR pictures; name them with --hr")
-    taken = further.load(also, choose_device(device))
+    taken = measures.load(also, choose_device(device))
     weights = default_weights()
     keys: list[dict[str, Any]] = []
     problems: list[str] = []
@@ -56,9 +54,9 @@ def run(
         for picture in tqdm(pictures, desc="scored", leave=False, disable=None):
             partner = partners.get(picture)
             try:
-                image, reference = read_levels(picture), None
+                image, reference = read_image(picture), None
                 if partner:
-                    image, reference = cut_alike(image, read_levels(partner), scale)
+                    image, reference = cut_alike(image, read_image(partner), scale)
                 cut_border(image)  # a ValueError where nothing else is left
             except (MasksrError, ValueError) as problem:  # the others may be in order
                 problems.append(str(problem) if str(picture) in str(problem) else f"{picture}: {problem}")
@@ -83,19 +81,6 @@ def run(
         count = f"{len(problems)} of {len(pictures)} pictures could not be scored:"
         raise MasksrError("\n  ".join([count, *problems]))
     return table
-
-
-def read_levels(path: Path) -> Image:
-    """Read a picture as the protocol measures it, (H, W, 3) uint8: grey as three channels, 16 bits rounded.
-
-    Colour profiles count for nothing: the levels are taken as they are. Raises MasksrError for what
-    ``read_photo`` refuses and where any pixel is transparent: it is unknown what should be behind it.
-    """
-    photo = read_photo(path)
-    if photo.alpha is not None and (photo.alpha < photo.levels).any():
-        raise MasksrError(f"{path}: has transparent pixels; put it on a background and save it as RGB")
-    pixels = photo.pixels if photo.levels == 255 else np.rint(photo.pixels / 257).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
 def pair(pictures: Sequence[Path], references: Sequence[Path], scale: int) -> dict[Path, Path]:

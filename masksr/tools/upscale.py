@@ -13,12 +13,12 @@ from PIL import Image
 from torch import nn
 
 from masksr import params
+from masksr.data.images import Photo, find_photos, read_photo, write_photo
 from masksr.io import MasksrError
-from masksr.models.checkpoints import load_generator
+from masksr.models.build import load_generator
 from masksr.paths import Paths
 from masksr.results.tiles import OVERLAP, TILE, check_tiles, upscale_tiled
-from masksr.tools.photo import Photo, find_photos, read_photo, write_photo
-from masksr.tools.pretrained import find_pretrained
+from masksr.tools.pretrained import load_pretrained
 from masksr.training.device import autocast, choose_device, describe_device, make_deterministic
 
 
@@ -75,7 +75,7 @@ def run(
     """``masksr upscale``: upscale pictures into ``out`` as NAME.png, and print a line for each.
 
     inputs: see ``find_photos``. model: ``esrgan``, ``pesr`` or ``edsr``. checkpoint, res_scale: see
-    ``find_pretrained``; without a checkpoint, what the current profile trained with the paper's mask and seed
+    ``load_pretrained``; without a checkpoint, what the current profile trained with the paper's mask and seed
     0. What is in ``out`` stays unless ``overwrite``. With a file for checkpoint, no project is needed. The
     same generator and tiles on the same machine give the same bytes. Raises MasksrError before anything is
     computed where an argument is wrong; and at the end, about the pictures that failed. Returns the files
@@ -86,7 +86,7 @@ def run(
     where = choose_device(device)
     make_deterministic(where)
     if checkpoint:
-        path, generator = find_pretrained(checkpoint, model, res_scale)
+        path, generator = load_pretrained(checkpoint, model, res_scale)
     else:
         settings = params.load()
         path = Paths.of(settings).variant(model, "paper", 0) / "generator.safetensors"

@@ -28,9 +28,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from masksr.io import MasksrError
-from masksr.models.checkpoints import build_generator
+from masksr.models.build import build_generator
 from masksr.models.vgg import VGG19Features
-from masksr.params import Mask, Model, Params, Phase
+from masksr.params import Mask, Params, Phase
 from masksr.training.device import Precision, autocast
 from masksr.training.train import gan_step, networks_of_a_gan, start_step
 
@@ -119,7 +119,7 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 def training_costs(params: Params, tflops: float) -> pd.DataFrame:
     """A row for each kind of training that ``params`` ask for, and a last one for all of them.
 
-    Columns: training; trainings (how many; equal ones count once, see ``train_once``); steps each; GFLOP per
+    Columns: training; trainings (how many; equal ones count once); steps each; GFLOP per
     step (the mean where a start has several phases); PFLOP in all; GB fp32 and GB bf16 (10^9 bytes at the
     peak of a step, whichever precision the profile has); hours each; hours in all.
 
@@ -152,24 +152,14 @@ def training_costs(params: Params, tflops: float) -> pd.DataFrame:
 
 def _trainings(params: Params) -> Iterator[tuple[str, str, Mask | None, int]]:
     """Every kind of training: its name, model, mask (None: the start), and how many it adds."""
-    done: set[tuple[str, ...]] = set()
-
-    def new(model: str, masks: list[Mask | None], seeds: list[int]) -> int:
-        before = len(done)
-        for mask in masks:
-            start = {"generator", "start", "lr_patch", "batch"}
-            fields = set(Model.model_fields) - {"title"} if mask else start
-            recipe = params.models[model].model_dump_json(include=fields)
-            done.update((recipe, mask.model_dump_json() if mask else "", str(seed)) for seed in seeds)
-        return len(done) - before
-
-    table1, sweep = params.table1, params.sweep
-    for model in table1.models:
-        for name, mask in {"start": None, **{name: params.masks[name] for name in table1.masks}}.items():
-            yield f"{params.models[model].title} {name}", model, mask, new(model, [mask], table1.seeds)
+    table1, sweep, done = params.table1, params.sweep, set()
+    masks = {"start": None, **{name: params.masks[name] for name in table1.masks}}
+    kinds = [(model, name, [masks[name]], table1.seeds) for model in table1.models for name in masks]
     points = [params.mask(sweep.mask, k, b) for k in sweep.k for b in sweep.b]
-    count = new(sweep.model, points, sweep.seeds)
-    yield f"{params.models[sweep.model].title} Figure 5", sweep.model, points[0], count
+    for model, name, of, seeds in [*kinds, (sweep.model, "Figure 5", points, sweep.seeds)]:
+        new = {(model, str(mask), seed) for mask in of for seed in seeds} - done
+        done |= new
+        yield f"{params.models[model].title} {name}", model, of[0], len(new)
 
 
 def describe_costs(params: Params, tflops: float | None = None) -> str:
@@ -186,11 +176,9 @@ def describe_costs(params: Params, tflops: float | None = None) -> str:
 
 
 def _three_digits(value: Any) -> str:
-    """A number with three digits that count, whatever its size; nothing for what is not known."""
-    if isinstance(value, str):
-        return value
-    if pd.isna(value):
-        return ""
+    """A number with three digits that count; nothing for what is not known."""
+    if isinstance(value, str) or pd.isna(value):
+        return value if isinstance(value, str) else ""
     if 0 < value < 0.001:
         return "< 0.001"
-    return f"{float(f'{value:.3g}'):,.10g}" if value % 1 else f"{value:,.0f}"
+    return f"{value:,.0f}" if value >= 100 or value % 1 == 0 else f"{value:.3g}"

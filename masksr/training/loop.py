@@ -315,9 +315,6 @@ def explain_errors(training: Training) -> Iterator[None]:
                 "smaller batch or lr_patch (python -m masksr cost counts the memory)"
             ) from error
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            reason = str(error).strip().splitlines()[0]
-            raise MasksrError(
-                f"{training.name}: train.compile does not work here ({reason}); it needs a C++ compiler on a "
-                "CPU and Triton on a GPU. Set it to false"
-            ) from error
+            problem = f"train.compile does not work here ({str(error).strip().splitlines()[0]})"
+            raise MasksrError(f"{training.name}: {problem}; set it to false") from error
         raise

@@ -15,8 +15,7 @@ from masksr.data.batch_share import WHOLE, Share
 from masksr.params import Loss, Mask
 from masksr.training import losses
 from masksr.training.device import Autocast
-from masksr.training.error_network import expectation_loss
-from masksr.training.mask import apply_mask, error_mask, squared_error
+from masksr.training.mask import apply_mask, error_mask, expectation_loss, squared_error
 
 Metrics = dict[str, Tensor]
 

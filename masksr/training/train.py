@@ -26,15 +26,14 @@ from masksr.data.packs import Pack
 from masksr.data.patches import PatchSampler
 from masksr.fetch.registry import load_registry
 from masksr.io import MasksrError, alone, file_digest, write_atomic
-from masksr.models import checkpoints as models
-from masksr.models.checkpoints import seed_for
+from masksr.models import build
+from masksr.models.build import seed_for
 from masksr.models.vgg import load_vgg19
 from masksr.params import Gan, Mask, Model, Params, Schedule
 from masksr.paths import Paths, data_folder
 from masksr.training import device as devices
-from masksr.training import distributed
-from masksr.training.error_network import ErrorNetwork
 from masksr.training.loop import Step, Training, Validation, fit
+from masksr.training.mask import ErrorNetwork
 from masksr.training.step import Metrics, adversarial_step, distance_step
 
 Trained = tuple[nn.Module, list[dict[str, Any]]]  # generator and history
@@ -97,7 +96,7 @@ class Job:
         self.pack = Pack(paths.set(params.data.train))
         self.held_out = Pack(paths.set(params.data.validation))
         self.device = devices.choose_device(params.train.device)
-        distributed.check_gpus(params.train.gpus, self.device, params.train.device)
+        devices.check_gpus(params.train.gpus, self.device, params.train.device)
         devices.make_deterministic(self.device)
         devices.allow_tf32(self.device, params.train.precision)
         self.autocast = devices.autocast(self.device, params.train.precision)
@@ -148,15 +147,16 @@ def _run_start(job: Job, checkpoints: Path, init: Path | None) -> Trained:
     def network_at(scale: int, before: nn.Module | None) -> nn.Module:
         if before is not None and before.scale == scale:
             return before
-        network = models.build_generator(recipe.generator, scale, seed_for(job.seed, f"generator x{scale}"))
-        if before is not None:
-            models.transfer_body(before, network)
+        network = build.build_generator(recipe.generator, scale, seed_for(job.seed, f"generator x{scale}"))
+        if before is not None:  # from x2 to x4: all but the tail, which stays fresh
+            tail = {key: value for key, value in network.state_dict().items() if key.startswith("tail.")}
+            build.load_state(network, before.state_dict() | tail, "the network to start from")
         return network
 
     generator, history = None, []
     if init:
         generator = network_at(recipe.start.init_scale, None)
-        models.load_weights(generator, init)
+        build.load_state(generator, build.read_weights(init), str(init))
     for number, phase in enumerate(recipe.start.phases):
         generator = network_at(phase.scale, generator)
         name = f"{recipe.title} start, x{phase.scale} {phase.loss.upper()}"
@@ -179,7 +179,7 @@ def start_step(kind: str, autocast: devices.Autocast) -> Step:
 
 def _find_init(params: Params, model: str) -> Path:
     """The checkpoint that ``models.<model>.start.init`` names: a file, or an entry of the registry."""
-    from masksr.fetch.find import find_pretrained  # here: most trainings need no network
+    from masksr.fetch.find import fetch_pretrained  # here: most trainings need no network
 
     init, where = params.models[model].start.init, f"models.{model}.start.init"
     published = getattr(load_registry().weights.get(init), "res_scale", None)
@@ -187,7 +187,7 @@ def _find_init(params: Params, model: str) -> Path:
     if published not in (None, ours):  # the one thing that the weights do not tell
         raise MasksrError(f"{where}: {init} has res_scale {published}, models.{model} has {ours}")
     try:
-        return find_pretrained(init, data_folder(params))
+        return fetch_pretrained(init, data_folder(params))
     except MasksrError as error:
         raise MasksrError(f"{where}: {error}; null begins from random weights") from None
 
@@ -196,7 +196,7 @@ def _find_init(params: Params, model: str) -> Path:
 
 
 def _run_gan(job: Job, checkpoints: Path, mask: Mask, start: Path, vgg19: Path) -> Trained:
-    recipe, generator, vgg = job.recipe, models.load_generator(start), None
+    recipe, generator, vgg = job.recipe, build.load_generator(start), None
     if recipe.loss.vgg54:
         vgg = load_vgg19(vgg19).to(job.device, memory_format=job.memory_format)
         if job.settings.compile:
@@ -232,7 +232,7 @@ def gan_step(
 def networks_of_a_gan(model: Model, mask: Mask, generator: nn.Module, seed: int) -> list[nn.Module]:
     """What a GAN training of ``generator`` trains: it, its discriminator, and what the mask itself learns."""
     side = generator.scale * model.lr_patch
-    discriminator = models.build_discriminator(model.discriminator, side, seed_for(seed, "discriminator"))
+    discriminator = build.build_discriminator(model.discriminator, side, seed_for(seed, "discriminator"))
     networks = [generator, discriminator]
     if mask.kind == "expected":
         with torch.random.fork_rng(devices=[]):
@@ -273,9 +273,9 @@ def train_once(
             if (gpus := job.settings.gpus) > 1:
                 backend = "nccl" if job.device.type == "cuda" else "gloo"
                 of = job.params, job.model, job.seed, job.paths
-                distributed.launch(_run_share, of, work, checkpoints, arguments, ranks=gpus, backend=backend)
+                devices.launch(_run_share, of, work, checkpoints, arguments, ranks=gpus, backend=backend)
             generator, history = work(job, checkpoints, *arguments)
-            models.save_generator(generator, job.recipe.generator, weights)
+            build.save_generator(generator, job.recipe.generator, weights)
             rows = pd.DataFrame(history)
             rows = rows[[*FIRST_COLUMNS, *rows.columns.difference(FIRST_COLUMNS, sort=False)]]
             write_atomic(table, rows.to_csv(index=False, float_format="%.6g").encode())
@@ -295,14 +295,7 @@ def train_once(
     return json.loads(record.read_text())
 
 
-def _run_share(
-    rank: int,
-    ranks: int,
-    of: tuple[Params, str, int, Paths],
-    work: Callable[..., Trained],
-    checkpoints: Path,
-    arguments: tuple[Any, ...],
-) -> None:
+def _run_share(rank: int, ranks: int, of: tuple, work: Callable, checkpoints: Path, arguments: tuple) -> None:
     """What each process of a training does that several share."""
     work(Job(*of, rank, ranks), checkpoints, *arguments)
 

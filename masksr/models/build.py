@@ -7,7 +7,6 @@ safetensors, which also says which network it is for.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from math import isqrt
@@ -76,15 +75,6 @@ def build_discriminator(kind: Discriminator, input_size: int, seed: int) -> nn.M
 # Weights on disk.
 
 
-def load_weights(network: nn.Module, path: str | Path) -> None:
-    """Load a ``.safetensors``, ``.pth`` or ``.pt`` file into ``network``, strictly.
-
-    Raises MasksrError, and leaves ``network`` as it was, where the file is missing, cannot be read or does
-    not fit; the message names the file and the keys.
-    """
-    load_state(network, read_weights(path), str(path))
-
-
 def load_state(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
     """``network.load_state_dict``, strict and all or nothing, with an error a user can act on.
 
@@ -145,55 +135,34 @@ def _basicsr_name(key: str) -> str:
 
 
 def save_weights(
-    weights: nn.Module | Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None
+    weights: nn.Module | Mapping[str, Tensor], path: str | Path, metadata: dict[str, str] | None = None
 ) -> None:
     """Write a network's weights, or a state dict, as safetensors; the file is there whole or not at all.
 
-    The same weights and metadata (text to text, in the file's header) give the same bytes.
+    metadata: text for the file's header. The same weights give the same bytes with one entry of it, not with
+    several, whose order is random.
     """
     state = weights.state_dict() if isinstance(weights, nn.Module) else weights
     state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-    blob = memoryview(safetensors.torch.save(state))
-
-    # safetensors writes metadata in random order; so they are put into its header here.
-    start = 8 + int.from_bytes(blob[:8], "little")
-    header = json.loads(bytes(blob[8:start]))
-    if metadata:
-        header = {"__metadata__": dict(sorted(metadata.items())), **header}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
-
-    write_atomic(path, len(text).to_bytes(8, "little"), text, blob[start:])
-
-
-def transfer_body(source: nn.Module, target: nn.Module) -> None:
-    """Copy everything but the tail from ``source`` into ``target``.
-
-    That is how EDSR goes from x2 to x4: ``target`` keeps the fresh tail it was made with. Raises MasksrError,
-    and leaves ``target`` as it was, where the two differ outside the tail.
-    """
-    tail = {key: value for key, value in target.state_dict().items() if key.startswith("tail.")}
-    body = {key: value for key, value in source.state_dict().items() if not key.startswith("tail.")}
-    load_state(target, body | tail, "the network to start from")
+    write_atomic(path, safetensors.torch.save(state, metadata))
 
 
 # Generators with their sizes.
 
 
 def save_generator(generator: nn.Module, size: GeneratorSize, path: Path) -> None:
-    """Write a safetensors file under the public key names that also says which network it is for."""
-    save_weights(generator, path, {"generator": size.model_dump_json(), "scale": str(generator.scale)})
+    """Write a x4 generator as safetensors under the public key names, which also says its sizes."""
+    save_weights(generator, path, {"generator": size.model_dump_json()})
 
 
 def load_generator(path: Path) -> nn.Module:
-    """The network that ``save_generator`` wrote, in evaluation mode; MasksrError for any other file."""
+    """The x4 network that ``save_generator`` wrote, in evaluation mode; MasksrError for any other file."""
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-        size, scale = TypeAdapter(GeneratorSize).validate_json(metadata["generator"]), int(metadata["scale"])
+            size = TypeAdapter(GeneratorSize).validate_json(file.metadata()["generator"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:  # pydantic's is a ValueError
         raise MasksrError(f"{path}: no generator of masksr ({type(error).__name__}: {error})") from None
-    return generator_with(read_weights(path), size, scale, str(path))
+    return generator_with(read_weights(path), size, 4, str(path))
 
 
 def generator_with(weights: Mapping[str, Tensor], size: GeneratorSize, scale: int, origin: str) -> nn.Module:
@@ -231,19 +200,16 @@ def infer_size(
     1.0 for an EDSR of 64 (EDSR-PyTorch's baselines).
 
     Raises MasksrError that names what is missing where the weights are of another network; and where the
-    res_scale of an EDSR is anyone's guess, is not positive, or is given for an ESRGAN, which has none to set.
+    res_scale of an EDSR is anyone's guess, or is given for an ESRGAN, which has none to set.
     """
     shapes = {key.removesuffix(".weight"): tuple(t.shape) for key, t in weights.items() if t.ndim == 4}
     if missing := _NEEDED[architecture] - shapes.keys():
-        there = [f"use --model {model}" for model, other in MODELS.items() if _NEEDED[other] <= shapes.keys()]
-        first = ", ".join(sorted(weights)[:3]) or "none at all"
-        hint = "".join(there) or f"its keys ({first}, ...) are of no network that is known here"
+        fitting = [model for model, other in MODELS.items() if _NEEDED[other] <= shapes.keys()]
+        hint = f"; use --model {fitting[0]}" if fitting else ""
         have = ", ".join(f"{layer}.weight" for layer in sorted(missing))
-        raise MasksrError(f"{origin} does not hold {NAMES[architecture]}: it has no {have}; {hint}")
-    if res_scale is not None and (architecture == "rrdb" or not res_scale > 0):
-        positive = f"--res-scale must be a positive number, not {res_scale}"
-        fixed = "that of an ESRGAN is always 0.2; leave out --res-scale"
-        raise MasksrError(f"{origin}: {fixed if architecture == 'rrdb' else positive}")
+        raise MasksrError(f"{origin} does not hold {NAMES[architecture]}: it has no {have}{hint}")
+    if res_scale is not None and architecture == "rrdb":
+        raise MasksrError(f"{origin}: that of an ESRGAN is always 0.2; leave out --res-scale")
 
     def count(pattern: str) -> int:  # where a number is left out, loading will name the keys
         return sum(re.fullmatch(pattern, layer) is not None for layer in shapes)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from masksr.data.packs import Pack
-from masksr.fetch import download
 from masksr.fetch.find import fetch_weights, weights_there
 from masksr.fetch.registry import find_weights
-from masksr.io import MasksrError, file_digest
-from masksr.models.checkpoints import save_weights
+from masksr.io import MasksrError, file_digest, write_atomic
+from masksr.models.build import save_weights
 from masksr.models.vgg import OXFORD_SCALE, load_vgg19, random_vgg19, rescale_features
 from masksr.params import Params
 from masksr.paths import Paths, data_folder, here_or_in_project, weight_places
@@ -22,7 +20,6 @@ from masksr.quality.weights import Half, Mode
 from masksr.training.device import cores
 
 OXFORD_FILE = "vgg19-oxford-features.safetensors"  # Oxford's weights under torchvision's keys
-ANSWER = 5.0  # seconds in which the mode ``auto`` wants to hear from the network
 
 
 def prepare_vgg19(params: Params, paths: Paths) -> str:
@@ -64,19 +61,17 @@ def prepare_quality(params: Params, paths: Paths) -> dict[Half, dict[str, Any]]:
     """Fill the folder ``quality`` with niqe.mat, ma.mat and quality_weights.json; returns what the last says.
 
     ``weights.quality: official`` takes the published files from this machine or the network; ``standin`` fits
-    both halves on the training photographs; ``auto`` takes what is official where it can be had within
-    seconds and fits the rest. Raises MasksrError where an official file is missing (it says how to place it
+    both halves on the training photographs; ``auto`` takes what is official where it can be had and fits the
+    rest. Raises MasksrError where an official file is missing (it says how to place it
     by hand) or damaged.
     """
     folder = paths.weights / "quality"
-    folder.mkdir(parents=True, exist_ok=True)
     record: dict[Half, dict[str, Any]] = {}
     for half, published in quality.OFFICIAL.items():
         file = folder / f"{half}.mat"
-        file.unlink(missing_ok=True)  # it may be a link into DVC's cache
         if found := _find_official(half, params.weights.quality, data_folder(params)):
             quality.READ[half](found)  # a damaged file must not reach the evaluation
-            shutil.copyfile(found, file)
+            write_atomic(file, found.read_bytes())
             how = {"source": "official", "published_as": published}
         else:
             from masksr.quality import standin  # imports scikit-learn
@@ -87,8 +82,7 @@ def prepare_quality(params: Params, paths: Paths) -> dict[Half, dict[str, Any]]:
             quality.WRITE[half](file, model)
             how = {"source": "stand-in", "fit": fit}
         record[half] = {"file": file.name, "sha256": file_digest(file), **how}
-    (folder / quality.RECORD).unlink(missing_ok=True)
-    (folder / quality.RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_atomic(folder / quality.RECORD, (json.dumps(record, indent=2) + "\n").encode())
     return record
 
 
@@ -99,7 +93,6 @@ def _find_official(half: Half, mode: Mode, folder: Path | None) -> Path | None:
     published = find_weights(half)
     if mode == "official" or weights_there(published, folder):
         return fetch_weights(published, folder)
-    if download.answers(published.downloads[0].urls[0], ANSWER):
-        with suppress(MasksrError):
-            return fetch_weights(published, folder)
+    with suppress(MasksrError):
+        return fetch_weights(published, folder)
     return None
