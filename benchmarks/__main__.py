@@ -9,7 +9,6 @@ import argparse
 import os
 import sys
 import tempfile
-import time
 from itertools import count
 from pathlib import Path
 
@@ -19,12 +18,10 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS
 import numpy as np
 import torch
 
-from benchmarks import machine, ours, patches, quality
-from benchmarks.findings import Findings
-from benchmarks.pictures import picture
-from benchmarks.profiles import TITLES, Case
-from benchmarks.timing import interleave, ratio
-from benchmarks.ways import WAYS, make_step, switch
+from benchmarks import pictures
+from benchmarks.harness import Findings, compare, interleave, measure
+from benchmarks.pictures import make_pack, picture, png_patch
+from benchmarks.steps import TITLES, WAYS, Case, make_step, networks, switch
 from masksr.data.patches import PatchSampler
 from masksr.quality.index import score
 
@@ -36,44 +33,41 @@ def steps(found: Findings, quick: bool) -> None:
     names = ("public, fp32", "fp32, NHWC", "bf16")
     for model in TITLES:
         case = Case(model, 16, 2, tiny=True) if quick else Case(model, 32 if model == "esrgan" else 24, 2)
-        runs = {name: make_step(case, ours.networks(case), WAYS[name], "cpu") for name in names}
+        runs = {name: make_step(case, networks(case), WAYS[name], "cpu") for name in names}
         seconds = interleave(runs, 2 if quick else 4, before=lambda name: switch(WAYS[name], CPU))
         public, *own = names
         for name, least in zip(own, (1.15, 2.0), strict=True):
-            times = ratio(seconds, public, name)
-            met = None if quick else float(times.split()[0]) >= least
-            medians = {f"{who} s": float(np.median(seconds[who])) for who in (public, name)}
-            found.add("steps", f"{case}: {name}", met, ratio=times, **medians, at_least=least)
+            times = compare(seconds, public, name)
+            met = None if quick else times["ratio"] >= least
+            found.add("steps", f"{case}: {name}", met, **times, at_least=least)
 
 
 def cut_patches(found: Findings, quick: bool) -> None:
     """Pairs of an LR-32 and an HR-128 patch; 480 x 480 are the sub-images that public code cuts beforehand."""
     with tempfile.TemporaryDirectory() as name:
-        pack = patches.make_pack(Path(name), 2 if quick else 16, 480, 480)
+        pack = make_pack(Path(name), 2 if quick else 16, 480, 480)
         sampler = PatchSampler(pack, lr_size=32, scale=4, batch=16, seed=0)
         rng, number = np.random.default_rng(0), count()
         runs = {
-            "PNG": lambda: [patches.png_patch(Path(name), pack.names[i % len(pack)], 32, rng) for i in range(16)],
+            "PNG": lambda: [png_patch(Path(name), pack.names[i % len(pack)], 32, rng) for i in range(16)],
             "pack": lambda: sampler.batch(next(number)),
         }
         seconds = interleave(runs, 2 if quick else 5)
-        speeds = {f"{who} a second": 16 / float(np.median(seconds[who])) for who in runs}
-        found.add("patches", "HR 128 of 480 x 480", None, ratio=ratio(seconds, "PNG", "pack"), **speeds)
+        found.add("patches", "16 of HR 128, of 480 x 480", **compare(seconds, "PNG", "pack"))
 
 
 def score_pictures(found: Findings, quick: bool) -> None:
     """PI of one picture by stock pyiqa and by masksr; Ma's forest is random, for only time and difference count."""
     with tempfile.TemporaryDirectory() as name:
-        quality.write_weights(Path(name))
-        weights, stock = quality.read_weights(Path(name)), quality.pyiqa_score(Path(name))
+        pictures.write_weights(Path(name))
+        weights, stock = pictures.read_weights(Path(name)), pictures.pyiqa_score(Path(name))
         for height, width in [(128, 128)] if quick else [(256, 256), (320, 480)]:
             image = picture(height, width)
             differs = abs(stock(image) - score(image, weights=weights).pi)
             runs = {"pyiqa": lambda i=image: stock(i), "masksr": lambda i=image: score(i, weights=weights)}
             seconds = interleave(runs, 1 if quick else 3, warm_up=0)
-            medians = {f"{who} s": float(np.median(seconds[who])) for who in runs}
-            times = ratio(seconds, "pyiqa", "masksr")
-            found.add("quality", f"PI of {width} x {height}", differs < 1e-6, ratio=times, **medians, differs=differs)
+            times = compare(seconds, "pyiqa", "masksr")
+            found.add("quality", f"PI of {width} x {height}", differs < 1e-6, **times, differs=differs)
 
 
 SECTIONS = {"steps": steps, "patches": cut_patches, "quality": score_pictures}
@@ -89,9 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := set(options.only.split(",")) - set(SECTIONS):
         parser.error(f"--only: there is no section {', '.join(sorted(unknown))}")
     found = Findings(options.output or results / ("cpu-quick" if options.quick else "cpu"))
-    found.add("machine", "versions", date=time.strftime("%Y-%m-%d"), **machine.describe("cpu"))
-    for precision, speeds in machine.peaks("cpu", seconds=0.2 if options.quick else 3.0).items():
-        found.add("machine", f"{precision}, at most", **{f"{kind} GFLOP/s": v / 1e9 for kind, v in speeds.items()})
+    measure(found, "cpu", seconds=0.2 if options.quick else 3.0)
     for name in options.only.split(","):
         SECTIONS[name](found, options.quick)
     return int(bool(found.failed))

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 
-from masksr.io import MasksrError
 from masksr.models.build import save_weights
 from masksr.models.vgg import OXFORD_SCALE, load_vgg19, rescale_features
 from masksr.paths import find_data_folder
@@ -28,39 +27,29 @@ PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x8
 
 
 def main() -> int:
-    try:
-        build_folder(FOLDER)
-    except MasksrError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    photographs = len(list((FOLDER / "train/BSDS500").iterdir()))
-    size = _size(FOLDER.rglob("*")) + _size(_tracked_files())
-    print(f"{FOLDER}: {photographs} photographs; {size / 2**20:.1f} MiB with the tracked files")
-    return 0
-
-
-def build_folder(folder: Path) -> None:
-    """Build ``folder`` anew. Raises MasksrError where data is missing, there is no room, or pip finds no wheel."""
-    data = find_data_folder(None)
-    if data is None:
-        raise MasksrError("MASKSR_DATA must name a folder with train/BSDS500, test/Set5/HR and weights/")
-    validation = sorted((data / "test/Set5/HR").glob("*.png"))
-    photographs = sorted((data / "train/BSDS500").glob("*.jpg"))
+    """Build the folder anew, or say what is missing."""
+    data = find_data_folder()
+    validation = sorted(data.glob("test/Set5/HR/*.png")) if data else []
+    photographs = sorted(data.glob("train/BSDS500/*.jpg")) if data else []
     if not validation or not photographs:
-        raise MasksrError(f"{data}: there are no pictures in train/BSDS500 or test/Set5/HR")
-    shutil.rmtree(folder, ignore_errors=True)
-    _get_wheels(folder / "wheels")
-    _write_vgg(data / "weights", folder / "weights/vgg19.safetensors")
+        sys.exit("error: MASKSR_DATA must name a folder with pictures in train/BSDS500 and test/Set5/HR, and weights/")
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    for folder in ("test/Set5/HR", "train/BSDS500"):
+        (FOLDER / folder).mkdir(parents=True)
+    _get_wheels(FOLDER / "wheels")
+    _write_vgg(data / "weights", FOLDER / "weights/vgg19.safetensors")
     for path in validation:
-        _copy(path, folder / "test/Set5/HR")
-    room = ROOM - _size(_tracked_files()) - _size(folder.rglob("*"))
+        shutil.copy(path, FOLDER / "test/Set5/HR")
+    tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines()
+    taken, carried = _size(Path(name) for name in tracked) + _size(FOLDER.rglob("*")), 0
     for path in photographs:
-        room -= path.stat().st_size
-        if room < 0:
+        if taken + path.stat().st_size > ROOM:
             break
-        _copy(path, folder / "train/BSDS500")
-    if not (folder / "train").exists():
-        raise MasksrError(f"{folder}: no room for photographs below {ROOM >> 20} MiB; commit or carry less")
+        taken += path.stat().st_size
+        carried += 1
+        shutil.copy(path, FOLDER / "train/BSDS500")
+    print(f"{FOLDER}: {carried} photographs; {taken / 2**20:.1f} MiB with the tracked files")
+    return int(not carried)
 
 
 def _get_wheels(folder: Path) -> None:
@@ -69,7 +58,7 @@ def _get_wheels(folder: Path) -> None:
     for platform in PLATFORMS:
         command += ["--platform", platform]
     if subprocess.run([*command, *WHEELS], stderr=subprocess.DEVNULL).returncode:
-        raise MasksrError(f"pip found no wheels of {', '.join(WHEELS)} for Python {PYTHON}; is there a network?")
+        sys.exit(f"error: pip found no wheels of {', '.join(WHEELS)} for Python {PYTHON}; is there a network?")
 
 
 def _write_vgg(folder: Path, path: Path) -> None:
@@ -81,17 +70,7 @@ def _write_vgg(folder: Path, path: Path) -> None:
                 rescale_features(network, OXFORD_SCALE)
             save_weights({key: value.to(torch.float16) for key, value in network.state_dict().items()}, path)
             return
-    raise MasksrError(f"{folder}: there is no VGG19 (vgg19-dcbb9e9d.pth, or vgg19-oxford-features.safetensors)")
-
-
-def _copy(path: Path, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, folder / path.name)
-
-
-def _tracked_files() -> list[Path]:
-    names = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, check=True).stdout
-    return [Path(name) for name in names.split("\0") if name]
+    sys.exit(f"error: {folder}: there is no VGG19 (vgg19-dcbb9e9d.pth, or vgg19-oxford-features.safetensors)")
 
 
 def _size(paths: Iterable[Path]) -> int:

@@ -1,44 +1,184 @@
-"""What the sections of ``benchmarks.first_gpu`` share: the device, the clock, and where findings go."""
+"""What measurements need: where findings go, what the machine is and can do, fair timing, and an end in time."""
 
 from __future__ import annotations
 
 import faulthandler
 import gc
+import json
+import os
+import platform
+import re
 import signal
+import statistics
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from torch.utils.benchmark import Timer
 
-from benchmarks.findings import Findings
-from masksr.training.device import allow_tf32, make_deterministic
+from masksr.io import write_atomic
+from masksr.training.device import allow_tf32, cores, make_deterministic
+
+PACKAGES = ("torch", "numpy", "scipy", "pillow", "pyiqa", "dvc")
+PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
+Seconds = dict[str, list[float]]  # of a call of each variant, one number a round
+
+
+class Findings:
+    """Findings in the order in which they are made: at once in NAME.json and, as a table, in NAME.md, and printed."""
+
+    def __init__(self, name: Path) -> None:
+        self.name, self.begin = name, time.monotonic()
+        self.list: list[dict[str, Any]] = []
+
+    def add(self, section: str, what: str, passed: bool | None = None, **numbers: Any) -> None:
+        """Write down one finding. passed: None where nothing was promised."""
+        seconds = round(time.monotonic() - self.begin, 1)
+        self.list.append({"section": section, "what": what, "passed": passed, "at s": seconds, **numbers})
+        lines = ["| section | what | passed | numbers |", "|:--|:--|:--|:--|", *map(_row, self.list)]
+        for ending, text in ((".json", json.dumps(self.list, indent=1, default=str)), (".md", "\n".join(lines))):
+            write_atomic(self.name.with_name(self.name.name + ending), (text + "\n").encode())
+        print(_row(self.list[-1]), flush=True)
+
+    @property
+    def failed(self) -> list[str]:
+        return [found["what"] for found in self.list if found["passed"] is False]
+
+
+def _row(found: dict[str, Any]) -> str:
+    """A line of the table: numbers of three digits; lists and texts of many lines stand in the JSON alone."""
+    numbers = [
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in found.items()
+        if name not in ("section", "what", "passed", "at s")
+        and not isinstance(value, list | dict)
+        and "\n" not in str(value)
+    ]
+    passed = {None: "", True: "yes", False: "**no**"}[found["passed"]]
+    return f"| {found['section']} | {found['what']} | {passed} | {'; '.join(numbers)} |"
+
+
+def measure(found: Findings, device: str, seconds: float) -> dict[str, dict[str, float]]:
+    """Write down what the machine is and its ``peaks``, which are returned."""
+    found.add("machine", "versions", **describe(device))
+    measured = peaks(device, seconds)
+    for precision, speeds in measured.items():
+        found.add("machine", f"{precision}, at most", **{f"{kind} TFLOP/s": v / 1e12 for kind, v in speeds.items()})
+    return measured
+
+
+def describe(device: str) -> dict[str, Any]:
+    """Date, CPU, cores, memory, GPU, driver, operating system and versions, on Linux."""
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    about = {"date": time.strftime("%Y-%m-%d"), "cpu": cpu[1] if cpu else platform.machine(), "cores": cores()}
+    about["memory GB"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
+    if device == "cuda":
+        about["gpu"] = torch.cuda.get_device_name()
+        about["gpu memory GB"] = round(torch.cuda.get_device_properties(0).total_memory / 1e9, 1)
+        about["cuda"], about["cudnn"] = torch.version.cuda, torch.backends.cudnn.version()
+        driver = Path("/proc/driver/nvidia/version")
+        about["driver"] = driver.read_text().splitlines()[0] if driver.exists() else None
+    about |= {"system": f"{platform.system()} {platform.machine()}", "python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            about[name] = version(name)
+    return about
+
+
+def peaks(device: str, seconds: float) -> dict[str, dict[str, float]]:
+    """FLOP/s of the best of many products of matrices and of many convolutions: {"fp32": {"matmul": ..., "conv": ...}}.
+
+    On a CPU of one thread; TF32 on GPUs that have it. Each kind is repeated for about ``seconds``.
+    """
+    gpu = device == "cuda"
+    torch.backends.cudnn.benchmark = True
+    side, channels, width, batch = (8192, 256, 128, 16) if gpu else (1536, 64, 96, 1)
+    found = {}
+    for name, dtype in PRECISIONS.items():
+        if name == "tf32" and not (gpu and torch.cuda.get_device_capability() >= (8, 0)):
+            continue
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
+        a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+        x = torch.randn(batch, channels, width, width, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+        w = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            found[name] = {
+                "matmul": 2 * side**3 / _best(lambda a=a, b=b: a @ b, seconds),
+                "conv": 2 * x.numel() * channels * 9 / _best(lambda x=x, w=w: F.conv2d(x, w, padding=1), seconds),
+            }
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    return found
+
+
+def _best(work: Callable[[], Any], seconds: float) -> float:
+    """Seconds of the fastest of many calls, after the one in which cuDNN tries its kernels."""
+    return min(Timer("work()", globals={"work": work}).blocked_autorange(min_run_time=seconds).times)
+
+
+def interleave(
+    variants: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    *,
+    warm_up: int = 1,
+    before: Callable[[str], None] = lambda name: None,
+) -> Seconds:
+    """Time all variants in turns, each once a round: a machine that gets slower gets slower for all of them.
+
+    before: called with the name of a variant before its turn, off the clock. The garbage collector does not run.
+    """
+    seconds: Seconds = {name: [] for name in variants}
+    gc.disable()
+    try:
+        for number in range(-warm_up, rounds):
+            for name, run in variants.items():
+                gc.collect()
+                before(name)
+                begin = time.perf_counter()
+                run()
+                if number >= 0:
+                    seconds[name].append(time.perf_counter() - begin)
+    finally:
+        gc.enable()
+    return seconds
+
+
+def compare(seconds: Seconds, slow: str, fast: str) -> dict[str, Any]:
+    """How many times as fast as ``slow`` is ``fast``: median and quartiles over the rounds, in which both met the same
+    machine; and the median seconds of both.
+    """
+    times = [a / b for a, b in zip(seconds[slow], seconds[fast], strict=True)]
+    low, median, high = np.percentile(times, [25, 50, 75])
+    medians = {f"{name} s": statistics.median(seconds[name]) for name in (slow, fast)}
+    return {"ratio": float(median), "quartiles": f"{low:.3g} to {high:.3g}", **medians}
 
 
 class TimeUp(BaseException):
     """The minutes of a section are over. No Exception, which somebody on the way could catch."""
 
 
-class Run:
-    """One run of all sections, which ends after ``minutes``."""
+class Run(Findings):
+    """One run of sections on a device, which ends after ``minutes``. models: those whose speed is measured."""
 
-    def __init__(self, device: str, out: Path, minutes: float) -> None:
-        self.device, self.tiny = torch.device(device), device == "cpu"
+    def __init__(self, device: str, out: Path, minutes: float, models: list[str]) -> None:
+        super().__init__(out / "first_gpu")
+        self.device, self.tiny, self.models = torch.device(device), device == "cpu", models
         torch.set_num_threads(1 if self.tiny else 4)  # tiny networks gain nothing from more
         self._ends = [time.monotonic() + 60 * minutes]
-        self.findings = Findings(out / "first_gpu")
-        self.add = self.findings.add
         self.peaks: dict[str, dict[str, float]] = {}
         self.work = Path(tempfile.mkdtemp(prefix="first_gpu-"))
         signal.signal(signal.SIGALRM, self._time_up)
         faulthandler.dump_traceback_later(60 * minutes + 20, exit=True)  # where no Python runs that could be stopped
 
-    def all(self, sections: Mapping[str, tuple[Callable[[Run], None], float]]) -> list[str]:
-        """Run each section for at most its seconds. Returns what failed; that does not stop the next section."""
+    def all(self, sections: Mapping[str, tuple[Callable[[Run], None], float]]) -> None:
+        """Run each section for at most its seconds; what fails does not stop the next section."""
         for name, (section, seconds) in sections.items():
             try:
                 with self.limit(seconds):
@@ -49,7 +189,6 @@ class Run:
                 traceback.print_exc()
                 self.add(name, "the section", False, error=short(error))
         faulthandler.cancel_dump_traceback_later()
-        return self.findings.failed
 
     @property
     def left(self) -> float:

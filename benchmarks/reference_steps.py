@@ -19,18 +19,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from masksr.params import Loss
-
-
-class Optimizer(Protocol):
-    def zero_grad(self) -> None: ...
-    def step(self) -> None: ...
 
 
 @dataclass
@@ -55,7 +50,7 @@ def esrgan_step(
 ) -> dict[str, float]:
     """lr: (B, 3, h, w), hr: (B, 3, H, W), in the generator's pixel range. Returns the losses, as do the others."""
     one, zero = lr.new_ones(len(lr), 1), lr.new_zeros(len(lr), 1)
-    _trainable(n.discriminator, False)
+    n.discriminator.requires_grad_(False)
     optimizer_g.zero_grad()
     sr = n.generator(lr)
     l1 = n.loss.l1 * F.l1_loss(sr, hr)
@@ -66,7 +61,7 @@ def esrgan_step(
     loss_g.backward()
     optimizer_g.step()
 
-    _trainable(n.discriminator, True)
+    n.discriminator.requires_grad_(True)
     optimizer_d.zero_grad()
     fake, real = n.discriminator(sr).detach(), n.discriminator(hr)
     loss_real = bce(real - fake.mean(), one) / 2
@@ -83,7 +78,7 @@ def esrgan_step(
 
 def pesr_step(n: Networks, lr: Tensor, hr: Tensor, optimizer_g: Optimizer, optimizer_d: Optimizer) -> dict[str, float]:
     one = lr.new_ones(len(lr), 1)
-    _trainable(n.discriminator, True)
+    n.discriminator.requires_grad_(True)
     optimizer_d.zero_grad()
     real = n.discriminator(hr)
     sr = n.generator(lr)
@@ -91,7 +86,7 @@ def pesr_step(n: Networks, lr: Tensor, hr: Tensor, optimizer_g: Optimizer, optim
     loss_d.backward()
     optimizer_d.step()
 
-    _trainable(n.discriminator, False)
+    n.discriminator.requires_grad_(False)
     optimizer_g.zero_grad()
     fake, real = n.discriminator(sr), n.discriminator(hr)
     l1 = n.loss.l1 * F.l1_loss(sr, hr)
@@ -144,8 +139,8 @@ STEPS: dict[str, Step] = {"esrgan": esrgan_step, "pesr": pesr_step, "edsr": edsr
 def as_published(model: str, n: Networks) -> None:
     """What gets gradients in the public code of ``model`` and not in masksr: in PESR's, VGG19 and the MeanShift."""
     if model == "pesr":
-        _trainable(n.vgg, True)
-        _trainable(n.generator, True)
+        n.vgg.requires_grad_(True)
+        n.generator.requires_grad_(True)
 
 
 class PublicTraining:
@@ -167,8 +162,3 @@ class PublicTraining:
             for name, value in self.average.named_parameters():
                 value.data.mul_(self.ema).add_(new[name].data, alpha=1 - self.ema)
         return losses
-
-
-def _trainable(network: nn.Module, yes: bool) -> None:
-    for parameter in network.parameters():
-        parameter.requires_grad = yes

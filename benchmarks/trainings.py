@@ -18,6 +18,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Mapping
+from itertools import product
 from multiprocessing import get_context
 from multiprocessing.pool import Pool
 from pathlib import Path
@@ -83,22 +84,15 @@ def build_material(settings: Params, paths: Paths, data: Path) -> None:
 def calls(settings: Params, paths: Paths) -> tuple[dict[str, Call], dict[str, Call]]:
     """What comes before the GAN; then Table 1, seed by seed, and Figure 5, so that what is done first is whole."""
     table, sweep = settings.table1, settings.sweep
-    begin = {
-        f"{model} start s{seed}": (train_start, (settings, model, seed, paths))
-        for seed in table.seeds
-        for model in table.models
-    }
-    then = {}
-    for seed in table.seeds:
-        for model in table.models:
-            for mask in table.masks:
-                out = paths.variant(model, mask, seed)
-                then[f"{model} {mask} s{seed}"] = train_gan, (settings, model, settings.mask(mask), seed, paths, out)
-    for seed in sweep.seeds:
-        for k in sweep.k:
-            for b in sweep.b:
-                mask, out = settings.mask(sweep.mask, k, b), paths.sweep_point(k, b, seed)
-                then[f"k {k} b {b} s{seed}"] = train_gan, (settings, sweep.model, mask, seed, paths, out)
+    begin, then = {}, {}
+    for seed, model in product(table.seeds, table.models):
+        begin[f"{model} start s{seed}"] = train_start, (settings, model, seed, paths)
+    for seed, model, mask in product(table.seeds, table.models, table.masks):
+        out = paths.variant(model, mask, seed)
+        then[f"{model} {mask} s{seed}"] = train_gan, (settings, model, settings.mask(mask), seed, paths, out)
+    for seed, k, b in product(sweep.seeds, sweep.k, sweep.b):
+        mask, out = settings.mask(sweep.mask, k, b), paths.sweep_point(k, b, seed)
+        then[f"k {k} b {b} s{seed}"] = train_gan, (settings, sweep.model, mask, seed, paths, out)
     return begin, then
 
 
@@ -118,35 +112,28 @@ def run_until(ends: float, pool: Pool, parts: Mapping[str, Call]) -> dict[str, A
 
 
 def pack(paths: Paths, settings: Params, out: Path) -> None:
-    """Put finished trainings that no earlier call packed into archives; say what fits into none."""
+    """Put finished trainings that no earlier call packed into archives, generators in float16, half the bytes."""
     out.mkdir(parents=True, exist_ok=True)
-    listed = paths.root / "packed.json"
+    listed, half, number, size = paths.root / "packed.json", paths.root / "generator.safetensors", 0, 0
     packed = json.loads(listed.read_text()) if listed.exists() else []
-    finished = [path.parent for path in sorted(paths.runs.glob("*/*/training.json"))]
-    waiting = [folder for folder in finished if folder.relative_to(paths.root).as_posix() not in packed]
-    for number in range(ARCHIVES):
-        if not waiting:
+    for record in sorted(paths.runs.glob("*/*/training.json")):
+        folder, name = record.parent, record.parent.relative_to(paths.root).as_posix()
+        if name in packed:
+            continue
+        model = settings.sweep.model if folder.parent.name == "sweep" else folder.name.partition("-")[0]
+        generator = load_generator(folder / "generator.safetensors").half()
+        save_generator(generator, settings.models[model].generator, half)
+        size += half.stat().st_size
+        if size > ARCHIVE:
+            number, size = number + 1, half.stat().st_size
+        if number == ARCHIVES:
+            print(f"the archives are full; a later call packs {name} and what comes after it", flush=True)
             break
-        size = 0
-        with zipfile.ZipFile(out / f"trainings-{number}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            while waiting and size + (waiting[0] / "generator.safetensors").stat().st_size / 2 < ARCHIVE:
-                folder = waiting.pop(0)
-                name = folder.relative_to(paths.root).as_posix()
-                half = _as_half(folder / "generator.safetensors", settings, paths.root / "half.safetensors")
-                for file in (half, folder / "history.csv", folder / "training.json"):
-                    archive.write(file, f"{name}/{file.name.replace('half', 'generator')}")
-                size = sum(entry.compress_size for entry in archive.infolist())
-                packed.append(name)
-    if waiting:
-        print("they fit into no archive:", *(folder.name for folder in waiting), flush=True)
+        with zipfile.ZipFile(out / f"trainings-{number}.zip", "a", zipfile.ZIP_DEFLATED) as archive:
+            for file in (half, folder / "history.csv", record):
+                archive.write(file, f"{name}/{file.name}")
+        packed.append(name)
     write_atomic(listed, json.dumps(packed).encode())
-
-
-def _as_half(weights: Path, settings: Params, out: Path) -> Path:
-    """The generator in float16, half the bytes; it loads as float32."""
-    model = weights.parent.name.partition("-")[0] if weights.parent.parent.name != "sweep" else settings.sweep.model
-    save_generator(load_generator(weights).half(), settings.models[model].generator, out)
-    return out
 
 
 if __name__ == "__main__":

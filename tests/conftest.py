@@ -3,7 +3,8 @@
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import settings
 from tiny_project import copy_sources, dvc, run, tiny, yaml
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # no test opens a window
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks are tiny, and another core is busy
 
 # A shell lets what it starts with & ignore Ctrl-C, and the children of that too: tests send it to theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -18,6 +20,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # No deadline, because the first example pays for imports; the same examples on every run of CI.
 settings.register_profile("masksr", deadline=None, max_examples=40, derandomize="CI" in os.environ)
 settings.load_profile("masksr")
+
+# What takes long in `dvc repro` and knows no profile: training, the fits of NIQE's and Ma's stand-ins, drawing.
+SHORTER = [
+    ("notebooks/01_argument.ipynb", "steps=1500", "steps=100"),
+    ("masksr/quality/standin.py", "CROPS = 150", "CROPS = 24"),
+    ("masksr/quality/standin.py", "TREES, LEAF = 200", "TREES, LEAF = 50"),
+    ("masksr/plots/style.py", "dpi\": 110", "dpi\": 50"),
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for ``reproduction`` comes last."""
+    items.sort(key=lambda item: "reproduced" in item.fixturenames)
 
 
 @pytest.fixture(scope="session")
@@ -49,20 +64,35 @@ def golden() -> Callable[[str], Path]:
     return find
 
 
-@pytest.fixture(scope="session")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny project after one `dvc repro` that is also committed to git. Only to be read: see ``project``."""
-    if not shutil.which("git"):
-        pytest.skip("git is not installed")
-    folder = copy_sources(tmp_path_factory.mktemp("reproduced") / "a project")
+def reproduce(folder: Path) -> Path:
+    """A tiny project after one `dvc repro` that is also committed to git."""
+    copy_sources(folder)
     yaml.dump(tiny(), folder / "params.yaml")
-    argument = folder / "notebooks/01_argument.ipynb"  # trains for half of all the time, and knows no profile
-    argument.write_text(argument.read_text().replace("steps=1500", "steps=150"))
+    for name, longer, shorter in SHORTER:
+        text = (folder / name).read_text()
+        assert longer in text
+        (folder / name).write_text(text.replace(longer, shorter))
     run(folder, "git", "init", "--quiet")
     dvc(folder, "repro")
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "--quiet", "--message", "results")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def reproduction(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future | None]:
+    """Where a test needs it, `dvc repro` begins with the first test and runs beside the others: on another core."""
+    wanted = any("reproduced" in item.fixturenames for item in request.session.items)
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(reproduce, tmp_path_factory.mktemp("reproduced") / "a project") if wanted else None
+
+
+@pytest.fixture(scope="session")
+def reproduced(reproduction: Future | None) -> Path:
+    """That project. Only to be read: see ``project``."""
+    if not shutil.which("git"):
+        pytest.skip("git is not installed")
+    return reproduction.result()
 
 
 @pytest.fixture

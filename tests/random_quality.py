@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.quality import random_ma
+from benchmarks.pictures import random_ma
 from masksr.paths import Paths
 from masksr.quality.ma import MaModel, one_leaf
 from masksr.quality.niqe import NiqeModel

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import __main__ as command
-from benchmarks import ours
-from benchmarks.findings import Findings
-from benchmarks.profiles import TITLES, Case
+from benchmarks.harness import Findings
 from benchmarks.reference_steps import STEPS, PublicTraining, as_published
+from benchmarks.steps import TITLES, Case, networks
 from masksr.params import Mask
 from masksr.training.step import adversarial_step
 
@@ -46,7 +45,7 @@ class Recorder:
 @pytest.mark.parametrize(("precision", "close"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 @pytest.mark.parametrize("model", TITLES)
 def test_the_public_step_has_masksrs_losses_and_gradients(model: str, precision: torch.dtype, close: float) -> None:
-    mine, public = ours.networks(CASE[model]), ours.networks(CASE[model])
+    mine, public = networks(CASE[model]), networks(CASE[model])
     for n in (mine, public):
         for network in (n.generator, n.discriminator, n.vgg):
             network.to(precision)
@@ -70,7 +69,7 @@ def test_the_public_step_has_masksrs_losses_and_gradients(model: str, precision:
 def test_the_public_steps_do_the_superfluous_work() -> None:
     counts = {}
     for model in TITLES:
-        public, calls = ours.networks(CASE[model]), []
+        public, calls = networks(CASE[model]), []
         public.discriminator.register_forward_hook(lambda *_, calls=calls: calls.append(1))
         before = [p.clone() for p in public.generator.parameters()]
         training = PublicTraining(model, public, 1e-4, ema=0.999)

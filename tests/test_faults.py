@@ -13,9 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import nbformat
 import pandas as pd
-import psutil
 import pytest
 from small_trainings import ROOT, prepare, small, weights
 
@@ -27,8 +25,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="kills and limits as Linux has them"),
 ]
-
-# ---- A training ------------------------------------------------------------------------------------------------------
 
 
 def settings():
@@ -140,43 +136,6 @@ def test_two_at_once_share_one_training(place: Path, undisturbed, first_is_kille
     assert second.returncode == 0 and first.returncode == (-signal.SIGKILL if first_is_killed else 0), said
     assert ("goes on from step" if first_is_killed else "Already trained") in said
     assert results(place) == undisturbed[1]
-
-
-# ---- A notebook ------------------------------------------------------------------------------------------------------
-
-CELL = """\
-import time
-from pathlib import Path
-for number in range(20):
-    time.sleep(0.1)
-    Path(f"{number}.txt").write_text(str(seed + number))
-    print(number, flush=True)"""
-
-
-def test_a_killed_masksr_run_takes_its_kernel_along_and_runs_again(tmp_path: Path) -> None:
-    (tmp_path / "dvc.yaml").write_text("{}\n")
-    (tmp_path / "params.yaml").write_text("{}\n")
-    cells = [nbformat.v4.new_code_cell("seed = 0", metadata={"tags": ["parameters"]}, id="parameters")]
-    cells.append(nbformat.v4.new_code_cell(CELL, id="cell"))
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "n.ipynb")
-    command = [sys.executable, "-m", "masksr", "run", "n.ipynb", "-o", "out/n.ipynb", "seed=3"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    for how in (signal.SIGKILL, signal.SIGTERM):
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
-        until((tmp_path / "1.txt").exists)
-        children = psutil.Process(process.pid).children(recursive=True)
-        assert children, "the kernel"
-        process.send_signal(how)
-        process.wait()
-        assert not psutil.wait_procs(children, timeout=15)[1], "a kernel lives on"
-        (tmp_path / "1.txt").unlink()
-        assert not (tmp_path / "out/n.ipynb").exists()
-    outputs = set()
-    for _ in range(2):
-        subprocess.run(command, cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
-        outputs.add((tmp_path / "out/n.ipynb").read_bytes())
-    assert len(outputs) == 1 and [path.name for path in (tmp_path / "out").iterdir()] == ["n.ipynb"]
-    assert (tmp_path / "19.txt").read_text() == "22"
 
 
 if __name__ == "__main__":

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from masksr import params
+from masksr.cli import main
 from masksr.io import MasksrError
+from masksr.tools import params_page
 
 ROOT = Path(__file__).parents[1]
 MINI = (ROOT / "profiles/mini.yaml").read_text()
 GRADIENT = {"kind": "error", "k": 1.0, "b": 0.1, "error_range": "1", "window": 1, "per_channel": False}
 GRADIENT |= {"apply": "gradient", "detach": False}
+NAME = TypeAdapter(params.Name)
 
 
 def load(folder: Path, at: str = "profile", value: object = "mini") -> params.Params:
@@ -101,8 +104,15 @@ def test_all_that_is_in_commands_is_checked() -> None:
 @given(st.text(max_size=8) | st.from_regex(r"[A-Za-z0-9._]+\s?[;&|$`(){}<>*?~#!\\'\"\n\r /-]?.?", fullmatch=True))
 def test_a_name_means_nothing_to_a_shell_or_a_path(text: str) -> None:
     try:
-        name = TypeAdapter(params.Name).validate_python(text)
+        name = NAME.validate_python(text)
     except ValidationError:
         return
     assert shlex.quote(name) == name and Path(name).name == name
     assert name not in (".", "..") and name[0] not in "-.~"
+
+
+def test_the_page_is_what_the_types_say(capsys: pytest.CaptureFixture[str]) -> None:
+    """docs/params.md is made from the types; here nobody forgets to make it again."""
+    assert main(["params"]) == 0
+    page = (ROOT / "docs/params.md").read_text(encoding="utf-8")
+    assert capsys.readouterr().out == page, f"out of date; run: {params_page.COMMAND} > docs/params.md"

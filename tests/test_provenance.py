@@ -35,7 +35,7 @@ stages:
 
 
 @pytest.fixture(scope="module")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of three stages, committed, with its results."""
     root, settings = tmp_path_factory.mktemp("a project"), (ROOT / "profiles/mini.yaml").read_text()
     files = {"params.yaml": settings, "profiles/mini.yaml": settings, "dvc.yaml": STAGES, "masksr/code.py": "a = 1\n"}
@@ -51,8 +51,8 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(reproduced, tmp_path / "p")
+def project(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(recorded, tmp_path / "p")
     monkeypatch.chdir(tmp_path / "p")
     return tmp_path / "p"
 

@@ -17,7 +17,7 @@ from pyiqa.utils.color_util import to_y_channel
 from skimage import data
 from skimage.metrics import structural_similarity
 
-from benchmarks.quality import niqe_of, pyiqa_score, random_ma
+from benchmarks.pictures import niqe_of, pyiqa_score, random_ma
 from masksr.data.bicubic import imresize
 from masksr.data.images import luma, read_image
 from masksr.io import MasksrError

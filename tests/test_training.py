@@ -71,7 +71,7 @@ def test_an_interrupted_training_ends_in_the_same_bits(
 
 
 def test_equal_trainings_are_done_once_whatever_their_names(paths: Paths, monkeypatch) -> None:
-    params = small()
+    params = small(steps_per_epoch=1)
     training.train_gan(params, "esrgan", params.masks["paper"], 0, paths, paths.root / "a")
     monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("trained twice"))
     training.train_gan(params, "esrgan", params.mask("paper", 0.2, 0.5), 0, paths, paths.root / "b")
@@ -79,7 +79,7 @@ def test_equal_trainings_are_done_once_whatever_their_names(paths: Paths, monkey
 
 
 def test_masks_change_the_training_and_k_0_b_1_does_not(paths: Paths) -> None:
-    params = small()
+    params = small(steps_per_epoch=1)
     strong = {name: params.masks[name].model_copy(update={"k": 20.0}) for name in ("constant", "shuffled", "expected")}
     masks = {name: params.masks[name] for name in ("none", "paper", "random")} | {"ones": params.mask("paper", 0, 1)}
     made = {}
@@ -170,7 +170,7 @@ def test_a_damaged_finished_training_is_done_again(paths: Paths) -> None:
 
 
 def test_phases_see_different_patches_and_masks_the_same(paths: Paths, monkeypatch) -> None:
-    params, seeds = small(), []
+    params, seeds = small(steps_per_epoch=1), []
     real = training.PatchSampler
     monkeypatch.setattr(training, "PatchSampler", lambda *a, **k: (seeds.append(k["seed"]), real(*a, **k))[1])
     training.train_start(params, "edsr", 3, paths)

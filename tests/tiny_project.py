@@ -13,19 +13,19 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[1]
 SOURCES = ["masksr", "notebooks", "data/registry.yaml", "data/paper.yaml", "dvc.yaml", "CITATION.cff", "profiles"]
 SOURCES += ["docs", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", ".gitattributes"]
+INHERITED = {name: value for name, value in os.environ.items() if name != "MASKSR_DATA"}  # whatever a test patches
 yaml = YAML()  # keeps comments, quotes and lists in one line
 yaml.preserve_quotes, yaml.width = True, 999
 
 
 def run(folder: Path, *command: str | Path, ok: bool = True, **environment: str) -> str:
     """Run a command in ``folder``, this environment's programs first and no network; what it printed."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{INHERITED['PATH']}"
     changes = {"PATH": path, "OMP_NUM_THREADS": "1", "MASKSR_OFFLINE": "1", "DVC_NO_ANALYTICS": "1"}
     changes |= {"GIT_CONFIG_GLOBAL": os.devnull, "PYTHONPATH": str(folder)}
     changes |= {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    inherited = {name: value for name, value in os.environ.items() if name != "MASKSR_DATA"}
     done = subprocess.run(
-        command, cwd=folder, env=inherited | changes | environment, capture_output=True, text=True, timeout=1800
+        command, cwd=folder, env=INHERITED | changes | environment, capture_output=True, text=True, timeout=1800
     )
     assert (done.returncode == 0) == ok, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout + done.stderr

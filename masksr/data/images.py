@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -86,6 +85,8 @@ def read_photo(path: Path | str) -> Photo:
     with open_image(path) as image:
         content = np.fromfile(path, np.uint8)
         if image.format == "PNG" and content[24] == 16:  # bits; Pillow would cut colours to 8
+            import cv2
+
             pixels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED).reshape(image.height, image.width, -1)
             if pixels.shape[2] > 1:
                 pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]  # OpenCV has BGR
@@ -140,6 +141,8 @@ def write_photo(path: Path | str, photo: Photo) -> None:
         write_atomic(path, buffer.getvalue())
     else:
         order = {1: [0], 2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[2]]
+        import cv2
+
         write_atomic(path, cv2.imencode(".png", pixels[..., order])[1].tobytes())
 
 

@@ -1,0 +1,168 @@
+"""One training step of the profile paper, at sizes that end in time, in every way: the public ones and masksr's own.
+
+masksr's is what ``training.loop.fit`` does in a step, its patches included.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.pictures import make_pack
+from benchmarks.reference_steps import Networks, PublicTraining
+from masksr import params
+from masksr.data.packs import Pack
+from masksr.data.patches import PatchSampler
+from masksr.models.build import build_discriminator, build_generator
+from masksr.models.vgg import random_vgg19
+from masksr.params import Mask, Params
+from masksr.paths import Paths
+from masksr.training.device import Precision, allow_tf32, compile_network, make_deterministic
+from masksr.training.loop import State, take_step
+from masksr.training.train import Job, gan_step
+
+TITLES = {"esrgan": "ESRGAN", "pesr": "PESR", "edsr": "EDSR"}
+TINY: dict[str, dict[str, Any]] = {
+    "esrgan": {"num_feat": 8, "num_block": 1, "num_grow_ch": 4},
+    "pesr": {"depth": 1, "num_channels": 8},
+    "edsr": {"n_resblocks": 1, "n_feats": 8},
+}
+EMA = {"esrgan": 0.999}  # BasicSR's; PESR and EDSR-PyTorch have none
+PLAIN = Mask(kind="none")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model at one size of patches."""
+
+    model: str
+    lr_patch: int
+    batch: int
+    tiny: bool = False
+
+    def __str__(self) -> str:
+        return f"{TITLES[self.model]}{' (tiny)' * self.tiny}, LR {self.lr_patch}, batch {self.batch}"
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to take a step."""
+
+    precision: Precision
+    public: bool = False
+    compiled: bool | str = False
+    memory_format: torch.memory_format | None = None  # None: the one that masksr chooses
+    free: bool = False  # cuDNN may choose any kernel, the fastest
+
+
+WAYS = {  # the worthiest first
+    "bf16": Way("bf16"),
+    "public, TF32": Way("tf32", public=True),
+    "public, fp32": Way("fp32", public=True),
+    "bf16, compiled, CUDA graphs": Way("bf16", compiled="reduce-overhead"),
+    "TF32": Way("tf32"),
+    "fp32, NCHW": Way("fp32", memory_format=torch.contiguous_format),
+    "bf16, compiled": Way("bf16", compiled=True),
+    "bf16, not bit-equal": Way("bf16", free=True),
+    "fp32, NHWC": Way("fp32", memory_format=torch.channels_last),
+    "TF32, NCHW": Way("tf32", memory_format=torch.contiguous_format),
+}
+
+
+@cache
+def paper() -> Params:
+    return params.load(Path(__file__).parents[1] / "profiles/paper.yaml")
+
+
+def settings(case: Case, train: Mapping[str, Any] | None = None, **recipe: Any) -> Params:
+    """The profile paper with the model at the sizes of the case, and other changes of its entry and of ``train``."""
+    found = paper().models[case.model]
+    changes = {"lr_patch": case.lr_patch, "batch": case.batch} | recipe
+    if case.tiny:
+        changes["generator"] = found.generator.model_copy(update=TINY[case.model])
+        changes["discriminator"] = found.discriminator.model_copy(update={"num_feat": 4})
+    sections = {
+        "models": paper().models | {case.model: found.model_copy(update=changes)},
+        "train": paper().train.model_copy(update=train),
+        "weights": paper().weights.model_copy(update={"vgg_width": 0.0625 if case.tiny else 1.0}),
+    }
+    return paper().model_copy(update=sections)
+
+
+def networks(case: Case) -> Networks:
+    """The networks of the profile paper at the case's size, the same ones each time."""
+    sized = settings(case)
+    recipe = sized.models[case.model]
+    generator = build_generator(recipe.generator, 4, seed=0)
+    discriminator = build_discriminator(recipe.discriminator, 4 * case.lr_patch, seed=1)
+    return Networks(generator, discriminator, random_vgg19(sized.weights.vgg_width, seed=2), recipe.loss)
+
+
+@cache
+def project() -> Paths:
+    """A project with the packs of the profile paper: two pictures, as large as those that public code trains on."""
+    paths = Paths(Path(_folder().name), "paper")
+    make_pack(paths.root / "pictures", 2, 480, 480)
+    for name in (paper().data.train, paper().data.validation):
+        shutil.copytree(paths.root / "pictures/pack", paths.set(name))
+    return paths
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory()  # removed when this process ends
+
+
+def first_batch(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
+    """LR and HR patches, (B, 3, size, size) uint8."""
+    pack = Pack(project().set(paper().data.train))
+    return PatchSampler(pack, lr_size=case.lr_patch, scale=4, batch=case.batch, seed=0).batch(0)
+
+
+def make_step(case: Case, n: Networks, way: Way, device: str) -> Callable[[], Any]:
+    """A function that takes one step: ours from its pack, the public one from a batch that is ready."""
+    if way.public:
+        return _public_step(case, n, device)
+    changes = {"device": device, "precision": way.precision, "compile": way.compiled, "ema": EMA.get(case.model)}
+    job = Job(settings(case, changes), case.model, 0, project())
+    layout = way.memory_format or job.memory_format
+    n.vgg.to(job.device, memory_format=layout)
+    if way.compiled:
+        compile_network(n.vgg, way.compiled)
+    step = gan_step(job.recipe, PLAIN, n.vgg, n.generator.pixel_range, job.autocast, seed=0)
+    training = job.training("benchmark", [n.generator, n.discriminator], step, job.recipe.gan, 4, "patches gan")
+    training = replace(training, memory_format=layout)
+    state, numbers = State(training), count()
+
+    def take() -> None:  # each on other patches
+        number = next(numbers)
+        take_step(training, state, *training.sampler.batch(number), number)
+
+    return take
+
+
+def _public_step(case: Case, n: Networks, device: str) -> Callable[[], Any]:
+    for network in (n.generator, n.discriminator, n.vgg):
+        network.to(device).train()
+    learning_rate = settings(case).models[case.model].gan.learning_rate
+    training = PublicTraining(case.model, n, learning_rate, EMA.get(case.model))
+    scale = n.generator.pixel_range / 255
+    batch = [patches.to(device).float() * scale for patches in first_batch(case)]
+    return lambda: training.step(*batch)
+
+
+def switch(way: Way, device: torch.device) -> None:
+    """torch's global switches as the code of this way sets or leaves them."""
+    allow_tf32(device, way.precision)
+    make_deterministic(device)
+    if device.type == "cuda" and (way.free or way.public):
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.benchmark = True
