@@ -13,9 +13,10 @@ from masksr.io import MasksrError
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.results import scores, tables
-from masksr.results.typeset import show, to_latex, to_markdown
+from masksr.results.typeset import show, to_markdown
 
-METRICS = run_cells("20_table1", "20_table1-01", "metrics")["metrics"]
+NOTEBOOK = run_cells("20_table1", "20_table1-01", "metrics")
+METRICS, LATEX = NOTEBOOK["metrics"], NOTEBOOK["latex"]
 
 
 def profile(**table1) -> Params:
@@ -155,7 +156,7 @@ def test_markdown_and_latex():
     assert rows == ["|A\\_1|\u22121.23 ± 0.10|0.7123|a\\|b \\*c\\* `d_e`|", "|*HR*|*—*|*∞*|*—*|"]
     assert show(table, "why").data == to_markdown(table) + "\n*why*\n"
     assert show(table.iloc[:0], "none").data == "\n*none*\n"
-    latex = to_latex(table, caption="50 % & more", label="tab:t")
-    assert r"\caption{50 \% \& more}" in latex and r"\label{tab:t}" in latex and r"\begin{tabular}{lrrl}" in latex
+    latex = LATEX(table, "50 % & more")
+    assert r"\caption{50 \% \& more}" in latex and r"\label{tab:table1}" in latex and r"\begin{tabular}{lrrl}" in latex
     assert r"A\_1 & $-$1.23 $\pm$ 0.10 & 0.7123 &" in latex
     assert latex.count(r"\midrule") == 2 and latex.count("{") == latex.count("}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from itertools import islice, product
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -111,21 +111,8 @@ def evaluate_generator(
 ) -> pd.DataFrame:
     """Score the generator in ``folder`` and write quality.csv beside it."""
     upscale = load_upscale(params, folder)
-    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths))
+    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *load_protocol(params, paths))
     write_quality(table, folder / "quality.csv")
-    return table
-
-
-def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
-    """Score what the variants are compared with: HR, bicubic, and each model before its GAN training."""
-    protocol, tables = _protocol(params, paths), []
-    starts = product(params.table1.models, ["start"], params.table1.seeds)
-    for model, mask, seed in [("HR", "none", 0), ("bicubic", "none", 0), *starts]:
-        untrained = {"HR": load_hr, "bicubic": with_bicubic}.get(model)
-        upscale = untrained or load_upscale(params, paths.start(model, seed))
-        tables.append(evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *protocol))
-    table = pd.concat(tables, ignore_index=True)
-    write_quality(table, paths.ends / "quality.csv")
     return table
 
 
@@ -144,9 +131,10 @@ def upscale_first(pack: Pack, folder: Path) -> dict[str, Pixels]:
     return {"LR": pack.lr(0, 4), "bicubic": with_bicubic(pack, 0), "SR": upscale(pack, 0), "HR": pack.hr(0)}
 
 
-def _protocol(
+def load_protocol(
     params: Params, paths: Paths
 ) -> tuple[dict[str, Pack], QualityWeights, list[measures.Measure]]:
+    """What ``evaluate`` takes besides an upscaler: the test sets, the weights, the further measures."""
     packs = {name: Pack(paths.set(name)) for name in params.data.test}
     also = measures.load(params.measures.also, choose_device(params.train.device))
     return packs, load_quality(paths.weights / "quality"), also
