@@ -24,7 +24,7 @@ from masksr.paths import Paths
 from masksr.quality import measures
 from masksr.quality.index import BLAS, score
 from masksr.quality.weights import QualityWeights, load_quality
-from masksr.results.scores import COLUMNS, write_quality
+from masksr.results.scores import COLUMNS
 from masksr.results.tiles import upscale_tiled
 from masksr.training.device import choose_device, cores, is_out_of_memory
 
@@ -104,16 +104,6 @@ def score_images(
                 row["problem"] = "; ".join(filter(None, [row["problem"], problem])) or None
         rows += scores
     return rows
-
-
-def evaluate_generator(
-    params: Params, paths: Paths, folder: Path, model: str, mask: str, seed: int
-) -> pd.DataFrame:
-    """Score the generator in ``folder`` and write quality.csv beside it."""
-    upscale = load_upscale(params, folder)
-    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *load_protocol(params, paths))
-    write_quality(table, folder / "quality.csv")
-    return table
 
 
 def load_upscale(params: Params, folder: Path) -> Upscale:

@@ -17,7 +17,7 @@ from masksr.fetch.registry import find_set, load_registry
 from masksr.io import MasksrError
 from masksr.models.build import MODELS, NAMES, generator_with, infer_size, read_weights
 from masksr.params import Params
-from masksr.paths import data_folder, user_path
+from masksr.paths import find_data_folder, user_path
 from masksr.quality import measures
 from masksr.quality.weights import default_weights
 from masksr.results.evaluate import evaluate, load_hr, with_bicubic, with_generator
@@ -38,7 +38,7 @@ def load_pretrained(name: str, model: str, res_scale: float | None = None) -> tu
     if not user_path(name).is_file() and (entry := load_registry().weights.get(name)):
         if (entry.architecture, entry.scale) != (architecture, 4):
             raise MasksrError(f"{name}: {entry.title}; not {NAMES[architecture]} for x4 (--model)")
-        res_scale, folder = res_scale or entry.res_scale, data_folder(params_file.load())
+        res_scale, folder = res_scale or entry.res_scale, find_data_folder(params_file.load().data.local)
     path = find.fetch_pretrained(name, folder)
     state = read_weights(path)
     if res_scale is None and path.suffix == ".safetensors":
@@ -83,7 +83,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="masksr-") as scratch:
         packs = {}
         for spec in specs:
-            options = {"limit": limit or params.data.limit_of(spec.name), "data_folder": data_folder(params)}
+            options = {"limit": limit or params.data.limit_of(spec.name), "data_folder": params.data.local}
             packs[spec.name] = find.build_pack(spec, Path(scratch, spec.name), scales=(4,), **options)
         tables = [
             evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, taken)
