@@ -55,11 +55,6 @@ def with_bicubic(pack: Pack, number: int) -> np.ndarray:
     return imresize(pack.lr(number, 4), 4)
 
 
-def load_hr(pack: Pack, number: int) -> np.ndarray:
-    """Take the HR image itself: the upper end of the scale."""
-    return pack.hr(number)
-
-
 def evaluate(
     labels: dict[str, str | int],
     upscale: Upscale,

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from torch import nn
 
 from masksr import params as params_file
+from masksr.data.packs import Pack
 from masksr.fetch import find
 from masksr.fetch.registry import find_set, load_registry
 from masksr.io import MasksrError
@@ -20,7 +21,7 @@ from masksr.params import Params
 from masksr.paths import find_data_folder, user_path
 from masksr.quality import measures
 from masksr.quality.weights import default_weights
-from masksr.results.evaluate import evaluate, load_hr, with_bicubic, with_generator
+from masksr.results.evaluate import evaluate, with_bicubic, with_generator
 from masksr.results.scores import summarize, write_quality
 from masksr.training.device import choose_device
 
@@ -79,7 +80,7 @@ def run(
     factor = getattr(generator.body[0], "res_scale", None)  # of EDSR and PESR, and perhaps a guess
     scaled = f", residual blocks scaled by {factor:g}" if factor else ""
     print(f"{path.name}: {type(generator).__name__}{scaled}", flush=True)
-    upscalers = {path.name: with_generator(generator, device), "bicubic": with_bicubic, "HR": load_hr}
+    upscalers = {path.name: with_generator(generator, device), "bicubic": with_bicubic, "HR": Pack.hr}
     with tempfile.TemporaryDirectory(prefix="masksr-") as scratch:
         packs = {}
         for spec in specs:

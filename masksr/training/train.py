@@ -321,8 +321,3 @@ def code_digest() -> str:
                 del node.body[0]
         digest.update(f"{path.relative_to(folder).as_posix()}\0{ast.dump(tree)}\0".encode())
     return digest.hexdigest()
-
-
-def read_history(folder: Path) -> pd.DataFrame:
-    """The history of a training: a row per entry, of the columns its losses have."""
-    return pd.read_csv(folder / "history.csv")
