@@ -7,7 +7,6 @@ key that is there twice, and reads YAML 1.2: ``1e-4`` is a number and ``no`` a t
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,14 +50,6 @@ def parse_yaml(text: str, origin: str) -> Any:
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise MasksrError(f"{origin}: not valid YAML: {problem}{where}") from None
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises MasksrError for what is no JSON, FileNotFoundError where there is none."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise MasksrError(f"{path}: cannot be read ({error})") from None
 
 
 def file_digest(path: Path) -> str:

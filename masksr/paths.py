@@ -84,11 +84,6 @@ def here_or_in_project(text: Path | str) -> Path:
     return path
 
 
-def data_folder(params: Params) -> Path | None:
-    """The folder of data and weights you already have, see ``find_data_folder``."""
-    return find_data_folder(params.data.local)
-
-
 def find_data_folder(named: Path | str | None = None) -> Path | None:
     """The user's folder of data and weights: the one named, else that of the variable MASKSR_DATA, else None.
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masksr import __version__, params
-from masksr.io import MasksrError, project_root, read_json, write_atomic
+from masksr.io import MasksrError, project_root, write_atomic
 from masksr.params import Params
 from masksr.paths import Paths
 
@@ -71,7 +71,7 @@ def verify(profile: str | None = None) -> None:
     present = params.load()
     paths = Paths(project_root(), profile or present.profile)
     record, file = paths.results / "provenance.json", paths.root / f"profiles/{paths.profile}.yaml"
-    recorded = read_json(record) if record.is_file() else {}
+    recorded = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     if "stages" not in recorded:
         raise MasksrError(f"{record}: not there, or of an earlier version; `dvc repro report` writes it")
     repo, different, missing = _open_repo(paths.root), [], set()

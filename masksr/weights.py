@@ -14,7 +14,7 @@ from masksr.io import MasksrError, file_digest, write_atomic
 from masksr.models.build import save_weights
 from masksr.models.vgg import OXFORD_SCALE, load_vgg19, random_vgg19, rescale_features
 from masksr.params import Params
-from masksr.paths import Paths, data_folder, here_or_in_project, weight_places
+from masksr.paths import Paths, find_data_folder, here_or_in_project, weight_places
 from masksr.quality import weights as quality
 from masksr.quality.weights import Half, Mode
 from masksr.training.device import cores
@@ -43,7 +43,7 @@ def find_vgg19(params: Params) -> Path:
 
     Raises MasksrError that says where to get it.
     """
-    settings, folder = params.weights, data_folder(params)
+    settings, folder = params.weights, find_data_folder(params.data.local)
     if settings.vgg_file:
         paths = [here_or_in_project(settings.vgg_file)]
     elif settings.vgg == "imagenet":
@@ -69,7 +69,7 @@ def prepare_quality(params: Params, paths: Paths) -> dict[Half, dict[str, Any]]:
     record: dict[Half, dict[str, Any]] = {}
     for half, published in quality.OFFICIAL.items():
         file = folder / f"{half}.mat"
-        if found := _find_official(half, params.weights.quality, data_folder(params)):
+        if found := _find_official(half, params.weights.quality, find_data_folder(params.data.local)):
             quality.READ[half](found)  # a damaged file must not reach the evaluation
             write_atomic(file, found.read_bytes())
             how = {"source": "official", "published_as": published}

@@ -104,7 +104,7 @@ def test_described_as_a_table() -> None:
     told = describe_costs(settings, tflops=0.14)
     assert "Hours at 0.14 TFLOP/s" in told and "guess" not in told
     rows = [[cell.strip() for cell in line.split("|")][1:5] for line in told.splitlines() if line.startswith("|")]
-    assert ["PESR Figure 5", "1", "100", "13"] in rows and ["PESR start", "1", "0", "0"] in rows
+    assert ["PESR Figure 5", "1", "100", "13.049"] in rows and ["PESR start", "1", "0", "0.000"] in rows
     assert "nan" not in told.lower() and "<na>" not in told.lower()
     with pytest.raises(MasksrError, match="tflops must be positive"):
         training_costs(settings, float("nan"))

@@ -12,9 +12,10 @@ from archives_like_the_real_ones import IMAGES, encoded, local_registry, make_ar
 from local_server import serving
 
 from masksr.cli import main
-from masksr.fetch.find import fetch_pretrained, fetch_set, fetch_weights, find_images, sets_folder, weights_folder
+from masksr.fetch.find import fetch_pretrained, fetch_set, fetch_weights, find_images
 from masksr.fetch.registry import find_set, find_weights
 from masksr.io import MasksrError
+from masksr.paths import cache_folder
 
 ROOT = Path(__file__).parents[1]
 
@@ -89,8 +90,8 @@ def test_after_an_archive_of_too_few_pictures_the_next_way_is_tried(registry, se
 
 def test_checkpoints_have_names(registry, served, tmp_path):
     (served / "RRDB_PSNR_x4.pth").write_bytes(b"weights")
-    assert fetch_pretrained("esrgan_psnr") == weights_folder() / "RRDB_PSNR_x4.pth"
-    own, vgg19 = tmp_path / "own.pth", weights_folder() / "vgg19.safetensors"
+    assert fetch_pretrained("esrgan_psnr") == cache_folder() / "weights" / "RRDB_PSNR_x4.pth"
+    own, vgg19 = tmp_path / "own.pth", cache_folder() / "weights" / "vgg19.safetensors"
     for path in (own, vgg19):
         path.touch()
     assert fetch_pretrained(str(own)) == own
@@ -110,7 +111,7 @@ def test_checkpoints_have_names(registry, served, tmp_path):
             archive.writestr(name, b"-")
     with pytest.raises(MasksrError, match=r"several checkpoints.*perception\.pt, .*psnr\.pt$"):
         fetch_pretrained("pesr")
-    assert fetch_pretrained(str(weights_folder() / "pesr/pesr/psnr.pt")).is_file()
+    assert fetch_pretrained(str(cache_folder() / "weights" / "pesr/pesr/psnr.pt")).is_file()
 
 
 def test_the_command_fetches_and_lists(capsys):
@@ -121,7 +122,7 @@ def test_the_command_fetches_and_lists(capsys):
     said = capsys.readouterr().out
     for name in ("DIV2K_train", "Set5", "DIV2K_valid", "Urban100", "BSD100", "PIRM_valid", "vgg19", "ma"):
         assert f"{name}: in " in said
-    assert "cite: " in said and f"Set5: in {sets_folder()}" in said
+    assert "cite: " in said and f"Set5: in {cache_folder() / 'sets'}" in said
     assert main(["fetch", "Set5", "Sett5"]) == 1
     said = capsys.readouterr()
     assert "cite" not in said.out and "did you mean 'Set5'" in said.err

@@ -66,11 +66,12 @@ def test_the_value_used_is_read_live_and_a_difference_is_flagged(papers_own):
     sections = {"masks": mask, "models": models, "table1": {"models": ["esrgan", "pesr", "edsr", "mine"]}}
     profile = change(papers_own, **sections, train={"steps_per_epoch": 20}, data={"limit": 10})
     rows = paper.answers(profile).set_index("parameter")[["used", "default", "status"]]
-    assert tuple(rows.loc["masks.*.error_range"]) == ("255", "native", "differs")
-    assert tuple(rows.loc["train.steps_per_epoch"]) == ("20", "1000", "cut")
-    assert tuple(rows.loc["models.*.batch"]) == ("ESRGAN, EDSR, Mine: 16; PESR: 4", "16", "cut")
+    assert tuple(rows.loc["masks.*.error_range"]) == ({"paper": "255"}, {"paper": "native"}, "differs")
+    assert tuple(rows.loc["train.steps_per_epoch"]) == ({"": 20}, {"": 1000}, "cut")
+    batches = dict.fromkeys(["esrgan", "pesr", "edsr", "mine"], 16)
+    assert tuple(rows.loc["models.*.batch"]) == (batches | {"pesr": 4}, batches, "cut")
     assert rows.loc["models.*.loss.gan_type", "status"] == "differs"
-    assert tuple(rows.loc["train.ema"]) == ("off", "off", "default")
+    assert tuple(rows.loc["train.ema"]) == ({"": None}, {"": None}, "default")
     rows = paper.cuts(profile).set_index(["parameter", "model"])[["paper", "here", "note"]]
     assert tuple(rows.loc["models.*.gan.epochs", "ESRGAN"]) == ("130", "5", "cut")
     assert tuple(rows.loc["train.steps_per_epoch", "all"]) == ("1000", "20", "cut")

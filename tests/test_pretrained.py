@@ -159,7 +159,8 @@ def test_the_rows_are_those_of_the_evaluation_of_the_variants(checkpoint, projec
     size = RRDB(architecture="rrdb", num_feat=8, num_block=1, num_grow_ch=4)
     folder = paths.variant("esrgan", "none", 0)
     save_generator(load_pretrained(checkpoint, "esrgan")[1], size, folder / "generator.safetensors")
-    ours = evaluate.evaluate_generator(only_cat(), paths, folder, "esrgan", "none", 0)
+    labels, upscale = {"model": "esrgan", "mask": "none", "seed": 0}, evaluate.load_upscale(only_cat(), folder)
+    ours = evaluate.evaluate(labels, upscale, *evaluate.load_protocol(only_cat(), paths))
 
     table = run(only_cat(), checkpoint, "esrgan", output=tmp_path / "out/quality.csv")
     assert list(table.columns) == COLUMNS

@@ -68,7 +68,8 @@ def test_the_full_networks_start_and_end(profile: str, registry: str, tmp_path: 
         out = paths.variant(model, "paper", 0)
         result = training.train_gan(settings, model, settings.masks["paper"], 0, paths, out)
         one_set = settings.model_copy(update={"data": settings.data.model_copy(update={"test": [name]})})
-        quality = evaluate.evaluate_generator(one_set, paths, out, model, "paper", 0)
+        labels, upscale = {"model": model, "mask": "paper", "seed": 0}, evaluate.load_upscale(one_set, out)
+        quality = evaluate.evaluate(labels, upscale, *evaluate.load_protocol(one_set, paths))
         assert np.isfinite(result["psnr"]) and len(quality) == IMAGES
         assert set(quality.niqe_weights) == set(quality.ma_weights) == {"official"}
         # PI may have none: two steps leave nearly flat pictures.

@@ -13,9 +13,10 @@ from masksr.io import MasksrError
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.results import scores, tables
-from masksr.results.typeset import show, to_latex, to_markdown
+from masksr.results.typeset import show, to_markdown
 
-METRICS = run_cells("20_table1", "20_table1-01", "metrics")["metrics"]
+NOTEBOOK = run_cells("20_table1", "20_table1-01", "means", "metrics")
+METRICS, LATEX, build_table1 = (NOTEBOOK[name] for name in ("metrics", "latex", "build_table1"))
 
 
 def profile(**table1) -> Params:
@@ -76,8 +77,8 @@ def test_a_table_that_cannot_be_trusted_is_refused(tmp_path, spoil, message):
 def test_a_stand_in_is_never_called_pi(niqe, ma, label):
     p, table = profile(), quality(profile(), niqe=niqe, ma=ma)
     assert ("not comparable" in scores.label_note(table)) == (label != "PI")
-    assert cells(to_markdown(tables.build_table1(table, p)))[0] == f"|{label} ↓|cat|temple|"
-    assert set(tables.build_table1(table, p)["metric"]) == {label} and label in METRICS(table, p)["esrgan-none"]
+    assert cells(to_markdown(build_table1(table, p)))[0] == f"|{label} ↓|cat|temple|"
+    assert set(build_table1(table, p)["metric"]) == {label} and label in METRICS(table, p)["esrgan-none"]
     assert f"|{label}|" in cells(scores.summarize(table))[0]
 
 
@@ -86,7 +87,7 @@ def test_a_stand_in_is_never_called_pi(niqe, ma, label):
 
 def test_table1_averages_images_then_seeds():
     p = profile(seeds=3)
-    table = tables.build_table1(quality(p), p)
+    table = build_table1(quality(p), p)
     assert tables.variant_title(p, "pesr", "constant") == "PESR+Mask (constant)"
     variants = ["ESRGAN", "ESRGAN+Mask", "PESR", "PESR+Mask", "HR", "bicubic", "ESRGAN start", "PESR start"]
     assert list(table["variant"]) == variants and list(table["block"]) == ["variants"] * 4 + ["ends"] * 4
@@ -97,9 +98,9 @@ def test_table1_averages_images_then_seeds():
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics, "PSNR of HR is infinite, and null"
     with pytest.raises(MasksrError, match="pesr with mask none, seed 1, on temple"):
         missing = "not (model == 'pesr' and mask == 'none' and seed == 1 and set == 'temple')"
-        tables.build_table1(quality(p).query(missing), p)
+        build_table1(quality(p).query(missing), p)
     more, now = quality(profile(masks=("none", "paper", "constant"))), profile(test=("cat",))
-    pd.testing.assert_frame_equal(tables.build_table1(more, now), tables.build_table1(quality(now), now))
+    pd.testing.assert_frame_equal(build_table1(more, now), build_table1(quality(now), now))
 
 
 def test_an_image_without_pi_is_counted_and_left_out_of_the_mean():
@@ -107,7 +108,7 @@ def test_an_image_without_pi_is_counted_and_left_out_of_the_mean():
     masked = table["mask"] == "paper"
     table.loc[masked & (table["model"] == "esrgan") & table["image"].eq("002") & table["set"].eq("cat"), "pi"] = np.nan
     table.loc[masked & (table["model"] == "pesr"), "pi"] = np.nan  # of all its images
-    rows = tables.build_table1(table, p).set_index("variant")
+    rows = build_table1(table, p).set_index("variant")
     assert rows.loc["ESRGAN+Mask", ["cat", "temple", "without_pi"]].tolist() == pytest.approx([3.0, 3.5, 1])
     assert "|PESR+Mask|—|—|6|" in cells(to_markdown(rows.reset_index()))
     assert METRICS(table, p)["pesr-paper"]["PI"] == {"cat": None, "temple": None, "mean": None}
@@ -155,7 +156,7 @@ def test_markdown_and_latex():
     assert rows == ["|A\\_1|\u22121.23 ± 0.10|0.7123|a\\|b \\*c\\* `d_e`|", "|*HR*|*—*|*∞*|*—*|"]
     assert show(table, "why").data == to_markdown(table) + "\n*why*\n"
     assert show(table.iloc[:0], "none").data == "\n*none*\n"
-    latex = to_latex(table, caption="50 % & more", label="tab:t")
-    assert r"\caption{50 \% \& more}" in latex and r"\label{tab:t}" in latex and r"\begin{tabular}{lrrl}" in latex
+    latex = LATEX(table, "50 % & more")
+    assert r"\caption{50 \% \& more}" in latex and r"\label{tab:table1}" in latex and r"\begin{tabular}{lrrl}" in latex
     assert r"A\_1 & $-$1.23 $\pm$ 0.10 & 0.7123 &" in latex
     assert latex.count(r"\midrule") == 2 and latex.count("{") == latex.count("}")

@@ -21,7 +21,7 @@ from masksr.training.train import learning_rates
 def test_a_gan_training_leaves_weights_history_and_record(paths: Paths, model: str) -> None:
     params, folder = small(), paths.variant(model, "paper", 0)
     record = training.train_gan(params, model, params.masks["paper"], 0, paths, folder)
-    history = training.read_history(folder)
+    history = pd.read_csv(folder / "history.csv")
     assert history.step.tolist() == [2, 4, 6, 8]
     assert history.learning_rate.tolist() == [1e-4, 1e-4, 5e-5, 5e-5]
     needed = {"loss_g", "loss_d", "d_real", "d_fake", "vgg54", "gan", "l1", "mask_mean", "mask_saturated"}
@@ -64,7 +64,7 @@ def test_an_interrupted_training_ends_in_the_same_bits(
     assert len(calls) < stop_at + 8 * parts, "it must go on from its checkpoint"
     assert weights(other.root / "resumed") == weights(paths.root / "undisturbed")
     histories = [
-        training.read_history(folder).drop(columns="images_per_s")
+        pd.read_csv(folder / "history.csv").drop(columns="images_per_s")
         for folder in (other.root / "resumed", paths.root / "undisturbed")
     ]
     pd.testing.assert_frame_equal(*histories)

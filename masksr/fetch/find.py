@@ -136,18 +136,13 @@ def _natural(name: str) -> list[int | str]:
     return [int(part) if odd % 2 else part for odd, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
-def sets_folder() -> Path:
-    """The sets in the cache, laid out as in a data folder."""
-    return cache_folder() / "sets"
-
-
 def fetch_set(spec: FolderSet, searched: Path | None = None) -> Path:
-    """Download, unpack and check a set, unless the cache has it; returns ``sets_folder``.
+    """Download, unpack and check a set, unless the cache has it; returns the folder of all sets there.
 
     searched: a folder in which it was not, for the message. A second process that wants a set waits. Raises
     MasksrError, which names what is wrong with every way to get it, when none works.
     """
-    folder = sets_folder()
+    folder = cache_folder() / "sets"
     with alone(folder / ".lock", f"the download of {spec.name}"):
         with suppress(MasksrError):
             images_in(folder, spec)
@@ -172,18 +167,13 @@ def fetch_set(spec: FolderSet, searched: Path | None = None) -> Path:
 
 
 # ---- Weights -----------------------------------------------------------------------------------------------
-def weights_folder() -> Path:
-    """The folder of weights in the cache."""
-    return cache_folder() / "weights"
-
-
 def weights_there(spec: Weights, data_folder: Path | None = None) -> Path | None:
     """Find weights in ``paths.weight_places``: a file, or the folder of those that come in one archive.
 
     Raises MasksrError for a file of a published name that has not the published size or checksum.
     """
     if spec.archive:
-        folder = weights_folder() / spec.name
+        folder = cache_folder() / "weights" / spec.name
         return folder if folder.is_dir() else None
     for place in weight_places(data_folder):
         for file in spec.downloads:
@@ -204,10 +194,11 @@ def fetch_weights(spec: Weights, data_folder: Path | None = None) -> Path:
     """
     if there := weights_there(spec, data_folder):
         return there
-    announce(spec, weights_folder())
+    cache = cache_folder() / "weights"
+    announce(spec, cache)
 
     def get(file: File) -> Path:
-        path, folder = download(file, weights_folder()), weights_folder() / spec.name
+        path, folder = download(file, cache), cache / spec.name
         if spec.archive:
             unpack([path], folder)
             path.unlink()
@@ -288,7 +279,7 @@ def _place(spec: SetSpec | Weights, folder: Path | None) -> Path | str | None:
         return "the installed packages"
     if isinstance(spec, Weights):
         return weights_there(spec, folder)
-    there = (place for place in (folder, sets_folder()) if place and find_layout(place, spec)[1])
+    there = (place for place in (folder, cache_folder() / "sets") if place and find_layout(place, spec)[1])
     return next(there, None)
 
 

@@ -28,7 +28,7 @@ CURVES = {
     "mask_mean": ("mask", "mean", BLUE),
     "mask_saturated": ("mask", "share at 0 or 1", ACCENT),
     "learning_rate": ("learning rate", "G", "black"),
-    "psnr": ("validation PSNR-Y (dB)", "SR", BLUE),
+    "psnr": ("validation PSNR-Y (dB)", "SR", ACCENT),
     "psnr_bicubic": ("validation PSNR-Y (dB)", "bicubic", GREY),
 }
 PARTS = ("vgg54", "gan", "l1", "mse", "tv")
@@ -51,7 +51,9 @@ def training_curves(history: pd.DataFrame, mask: Mask | None = None, *, loss: Lo
     if mask is not None and mask.kind == "none":  # its mask is one everywhere
         recorded = [name for name in recorded if CURVES[name][0] != "mask"]
     long = history.melt(["at", "number"], recorded, var_name="name").dropna()
-    panels = list(dict.fromkeys(CURVES[name][0] for name in recorded))
+    for number, column in enumerate(["panel", "line"]):
+        long[column] = [CURVES[name][number] for name in long["name"]]
+    panels = long["panel"].unique()
 
     lines = max(-(-len(panels) // 3), 1)
     size = (WIDTH, 2.8 * lines + 0.3)
@@ -59,16 +61,10 @@ def training_curves(history: pd.DataFrame, mask: Mask | None = None, *, loss: Lo
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
     for ax, panel in zip(axes.flat, panels, strict=False):
-        names = [name for name in recorded if CURVES[name][0] == panel]
-        rows = long[long["name"].isin(names)]
-        palette = [CURVES[name][2] for name in names]
-        sns.lineplot(
-            rows, x="at", y="value", hue="name", style="name", hue_order=names, style_order=names,
-            palette=palette, units="number", estimator=None,  # a line is broken between the phases
-            marker="o" if rows["at"].nunique() < 20 else None, markersize=4, legend=False, ax=ax,
-        )  # fmt: skip
+        palette = {line: colour for its_panel, line, colour in CURVES.values() if its_panel == panel}
+        rows = long[long["panel"] == panel]
+        sns.lineplot(rows, x="at", y="value", hue="line", palette=palette, units="number", estimator=None, ax=ax)
         ax.set(ylabel=panel, xlabel="")
-        ax.locator_params(axis="x", nbins=5, integer=True)
         for start in history.groupby("number")["at"].first().iloc[1:]:
             ax.axvline(start, color=GREY, linewidth=0.8, linestyle=":")
         if panel == "loss of G" and (rows["value"] > 0).any():
@@ -77,10 +73,7 @@ def training_curves(history: pd.DataFrame, mask: Mask | None = None, *, loss: Lo
             ax.set_ylim(-0.03, 1.03)
             if mask is not None:
                 ax.axhline(mask.b, color=GREY, linewidth=1, linestyle=":")
-        if len(names) > 1:
-            handles = [plt.Line2D([], [], color=CURVES[name][2], label=CURVES[name][1]) for name in names]
-            place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "borderaxespad": 0.2}
-            ax.legend(handles=handles, ncols=4, fontsize=9, handlelength=1.0, columnspacing=0.9, **place)
+        sns.move_legend(ax, "lower center", bbox_to_anchor=(0.5, 0.97), ncols=4, title="", fontsize=9)
     phases = " | ".join(history.drop_duplicates("number")["phase"])
     figure.supxlabel(f"step of the generator ({phases})", fontsize=10.5)
     return figure

@@ -8,6 +8,7 @@ nothing is decided. What was not measured alike is refused.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -17,10 +18,8 @@ from typing import Any
 
 import pandas as pd
 
-from masksr import params
-from masksr.io import MasksrError, project_root, read_json
+from masksr.io import MasksrError, project_root
 from masksr.paths import user_path
-from masksr.provenance import dump_params
 from masksr.quality.measures import lower_is_better
 from masksr.results.intervals import effects_table, judge_cells
 from masksr.results.scores import ENDS, KEYS, measure_titles, read_quality, weights_used
@@ -83,14 +82,11 @@ def _extract(text: str, folder: Path) -> Path:
 
 
 def _read(file: Path, name: str) -> Run:
-    record, folder = file.with_name("provenance.json"), file.resolve().parent
-    profile = folder.parent.parent / f"profiles/{folder.name}.yaml"
-    provenance, asked = read_json(record) if record.is_file() else {}, {}
-    if "stages" in provenance:
-        asked = provenance["params"]
-    elif profile.is_file():  # without a record of this version it has to do, as it is now
-        provenance, asked = {}, dump_params(params.load(profile))
-    return Run(name, read_quality([file]), _flatten(asked) if asked else {}, provenance)
+    record = file.with_name("provenance.json")
+    provenance = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    if "stages" not in provenance:
+        return Run(name, read_quality([file]))
+    return Run(name, read_quality([file]), _flatten(provenance["params"]), provenance)
 
 
 def _flatten(tree: Any, name: str = "") -> dict[str, Any]:
@@ -117,8 +113,6 @@ def compare_parameters(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
     for run in (one, other):
         if not run.parameters:
             note = f"The parameters of {run.name} are not known: it has no provenance.json of this version."
-        elif not run.provenance:
-            note += f" {run.name} has no record of its parameters; these are of its profile as it is now."
     return pd.DataFrame(rows, columns=["parameter", one.name, other.name]), note
 
 

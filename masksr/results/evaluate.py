@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from itertools import islice, product
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from masksr.paths import Paths
 from masksr.quality import measures
 from masksr.quality.index import BLAS, score
 from masksr.quality.weights import QualityWeights, load_quality
-from masksr.results.scores import COLUMNS, write_quality
+from masksr.results.scores import COLUMNS
 from masksr.results.tiles import upscale_tiled
 from masksr.training.device import choose_device, cores, is_out_of_memory
 
@@ -53,11 +53,6 @@ def with_generator(generator: nn.Module, device: torch.device) -> Upscale:
 def with_bicubic(pack: Pack, number: int) -> np.ndarray:
     """Upscale by MATLAB's bicubic interpolation: the lower end of the scale."""
     return imresize(pack.lr(number, 4), 4)
-
-
-def load_hr(pack: Pack, number: int) -> np.ndarray:
-    """Take the HR image itself: the upper end of the scale."""
-    return pack.hr(number)
 
 
 def evaluate(
@@ -106,29 +101,6 @@ def score_images(
     return rows
 
 
-def evaluate_generator(
-    params: Params, paths: Paths, folder: Path, model: str, mask: str, seed: int
-) -> pd.DataFrame:
-    """Score the generator in ``folder`` and write quality.csv beside it."""
-    upscale = load_upscale(params, folder)
-    table = evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *_protocol(params, paths))
-    write_quality(table, folder / "quality.csv")
-    return table
-
-
-def evaluate_ends(params: Params, paths: Paths) -> pd.DataFrame:
-    """Score what the variants are compared with: HR, bicubic, and each model before its GAN training."""
-    protocol, tables = _protocol(params, paths), []
-    starts = product(params.table1.models, ["start"], params.table1.seeds)
-    for model, mask, seed in [("HR", "none", 0), ("bicubic", "none", 0), *starts]:
-        untrained = {"HR": load_hr, "bicubic": with_bicubic}.get(model)
-        upscale = untrained or load_upscale(params, paths.start(model, seed))
-        tables.append(evaluate({"model": model, "mask": mask, "seed": seed}, upscale, *protocol))
-    table = pd.concat(tables, ignore_index=True)
-    write_quality(table, paths.ends / "quality.csv")
-    return table
-
-
 def load_upscale(params: Params, folder: Path) -> Upscale:
     """Load the generator in ``folder``, for the device that params.yaml names."""
     generator = load_generator(folder / "generator.safetensors")
@@ -144,9 +116,10 @@ def upscale_first(pack: Pack, folder: Path) -> dict[str, Pixels]:
     return {"LR": pack.lr(0, 4), "bicubic": with_bicubic(pack, 0), "SR": upscale(pack, 0), "HR": pack.hr(0)}
 
 
-def _protocol(
+def load_protocol(
     params: Params, paths: Paths
 ) -> tuple[dict[str, Pack], QualityWeights, list[measures.Measure]]:
+    """What ``evaluate`` takes besides an upscaler: the test sets, the weights, the further measures."""
     packs = {name: Pack(paths.set(name)) for name in params.data.test}
     also = measures.load(params.measures.also, choose_device(params.train.device))
     return packs, load_quality(paths.weights / "quality"), also

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import groupby, product
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from masksr.data.images import cut, luma, to_tensor, write_png
+from masksr.data.images import cut, luma, to_tensor
 from masksr.data.packs import Pack
 from masksr.io import MasksrError
 from masksr.models.build import load_generator
@@ -25,8 +24,6 @@ from masksr.training.mask import error_mask
 
 STEP = 4  # HR pixels: crops are whole LR pixels
 Pixels = NDArray[np.uint8]
-# (pack, image number) -> (H, W), how far two outputs differ
-Difference = Callable[[Pack, int], NDArray[np.float64]]
 
 
 @dataclass
@@ -42,14 +39,15 @@ class CropRow:
 
 
 def choose_crops(
-    figure4: Figure4, packs: Mapping[str, Pack], difference: Difference
+    figure4: Figure4, packs: Mapping[str, Pack], difference: Callable[[Pack, int], NDArray]
 ) -> list[tuple[Crop, str]]:
     """Choose the crops of the largest difference, the largest first, then those by chance, then by hand.
 
     Returns each with how it was chosen.
 
-    packs: the test sets by name. difference: computed for every image that is searched. Each rule takes at
-    most one crop of an image. Raises MasksrError where the sets do not have what is asked for.
+    packs: the test sets by name. difference: of two outputs for an image, by pack and number, (H, W); called
+    for every image that is searched. Each rule takes at most one crop of an image. Raises MasksrError where
+    the sets do not have what is asked for.
     """
     size = figure4.size
     shapes = {(name, n): packs[name].hr(n).shape[:2] for name in packs for n in range(len(packs[name]))}
@@ -132,17 +130,8 @@ def figure4_rows(params: Params, paths: Paths) -> tuple[list[CropRow], list[str]
     return rows, ["LR", *titles.values(), "HR"]
 
 
-def save(rows: Sequence[CropRow], titles: Sequence[str], folder: Path) -> None:
-    """Write what Figure 4 shows to ``folder``, and nothing else: ``<row>-<column> <title>.png``."""
-    shutil.rmtree(folder, ignore_errors=True)
-    for number, row in enumerate(rows):
-        for column, (title, image) in enumerate(zip(titles, row.images, strict=True)):
-            name = f"{number:02}-{column:02} {title}".replace("/", " ")
-            write_png(folder / f"{name}.png", image)
-
-
 def load(folder: Path) -> list[list[tuple[str, bytes]]]:
-    """Read what ``save`` wrote: titles and PNG files of each row; nothing where there is no folder."""
+    """Read what 22_figure4 wrote there, ``<row>-<column> <title>.png``: titles and PNG files of each row."""
     files = [(file.stem.partition("-")[0], file) for file in sorted(folder.glob("*.png"))]
     rows = groupby(files, key=lambda pair: pair[0])
     return [[(file.stem[6:], file.read_bytes()) for _, file in row] for _, row in rows]

@@ -65,31 +65,23 @@ def mask_effect() -> pd.DataFrame:
 
 
 def answers(params: Params) -> pd.DataFrame:
-    """Every open question with the answer in force.
+    """Every open question of ``data/paper.yaml``, whose keys are columns, with the answer in force.
 
-    Columns: question, used, default, others, status, why, parameter.
-
-    status: ``default``; ``differs`` or ``cut`` (smaller than the default) for any model or mask; ``fixed``
-    where the code decides; ``chosen`` where there is no default.
+    used, default: values by model or mask, as ``used_values``, and those defaults that there are. status:
+    ``default``; ``differs`` or ``cut`` (smaller than the default) for any model or mask; ``fixed`` where the
+    code decides; ``chosen`` where there is no default.
     """
-    titles, rows = _titles(params), []
+    rows = []
     for question in load()["open_questions"]:
-        default, words = question.get("default", MISSING), question.get("written")
-        path = question["parameter"] or ""
+        default, path = question.get("default", MISSING), question["parameter"] or ""
         used = used_values(params, path) if path else {"": default}
         defaults = {name: default_for(default, name) for name in used}
         known = {name: value for name, value in defaults.items() if value != MISSING}
         notes = [_compare(used[name], defaults[name], question, name) for name in used]
         departs = ", ".join(kind for kind in ("differs", "cut") if kind in notes)
         status = departs or ("default" if "same" in notes else "chosen")
-        row = {
-            "question": question["question"],
-            "used": write_by_name(used, titles, words) if used else "— (not trained here)",
-            "default": write_by_name(known, titles, words) if known else "—",
-            "others": ", ".join(write_value(value, words) for value in question["others"]),
-            "status": status if path else "fixed",
-        }
-        rows.append(row | {"why": question["why"], "parameter": path})
+        row = {"parameter": path, "used": used, "default": known, "status": status if path else "fixed"}
+        rows.append({"written": None} | question | row)
     return pd.DataFrame(rows)
 
 
@@ -98,7 +90,7 @@ def cuts(params: Params) -> pd.DataFrame:
 
     note: ``same``, ``cut`` (smaller than the paper's) or ``differs``.
     """
-    titles, rows = _titles(params), []
+    titles, rows = name_titles(params), []
     for setting in load()["settings"]:
         path, words = setting["parameter"], setting.get("written")
         for name, here in used_values(params, path).items():
@@ -163,16 +155,6 @@ def default_for(value: Any, name: str) -> Any:
     return value.get(name, MISSING) if isinstance(value, dict) else value
 
 
-def write_by_name(values: dict[str, Any], titles: dict[str, str], words: dict[Any, str] | None = None) -> str:
-    """One value for all names, or ``ESRGAN: l1; PESR, EDSR: mse``. words: how some values read."""
-    names: dict[str, list[str]] = {}
-    for name, value in values.items():
-        names.setdefault(write_value(value, words), []).append(titles[name])
-    if len(names) == 1:
-        return next(iter(names))
-    return "; ".join(f"{', '.join(of_text)}: {text}" for text, of_text in names.items())
-
-
 def write_value(value: Any, words: dict[Any, str] | None = None) -> str:
     """A value as params.yaml has it, or in ``words``."""
     if words and value is None:
@@ -180,7 +162,7 @@ def write_value(value: Any, words: dict[Any, str] | None = None) -> str:
     return json.dumps(value, ensure_ascii=False).replace('"', "")
 
 
-def _titles(params: Params) -> dict[str, str]:
+def name_titles(params: Params) -> dict[str, str]:
     """How the tables call models and masks."""
     titles = {name: model.title for name, model in params.models.items()}
     return {"": "all"} | {name: f"mask {name}" for name in params.masks} | titles

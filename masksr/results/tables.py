@@ -1,4 +1,4 @@
-"""From one row per image to the tables of the report: Table 1, Figure 5 in numbers.
+"""From one row per image to the tables of the report: the variants of Table 1, Figure 5 in numbers.
 
 A PI whose halves were not computed with the official weights is never called PI here, and an image whose PI
 could not be computed is counted in every table that averages over the others.
@@ -65,28 +65,6 @@ def list_variants(quality: pd.DataFrame, params: Params) -> list[Variant]:
         if len(part):
             variants.append(Variant(block, model, mask, variant_title(params, model, mask), part))
     return variants
-
-
-def build_table1(quality: pd.DataFrame, params: Params, measure: str = "pi") -> pd.DataFrame:
-    """Table 1: the mean PI (or another measure) over the images of each test set, then over the seeds.
-
-    Columns: block (``variants``, or ``ends`` of the scale for HR, bicubic and the starts), variant, metric, a
-    column per test set, with several seeds ``<set> sd`` (standard deviation over them), seeds, images,
-    without_pi (images whose PI failed: the means are over the others).
-    """
-    rows = []
-    for variant in list_variants(quality, params):
-        scores = variant.scores
-        row = {"block": variant.block, "variant": variant.title, "metric": measure_titles(quality)[measure]}
-        by_seed = scores.groupby(["set", "seed"])[measure].mean().unstack("seed").reindex(params.data.test)
-        for name, means in by_seed.iterrows():
-            row[name] = means.mean()
-            if len(params.table1.seeds) > 1:
-                row[f"{name} sd"] = means.std()
-        row |= {"seeds": scores["seed"].nunique(), "images": len(scores)}
-        row[f"without_{measure}"] = int(scores[measure].isna().sum())
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def read_sweep(params: Params, paths: Paths) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Tables as text: Markdown for notebooks and the report, LaTeX for a paper."""
+"""Tables as text: their cells, and Markdown for notebooks and the report."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
 
 TITLES = {f"without_{half.lower()}": f"images without {half}" for half in ("PI", "NIQE", "Ma")}
-LATEX = {"±": r"$\pm$", "\N{MINUS SIGN}": "$-$", "∞": r"$\infty$", "—": "---"}
-LATEX |= {"↓": r"$\downarrow$", "↑": r"$\uparrow$"}
 
 
 def show(table: pd.DataFrame, note: str = "") -> Markdown:
@@ -32,25 +30,6 @@ def to_markdown(table: pd.DataFrame) -> str:
     text.columns = [_escape_markdown(title) for title in text.columns]
     markdown = text.to_markdown(index=False, colalign=align if len(text) else None, disable_numparse=True)
     return re.sub(" {2,}", " ", markdown) + "\n"  # one long cell would widen every line of its column
-
-
-def to_latex(table: pd.DataFrame, *, caption: str, label: str) -> str:
-    """A LaTeX table for the package booktabs. The ends of the scale stand below a rule of their own."""
-    text, ends, align = format_cells(table)
-    style = text.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
-    tex = style.to_latex(
-        hrules=True,
-        column_format="".join(side[0] for side in align),
-        position_float="centering",
-        caption=re.sub(r"([&%$#_{}])", r"\\\1", caption),
-        label=label,
-    )
-    first = list(ends).index(True) if any(ends) else 0
-    if first:
-        head, rule, rows = tex.partition("\\midrule\n")
-        lines = rows.splitlines(keepends=True)
-        tex = "".join([head, rule, *lines[:first], rule, *lines[first:]])
-    return "".join(LATEX.get(character, character) for character in tex)
 
 
 def format_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, list[str]]:

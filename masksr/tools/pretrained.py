@@ -12,15 +12,16 @@ from safetensors import safe_open
 from torch import nn
 
 from masksr import params as params_file
+from masksr.data.packs import Pack
 from masksr.fetch import find
 from masksr.fetch.registry import find_set, load_registry
 from masksr.io import MasksrError
 from masksr.models.build import MODELS, NAMES, generator_with, infer_size, read_weights
 from masksr.params import Params
-from masksr.paths import data_folder, user_path
+from masksr.paths import find_data_folder, user_path
 from masksr.quality import measures
 from masksr.quality.weights import default_weights
-from masksr.results.evaluate import evaluate, load_hr, with_bicubic, with_generator
+from masksr.results.evaluate import evaluate, with_bicubic, with_generator
 from masksr.results.scores import summarize, write_quality
 from masksr.training.device import choose_device
 
@@ -38,7 +39,7 @@ def load_pretrained(name: str, model: str, res_scale: float | None = None) -> tu
     if not user_path(name).is_file() and (entry := load_registry().weights.get(name)):
         if (entry.architecture, entry.scale) != (architecture, 4):
             raise MasksrError(f"{name}: {entry.title}; not {NAMES[architecture]} for x4 (--model)")
-        res_scale, folder = res_scale or entry.res_scale, data_folder(params_file.load())
+        res_scale, folder = res_scale or entry.res_scale, find_data_folder(params_file.load().data.local)
     path = find.fetch_pretrained(name, folder)
     state = read_weights(path)
     if res_scale is None and path.suffix == ".safetensors":
@@ -79,11 +80,11 @@ def run(
     factor = getattr(generator.body[0], "res_scale", None)  # of EDSR and PESR, and perhaps a guess
     scaled = f", residual blocks scaled by {factor:g}" if factor else ""
     print(f"{path.name}: {type(generator).__name__}{scaled}", flush=True)
-    upscalers = {path.name: with_generator(generator, device), "bicubic": with_bicubic, "HR": load_hr}
+    upscalers = {path.name: with_generator(generator, device), "bicubic": with_bicubic, "HR": Pack.hr}
     with tempfile.TemporaryDirectory(prefix="masksr-") as scratch:
         packs = {}
         for spec in specs:
-            options = {"limit": limit or params.data.limit_of(spec.name), "data_folder": data_folder(params)}
+            options = {"limit": limit or params.data.limit_of(spec.name), "data_folder": params.data.local}
             packs[spec.name] = find.build_pack(spec, Path(scratch, spec.name), scales=(4,), **options)
         tables = [
             evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, taken)

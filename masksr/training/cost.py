@@ -167,18 +167,10 @@ def describe_costs(params: Params, tflops: float | None = None) -> str:
     why = "as told"
     if tflops is None:
         tflops, why = SUSTAINED["cpu" if params.train.device == "cpu" else params.train.precision]
-    table = training_costs(params, tflops).map(_three_digits).to_markdown(index=False, disable_numparse=True)
+    table = training_costs(params, tflops).astype(object).fillna("")
+    table = table.to_markdown(index=False, floatfmt=",.3f", intfmt=",")
     return (
         f"What the profile {params.profile} costs\n\n{table}\n\n"
         f"Hours at {tflops:g} TFLOP/s sustained ({why}); this profile trains in {params.train.precision}.\n"
         "Memory without workspaces, fragmentation and the CUDA context.\n"
     )
-
-
-def _three_digits(value: Any) -> str:
-    """A number with three digits that count; nothing for what is not known."""
-    if isinstance(value, str) or pd.isna(value):
-        return value if isinstance(value, str) else ""
-    if 0 < value < 0.001:
-        return "< 0.001"
-    return f"{value:,.0f}" if value >= 100 or value % 1 == 0 else f"{value:.3g}"

@@ -30,7 +30,7 @@ from masksr.models import build
 from masksr.models.build import seed_for
 from masksr.models.vgg import load_vgg19
 from masksr.params import Gan, Mask, Model, Params, Schedule
-from masksr.paths import Paths, data_folder
+from masksr.paths import Paths, find_data_folder
 from masksr.training import device as devices
 from masksr.training.loop import Step, Training, Validation, fit
 from masksr.training.mask import ErrorNetwork
@@ -187,7 +187,7 @@ def _find_init(params: Params, model: str) -> Path:
     if published not in (None, ours):  # the one thing that the weights do not tell
         raise MasksrError(f"{where}: {init} has res_scale {published}, models.{model} has {ours}")
     try:
-        return fetch_pretrained(init, data_folder(params))
+        return fetch_pretrained(init, find_data_folder(params.data.local))
     except MasksrError as error:
         raise MasksrError(f"{where}: {error}; null begins from random weights") from None
 
@@ -321,8 +321,3 @@ def code_digest() -> str:
                 del node.body[0]
         digest.update(f"{path.relative_to(folder).as_posix()}\0{ast.dump(tree)}\0".encode())
     return digest.hexdigest()
-
-
-def read_history(folder: Path) -> pd.DataFrame:
-    """The history of a training: a row per entry, of the columns its losses have."""
-    return pd.read_csv(folder / "history.csv")
