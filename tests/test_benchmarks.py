@@ -1,6 +1,9 @@
-"""The benchmark compares equal steps, all of it runs, and its findings keep their form."""
+"""The benchmark compares equal steps, and all of it runs; that of a GPU on a CPU, with what such a machine has."""
 
 import json
+import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import __main__ as command
-from benchmarks.harness import Findings
+from benchmarks import first_gpu
+from benchmarks.harness import Findings, Run
 from benchmarks.reference_steps import STEPS, PublicTraining, as_published
 from benchmarks.steps import TITLES, Case, networks
 from masksr.params import Mask
@@ -102,3 +106,81 @@ def test_findings_are_written_when_they_are_made(tmp_path: Path, capsys: pytest.
     )
     assert found.failed == ["B"]
     assert "| steps | A | yes |" in capsys.readouterr().out
+
+
+# ---- The first minutes on a GPU
+
+
+ROOT = Path(__file__).parents[1]
+# What a machine lends beside torch and its needs; all else that the environment here has is not there.
+THERE = {
+    "numpy", "scipy", "pandas", "PIL", "skimage", "imageio", "lazy_loader", "tifffile", "safetensors", "tqdm", "yaml",
+    "threadpoolctl", "requests", "urllib3", "certifi", "idna", "charset_normalizer", "matplotlib", "seaborn", "psutil",
+    "dateutil", "six", "torch", "torchgen", "functorch", "triton", "sympy", "mpmath", "networkx", "jinja2",
+    "markupsafe", "filelock", "fsspec", "typing_extensions", "packaging", "setuptools", "pkg_resources",
+    # carried
+    "pydantic", "pydantic_core", "annotated_types", "typing_inspection", "ruamel", "masksr", "benchmarks",
+}  # fmt: skip
+BLOCKED = f"""
+import sys, runpy
+from importlib.machinery import PathFinder
+
+class Lent(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        top = name.partition(".")[0]
+        spec = PathFinder.find_spec(name, path, target)
+        there = top in {sorted(THERE)!r} or top in sys.stdlib_module_names or top.startswith(("_", "cuda", "nvidia"))
+        vendored = spec and "_vendor" in str(spec.origin) + str(spec.submodule_search_locations)  # by setuptools
+        return spec if there or vendored else None
+
+sys.meta_path = [Lent if finder is PathFinder else finder for finder in sys.meta_path]
+"""
+
+
+def run_blocked(code: str, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"MASKSR_OFFLINE": "1"}
+    environment.pop("MASKSR_DATA", None)
+    command = [sys.executable, "-c", BLOCKED + code, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+def test_training_needs_nothing_of_the_pipeline() -> None:
+    modules = "masksr.training.train, masksr.results.evaluate, benchmarks.first_gpu, benchmarks.trainings"
+    done = run_blocked(f"import {modules}; print('imported')", timeout=300)
+    assert done.stdout == "imported\n", done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_every_section_passes_on_a_cpu(tmp_path: Path) -> None:
+    code = "sys.argv[0] = 'first_gpu'; runpy.run_module('benchmarks.first_gpu', run_name='__main__', alter_sys=True)"
+    done = run_blocked(code, "--out", str(tmp_path), "--minutes", "30", timeout=1800)
+    found = json.loads((tmp_path / "first_gpu.json").read_text())
+    assert [entry for entry in found if entry["passed"] is False] == []
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {entry["section"] for entry in found} == set(first_gpu.SECTIONS)
+    table = (tmp_path / "first_gpu.md").read_text().splitlines()
+    assert len(table) == len(found) + 2
+
+
+def test_a_section_that_fails_or_takes_too_long_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(run: Run) -> None:
+        run.add("one", "before", True)
+        raise ValueError("a bad\nkernel")
+
+    def endless(run: Run) -> None:
+        while True:
+            pass
+
+    def fine(run: Run) -> None:
+        run.add("three", "after", True, ms=1.2345)
+
+    monkeypatch.setattr(first_gpu, "SECTIONS", {"one": (broken, 1), "two": (endless, 0.02), "three": (fine, 1)})
+    assert first_gpu.main(["--out", str(tmp_path), "--minutes", "0.5", "--only", "one,two,three"]) == 1
+    findings = json.loads((tmp_path / "first_gpu.json").read_text())
+    found = {(entry["section"], entry["what"]): entry for entry in findings}
+    assert found["one", "before"]["passed"] is True
+    assert found["one", "the section"]["error"] == "ValueError: a bad kernel"
+    assert found["two", "the section"]["error"] == "its minutes were over"
+    assert found["three", "after"]["passed"] is True
+    assert "| three | after | yes | ms 1.23 |" in (tmp_path / "first_gpu.md").read_text()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from archives_like_the_real_ones import photograph
+from served_archives import photograph
 
 from masksr.data.bicubic import imresize
 from masksr.data.images import write_png

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from archives_like_the_real_ones import IMAGES, local_registry, make_archives
-from local_server import serving
+from served_archives import IMAGES, local_registry, make_archives, serving
 
 from masksr import params, weights
 from masksr.fetch.find import build_pack

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from random_quality import make_project
+from made_up_scores import make_project
 from skimage import data
 
 from masksr.__main__ import main

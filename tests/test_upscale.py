@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up_scores import make_project
 from PIL import Image, ImageCms, ImageOps
-from random_quality import make_project
 from torch import Tensor, nn
 
 from masksr.data.bicubic import imresize
