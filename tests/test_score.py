@@ -57,7 +57,7 @@ def test_the_numbers_are_those_of_the_evaluation(pictures):
 
 
 def test_the_mean_of_each_folder_is_printed_and_the_rows_are_written(pictures, capsys):
-    assert main(["score", "sr", "--hr", "hr", "hr", "-o", "out/quality.csv"]) == 0
+    assert main(["score", "sr", "--hr", "hr", "hr", "-o", "out/quality.csv", "--also", "entropy,gmsd"]) == 0
     said = capsys.readouterr().out
     assert "| folder | set | images | PI (stand-in) | NIQE (stand-in) | Ma (stand-in) | PSNR-Y | SSIM-Y |" in said
     assert "/hr | 2 |" in said and "| ∞ | 1.0000 | 0.00 |" in said

@@ -80,18 +80,6 @@ def test_equal_trainings_are_done_once_whatever_their_names(paths: Paths, monkey
     assert weights(paths.root / "a") == weights(paths.root / "b")
 
 
-def test_masks_change_the_training_and_k_0_b_1_does_not(paths: Paths) -> None:
-    params = small(steps_per_epoch=1)
-    strong = {name: params.masks[name].model_copy(update={"k": 20.0}) for name in ("constant", "shuffled", "expected")}
-    masks = {name: params.masks[name] for name in ("none", "paper", "random")} | {"ones": params.mask("paper", 0, 1)}
-    made = {}
-    for name, mask in (masks | strong).items():
-        training.train_gan(params, "esrgan", mask, 0, paths, paths.root / name)
-        made[name] = weights(paths.root / name)
-    assert made.pop("ones") == made["none"]
-    assert len(set(made.values())) == len(made)
-
-
 def test_edsr_begins_at_x2_and_keeps_all_but_its_tail(paths: Paths) -> None:
     only_x2 = with_start("edsr", phases=small().model_dump()["models"]["edsr"]["start"]["phases"][:1])
     training.train_start(only_x2, "edsr", 5, paths)
