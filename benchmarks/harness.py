@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from timeit import timeit
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,6 @@ from masksr.training.device import allow_tf32, cores, make_deterministic
 
 PACKAGES = ("torch", "numpy", "scipy", "pillow", "pyiqa", "dvc")
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
-Seconds = dict[str, list[float]]  # of a call of each variant, one number a round
 
 
 class Findings:
@@ -123,41 +123,34 @@ def _best(work: Callable[[], Any], seconds: float) -> float:
     return min(Timer("work()", globals={"work": work}).blocked_autorange(min_run_time=seconds).times)
 
 
-def interleave(
+def race(
     variants: Mapping[str, Callable[[], Any]],
     rounds: int,
     *,
     warm_up: int = 1,
     before: Callable[[str], None] = lambda name: None,
-) -> Seconds:
-    """Time all variants in turns, each once a round: a machine that gets slower gets slower for all of them.
+) -> dict[str, dict[str, Any]]:
+    """Of each variant but the first: how many times as fast as that it is, median and quartiles over the rounds, and
+    the median seconds of both.
 
-    before: called with the name of a variant before its turn, off the clock. The garbage collector does not run.
+    All are timed in turns, once a round: a machine that gets slower gets slower for all of them. before: called with
+    the name of a variant before its turn, off the clock.
     """
-    seconds: Seconds = {name: [] for name in variants}
-    gc.disable()
-    try:
-        for number in range(-warm_up, rounds):
-            for name, run in variants.items():
-                gc.collect()
-                before(name)
-                begin = time.perf_counter()
-                run()
-                if number >= 0:
-                    seconds[name].append(time.perf_counter() - begin)
-    finally:
-        gc.enable()
-    return seconds
-
-
-def compare(seconds: Seconds, slow: str, fast: str) -> dict[str, Any]:
-    """How many times as fast as ``slow`` is ``fast``: median and quartiles over the rounds, in which both met the same
-    machine; and the median seconds of both.
-    """
-    times = [a / b for a, b in zip(seconds[slow], seconds[fast], strict=True)]
-    low, median, high = np.percentile(times, [25, 50, 75])
-    medians = {f"{name} s": statistics.median(seconds[name]) for name in (slow, fast)}
-    return {"ratio": float(median), "quartiles": f"{low:.3g} to {high:.3g}", **medians}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for number in range(-warm_up, rounds):
+        for name, run in variants.items():
+            gc.collect()  # timeit does not let it run
+            before(name)
+            took = timeit(run, number=1)
+            if number >= 0:
+                seconds[name].append(took)
+    first, *others = variants
+    found = {}
+    for name in others:
+        low, median, high = np.percentile(np.divide(seconds[first], seconds[name]), [25, 50, 75])
+        medians = {f"{one} s": statistics.median(seconds[one]) for one in (first, name)}
+        found[name] = {"ratio": float(median), "quartiles": f"{low:.3g} to {high:.3g}", **medians}
+    return found
 
 
 class TimeUp(BaseException):
@@ -165,11 +158,11 @@ class TimeUp(BaseException):
 
 
 class Run(Findings):
-    """One run of sections on a device, which ends after ``minutes``. models: those whose speed is measured."""
+    """One run of sections on a device, which ends after ``minutes``."""
 
-    def __init__(self, device: str, out: Path, minutes: float, models: list[str]) -> None:
+    def __init__(self, device: str, out: Path, minutes: float) -> None:
         super().__init__(out / "first_gpu")
-        self.device, self.tiny, self.models = torch.device(device), device == "cpu", models
+        self.device, self.tiny = torch.device(device), device == "cpu"
         torch.set_num_threads(1 if self.tiny else 4)  # tiny networks gain nothing from more
         self._ends = [time.monotonic() + 60 * minutes]
         self.peaks: dict[str, dict[str, float]] = {}
@@ -178,17 +171,21 @@ class Run(Findings):
         faulthandler.dump_traceback_later(60 * minutes + 20, exit=True)  # where no Python runs that could be stopped
 
     def all(self, sections: Mapping[str, tuple[Callable[[Run], None], float]]) -> None:
-        """Run each section for at most its seconds; what fails does not stop the next section."""
+        """Run each section for at most its seconds."""
         for name, (section, seconds) in sections.items():
-            try:
-                with self.limit(seconds):
-                    section(self)
-            except TimeUp:
-                self.add(name, "the section", False, error="its minutes were over")
-            except Exception as error:
-                traceback.print_exc()
-                self.add(name, "the section", False, error=short(error))
+            self.attempt(seconds, name, "the section", lambda section=section: section(self))
         faulthandler.cancel_dump_traceback_later()
+
+    def attempt(self, seconds: float, section: str, what: str, work: Callable[[], Any]) -> None:
+        """Do ``work`` for at most ``seconds``: where it fails, that is a finding, and stops nothing else."""
+        try:
+            with self.limit(seconds):
+                work()
+        except (Exception, TimeUp) as error:
+            if self.left <= 0 and len(self._ends) > 1:  # what is around it has to end
+                raise
+            traceback.print_exc()
+            self.add(section, what, False, error=short(error))
 
     @property
     def left(self) -> float:
@@ -218,10 +215,9 @@ class Run(Findings):
         make_deterministic(self.device)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
 
     def _time_up(self, *_: Any) -> None:
-        raise TimeUp("its seconds were over")
+        raise TimeUp("it took too long")
 
 
 def short(error: BaseException) -> str:

@@ -5,6 +5,7 @@ masksr's is what ``training.loop.fit`` does in a step, its patches included.
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -109,16 +110,13 @@ def networks(case: Case) -> Networks:
 @cache
 def project() -> Paths:
     """A project with the packs of the profile paper: two pictures, as large as those that public code trains on."""
-    paths = Paths(Path(_folder().name), "paper")
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    paths = Paths(Path(folder), "paper")
     make_pack(paths.root / "pictures", 2, 480, 480)
     for name in (paper().data.train, paper().data.validation):
         shutil.copytree(paths.root / "pictures/pack", paths.set(name))
     return paths
-
-
-@cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory()  # removed when this process ends
 
 
 def first_batch(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
