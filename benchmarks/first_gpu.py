@@ -17,7 +17,6 @@ import os
 import shutil
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -28,13 +27,11 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
-from torch.utils.benchmark import Timer
+from torch.utils.benchmark import Timer, timer
 
 from benchmarks import harness, steps
 from benchmarks.harness import Run
-from benchmarks.reference_steps import Networks
-from benchmarks.steps import PLAIN, TITLES, WAYS, Case
+from benchmarks.steps import PLAIN, TITLES, WAYS, Case, Networks
 from masksr.models.build import save_generator, save_weights
 from masksr.params import Gan, Mask
 from masksr.training import train
@@ -45,7 +42,6 @@ from masksr.training.step import adversarial_step
 CLOSE = 1e-3  # of its norm: how far a gradient in fp32 may be from the CPU's
 # What one step left: metrics, and all gradients of each network in one vector of float64 on the CPU.
 Taken = tuple[dict[str, float], list[Tensor]]
-PROFILED = ("bf16", "public, fp32")
 
 
 def the_machine(run: Run) -> None:
@@ -219,11 +215,10 @@ def _time_steps(run: Run, case: Case, networks: Networks, name: str) -> None:
     way, cuda = WAYS[name], run.device.type == "cuda"
     step = steps.make_step(case, copy.deepcopy(networks), way, run.device.type)
     steps.switch(way, run.device)
-    begin = time.perf_counter()
+    begin = timer()  # which waits for the device
     for _ in range(3):
         step()
-    run.synchronize()
-    found: dict[str, Any] = {"warm-up s": time.perf_counter() - begin}
+    found: dict[str, Any] = {"warm-up s": timer() - begin}
     if cuda:
         torch.cuda.reset_peak_memory_stats()
     seconds = _median_seconds(step, calls=1 if run.tiny else 4)
@@ -232,9 +227,7 @@ def _time_steps(run: Run, case: Case, networks: Networks, name: str) -> None:
         found["GB"] = torch.cuda.max_memory_allocated() / 1e9
     if not way.public and run.peaks:  # the public step does more than is needed, so that its operations say little
         flop = step_cost(steps.settings(case), case.model, PLAIN, "fp32").flop
-        found |= {"TFLOP": flop / 1e12, "% of peak": 100 * flop / seconds / max(run.peaks[way.precision].values())}
-    if name in PROFILED:
-        found["kernels"] = _longest_kernels(run, step)
+        found |= {"TFLOP": flop / 1e12, "% of peak": 100 * flop / seconds / run.peaks[way.precision]}
     run.add("speed", f"{case}: {name}", **found)
 
 
@@ -242,19 +235,6 @@ def _median_seconds(work: Callable[[], Any], calls: int) -> float:
     """Seconds of a call; the device is waited for after each group of calls, as a training waits now and then."""
     timer = Timer("work()", globals={"work": work})
     return statistics.median(timer.timeit(calls).mean for _ in range(3))
-
-
-def _longest_kernels(run: Run, step: Callable[[], Any]) -> list[dict[str, Any]]:
-    """All kernels (of a CPU: operations) of one step together, and the ten that take longest."""
-    cuda = run.device.type == "cuda"
-    with profile(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU]) as profiler:
-        step()
-        run.synchronize()
-    of = "self_device_time_total" if cuda else "self_cpu_time_total"
-    events = [(event.key[:120], getattr(event, of) / 1e3, event.count) for event in profiler.key_averages()]
-    events.sort(key=lambda event: -event[1])
-    everything = ("all", sum(ms for _, ms, _ in events), sum(calls for _, _, calls in events))
-    return [{"kernel": name, "ms": ms, "calls": calls} for name, ms, calls in [everything, *events[:10]]]
 
 
 SECTIONS: dict[str, tuple[Callable[[Run], None], float]] = {  # and which part of the minutes each may take

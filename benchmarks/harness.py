@@ -36,13 +36,12 @@ class Findings:
     """Findings in the order in which they are made: at once in NAME.json and, as a table, in NAME.md, and printed."""
 
     def __init__(self, name: Path) -> None:
-        self.name, self.begin = name, time.monotonic()
+        self.name = name
         self.list: list[dict[str, Any]] = []
 
     def add(self, section: str, what: str, passed: bool | None = None, **numbers: Any) -> None:
         """Write down one finding. passed: None where nothing was promised."""
-        seconds = round(time.monotonic() - self.begin, 1)
-        self.list.append({"section": section, "what": what, "passed": passed, "at s": seconds, **numbers})
+        self.list.append({"section": section, "what": what, "passed": passed, **numbers})
         lines = ["| section | what | passed | numbers |", "|:--|:--|:--|:--|", *map(_row, self.list)]
         for ending, text in ((".json", json.dumps(self.list, indent=1, default=str)), (".md", "\n".join(lines))):
             write_atomic(self.name.with_name(self.name.name + ending), (text + "\n").encode())
@@ -58,7 +57,7 @@ def _row(found: dict[str, Any]) -> str:
     numbers = [
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in found.items()
-        if name not in ("section", "what", "passed", "at s")
+        if name not in ("section", "what", "passed")
         and not isinstance(value, list | dict)
         and "\n" not in str(value)
     ]
@@ -66,13 +65,30 @@ def _row(found: dict[str, Any]) -> str:
     return f"| {found['section']} | {found['what']} | {passed} | {'; '.join(numbers)} |"
 
 
-def measure(found: Findings, device: str, seconds: float) -> dict[str, dict[str, float]]:
-    """Write down what the machine is and its ``peaks``, which are returned."""
+def measure(found: Findings, device: str, seconds: float) -> dict[str, float]:
+    """Write down what the machine is, and the best of many products of matrices and of many convolutions.
+
+    On a CPU of one thread; TF32 on GPUs that have it. Each kind is repeated for about ``seconds``. Returns the FLOP/s
+    of the faster kind in each precision.
+    """
     found.add("machine", "versions", **describe(device))
-    measured = peaks(device, seconds)
-    for precision, speeds in measured.items():
-        found.add("machine", f"{precision}, at most", **{f"{kind} TFLOP/s": v / 1e12 for kind, v in speeds.items()})
-    return measured
+    gpu, best = device == "cuda", {}
+    torch.backends.cudnn.benchmark = True
+    side, channels, width, batch = (8192, 256, 128, 16) if gpu else (1536, 64, 96, 1)
+    for name, dtype in PRECISIONS.items():
+        if name == "tf32" and not (gpu and torch.cuda.get_device_capability() >= (8, 0)):
+            continue
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
+        a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+        x = torch.randn(batch, channels, width, width, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+        w = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            matmul = 2 * side**3 / _best(lambda a=a, b=b: a @ b, seconds)
+            conv = 2 * x.numel() * channels * 9 / _best(lambda x=x, w=w: F.conv2d(x, w, padding=1), seconds)
+        found.add("machine", f"{name}, at most", **{"matmul TFLOP/s": matmul / 1e12, "conv TFLOP/s": conv / 1e12})
+        best[name] = max(matmul, conv)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    return best
 
 
 def describe(device: str) -> dict[str, Any]:
@@ -91,31 +107,6 @@ def describe(device: str) -> dict[str, Any]:
         with suppress(PackageNotFoundError):
             about[name] = version(name)
     return about
-
-
-def peaks(device: str, seconds: float) -> dict[str, dict[str, float]]:
-    """FLOP/s of the best of many products of matrices and of many convolutions: {"fp32": {"matmul": ..., "conv": ...}}.
-
-    On a CPU of one thread; TF32 on GPUs that have it. Each kind is repeated for about ``seconds``.
-    """
-    gpu = device == "cuda"
-    torch.backends.cudnn.benchmark = True
-    side, channels, width, batch = (8192, 256, 128, 16) if gpu else (1536, 64, 96, 1)
-    found = {}
-    for name, dtype in PRECISIONS.items():
-        if name == "tf32" and not (gpu and torch.cuda.get_device_capability() >= (8, 0)):
-            continue
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
-        a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-        x = torch.randn(batch, channels, width, width, device=device, dtype=dtype).to(memory_format=torch.channels_last)
-        w = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            found[name] = {
-                "matmul": 2 * side**3 / _best(lambda a=a, b=b: a @ b, seconds),
-                "conv": 2 * x.numel() * channels * 9 / _best(lambda x=x, w=w: F.conv2d(x, w, padding=1), seconds),
-            }
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    return found
 
 
 def _best(work: Callable[[], Any], seconds: float) -> float:
@@ -165,7 +156,7 @@ class Run(Findings):
         self.device, self.tiny = torch.device(device), device == "cpu"
         torch.set_num_threads(1 if self.tiny else 4)  # tiny networks gain nothing from more
         self._ends = [time.monotonic() + 60 * minutes]
-        self.peaks: dict[str, dict[str, float]] = {}
+        self.peaks: dict[str, float] = {}  # FLOP/s in each precision
         self.work = Path(tempfile.mkdtemp(prefix="first_gpu-"))
         signal.signal(signal.SIGALRM, self._time_up)
         faulthandler.dump_traceback_later(60 * minutes + 20, exit=True)  # where no Python runs that could be stopped
@@ -202,10 +193,6 @@ class Run(Findings):
         finally:
             self._ends.pop()
             signal.setitimer(signal.ITIMER_REAL, max(self.left, 0.01) if len(self._ends) > 1 else 0)
-
-    def synchronize(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
 
     def fresh(self) -> None:
         """Forget what the last thing left: compiled graphs (dynamo stops compiling after eight), memory, switches."""
