@@ -1,5 +1,6 @@
 """Trainings end to end on small packs: they learn, can be stopped anywhere, are done once; options change no number."""
 
+
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,7 @@ from masksr.models.edsr import EDSR
 from masksr.params import Gan, Params, Schedule
 from masksr.paths import Paths
 from masksr.training import train as training
+from masksr.training.device import allow_tf32
 from masksr.training.train import learning_rates
 
 
@@ -253,3 +255,11 @@ def test_too_little_memory_says_what_to_change(paths: Paths, monkeypatch, error:
     monkeypatch.setattr(training, "adversarial_step", full)
     with pytest.raises(MasksrError, match=r"2 LR patches of 16 pixels.*accumulate.*gradient_checkpointing"):
         trained(small(), paths, "full")
+
+
+def test_tf32_is_refused_where_there_is_none_and_fp32_does_not_round_to_it() -> None:
+    with pytest.raises(MasksrError, match=r"train\.precision: tf32 needs an NVIDIA GPU"):
+        allow_tf32(torch.device("cpu"), "tf32")
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    allow_tf32(torch.device("cpu"), "fp32")
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
