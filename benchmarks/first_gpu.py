@@ -17,9 +17,9 @@ import os
 import shutil
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -27,12 +27,11 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
+from torch.utils.benchmark import Timer, timer
 
 from benchmarks import harness, steps
-from benchmarks.harness import Run, TimeUp, short
-from benchmarks.reference_steps import Networks
-from benchmarks.steps import PLAIN, TITLES, WAYS, Case
+from benchmarks.harness import Run
+from benchmarks.steps import PLAIN, TITLES, WAYS, Case, Networks
 from masksr.models.build import save_generator, save_weights
 from masksr.params import Gan, Mask
 from masksr.training import train
@@ -43,10 +42,6 @@ from masksr.training.step import adversarial_step
 CLOSE = 1e-3  # of its norm: how far a gradient in fp32 may be from the CPU's
 # What one step left: metrics, and all gradients of each network in one vector of float64 on the CPU.
 Taken = tuple[dict[str, float], list[Tensor]]
-PROFILED = ("bf16", "public, fp32")
-
-
-# Section machine.
 
 
 def the_machine(run: Run) -> None:
@@ -55,11 +50,8 @@ def the_machine(run: Run) -> None:
     size = (8 << 20) if run.tiny else (4 << 30)
     source = torch.randint(256, (size,), dtype=torch.uint8, device=run.device)
     copied = torch.empty_like(source)
-    seconds = _median_seconds(run, lambda: copied.copy_(source), calls=5)
+    seconds = _median_seconds(lambda: copied.copy_(source), calls=5)
     run.add("machine", "copy", **{"GB a second, read and written": 2 * size / seconds / 1e9})
-
-
-# Section correct.
 
 
 def correct(run: Run) -> None:
@@ -81,11 +73,8 @@ def correct(run: Run) -> None:
         options["tf32"] = {"precision": "tf32"}
     trainings = [(Case(model, 16, 4, tiny=True), plain, {}) for model in TITLES]
     for case, name, changes in trainings + [(esrgan, *option) for option in options.items()]:
-        try:
-            with run.limit(600 if run.tiny else 90):
-                _resumes(run, case, name, changes)
-        except (Exception, TimeUp) as error:
-            run.add("correct", f"{TITLES[case.model]}, resumed, {name}", False, error=short(error))
+        title = f"{TITLES[case.model]}, resumed, {name}: equal bits"
+        run.attempt(600 if run.tiny else 90, "correct", title, partial(_resumes, run, case, title, changes))
 
 
 def _masks() -> dict[str, Mask]:
@@ -178,7 +167,7 @@ def _bf16_is_close(run: Run, case: Case) -> None:
     run.add("correct", title, close, **{"cosine of G": generator, "of D": discriminator})
 
 
-def _resumes(run: Run, case: Case, name: str, changes: dict[str, Any]) -> None:
+def _resumes(run: Run, case: Case, title: str, changes: dict[str, Any]) -> None:
     """Six steps at once, and six that are interrupted in the fourth and go on from the checkpoint of the second."""
     options = {"device": run.device.type, "steps_per_epoch": 3, "log_every": 1, "validate_every": 3}
     options |= {"checkpoint_every": 2, "validation_patches": 2, "precision": "fp32"}
@@ -203,16 +192,13 @@ def _resumes(run: Run, case: Case, name: str, changes: dict[str, Any]) -> None:
     shutil.rmtree(paths.trainings)
     with suppress(InterruptedError), patch.object(train, "adversarial_step", until_the_fourth):
         weights()
-    run.add("correct", f"{TITLES[case.model]}, resumed, {name}: equal bits", weights() == whole)
-
-
-# Section speed.
+    run.add("correct", title, weights() == whole)
 
 
 def speed(run: Run) -> None:
     """Steps of full networks at the paper's sizes, in every way."""
     sizes = {"esrgan": (64, 16), "pesr": (64, 16), "edsr": (48, 16)}
-    cases = [Case(model, *((16, 2) if run.tiny else sizes[model]), tiny=run.tiny) for model in run.models]
+    cases = [Case(model, *((16, 2) if run.tiny else size), tiny=run.tiny) for model, size in sizes.items()]
     networks = {case: steps.networks(case) for case in cases}
     for name, case in itertools.product(WAYS, cases):  # ways in the order of their worth
         way = WAYS[name]
@@ -221,62 +207,34 @@ def speed(run: Run) -> None:
         if needless or (way.precision == "tf32" and "tf32" not in run.peaks):
             continue
         run.fresh()
-        try:
-            with run.limit(300 if run.tiny else 60 if way.compiled else 40):
-                run.add("speed", f"{case}: {name}", **_timed(run, case, copy.deepcopy(networks[case]), name))
-        except (Exception, TimeUp) as error:
-            if run.left <= 0:
-                raise
-            run.add("speed", f"{case}: {name}", False, error=short(error))
+        seconds = 300 if run.tiny else 60 if way.compiled else 40
+        run.attempt(seconds, "speed", f"{case}: {name}", partial(_time_steps, run, case, networks[case], name))
 
 
-def _timed(run: Run, case: Case, networks: Networks, name: str) -> dict[str, Any]:
+def _time_steps(run: Run, case: Case, networks: Networks, name: str) -> None:
     way, cuda = WAYS[name], run.device.type == "cuda"
-    step = steps.make_step(case, networks, way, run.device.type)
+    step = steps.make_step(case, copy.deepcopy(networks), way, run.device.type)
     steps.switch(way, run.device)
-    begin = time.perf_counter()
+    begin = timer()  # which waits for the device
     for _ in range(3):
         step()
-    run.synchronize()
-    found: dict[str, Any] = {"warm-up s": time.perf_counter() - begin}
+    found: dict[str, Any] = {"warm-up s": timer() - begin}
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    seconds = _median_seconds(run, step, calls=1 if run.tiny else 4)
+    seconds = _median_seconds(step, calls=1 if run.tiny else 4)
     found["ms"] = 1e3 * seconds
     if cuda:
         found["GB"] = torch.cuda.max_memory_allocated() / 1e9
     if not way.public and run.peaks:  # the public step does more than is needed, so that its operations say little
         flop = step_cost(steps.settings(case), case.model, PLAIN, "fp32").flop
-        found |= {"TFLOP": flop / 1e12, "% of peak": 100 * flop / seconds / max(run.peaks[way.precision].values())}
-    if name in PROFILED:
-        found["kernels"] = _longest_kernels(run, step)
-    return found
+        found |= {"TFLOP": flop / 1e12, "% of peak": 100 * flop / seconds / run.peaks[way.precision]}
+    run.add("speed", f"{case}: {name}", **found)
 
 
-def _median_seconds(run: Run, work: Callable[[], Any], calls: int, groups: int = 3) -> float:
+def _median_seconds(work: Callable[[], Any], calls: int) -> float:
     """Seconds of a call; the device is waited for after each group of calls, as a training waits now and then."""
-    found = []
-    for _ in range(groups):
-        run.synchronize()
-        begin = time.perf_counter()
-        for _ in range(calls):
-            work()
-        run.synchronize()
-        found.append((time.perf_counter() - begin) / calls)
-    return statistics.median(found)
-
-
-def _longest_kernels(run: Run, step: Callable[[], Any]) -> list[dict[str, Any]]:
-    """All kernels (of a CPU: operations) of one step together, and the ten that take longest."""
-    cuda = run.device.type == "cuda"
-    with profile(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU]) as profiler:
-        step()
-        run.synchronize()
-    of = "self_device_time_total" if cuda else "self_cpu_time_total"
-    events = [(event.key[:120], getattr(event, of) / 1e3, event.count) for event in profiler.key_averages()]
-    events.sort(key=lambda event: -event[1])
-    everything = ("all", sum(ms for _, ms, _ in events), sum(calls for _, _, calls in events))
-    return [{"kernel": name, "ms": ms, "calls": calls} for name, ms, calls in [everything, *events[:10]]]
+    timer = Timer("work()", globals={"work": work})
+    return statistics.median(timer.timeit(calls).mean for _ in range(3))
 
 
 SECTIONS: dict[str, tuple[Callable[[Run], None], float]] = {  # and which part of the minutes each may take
@@ -292,19 +250,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--out", type=Path, default=Path("first_gpu"), help="folder of the results")
     parser.add_argument("--minutes", type=float, default=6.0, help="after which it ends (default: 6)")
-    known = {"only": SECTIONS, "models": TITLES}
-    for name, every in known.items():
-        parser.add_argument(f"--{name}", default=",".join(every), metavar="A,B", help=f"of {', '.join(every)}")
+    parser.add_argument("--only", default=",".join(SECTIONS), metavar="A,B", help=f"of {', '.join(SECTIONS)}")
     options = parser.parse_args(arguments)
-    chosen = {name: getattr(options, name).split(",") for name in known}
-    for name, every in known.items():
-        if unknown := set(chosen[name]) - set(every):
-            parser.error(f"--{name}: there is no {', '.join(sorted(unknown))}")
+    chosen = options.only.split(",")
+    if unknown := set(chosen) - set(SECTIONS):
+        parser.error(f"--only: there is no {', '.join(sorted(unknown))}")
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch sees no GPU here")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    run = Run(options.device, options.out, options.minutes, chosen["models"])
-    run.all({name: (SECTIONS[name][0], 60 * options.minutes * SECTIONS[name][1]) for name in chosen["only"]})
+    run = Run(options.device, options.out, options.minutes)
+    run.all({name: (SECTIONS[name][0], 60 * options.minutes * SECTIONS[name][1]) for name in chosen})
     print(f"{len(run.list)} findings, {len(run.failed)} failed", *run.failed, sep="\n", flush=True)
     return int(bool(run.failed))
 

@@ -51,7 +51,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, required=True, help="folder that keeps trainings between calls")
     parser.add_argument("--out", type=Path, required=True, help="folder of the archives")
     parser.add_argument("--seconds", type=float, required=True, help="after which it ends")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="trainings at once (default: cores)")
     options = parser.parse_args(arguments)
     os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -60,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     build_material(settings, paths, options.data)
     begin, then = calls(settings, paths)
     ends = begun + options.seconds - PACKING
-    with get_context("spawn").Pool(options.workers, torch.set_num_threads, (1,)) as pool:
+    with get_context("spawn").Pool(os.cpu_count(), torch.set_num_threads, (1,)) as pool:
         done = run_until(ends, pool, begin)
         done |= run_until(ends, pool, then)
     # What was not done was ended with the pool; it goes on from its checkpoints in a later call.

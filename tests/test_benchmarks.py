@@ -1,32 +1,24 @@
-"""The benchmark compares equal steps, all of it runs, and its findings keep their form."""
+"""The benchmark compares equal steps, and all of it runs; that of a GPU on a CPU, with what such a machine has."""
 
 import json
-from functools import partial
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from test_step import FP32, batch
+from torch import nn
 
 from benchmarks import __main__ as command
-from benchmarks.harness import Findings
-from benchmarks.reference_steps import STEPS, PublicTraining, as_published
-from benchmarks.steps import TITLES, Case, networks
+from benchmarks import first_gpu
+from benchmarks.harness import Run
+from benchmarks.steps import STEPS, TITLES, WAYS, Case, as_published, make_step, networks
 from masksr.params import Mask
 from masksr.training.step import adversarial_step
 
-FP32 = partial(torch.autocast, "cpu", torch.bfloat16, enabled=False)
 CASE = {model: Case(model, 16, 2, tiny=True) for model in TITLES}
-
-
-# ---- The reference is the same step ----------------------------------------------------------------------------------
-
-
-def batch(pixel_range: float) -> tuple[Tensor, Tensor]:
-    rng = torch.Generator().manual_seed(0)
-    lr, hr = (torch.rand(3, 3, side, side, generator=rng) * pixel_range for side in (16, 64))
-    return lr, hr
-
 
 class Recorder:
     """An optimiser that takes no step but keeps the gradients it would have used."""
@@ -42,15 +34,14 @@ class Recorder:
         self.gradients = {name: p.grad.clone() for name, p in named if p.grad is not None}
 
 
-@pytest.mark.parametrize(("precision", "close"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 @pytest.mark.parametrize("model", TITLES)
-def test_the_public_step_has_masksrs_losses_and_gradients(model: str, precision: torch.dtype, close: float) -> None:
+def test_the_public_step_has_masksrs_losses_and_gradients(model: str, close: float = 1e-12) -> None:
     mine, public = networks(CASE[model]), networks(CASE[model])
     for n in (mine, public):
         for network in (n.generator, n.discriminator, n.vgg):
-            network.to(precision)
+            network.double()
     as_published(model, public)
-    lr, hr = (images.to(precision) for images in batch(mine.generator.pixel_range))
+    lr, hr = (images.double() for images in batch(mine.generator.pixel_range))
     options = {"loss": mine.loss, "mask": Mask(kind="none"), "pixel_range": mine.generator.pixel_range}
     found = adversarial_step(mine.generator, mine.discriminator, mine.vgg, lr, hr, **options, autocast=FP32)
     recorders = Recorder(public.generator), Recorder(public.discriminator)
@@ -71,34 +62,94 @@ def test_the_public_steps_do_the_superfluous_work() -> None:
     for model in TITLES:
         public, calls = networks(CASE[model]), []
         public.discriminator.register_forward_hook(lambda *_, calls=calls: calls.append(1))
-        before = [p.clone() for p in public.generator.parameters()]
-        training = PublicTraining(model, public, 1e-4, ema=0.999)
-        training.step(*batch(public.generator.pixel_range))
+        make_step(CASE[model], public, WAYS["public, fp32"], "cpu")()
         counts[model] = len(calls)
         assert any(p.grad is not None for p in public.vgg.parameters()) == (model == "pesr")
-        triples = zip(before, public.generator.parameters(), training.average.parameters(), strict=True)
-        for old, new, mean in triples:
-            torch.testing.assert_close(mean, 0.999 * old + 0.001 * new)
     assert counts == {"esrgan": 5, "pesr": 4, "edsr": 3}
 
 
 @pytest.mark.slow
 def test_every_section_runs(tmp_path: Path) -> None:
-    assert command.main(["--quick", "--only", "steps,patches,quality", "-o", str(tmp_path / "here")]) == 0
+    assert command.main(["--quick", "-o", str(tmp_path / "here")]) == 0
     found = json.loads((tmp_path / "here.json").read_text())
     assert {entry["section"] for entry in found} == {"machine", "steps", "patches", "quality"}
     assert sum(entry["section"] == "steps" for entry in found) == 2 * len(TITLES)
     assert all(entry["differs"] < 1e-6 for entry in found if entry["section"] == "quality")
 
 
-def test_findings_are_written_when_they_are_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = Findings(tmp_path / "new" / "abacus")
-    found.add("steps", "A", True, ms=1.23456, kernels=[1, 2])
-    found.add("steps", "B", False, error="too slow")
-    assert json.loads((tmp_path / "new/abacus.json").read_text())[0]["kernels"] == [1, 2]
-    assert (tmp_path / "new/abacus.md").read_text() == (
-        "| section | what | passed | numbers |\n|:--|:--|:--|:--|\n"
-        "| steps | A | yes | ms 1.23 |\n| steps | B | **no** | error too slow |\n"
-    )
-    assert found.failed == ["B"]
-    assert "| steps | A | yes |" in capsys.readouterr().out
+# ---- The first minutes on a GPU
+
+
+ROOT = Path(__file__).parents[1]
+# What a machine lends beside torch and its needs; all else that the environment here has is not there.
+THERE = {
+    "numpy", "scipy", "pandas", "PIL", "skimage", "imageio", "lazy_loader", "tifffile", "safetensors", "tqdm", "yaml",
+    "threadpoolctl", "requests", "urllib3", "certifi", "idna", "charset_normalizer", "matplotlib", "seaborn", "psutil",
+    "dateutil", "six", "torch", "torchgen", "functorch", "triton", "sympy", "mpmath", "networkx", "jinja2",
+    "markupsafe", "filelock", "fsspec", "typing_extensions", "packaging", "setuptools", "pkg_resources",
+    # carried
+    "pydantic", "pydantic_core", "annotated_types", "typing_inspection", "ruamel", "masksr", "benchmarks",
+}  # fmt: skip
+BLOCKED = f"""
+import sys, runpy
+from importlib.machinery import PathFinder
+
+class Lent(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        top = name.partition(".")[0]
+        spec = PathFinder.find_spec(name, path, target)
+        there = top in {sorted(THERE)!r} or top in sys.stdlib_module_names or top.startswith(("_", "cuda", "nvidia"))
+        vendored = spec and "_vendor" in str(spec.origin) + str(spec.submodule_search_locations)  # by setuptools
+        return spec if there or vendored else None
+
+sys.meta_path = [Lent if finder is PathFinder else finder for finder in sys.meta_path]
+"""
+
+
+def run_blocked(code: str, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"MASKSR_OFFLINE": "1"}
+    environment.pop("MASKSR_DATA", None)
+    command = [sys.executable, "-c", BLOCKED + code, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+def test_training_needs_nothing_of_the_pipeline() -> None:
+    modules = "masksr.training.train, masksr.results.evaluate, benchmarks.first_gpu, benchmarks.trainings"
+    done = run_blocked(f"import {modules}; print('imported')", timeout=300)
+    assert done.stdout == "imported\n", done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_every_section_passes_on_a_cpu(tmp_path: Path) -> None:
+    code = "sys.argv[0] = 'first_gpu'; runpy.run_module('benchmarks.first_gpu', run_name='__main__', alter_sys=True)"
+    done = run_blocked(code, "--out", str(tmp_path), "--minutes", "30", timeout=1800)
+    found = json.loads((tmp_path / "first_gpu.json").read_text())
+    assert [entry for entry in found if entry["passed"] is False] == []
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {entry["section"] for entry in found} == set(first_gpu.SECTIONS)
+    table = (tmp_path / "first_gpu.md").read_text().splitlines()
+    assert len(table) == len(found) + 2
+
+
+def test_a_section_that_fails_or_takes_too_long_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(run: Run) -> None:
+        run.add("one", "before", True)
+        raise ValueError("a bad\nkernel")
+
+    def endless(run: Run) -> None:
+        while True:
+            pass
+
+    def fine(run: Run) -> None:
+        run.add("three", "after", True, ms=1.2345)
+
+    monkeypatch.setattr(first_gpu, "SECTIONS", {"one": (broken, 1), "two": (endless, 0.02), "three": (fine, 1)})
+    assert first_gpu.main(["--out", str(tmp_path), "--minutes", "0.5", "--only", "one,two,three"]) == 1
+    findings = json.loads((tmp_path / "first_gpu.json").read_text())
+    found = {(entry["section"], entry["what"]): entry for entry in findings}
+    assert found["one", "before"]["passed"] is True
+    assert found["one", "the section"]["error"] == "ValueError: a bad kernel"
+    assert found["two", "the section"]["error"] == "TimeUp: it took too long"
+    assert found["three", "after"]["passed"] is True
+    assert "| three | after | yes | ms 1.23 |" in (tmp_path / "first_gpu.md").read_text()

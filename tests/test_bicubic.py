@@ -76,9 +76,3 @@ def test_odd_scales_agree_with_the_formula_but_for_rounding(scale):
     fast = imresize(image, scale)
     assert np.abs(fast.astype(int) - slow).max() <= 1
     assert (fast != slow).mean() < 0.01
-
-
-def test_misuse_is_refused():
-    for image, scale in ((np.zeros((8, 8)), 0.5), (np.zeros((8, 8, 4), np.uint8), 0.5), (random_image(0, 8, 8), 0)):
-        with pytest.raises((TypeError, ValueError), match="imresize wants"):
-            imresize(image, scale)

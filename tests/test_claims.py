@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from score_tables import mini, score_table
+from made_up_scores import mini, score_table
 
 from masksr.params import Params
 from masksr.results import claims, intervals, paper

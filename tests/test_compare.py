@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_scores import MINI, mini, score_table
 from notebook_cells import run_cells
-from score_tables import MINI, mini, score_table
 from tiny_project import run
 
 from masksr.cli import main

@@ -6,36 +6,13 @@ import torch
 from PIL import Image
 from skimage.color import rgb2ycbcr
 
-from masksr.data.images import luma, read_header, read_image, to_image, to_tensor, write_png
+from masksr.data.images import luma, read_image, to_image, to_tensor
 from masksr.io import MasksrError
 
 
 @pytest.fixture
 def picture() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
-
-
-def test_a_png_comes_back_as_it_was_written(tmp_path, picture):
-    path = tmp_path / "new" / "picture.png"
-    write_png(path, picture)
-    np.testing.assert_array_equal(read_image(path), picture)
-    assert read_header(path) == ((20, 12), "RGB")
-
-
-@pytest.mark.parametrize("mode", ["L", "1", "P"])
-def test_grey_becomes_three_channels_and_palettes_are_looked_up(tmp_path, picture, mode):
-    image = Image.fromarray(picture).convert(mode)
-    image.save(tmp_path / "image.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "image.png"), np.array(image.convert("RGB")))
-
-
-def test_opaque_alpha_is_dropped_and_exif_turns(tmp_path, picture):
-    path = tmp_path / "alpha.png"
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn clockwise by 90 degrees to see it upright
-    alpha = np.full((12, 20, 1), 255, np.uint8)
-    Image.fromarray(np.concatenate([picture, alpha], axis=2)).save(path, exif=exif)
-    np.testing.assert_array_equal(read_image(path), np.rot90(picture, -1))
 
 
 def test_pictures_that_cannot_be_used_are_named(tmp_path, picture):

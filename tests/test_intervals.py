@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_scores import mini, score_table
 from notebook_cells import run_cells
 from scipy import stats
-from score_tables import mini, score_table
 
 from masksr.params import Mask
 from masksr.results import intervals

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from random_quality import make_project
+from made_up_scores import make_project
 from safetensors.torch import save_file
 from torch import Tensor
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from archives_like_the_real_ones import IMAGES, local_registry, make_archives
-from local_server import serving
+from served_archives import IMAGES, local_registry, make_archives, serving
 
 from masksr import params, weights
 from masksr.fetch.find import build_pack
@@ -60,8 +59,7 @@ def test_the_full_networks_start_and_end(profile: str, registry: str, tmp_path: 
         # JPEGs have no LR with them; the others' were made as ours are.
         assert official == (["masksr"] if name == "BSDS500" else [0]) * IMAGES
     assert "from vgg19-dcbb9e9d.pth" in weights.prepare_vgg19(settings, paths)
-    record = weights.prepare_quality(settings, paths)
-    assert {half["source"] for half in record.values()} == {"official"}
+    assert {half["source"] for half in weights.prepare_quality(settings, paths).values()} == {"official"}
     # Each model is evaluated on another set: on all of them it takes minutes.
     for model, name in zip(settings.table1.models, settings.data.test, strict=False):
         training.train_start(settings, model, 0, paths)

@@ -26,7 +26,7 @@ from masksr.quality.filters import gaussian_window, luma_plane, resize
 from masksr.quality.index import score
 from masksr.quality.ma import ma_features
 from masksr.quality.niqe import niqe
-from masksr.quality.weights import QualityWeights, find_official, read_niqe, write_ma, write_niqe
+from masksr.quality.weights import QualityWeights, find_official, read_niqe
 from masksr.results import evaluate
 from masksr.results.scores import COLUMNS, measure_titles, read_quality, write_quality
 
@@ -65,10 +65,8 @@ def weights() -> QualityWeights:
 @pytest.mark.parametrize("name", IMAGES)
 def test_pi_is_pyiqas(name: str, tmp_path: Path, weights: QualityWeights) -> None:
     """With the files that we wrote; of NIQE alone and of Ma's features below."""
-    write_ma(tmp_path / "ma.mat", weights.ma)
-    write_niqe(tmp_path / "niqe.mat", weights.niqe)
     ours = score(IMAGES[name], weights=weights)
-    assert ours.pi == pytest.approx(pyiqa_score(tmp_path)(IMAGES[name]), abs=1e-6)
+    assert ours.pi == pytest.approx(pyiqa_score(tmp_path, weights)(IMAGES[name]), abs=1e-6)
     assert ours.pi == (10 - ours.ma + ours.niqe) / 2 and ours.problem is None
 
 
@@ -169,12 +167,6 @@ def test_an_image_without_a_score_is_reported_and_nothing_else_stops(image, miss
     assert ours.psnr == np.inf
 
 
-def test_what_is_not_an_image_is_an_error(weights) -> None:
-    for image, reference, says in ((CAT / 255, None, "uint8"), (CAT[:8], None, "border"), (CAT, CAT[:-1], "one size")):
-        with pytest.raises(ValueError, match=says):
-            score(image, reference, weights)
-
-
 def test_many_scores_are_the_scores_in_order_whatever_the_number_of_cores(weights, monkeypatch) -> None:
     images = [IMAGES["face"], IMAGES["fur"], CAT[:12, :16], CAT[50:170, 100:230][:, ::-1]]
     pairs = [(image, image[::-1].copy()) for image in images]
@@ -253,6 +245,3 @@ def test_columns_come_after_the_others_and_without_any_nothing_changes(tmp_path:
     assert read["gmsd"].isna().tolist() == [True, False]
     assert (measure_titles(read)["gmsd"], measure_titles(read)["entropy"]) == ("GMSD ↓", "ENTROPY ↑")
     assert read["gmsd"][1] == pytest.approx(measures.load(["gmsd"])[0](SR, HR)[0], rel=1e-9)
-    (tmp_path / "wrong.csv").write_text((tmp_path / "more.csv").read_text().replace("gmsd", "gmsdd"))
-    with pytest.raises(MasksrError, match="unknown columns: gmsdd"):
-        read_quality([tmp_path / "wrong.csv"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from random_quality import make_project
+from made_up_scores import make_project
 from skimage import data
 
 from masksr.__main__ import main
@@ -57,7 +57,7 @@ def test_the_numbers_are_those_of_the_evaluation(pictures):
 
 
 def test_the_mean_of_each_folder_is_printed_and_the_rows_are_written(pictures, capsys):
-    assert main(["score", "sr", "--hr", "hr", "hr", "-o", "out/quality.csv"]) == 0
+    assert main(["score", "sr", "--hr", "hr", "hr", "-o", "out/quality.csv", "--also", "entropy,gmsd"]) == 0
     said = capsys.readouterr().out
     assert "| folder | set | images | PI (stand-in) | NIQE (stand-in) | Ma (stand-in) | PSNR-Y | SSIM-Y |" in said
     assert "/hr | 2 |" in said and "| ∞ | 1.0000 | 0.00 |" in said

@@ -6,8 +6,8 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_scores import mini, score_table
 from notebook_cells import run_cells
-from score_tables import mini, score_table
 
 from masksr.io import MasksrError
 from masksr.params import Params

@@ -1,6 +1,8 @@
 """Pictures as photographers keep them, read, upscaled and written: what is kept, and what is said."""
 
+
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -9,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up_scores import make_project
 from PIL import Image, ImageCms, ImageOps
-from random_quality import make_project
 from torch import Tensor, nn
 
 from masksr.data.bicubic import imresize
@@ -20,6 +22,7 @@ from masksr.models.build import build_generator, save_generator
 from masksr.models.edsr import EDSR, PESR
 from masksr.models.rrdb import RRDBNet
 from masksr.params import EDSRSize
+from masksr.results.evaluate import with_generator
 from masksr.results.tiles import upscale_tiled
 from masksr.tools import upscale
 from masksr.tools.upscale import plan, run, upscale_photo
@@ -284,3 +287,22 @@ def test_too_little_memory_a_diverged_network_and_tiles_without_sense_are_errors
     for tile, overlap in ((8, 4), (8, -1), (0, 0)):
         with pytest.raises(MasksrError, match="--tile or --overlap"):
             upscale_tiled(Blur(0), picture(4, 4), tile=tile, overlap=overlap)
+
+
+def test_a_picture_too_large_for_the_device_is_upscaled_in_tiles(capsys, monkeypatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 2000, 3), dtype=np.uint8)
+    pack = SimpleNamespace(names=["0"], lr=lambda *_: imresize(pixels, 0.25))
+    network = EDSR(1, 8)
+    upscale, forward = with_generator(network, torch.device("cpu")), network.forward
+    whole = upscale(pack, 0)
+
+    def of_little_memory(lr: Tensor) -> Tensor:
+        if lr[0, 0].numel() > 12 * 400:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return forward(lr)
+
+    monkeypatch.setattr(network, "forward", of_little_memory)
+    tiled = upscale(pack, 0)
+    assert tiled.shape == whole.shape == pixels.shape
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
+    assert "does not hold 0 as a whole; it is upscaled in tiles" in capsys.readouterr().out

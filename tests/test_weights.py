@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
-from random_quality import SOME_MA, SOME_NIQE
+from made_up_scores import SOME_MA, SOME_NIQE
 from skimage import data
 
 from masksr import params, weights

@@ -63,7 +63,8 @@ def training_curves(history: pd.DataFrame, mask: Mask | None = None, *, loss: Lo
     for ax, panel in zip(axes.flat, panels, strict=False):
         palette = {line: colour for its_panel, line, colour in CURVES.values() if its_panel == panel}
         rows = long[long["panel"] == panel]
-        sns.lineplot(rows, x="at", y="value", hue="line", palette=palette, units="number", estimator=None, ax=ax)
+        how = {"hue": "line", "palette": palette, "units": "number", "estimator": None}
+        sns.lineplot(rows, x="at", y="value", **how, ax=ax)
         ax.set(ylabel=panel, xlabel="")
         for start in history.groupby("number")["at"].first().iloc[1:]:
             ax.axvline(start, color=GREY, linewidth=0.8, linestyle=":")
