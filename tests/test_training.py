@@ -14,11 +14,10 @@ from masksr.fetch.find import build_pack
 from masksr.io import MasksrError, file_digest
 from masksr.models.build import load_generator, save_weights
 from masksr.models.edsr import EDSR
-from masksr.params import Gan, Params, Schedule
+from masksr.params import Gan, Params
 from masksr.paths import Paths
 from masksr.training import train as training
 from masksr.training.device import allow_tf32
-from masksr.training.train import learning_rates
 
 
 @pytest.mark.parametrize("model", ["esrgan", "pesr", "edsr"])
@@ -28,8 +27,7 @@ def test_a_gan_training_leaves_weights_history_and_record(paths: Paths, model: s
     history = pd.read_csv(folder / "history.csv")
     assert history.step.tolist() == [2, 4, 6, 8]
     assert history.learning_rate.tolist() == [1e-4, 1e-4, 5e-5, 5e-5]
-    needed = {"loss_g", "loss_d", "d_real", "d_fake", "vgg54", "gan", "l1", "mask_mean", "mask_saturated"}
-    needed |= {"images_per_s"}
+    needed = set("loss_g loss_d d_real d_fake vgg54 gan l1 mask_mean mask_saturated images_per_s".split())
     assert needed <= set(history) and history[sorted(needed)].notna().all().all()
     assert history.psnr.notna().tolist() == [False, True, False, True]
     assert history.mask_mean.between(0.5, 1).all()
@@ -181,7 +179,7 @@ def test_phases_see_different_patches_and_masks_the_same(paths: Paths, monkeypat
 
 def test_the_discriminator_has_a_learning_rate_of_its_own():
     schedule = Gan(epochs=2, learning_rate=1e-3, discriminator_learning_rate=1e-5, halve_at=[1])
-    assert learning_rates(schedule, 3) == [1e-3, 1e-5, 1e-3]  # an expected error's network has the generator's
+    assert training.learning_rates(schedule, 3) == [1e-3, 1e-5, 1e-3]  # an expected error's network has the generator's
 
 
 # ---- What makes trainings faster or smaller: recomputed blocks, batches in parts, compiled networks
