@@ -86,7 +86,7 @@ THERE = {
     "numpy", "scipy", "pandas", "PIL", "skimage", "imageio", "lazy_loader", "tifffile", "safetensors", "tqdm", "yaml",
     "threadpoolctl", "requests", "urllib3", "certifi", "idna", "charset_normalizer", "matplotlib", "seaborn", "psutil",
     "dateutil", "six", "torch", "torchgen", "functorch", "triton", "sympy", "mpmath", "networkx", "jinja2",
-    "markupsafe", "filelock", "fsspec", "typing_extensions", "packaging", "setuptools", "pkg_resources",
+    "markupsafe", "filelock", "fsspec", "typing_extensions", "packaging", "setuptools", "pkg_resources", "distutils",
     # carried
     "pydantic", "pydantic_core", "annotated_types", "typing_inspection", "ruamel", "masksr", "benchmarks",
 }  # fmt: skip

@@ -31,13 +31,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def shortened(profile: str) -> dict:
-    """The profile with its networks and patches, two steps of two patches for each training, on a CPU: in fp32."""
+    """The profile with its networks; two steps of two patches of half the side for each training, in fp32 on a CPU."""
     content = yaml.safe_load((ROOT / f"profiles/{profile}.yaml").read_text())
     content["train"] |= {"device": "cpu", "precision": "fp32", "steps_per_epoch": 2, "log_every": 1}
     content["train"] |= {"validate_every": 2, "validation_patches": 1, "checkpoint_every": 2}
     content["measures"]["also"] = ["gmsd"]  # which needs no weights, in the place of LPIPS and DISTS
     for model in content["models"].values():
-        model["batch"] = 2
+        model |= {"batch": 2, "lr_patch": model["lr_patch"] // 2}
         for schedule in (model["gan"], *model["start"]["phases"]):
             schedule |= {"epochs": 1, "halve_at": []}
     return content
