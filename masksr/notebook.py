@@ -146,7 +146,7 @@ def _execute(
 
     papermill.log.logger.disabled = True  # one message is enough
     try:
-        return papermill.execute_notebook(
+        notebook = papermill.execute_notebook(
             *(source, partial, parameters),
             **{"km": kernel, "kernel_name": "python3", "language": "python", "cwd": root},
             **{"stdout_file": sys.stdout, "stderr_file": sys.stderr, "progress_bar": False},
@@ -159,6 +159,9 @@ def _execute(
         raise MasksrError(f"failed in cell [{error.exec_count}]: {reason}") from None
     except RuntimeError:  # why, the kernel printed itself
         raise MasksrError("failed: the kernel did not start, or died; most often memory ran out") from None
+    if any(cell.get("execution_count", 1) is None and cell.source.strip() for cell in notebook.cells):
+        raise MasksrError("failed: a cell ended the notebook early (sys.exit)")
+    return notebook
 
 
 # The same bytes in every run; times are kept beside

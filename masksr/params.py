@@ -374,7 +374,7 @@ class Resources(Section):
 
     cpus: PositiveInt
     """Cores, and the threads it computes with. [cores]"""
-    gpus: NonNegative
+    gpus: PositiveInt | Annotated[float, Field(ge=0, le=1)]
     """Whole ones, or a part of one for stages that share it. [GPUs]"""
     memory_gb: Positive
     """Main memory. [10^9 bytes]"""
@@ -420,11 +420,14 @@ class Params(Section):
             for name in names:
                 _check(name in known, f"{key}: there is no {name!r}{suggest(name, known)}")
         _check(self.masks[sweep.mask].kind != "none", "sweep.mask: a mask of kind none has no k and b")
+        _check("start" not in self.masks, "masks: none may be named start, as what comes before the GAN is")
         plain = {name for name, mask in self.masks.items() if mask.kind == "none"}
         _check(plain == {"none"}, "masks: one entry, named none, has kind none")
         _check("none" in table1.masks, "table1.masks: must hold none, which the others are compared with")
         differs = table1.masks != ["none"] or not self.figure4.largest_difference
         _check(differs, "figure4.largest_difference: no mask in table1.masks differs from none; set it to 0")
+        details = self.figure4.largest_difference + self.figure4.random + len(self.figure4.crops)
+        _check(details, "figure4: shows nothing; set largest_difference or random to 1, or name crops")
         _check("others" in self.cluster, "cluster.others: this key is missing (for stages without an entry)")
         return self
 

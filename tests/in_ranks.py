@@ -10,10 +10,7 @@ from typing import Any
 
 
 def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
-    """An adversarial training in double precision, where only another equation makes a difference.
-
-    Its history, the patches it saw, and of its first step the gradients and the discriminator's statistics.
-    """
+    """Of an adversarial training in doubles (only equations differ): history, patches; the first step's gradients."""
     from pytest import MonkeyPatch
 
     from masksr.data.patches import PatchSampler

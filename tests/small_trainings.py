@@ -42,10 +42,7 @@ def with_start(model: str, **start) -> Params:
 
 
 def random_project(root: Path, **sections: dict) -> tuple[Params, Paths]:
-    """A project of ``small`` after its trainings: of each model a start and two variants, all of random weights.
-
-    sections: what to change of the parameters.
-    """
+    """``small`` with other ``sections``, after its trainings: a start and two variants a model, of random weights."""
     content, paths = small().model_dump(exclude_unset=True), Paths(root, "mini")
     for section, values in sections.items():
         content[section] |= values

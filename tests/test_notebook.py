@@ -106,8 +106,9 @@ print("done", file=sys.stderr)""",
     [
         ("class MasksrError(Exception): pass\nraise MasksrError('no data in x\\nfetch it')", "no data in x\nfetch it"),
         ("import os\nos.kill(os.getpid(), 9)", "the kernel did not start, or died; most often memory ran out"),
+        ("import sys\nsys.exit()", "a cell ended the notebook early (sys.exit)"),
     ],
-    ids=["MasksrError", "killed"],
+    ids=["MasksrError", "killed", "exit"],
 )
 def test_a_failure_is_one_message_and_leaves_a_partial_notebook(root: Path, cell: str, says: str) -> None:
     source = notebook(root / "n.ipynb", "print('before')", cell, "print('after')")

@@ -19,8 +19,8 @@ from masksr.tools import params_page
 
 ROOT = Path(__file__).parents[1]
 MINI = (ROOT / "profiles/mini.yaml").read_text()
-GRADIENT = {"kind": "error", "k": 1.0, "b": 0.1, "error_range": "1", "window": 1, "per_channel": False}
-GRADIENT |= {"apply": "gradient", "detach": False}
+GRADIENT = yaml.safe_load(MINI)["masks"]["paper"] | {"apply": "gradient", "detach": False}
+NOTHING = {"size": 64, "largest_difference": 0, "search": 1, "random": 0, "seed": 0, "crops": []}
 NAME = TypeAdapter(params.Name)
 
 
@@ -52,6 +52,9 @@ def load(folder: Path, at: str = "profile", value: object = "mini") -> params.Pa
         ("sweep.mask", "none", "sweep.mask: a mask of kind none"),
         ("data.test", ["cat", "photographs"], "data: train, validation and test must be different"),
         ("masks.other", {"kind": "none"}, "masks: one entry, named none"),
+        ("masks.start", {"kind": "none"}, "masks: none may be named start"),
+        ("figure4", NOTHING, "figure4: shows nothing"),
+        ("cluster.others.gpus", 1.5, "cluster.others.gpus"),
         ("models.esrgan.lr_patch", 18, "models.esrgan: lr_patch must be a multiple of 8, at least 16"),
         ("models.pesr.start.phases", [], "models.pesr: start: needs phases or a checkpoint"),
         ("table1.masks", ["none"], "figure4.largest_difference: no mask in table1.masks .* set it to 0"),

@@ -1,7 +1,6 @@
-"""docs/tutorial.md, read and obeyed: its changes are applied and its commands run, in order and as they stand there.
+"""docs/tutorial.md, obeyed in a copy of the reproduced project: its changes are applied, its commands run in order.
 
-In a copy of the reproduced project, where trainings take seconds. A line under ```text must be in what the command
-before it printed.
+A line under ```text must be in what the command before it printed.
 """
 
 import re

@@ -164,12 +164,14 @@ def test_official_files_of_the_data_folder_are_taken(mode: str, official: Path, 
     assert json.loads(text) == record and str(official) not in text  # the same record on every machine
 
 
-def test_auto_fits_what_cannot_be_had_and_a_project_scores_with_it(official, project, monkeypatch) -> None:
+def test_auto_fits_what_cannot_be_had_and_a_project_scores_with_it(official, project, monkeypatch, capsys) -> None:
     (official / MA).rename(official / "later")
     monkeypatch.delenv("MASKSR_OFFLINE")
     with pytest.raises(MasksrError, match=MA):
         weights.prepare_quality(settings(official, quality="official"), project)
+    capsys.readouterr()
     record = weights.prepare_quality(settings(official, quality="auto"), project)
+    assert "downloaded" not in capsys.readouterr().out  # nothing is announced that does not come
     assert record["ma"]["fit"]["samples"] > 6 and "fit" not in record["niqe"]
     assert score(data.rocket()[100:250, 200:350]).label == "PI (stand-in Ma)"
     shutil.rmtree(project.weights)

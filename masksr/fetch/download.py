@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,11 +31,19 @@ def offline() -> bool:
     return os.environ.get("MASKSR_OFFLINE", "") not in ("", "0")
 
 
-def announce(spec: FolderSet | Weights, folder: Path) -> None:
+def announce(spec: FolderSet | Weights) -> None:
     """Say what is about to be downloaded, and on which terms."""
-    if not offline():
-        print(f"{spec.name} is downloaded to {folder}\n  {spec.title}", flush=True)
+    if not offline():  # not where to: it is read in notebooks, which are the same on every machine
+        print(f"{spec.name} is downloaded\n  {spec.title}", flush=True)
         print(f"  licence: {spec.licence}\n  cite: {spec.citation}", flush=True)
+
+
+def answers(url: str, seconds: float) -> bool:
+    """Whether a server answers for ``url`` within ``seconds``."""
+    if not offline():
+        with suppress(requests.RequestException), requests.get(url, stream=True, timeout=seconds) as response:
+            return response.ok
+    return False
 
 
 def first_that_works(ways: Sequence[T], get: Callable[[T], Path], problem: str, remedy: str = "") -> Path:

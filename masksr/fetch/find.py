@@ -162,7 +162,7 @@ def fetch_set(spec: FolderSet, searched: Path | None = None) -> Path:
                 archive.unlink()
             return folder
 
-        announce(spec, folder)
+        announce(spec)
         return first_that_works(spec.downloads, get, problem, f". Or {by_hand}")
 
 
@@ -195,7 +195,7 @@ def fetch_weights(spec: Weights, data_folder: Path | None = None) -> Path:
     if there := weights_there(spec, data_folder):
         return there
     cache = cache_folder() / "weights"
-    announce(spec, cache)
+    announce(spec)
 
     def get(file: File) -> Path:
         path, folder = download(file, cache), cache / spec.name
