@@ -36,7 +36,8 @@ pdf: report  ## the report as results/NAME/report.pdf, printed by Chromium (anot
 	@.venv/bin/python -m masksr pdf
 
 lab: setup  ## open the notebooks in JupyterLab
-	@.venv/bin/python -m jupyterlab $$([ "$$(id -u)" != 0 ] || echo --allow-root)
+	@.venv/bin/python -m jupyterlab --ContentsManager.pre_save_hook=masksr.tools.lab.keep_metadata \
+	  $$([ "$$(id -u)" != 0 ] || echo --allow-root)
 
 test: setup  ## the tests, but for the slow ones
 	@.venv/bin/python -m pytest -m "not slow"
@@ -72,7 +73,7 @@ lock:  ## resolve requirements.lock again from pyproject.toml (needs uv); pins s
 	  --no-emit-index-url --no-annotate --custom-compile-command 'make lock' --output-file requirements.lock
 
 clean:  ## remove what runs made: data, weights, trainings, caches; not the environment, not results in git
-	@for made in runs data/sets data/weights results/*/report.html results/*/report.json results/*/report.pdf \
+	@for made in runs data/sets data/weights results/*/report.html results/*/report.json results/*/report.pdf results/*/times.csv \
 	    .cache .dvc/cache .dvc/tmp .pytest_cache .hypothesis .ruff_cache; do \
 	  if [ -e "$$made" ]; then echo "removing $$made"; rm -rf "$$made"; fi; \
 	done

@@ -261,7 +261,7 @@ def make_step(case: Case, n: Networks, way: Way, device: str) -> Callable[[], An
     if way.public:
         return _public_step(case, n, device)
     changes = {"device": device, "precision": way.precision, "compile": way.compiled, "ema": EMA.get(case.model)}
-    job = Job(settings(case, changes), case.model, 0, project())
+    job = Job(settings(case, changes), case.model, 0, project(), project().runs)
     layout = way.memory_format or job.memory_format
     n.vgg.to(job.device, memory_format=layout)
     if way.compiled:

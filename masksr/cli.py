@@ -87,11 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @app.command
-@option("--record", is_flag=True, help="Also write that it is valid to runs/PROFILE/params.txt.")
+@option("--record", is_flag=True, help="Also write down what it and the code say, to runs/PROFILE.")
 def check(record: bool) -> None:
     """Validate params.yaml."""
     from masksr.io import read_yaml, write_atomic
+    from masksr.provenance import dump_sections
     from masksr.quality import measures
+    from masksr.source import write_code
 
     settings, paths = _project()
     if pipeline := read_yaml(paths.root / "dvc.yaml"):
@@ -99,7 +101,9 @@ def check(record: bool) -> None:
     measures.check(settings.measures.also)
     print("params.yaml is valid")
     if record:
-        write_atomic(paths.runs / "params.txt", b"params.yaml is valid\n")
+        write_code(paths.root, paths.runs / "code")
+        for section, text in dump_sections(settings).items():
+            write_atomic(paths.runs / f"params/{section}.json", text.encode())
 
 
 @app.command
@@ -156,6 +160,18 @@ def run(notebook: Path, output: Path, parameters: Sequence[str] = ()) -> None:
 
 @app.command
 @argument("targets", nargs=-1, metavar="[STAGE]...")
+def plan(targets: Sequence[str] = ()) -> None:
+    """Tell what `dvc repro` would run, and what of it would train.
+
+    python -m masksr plan table1
+    """
+    from masksr.plan import describe_plan
+
+    print(describe_plan(*_project(), targets))
+
+
+@app.command
+@argument("targets", nargs=-1, metavar="[STAGE]...")
 @option("--address", metavar="HOST:PORT", help="A running Ray cluster; none: a Ray of its own, here.")
 @option("--jobs", type=POSITIVE, metavar="N", help="CPUs to share out here (default: all).")
 @option("--dry", is_flag=True, help="Only print what would run, and with what.")
@@ -174,11 +190,20 @@ def cluster(targets: Sequence[str] = (), **options: Any) -> None:
 @app.command
 def summary() -> None:
     """Print Table 1 and where the report is."""
+    import pandas as pd
+
     results = _project()[1].results
-    table, page = results / "table1.md", results / "report.html"
+    table, page, times = results / "table1.md", results / "report.html", results / "times.csv"
     if not table.exists():
         raise MasksrError(f"{table} does not exist yet; make it with: make repro")
     print(table.read_text(encoding="utf-8").rstrip())
+    if times.exists():
+        minutes = pd.read_csv(times).assign(stage=lambda rows: rows["stage"].str.partition("@")[0])
+        minutes = minutes.groupby("stage", sort=False)["seconds"].sum() / 60
+        longest = ", ".join(f"{stage} {spent:.1f}" for stage, spent in minutes.nlargest(4).items())
+        print(
+            f"\nMinutes spent on it here, all runs together: {minutes.sum():.1f} ({longest}; {times})"
+        )
     print(f"\nThe whole report: {page if page.exists() else 'build it with make report'}")
 
 
@@ -189,7 +214,7 @@ def report() -> None:
     from masksr.report.page import write_report
 
     settings, paths = _project()
-    with guard_inputs(paths.root):
+    with guard_inputs(paths.root, "report"):
         print(write_report(settings, paths))
 
 

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import chdir, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,6 +27,7 @@ import psutil
 from masksr import params
 from masksr.io import MasksrError, project_root
 from masksr.params import Resources
+from masksr.plan import plan
 from masksr.training.device import cores
 
 LOGS = ".cache/cluster"  # a file for each stage
@@ -41,7 +42,7 @@ def run(
 ) -> None:
     """Bring the pipeline, or ``targets`` with what they need, up to date.
 
-    targets: names of dvc.yaml, or of single stages such as ``train@esrgan-paper-0``. address: HOST:PORT of a
+    targets: names of dvc.yaml, or of stages such as ``train@mini-esrgan-paper-0``. address: HOST:PORT of a
     running Ray cluster, or ``auto``; None: a Ray of our own on this machine, with ``jobs`` CPUs (None: all).
     dry: only print what would run. Raises MasksrError with what failed and what was not run because of that.
     """
@@ -59,34 +60,6 @@ def run(
             drive(ray, root, needs, sizes)
     if not (dry and needs):
         print("everything is up to date")
-
-
-def plan(root: Path, targets: Collection[str] = ()) -> dict[str, set[str]]:
-    """Stages that are out of date and all after them, each with those of these that it reads.
-
-    Sorted by the longest chain of stages that waits for each, the longest first.
-    Raises MasksrError where DVC cannot read the project or has no such target.
-    """
-    import networkx as nx
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    try:
-        with chdir(root), Repo(_wait_for_lock=True) as repo:
-            graph = repo.index.graph  # edges lead from a stage to those that it reads
-            wanted = {stage for target in targets for stage in repo.stage.collect(target)}
-            if wanted:
-                graph = graph.subgraph(wanted.union(*(nx.descendants(graph, stage) for stage in wanted)))
-            stale = repo.status().keys()
-            graph = nx.relabel_nodes(graph, {stage: stage.addressing for stage in graph})
-    except DvcException as error:
-        raise MasksrError(f"DVC cannot read the pipeline: {' '.join(str(error).split())}") from None
-    graph = graph.subgraph(name for name in graph if name in stale or nx.descendants(graph, name) & stale)
-    chain: dict[str, int] = {}
-    for name in nx.topological_sort(graph):
-        chain[name] = 1 + max((chain[later] for later in graph.predecessors(name)), default=0)
-    order = sorted(chain, key=lambda name: (-chain[name], name))
-    return {name: set(graph.successors(name)) for name in order}
 
 
 def run_stage(name: str, root: str, size: Resources, variables: Mapping[str, str]) -> tuple[int, str, str]:

@@ -8,7 +8,7 @@ whose inputs were edited while it ran does not count.
 from __future__ import annotations
 
 import ast
-import json
+import hashlib
 import os
 import re
 import sys
@@ -24,13 +24,14 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
-from masksr.io import MasksrError, file_digest, parse_yaml, write_atomic
+from masksr.io import MasksrError, find_key, parse_yaml, read_yaml, write_atomic
+from masksr.paths import profile_of
+from masksr.source import describe_code, read_cells
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-# What people edit, of what stages read.
-EDITED = ("params.yaml", "data/*.yaml", "notebooks/*.ipynb", "masksr/**/*.py")
+SETTINGS = ("params.yaml", "data/*.yaml")  # what people edit, of what stages read, beside code
 _CELL_FILE = re.compile(r"^\S*ipykernel_\d+\S*\.py", re.MULTILINE)  # in warnings; holds the process id
 _PROGRESS = re.compile(r"^[^\r\n]*\r.*\n?", re.MULTILINE)  # holds times
 # Above the values that papermill adds below the cell tagged "parameters".
@@ -47,11 +48,11 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, r
     Raises MasksrError: a cell that failed, a kernel that died, a disk that refuses, inputs of the stage that
     were edited meanwhile.
     """
-    source, output, begun = source.resolve(), output.resolve(), time.monotonic()
+    source, output = source.resolve(), output.resolve()
     name, partial = _short(source, root), output.with_suffix(".partial.ipynb")
     if output == source:
         raise MasksrError(f"{name} would be overwritten; choose another output")
-    with guard_inputs(root):
+    with guard_inputs(root, source.stem):
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             with _kernel(root) as kernel:
@@ -63,7 +64,6 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, r
             raise MasksrError(f"{name}: {reason}; free space or fix the rights, then try again") from None
         write_atomic(output, _normalize(notebook, root))
         partial.unlink(missing_ok=True)
-    write_atomic(seconds_file(output, root), f"{time.monotonic() - begun:.1f}".encode())
 
 
 # Parameters
@@ -76,12 +76,11 @@ def read_defaults(source: Path) -> dict[str, Any]:
     """
     defaults = {}
     try:
-        cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
-        tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-        for line in ast.parse("\n".join("".join(cell["source"]) for cell in tagged)).body:
+        tagged = [text for _, text, tags in read_cells(source) if "parameters" in tags]
+        for line in ast.parse("\n".join(tagged)).body:
             targets = line.targets if isinstance(line, ast.Assign) else [line.target]
             defaults[targets[0].id] = ast.literal_eval(line.value)
-    except (OSError, ValueError, LookupError, TypeError, SyntaxError, AttributeError):
+    except (MasksrError, ValueError, SyntaxError, AttributeError):
         problem = "not a notebook whose cell tagged 'parameters' has only lines like: name = 1"
         raise MasksrError(f"{source}: {problem}") from None
     return defaults
@@ -140,8 +139,10 @@ def _kernel(root: Path) -> Iterator[AsyncKernelManager]:
 def _execute(
     source: Path, partial: Path, parameters: dict[str, Any], kernel: AsyncKernelManager, root: Path
 ) -> NotebookNode:
-    # jsonschema, under nbformat, compiles a grammar of web addresses where it finds this package, for 0.9 s.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    # Found by packages under papermill, and not needed here: a grammar of web addresses, which takes 0.9 s to
+    # compile, and file systems, which take 0.4 s to import.
+    for name in ("rfc3987_syntax", "pyarrow"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     import papermill  # slow, and here it is imported while the kernel starts
 
     papermill.log.logger.disabled = True  # one message is enough
@@ -204,38 +205,85 @@ def _merge_streams(outputs: list[NotebookNode], root: Path) -> list[NotebookNode
     return merged
 
 
-def seconds_file(output: Path, root: Path) -> Path:
-    """Where it is kept how long an executed notebook took, by its digest.
-
-    In no result, for no two runs agree on it. There is none where it was made elsewhere, or changed since.
-    """
-    return root / ".cache/seconds" / file_digest(output)[:20]
-
-
 # What DVC gets wrong
 
 
 @contextmanager
-def guard_inputs(root: Path) -> Iterator[None]:
+def guard_inputs(root: Path, code: str) -> Iterator[None]:
     """Around the work of a stage that DVC has started: its inputs must not change under it.
 
-    DVC reads parameters and files again *after* the command and records those values. So an edit while a
-    stage runs would be recorded as what its result was made from, and never run. Raises MasksrError, and DVC
-    then records nothing.
+    DVC reads parameters again *after* the command and records those values, and the stage ``check`` has
+    written what the code says before. So an edit while a stage runs would be recorded as what its result was
+    made from, or not at all. code: a notebook or command, see ``masksr.source``. Raises MasksrError, and DVC
+    then records nothing. Adds how long it took to ``results/<profile>/times.csv``.
     """
-    before = _read_inputs(root)
+    name, begun = os.environ.get("DVC_STAGE", "").rpartition(":")[2], time.time()
+    if not name:
+        yield
+        return
+    print(stage_number(root, name), flush=True)
+    before = _read_settings(root)
+    _check_recorded(root, name, code)
     yield
-    name, after = os.environ.get("DVC_STAGE"), _read_inputs(root)
+    _check_recorded(root, name, code)
+    after = _read_settings(root)
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-    if name and changed and (edited := _edited_inputs(name, root, changed, before, after)):
-        raise MasksrError(
-            f"{' and '.join(edited)} changed while {name} ran. Its result belongs to the state before, so it "
-            "does not count; run dvc repro again. What was trained is kept, and used if you undo the change"
-        )
+    if changed and (edited := _edited_inputs(name, root, changed, before, after)):
+        raise _edited_while(name, " and ".join(edited))
+    add_time(root, name, time.time() - begun)
 
 
-def _read_inputs(root: Path) -> dict[Path, bytes]:
-    paths = [path for pattern in EDITED for path in root.glob(pattern)]
+def _edited_while(name: str, what: str) -> MasksrError:
+    return MasksrError(
+        f"{what} changed while {name} ran. Its result belongs to the state before, so it does not count; run "
+        "dvc repro again. What was trained is kept, and used if you undo the change"
+    )
+
+
+def _check_recorded(root: Path, name: str, code: str) -> None:
+    """Raise MasksrError where code or parameters no longer say what the stage ``check`` wrote down."""
+    stage = read_yaml(root / "dvc.yaml")["stages"].get(name.partition("@")[0], {})
+    folder, edited = root / "runs" / profile_of(name), []
+    reads = stage.get("deps", ())
+    if any(dep.endswith(f"/code/{code}.txt") for dep in reads):
+        recorded, now = ((folder / f"code/{code}.txt").read_text(), describe_code(root, code))
+        lines = {line.split()[0] for line in {*recorded.splitlines()} ^ {*now.splitlines()}}
+        edited = [line.replace("cells", f"notebooks/{code}.ipynb") for line in sorted(lines)]
+    if any("/params" in dep for dep in reads):
+        from masksr import params, provenance
+
+        for section, text in provenance.dump_sections(params.load(root / "params.yaml")).items():
+            asked = any(dep.endswith(("/params", f"/params/{section}.json")) for dep in reads)
+            if asked and (folder / f"params/{section}.json").read_text() != text:
+                edited.append(f"{section} in params.yaml")
+    if edited:
+        raise _edited_while(name, " and ".join(edited))
+
+
+def stage_number(root: Path, name: str) -> str:
+    """``[12 of 46] train@...``: the place of a stage in DVC's order, kept for all stages in ``.cache``."""
+    pipeline = b"".join((root / file).read_bytes() for file in ("dvc.yaml", "params.yaml"))
+    file = root / f".cache/stages/{hashlib.sha256(pipeline).hexdigest()[:20]}.txt"
+    if not file.exists():
+        from dvc.repo import Repo
+        from dvc.repo.reproduce import plan_repro
+
+        order = [stage.addressing for stage in plan_repro(Repo(root).index.graph)]
+        write_atomic(file, "\n".join(order).encode())
+    names = file.read_text().splitlines()
+    return f"[{names.index(name) + 1} of {len(names)}] {name}" if name in names else name
+
+
+def add_time(root: Path, name: str, seconds: float) -> None:
+    """Add a line to ``results/<profile>/times.csv``, which is in no result: no two runs agree on it."""
+    file = root / f"results/{profile_of(name)}/times.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(("" if lines.tell() else "stage,seconds\n") + f"{name},{seconds:.1f}\n")
+
+
+def _read_settings(root: Path) -> dict[Path, bytes]:
+    paths = [path for pattern in SETTINGS for path in root.glob(pattern)]
     return {path: path.read_bytes() for path in paths if path.is_file()}
 
 
@@ -248,25 +296,21 @@ def _edited_inputs(
     from dvc.repo import Repo
 
     try:
-        dependencies = Repo(root).stage.load_one(str(root / "dvc.yaml"), name.rpartition(":")[2]).deps
+        dependencies = Repo(root).stage.load_one(str(root / "dvc.yaml"), name).deps
     except DvcException:  # params.yaml has no such stage any more, or is no longer valid
         return [f"what {name} is (params.yaml)"]
     edited = set()
     for dependency in dependencies:
         path = Path(dependency.fs_path)
+        if path not in changed:
+            continue
         if not isinstance(dependency, ParamsDependency):
-            edited |= {_short(one, root) for one in changed if one == path or path in one.parents}
-        elif path in changed:
+            edited.add(_short(path, root))
+        else:
             old, new = (parse_yaml(content.get(path, b"").decode(), path.name) for content in (before, after))
-            keys = [key for key in dependency.params if _value(old, key) != _value(new, key)]
+            keys = [key for key in dependency.params if find_key(old, key) != find_key(new, key)]
             edited |= {f"{key} in {path.name}" for key in keys}
     return sorted(edited)
-
-
-def _value(content: Any, dotted: str) -> Any:
-    for key in dotted.split("."):
-        content = content.get(key) if isinstance(content, dict) else None
-    return content
 
 
 def _short(path: Path, root: Path) -> str:

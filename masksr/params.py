@@ -15,7 +15,15 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from masksr.io import MasksrError, project_root, read_yaml
 
@@ -33,6 +41,15 @@ def _check(holds: object, problem: str) -> None:
     """Raises the ValueError that pydantic collects, where something does not hold."""
     if not holds:
         raise ValueError(problem)
+
+
+def _has_a_point(value: object) -> object:
+    _check(type(value) is not int, f"write {value}.0, with its point: {value} would be another name for it")
+    return value
+
+
+# Names of stages hold it as it is written, and one point must have one name.
+Pointed = Annotated[float, BeforeValidator(_has_a_point)]
 
 
 class Section(BaseModel):
@@ -328,9 +345,10 @@ class Sweep(Section):
     """One of table1.models, whose start every point begins from."""
     mask: Name
     """An entry of masks, not of kind none."""
-    k: list[Annotated[int | float, Field(ge=0)]] = Field(min_length=1)
-    """The values in place of the mask's own k; folders are named as they are written. [as masks.MASK.k]"""
-    b: list[int | float] = Field(min_length=1)
+    k: list[Annotated[Pointed, Field(ge=0)]] = Field(min_length=1)
+    """The values in place of the mask's own k; stages and folders are named as they are written: `2.0`, never
+    `2`. [as masks.MASK.k]"""
+    b: list[Pointed] = Field(min_length=1)
     """The values of b, likewise."""
     seeds: list[Seed] = Field(min_length=1)
     """Of table1.seeds, which train the starts."""

@@ -53,7 +53,19 @@ class Paths:
     @property
     def ends(self) -> Path:
         """The evaluation of what every variant is compared with: HR, bicubic and the start models."""
-        return self.runs / "ends"
+        return self.runs / "scores/ends"
+
+    def scores(self, trained: Path) -> Path:
+        """The folder of the evaluation of what was trained to the folder ``trained``."""
+        return self.runs / "scores" / trained.relative_to(self.runs)
+
+    def executed(self, stage: str, name: str = "") -> Path:
+        """The executed notebook of a stage, apart from its results, which others read."""
+        return (
+            self.runs / "notebooks" / stage / f"{name}.ipynb"
+            if name
+            else self.runs / f"notebooks/{stage}.ipynb"
+        )
 
     @property
     def results(self) -> Path:
@@ -63,6 +75,16 @@ class Paths:
     def trainings(self) -> Path:
         """Checkpoints and finished trainings by the hash of their inputs, where DVC deletes nothing."""
         return self.root / ".cache/trainings"
+
+    def live(self, out: Path) -> Path:
+        """The history of the training to ``out`` while it goes on: losses, PSNR, images per second."""
+        inside = out.relative_to(self.runs) if out.is_relative_to(self.runs) else Path(out.name)
+        return self.root / ".cache/live" / self.profile / f"{inside.as_posix()}.csv"
+
+
+def profile_of(stage: str) -> str:
+    """The profile in the name of a stage: ``mini`` of ``train@mini-esrgan-none-0``."""
+    return stage.partition("@")[2].partition("-")[0]
 
 
 def user_path(text: Path | str) -> Path:

@@ -1,118 +1,112 @@
-"""What came from what: the stages of ``dvc.lock``, copied beside the results of their profile.
+"""What came from what: the stages of a profile in ``dvc.lock``, and the software that this process is.
 
-``dvc.lock`` names every file that a stage read and wrote by its MD5, but no profile: the next one overwrites
-its stages. So ``results/<profile>/provenance.json`` keeps a copy, with the parameters and the software:
-
-    {"profile": "mini", "params": {...}, "made_with": {"commit": ..., "torch": ..., "device": ..., ...},
-     "stages": {"table1": {"deps": {"data/paper.yaml": "5b1f...", ...}, "outs": {...}}, ...}}
-
-It finds mistakes, not forgery: who edits a table on purpose can edit its record too.
+``dvc.lock`` names every file that a stage read and wrote by its MD5, and its parameters; the profile is in
+the stage's name. It finds mistakes, not forgery: who edits a table on purpose can edit the lock too.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from masksr import __version__, params
-from masksr.io import MasksrError, project_root, write_atomic
-from masksr.params import Params
-from masksr.paths import Paths
-
-if TYPE_CHECKING:
-    from dvc.repo import Repo
+from masksr.io import MasksrError, find_key, parse_yaml, project_root, read_yaml
+from masksr.paths import profile_of
 
 # The code a result depends on; its data and parameters are recorded themselves.
 SOURCE = ("masksr", "notebooks", "dvc.yaml", "data/registry.yaml")
 
 
-def collect_provenance(params: Params, paths: Paths) -> dict[str, Any]:
-    """The content of ``results/<profile>/provenance.json``, without stages that never ran."""
-    file, stages = paths.results / "provenance.json", {}
-    for stage in _open_repo(paths.root).index.stages:
-        outs = _digests(stage.outs)
-        if len(outs) == len(stage.outs) and file.relative_to(paths.root).as_posix() not in outs:
-            stages[stage.addressing] = {"deps": _digests(stage.deps), "outs": outs}
-    content = {"profile": params.profile, "params": dump_params(params), "made_with": made_with()}
-    return content | {"stages": dict(sorted(stages.items()))}
+# What no result depends on: where data lie, the sizes of machines, how often a training reports.
+NOT_IN_RESULTS = {
+    "cluster": True,
+    "data": {"local"},
+    "train": {"log_every", "validate_every", "checkpoint_every"},
+}
 
 
-def write_provenance(content: dict[str, Any], paths: Paths) -> None:
-    """Write that file, with the page that was made from it, of which dvc.lock does not know yet."""
-    outs, page = {}, paths.results / "report.html"
-    if page.is_file():
-        outs[page.relative_to(paths.root).as_posix()] = hashlib.md5(page.read_bytes()).hexdigest()
-    content = content | {"stages": content["stages"] | {"report": {"deps": {}, "outs": outs}}}
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    write_atomic(paths.results / "provenance.json", text.encode() + b"\n")
+def dump_sections(settings: params.Params) -> dict[str, str]:
+    """Each section of params.yaml as JSON: what stages that read it whole depend on."""
+    sections = settings.model_dump(mode="json", exclude=NOT_IN_RESULTS)
+    return {name: json.dumps(section, indent=2) + "\n" for name, section in sections.items()}
 
 
-def dump_params(params: Params) -> dict[str, Any]:
-    """The parameters that results depend on: without the folder of data and the sizes of machines."""
-    values = params.model_dump(mode="json")
-    del values["data"]["local"], values["cluster"]
+def recorded_stages(profile: str, lock: str) -> dict[str, Any]:
+    """The stages of a profile in the text of a ``dvc.lock``: ``deps``, ``outs`` and ``params`` of each."""
+    stages = (parse_yaml(lock, "dvc.lock") or {}).get("stages", {})
+    return {name: stage for name, stage in stages.items() if profile_of(name) == profile}
+
+
+def digests(stage: dict[str, Any], kind: str) -> dict[str, str]:
+    """Path and MD5 of a stage's ``deps`` or ``outs``."""
+    return {entry["path"]: entry["md5"] for entry in stage.get(kind, ()) if "md5" in entry}
+
+
+def recorded_params(stages: dict[str, Any]) -> dict[str, Any]:
+    """The values of params.yaml that these stages were made with, by dotted names."""
+    values = {}
+    for stage in stages.values():
+        values |= stage.get("params", {}).get("params.yaml", {})
     return values
 
 
+def made_files(root: Path) -> dict[str, str]:
+    """Path and MD5 of packs and weights that the present stages have made, those of trainings among them."""
+    from dvc.repo import Repo
+
+    outs = {out.def_path: out.hash_info.value for stage in Repo(str(root)).index.stages for out in stage.outs}
+    kept = {
+        path: md5 for path, md5 in outs.items() if path.startswith("data/") or path.endswith(".safetensors")
+    }
+    return dict(sorted(kept.items()))
+
+
 def verify(profile: str | None = None) -> None:
-    """Print a line for each difference between the files of a profile and what was recorded of them.
+    """Print a line for each difference between the files of a profile and what ``dvc.lock`` recorded of them.
 
     profile: None: that of params.yaml. Compared are parameters, outputs by their MD5, and inputs that another
     stage has written. What is not here is only counted: a fresh clone has no weights. Raises MasksrError
     where something differs, and where nothing is recorded.
     """
+    from dvc.exceptions import DvcException
     from dvc.output import Output
+    from dvc.repo import Repo
 
-    present = params.load()
-    paths = Paths(project_root(), profile or present.profile)
-    record, file = paths.results / "provenance.json", paths.root / f"profiles/{paths.profile}.yaml"
-    recorded = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    if "stages" not in recorded:
-        raise MasksrError(f"{record}: not there, or of an earlier version; `dvc repro report` writes it")
-    repo, different, missing = _open_repo(paths.root), [], set()
-    if paths.profile == present.profile or file.is_file():
-        now = dump_params(present if paths.profile == present.profile else params.load(file))
-        then = recorded["params"]
-        changed = [key for key in then.keys() | now.keys() if then.get(key) != now.get(key)]
+    root, present = project_root(), params.load()
+    profile, lock = profile or present.profile, root / "dvc.lock"
+    stages = recorded_stages(profile, lock.read_text(encoding="utf-8") if lock.is_file() else "")
+    if not stages:
+        raise MasksrError(f"{lock}: has no stage of the profile {profile}; `dvc repro` writes them")
+    try:
+        repo = Repo(str(root))
+    except DvcException as error:
+        raise MasksrError(f"{root}: DVC cannot read this project: {error}") from None
+    different, missing = [], set()
+    file = root / ("params.yaml" if profile == present.profile else f"profiles/{profile}.yaml")
+    if file.is_file():
+        now = read_yaml(file)
+        recorded = recorded_params(stages).items()
+        changed = [key for key, value in recorded if find_key(now, key) != value and key != "data.local"]
         different += [f"parameters: {key} is modified" for key in sorted(changed)]
-    written = {path: md5 for stage in recorded["stages"].values() for path, md5 in stage["outs"].items()}
-    for name, stage in recorded["stages"].items():
-        for path, md5 in stage["outs"].items():
-            if not (paths.root / path).exists():
+    written = {path: md5 for stage in stages.values() for path, md5 in digests(stage, "outs").items()}
+    for name, stage in stages.items():
+        for path, md5 in digests(stage, "outs").items():
+            if not (root / path).exists():
                 missing.add(path)
-            elif Output(None, str(paths.root / path), repo=repo, cache=False).get_hash().value != md5:
+            elif Output(None, str(root / path), repo=repo, cache=False).get_hash().value != md5:
                 different.append(f"{name}: {path} is modified")
-        changed = [path for path, md5 in stage["deps"].items() if written.get(path, md5) != md5]
+        changed = [path for path, md5 in digests(stage, "deps").items() if written.get(path, md5) != md5]
         different += [f"{name}: {path} is not the one that this was made from" for path in changed]
     if missing:
         print(f"{len(missing)} files and folders are not here; `dvc pull` or `dvc repro` brings them")
     if different:
         print("\n".join(different))
-        raise MasksrError(f"{len(different)} differences in {paths.profile}; `dvc repro` mends them")
-    print(f"{paths.profile}: all files that are here are as recorded")
-
-
-def _open_repo(root: Path) -> Repo:
-    from dvc.exceptions import DvcException  # half a second
-    from dvc.repo import Repo
-
-    try:
-        repo = Repo(str(root))
-        _ = repo.index.stages  # reads dvc.yaml and dvc.lock
-    except DvcException as error:
-        raise MasksrError(f"{root}: DVC cannot read this project: {error}") from None
-    return repo
-
-
-def _digests(files: list[Any]) -> dict[str, str]:
-    """Path and MD5 of a stage's dependencies or outputs, as far as dvc.lock has one; without parameters."""
-    digests = {file.def_path: file.hash_info.value for file in files}
-    return {path: md5 for path, md5 in digests.items() if isinstance(md5, str)}
+        raise MasksrError(f"{len(different)} differences in {profile}; `dvc repro` mends them")
+    print(f"{profile}: all files that are here are as recorded")
 
 
 def made_with() -> dict[str, str | None]:

@@ -21,7 +21,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("masksr", deadline=None, max_examples=40, derandomize="CI" in os.environ)
 settings.load_profile("masksr")
 
-# What takes long in `dvc repro` and knows no profile: training, the fits of NIQE's and Ma's stand-ins, drawing.
+# What takes long in `dvc repro` and knows no profile: training, fitting NIQE's and Ma's stand-ins, drawing.
 SHORTER = [
     ("notebooks/01_argument.ipynb", "steps=1500", "steps=100"),
     ("masksr/quality/standin.py", "CROPS = 150", "CROPS = 24"),
@@ -56,7 +56,8 @@ def golden() -> Callable[[str], Path]:
     """Find a file of golden vectors of the public implementations, beside the data or in MASKSR_GOLDEN."""
 
     def find(name: str) -> Path:
-        folder = os.environ.get("MASKSR_GOLDEN") or Path(os.environ.get("MASKSR_DATA", "missing")) / ".." / "golden"
+        beside = Path(os.environ.get("MASKSR_DATA", "missing")) / "../golden"
+        folder = os.environ.get("MASKSR_GOLDEN") or beside
         if not (path := Path(folder) / name).is_file():
             pytest.skip(f"no golden vectors of the public implementations: {path} (set MASKSR_GOLDEN)")
         return path
@@ -64,8 +65,20 @@ def golden() -> Callable[[str], Path]:
     return find
 
 
+# In sitecustomize.py: each process of a stage writes which modules of masksr it asks for.
+RECORDER = """
+import os, sys
+class Recorder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "masksr" and "DVC_STAGE" in os.environ:
+            with open(os.path.join(os.path.dirname(__file__), os.environ["DVC_STAGE"]), "a") as file:
+                file.write(name + "\\n")
+sys.meta_path.insert(0, Recorder())
+"""
+
+
 def reproduce(folder: Path) -> Path:
-    """A tiny project after one `dvc repro` that is also committed to git."""
+    """A tiny project after one `dvc repro`, committed to git; beside it, what each stage imported."""
     copy_sources(folder)
     yaml.dump(tiny(), folder / "params.yaml")
     for name, longer, shorter in SHORTER:
@@ -73,15 +86,18 @@ def reproduce(folder: Path) -> Path:
         assert longer in text
         (folder / name).write_text(text.replace(longer, shorter))
     run(folder, "git", "init", "--quiet")
-    dvc(folder, "repro")
+    imports = folder.parent / "imports"
+    imports.mkdir()
+    (imports / "sitecustomize.py").write_text(RECORDER)
+    dvc(folder, "repro", PYTHONPATH=f"{folder}{os.pathsep}{imports}")
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "--quiet", "--message", "results")
     return folder
 
 
 @pytest.fixture(scope="session", autouse=True)
-def reproduction(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future | None]:
-    """Where a test needs it, `dvc repro` begins with the first test and runs beside the others: on another core."""
+def reproduction(request: pytest.FixtureRequest, tmp_path_factory) -> Iterator[Future | None]:
+    """Where a test needs it, `dvc repro` begins with the first test and runs beside the others."""
     wanted = any("reproduced" in item.fixturenames for item in request.session.items)
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(reproduce, tmp_path_factory.mktemp("reproduced") / "a project") if wanted else None

@@ -1,4 +1,4 @@
-"""What the tests of training.device.launch let processes do. Imports stand inside: each process has only its own."""
+"""What tests of training.device.launch let processes do. Imports stand inside: each process has its own."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
-    """Of an adversarial training in doubles (only equations differ): history, patches; the first step's gradients."""
+    """Of an adversarial training in doubles: history, patches; the first step's gradients."""
     from pytest import MonkeyPatch
 
     from masksr.data.patches import PatchSampler
@@ -24,9 +24,9 @@ def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
     def recorded_update(state: State, parts: int) -> None:
         networks = state.training.networks
         gradients = [[p.grad / parts for p in n.parameters() if p.grad is not None] for n in networks]
-        statistics = {key: value.clone() for key, value in networks[1].state_dict().items() if "running" in key}
         found.setdefault("gradients", gradients)
-        found.setdefault("statistics", statistics)
+        values = networks[1].state_dict().items()
+        found.setdefault("statistics", {key: value.clone() for key, value in values if "running" in key})
         update(state, parts)
 
     def recorded_batch(sampler: PatchSampler, step: int) -> Any:
@@ -44,7 +44,8 @@ def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
             make = getattr(module, name)
             patch.setattr(module, name, partial(lambda make, *of, **more: make(*of, **more).double(), make))
         start = job.paths.start(job.model, job.seed) / "generator.safetensors"
-        _, found["history"] = training._run_gan(job, folder, mask, start, job.paths.weights / "vgg19.safetensors")
+        vgg19 = job.paths.weights / "vgg19.safetensors"
+        _, found["history"] = training._run_gan(job, folder, mask, start, vgg19)
     return found
 
 
@@ -55,12 +56,13 @@ def take_first_steps(rank: int, ranks: int, cases: dict[str, Any], paths: Any, f
     from masksr.training.train import Job
 
     for name, (params, model, mask) in cases.items():
-        found = first_steps(Job(params, model, 0, paths, rank, ranks), mask, folder / f"checkpoints {name}")
+        job = Job(params, model, 0, paths, folder, rank, ranks)
+        found = first_steps(job, mask, folder / f"checkpoints {name}")
         torch.save(found, folder / f"{name} {rank}.pt")
 
 
 def train_until_one_fails(rank: int, ranks: int, *arguments: Any) -> None:
-    """A training in which rank 1 fails in the gradients of the sixth step, and would end if it wrote a checkpoint."""
+    """A training in which rank 1 fails in the gradients of step 6, and would end if it wrote a checkpoint."""
     from masksr.training import loop
     from masksr.training import train as training
 

@@ -1,4 +1,4 @@
-"""Scores, and weights of NIQE and Ma, made up for tests, and the parameters and the project that go with them."""
+"""Scores, and weights of NIQE and Ma, made up for tests, with the parameters and the project for them."""
 
 import json
 import shutil
@@ -31,7 +31,8 @@ def score_table(
         for (seed, image), value in np.ndenumerate(values)
     ]
     table = pd.DataFrame(rows).reindex(columns=COLUMNS).assign(problem="", niqe_weights=niqe, ma_weights=ma)
-    values = {"niqe": table["pi"] + 1, "ma": 11 - table["pi"], "psnr": 20 + table["pi"], "ssim": 0.7, "rmse": 12.0}
+    values = {"niqe": table["pi"] + 1, "ma": 11 - table["pi"], "psnr": 20 + table["pi"]}
+    values |= {"ssim": 0.7, "rmse": 12.0}
     return table.assign(**values)
 
 
@@ -48,15 +49,12 @@ def mini(
     return settings.model_copy(update={"table1": settings.table1.model_copy(update=table1), "data": data})
 
 
-# ---- Weights of NIQE and Ma: right in form, random in content, neither fitted nor fetched
-
-
 SOME_NIQE = NiqeModel(np.linspace(0.1, 2, 36), np.eye(36) / 10)
 SOME_MA = MaModel((one_leaf(4.0), one_leaf(6.0), one_leaf(5.0)), np.array([1.0, 0.5, 0.25, 0.1]))
 
 
 def make_project(root: Path) -> Paths:
-    """Make a project of the profile mini that has weights of quality, labelled as stand-ins, and nothing else."""
+    """Make a project of the profile mini that has stand-ins for the weights of quality, and nothing else."""
     paths = Paths(root, "mini")
     weights = paths.weights / "quality"
     weights.mkdir(parents=True)

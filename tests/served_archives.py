@@ -1,4 +1,4 @@
-"""Tiny archives in the formats of the real data sets, and a server and a registry that give them from this machine."""
+"""Tiny archives in the formats of the real data sets; a server and a registry that give them from here."""
 
 import hashlib
 import io
@@ -42,7 +42,9 @@ CONTENT: dict[str, list[tuple[str, int, int]]] = {
     "BSR_bsds500.tgz": [("BSR/BSDS500/data/images/train/{}.jpg", 1, 60)],
 }
 BESIDES = {  # what else lies in such archives, and nobody wants
-    "BSR_bsds500.tgz": ["BSR/BSDS500/data/images/train/Thumbs.db", "BSR/BSDS500/data/groundTruth/train/60.mat"],
+    "BSR_bsds500.tgz": [
+        *("BSR/BSDS500/data/images/train/Thumbs.db", "BSR/BSDS500/data/groundTruth/train/60.mat"),
+    ],
     "DIV2K_valid_HR.zip": ["__MACOSX/DIV2K_valid_HR/._0801.png", "DIV2K_valid_HR/.DS_Store"],
 }
 
@@ -103,9 +105,6 @@ def local_registry(original: Path, served: Path, address: str) -> str:
         if spec["kind"] == "folder":
             spec["images"] = IMAGES
     return yaml.safe_dump(content, sort_keys=False)
-
-
-# ---- Files over HTTP from this machine
 
 
 class Server:

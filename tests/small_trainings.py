@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from masksr.fetch.find import build_pack
@@ -21,11 +20,13 @@ def small(batch: int = 2, **train) -> Params:
     content = load(ROOT / "profiles/mini.yaml").model_dump(exclude_unset=True)
     for model in content["models"].values():
         model |= {"lr_patch": 16, "batch": batch}
-        model["gan"] |= {"epochs": 2, "learning_rate": 1e-4, "discriminator_learning_rate": 1e-4, "halve_at": [1]}
+        model["gan"] |= {"epochs": 2, "learning_rate": 1e-4, "halve_at": [1]}
+        model["gan"]["discriminator_learning_rate"] = 1e-4
         model["discriminator"]["num_feat"] = 4
         for phase in model["start"]["phases"]:
             phase |= {"epochs": 1, "halve_at": []}
-    sizes = {"esrgan": {"num_feat": 8, "num_block": 1, "num_grow_ch": 4}, "pesr": {"depth": 1, "num_channels": 8}}
+    sizes = {"esrgan": {"num_feat": 8, "num_block": 1, "num_grow_ch": 4}}
+    sizes["pesr"] = {"depth": 1, "num_channels": 8}
     for name, size in (sizes | {"edsr": {"n_resblocks": 1, "n_feats": 8}}).items():
         content["models"][name]["generator"] |= size
     content["train"] |= {"device": "cpu", "steps_per_epoch": 4, "log_every": 2, "validate_every": 4}
@@ -42,7 +43,7 @@ def with_start(model: str, **start) -> Params:
 
 
 def random_project(root: Path, **sections: dict) -> tuple[Params, Paths]:
-    """``small`` with other ``sections``, after its trainings: a start and two variants a model, of random weights."""
+    """``small`` with other ``sections``, after its trainings: a start and two variants a model, random."""
     content, paths = small().model_dump(exclude_unset=True), Paths(root, "mini")
     for section, values in sections.items():
         content[section] |= values
@@ -52,7 +53,8 @@ def random_project(root: Path, **sections: dict) -> tuple[Params, Paths]:
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
     for name in (settings.data.validation, "cat"):
         build_pack(name, paths.set(name))
-    rows = {"step": [10, 20], "mask_mean": [0.6, 0.7], "mask_saturated": [0.1, 0.2], "psnr": [np.nan, 20.0]}
+    rows = {"step": [10, 20], "mask_mean": [0.6, 0.7], "mask_saturated": [0.1, 0.2]}
+    validated = {"phase": ["GAN"], "step": [20], "psnr": [20.0], "psnr_bicubic": [21.0]}
     for model in settings.table1.models:
         size = settings.models[model].generator
         folders = [paths.start(model, 0), paths.variant(model, "none", 0), paths.variant(model, "paper", 0)]
@@ -60,6 +62,7 @@ def random_project(root: Path, **sections: dict) -> tuple[Params, Paths]:
             folder.mkdir(parents=True)
             save_generator(build_generator(size, 4, seed=seed), size, folder / "generator.safetensors")
             pd.DataFrame(rows).to_csv(folder / "history.csv", index=False)
+            pd.DataFrame(validated).to_csv(folder / "validation.csv", index=False)
     return settings, paths
 
 

@@ -1,4 +1,4 @@
-"""The benchmark compares equal steps, and all of it runs; that of a GPU on a CPU, with what such a machine has."""
+"""The benchmark compares equal steps, and all of it runs; that of a GPU on a CPU, with what is there."""
 
 import json
 import os
@@ -77,16 +77,14 @@ def test_every_section_runs(tmp_path: Path) -> None:
     assert all(entry["differs"] < 1e-6 for entry in found if entry["section"] == "quality")
 
 
-# ---- The first minutes on a GPU
-
-
 ROOT = Path(__file__).parents[1]
 # What a machine lends beside torch and its needs; all else that the environment here has is not there.
 THERE = {
-    "numpy", "scipy", "pandas", "PIL", "skimage", "imageio", "lazy_loader", "tifffile", "safetensors", "tqdm", "yaml",
-    "threadpoolctl", "requests", "urllib3", "certifi", "idna", "charset_normalizer", "matplotlib", "seaborn", "psutil",
+    "numpy", "scipy", "pandas", "PIL", "skimage", "imageio", "lazy_loader", "tifffile", "safetensors", "tqdm",
+    "threadpoolctl", "requests", "urllib3", "certifi", "idna", "charset_normalizer", "matplotlib", "seaborn",
     "dateutil", "six", "torch", "torchgen", "functorch", "triton", "sympy", "mpmath", "networkx", "jinja2",
-    "markupsafe", "filelock", "fsspec", "typing_extensions", "packaging", "setuptools", "pkg_resources", "distutils",
+    "markupsafe", "filelock", "fsspec", "typing_extensions", "packaging", "setuptools", "pkg_resources",
+    "psutil", "yaml", "distutils",
     # carried
     "pydantic", "pydantic_core", "annotated_types", "typing_inspection", "ruamel", "masksr", "benchmarks",
 }  # fmt: skip
@@ -99,8 +97,10 @@ class Lent(PathFinder):
     def find_spec(cls, name, path=None, target=None):
         top = name.partition(".")[0]
         spec = PathFinder.find_spec(name, path, target)
-        there = top in {sorted(THERE)!r} or top in sys.stdlib_module_names or top.startswith(("_", "cuda", "nvidia"))
-        vendored = spec and "_vendor" in str(spec.origin) + str(spec.submodule_search_locations)  # by setuptools
+        known = top in {sorted(THERE)!r} or top in sys.stdlib_module_names
+        there = known or top.startswith(("_", "cuda", "nvidia"))
+        origin = spec and str(spec.origin) + str(spec.submodule_search_locations)
+        vendored = spec and "_vendor" in origin  # by setuptools
         return spec if there or vendored else None
 
 sys.meta_path = [Lent if finder is PathFinder else finder for finder in sys.meta_path]
@@ -122,7 +122,8 @@ def test_training_needs_nothing_of_the_pipeline() -> None:
 
 @pytest.mark.slow
 def test_every_section_passes_on_a_cpu(tmp_path: Path) -> None:
-    code = "sys.argv[0] = 'first_gpu'; runpy.run_module('benchmarks.first_gpu', run_name='__main__', alter_sys=True)"
+    code = "sys.argv[0] = 'first_gpu'; "
+    code += "runpy.run_module('benchmarks.first_gpu', run_name='__main__', alter_sys=True)"
     done = run_blocked(code, "--out", str(tmp_path), "--minutes", "30", timeout=1800)
     found = json.loads((tmp_path / "first_gpu.json").read_text())
     assert [entry for entry in found if entry["passed"] is False] == []
@@ -132,7 +133,7 @@ def test_every_section_passes_on_a_cpu(tmp_path: Path) -> None:
     assert len(table) == len(found) + 2
 
 
-def test_a_section_that_fails_or_takes_too_long_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_section_that_fails_or_takes_too_long_stops_nothing(tmp_path: Path, monkeypatch) -> None:
     def broken(run: Run) -> None:
         run.add("one", "before", True)
         raise ValueError("a bad\nkernel")
@@ -144,7 +145,8 @@ def test_a_section_that_fails_or_takes_too_long_stops_nothing(tmp_path: Path, mo
     def fine(run: Run) -> None:
         run.add("three", "after", True, ms=1.2345)
 
-    monkeypatch.setattr(first_gpu, "SECTIONS", {"one": (broken, 1), "two": (endless, 0.02), "three": (fine, 1)})
+    sections = {"one": (broken, 1), "two": (endless, 0.02), "three": (fine, 1)}
+    monkeypatch.setattr(first_gpu, "SECTIONS", sections)
     assert first_gpu.main(["--out", str(tmp_path), "--minutes", "0.5", "--only", "one,two,three"]) == 1
     findings = json.loads((tmp_path / "first_gpu.json").read_text())
     found = {(entry["section"], entry["what"]): entry for entry in findings}

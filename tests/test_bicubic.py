@@ -46,7 +46,8 @@ def resize_line(line: list[int], scale: Fraction) -> list[int]:
         centre = (i + Fraction(1, 2)) / scale - Fraction(1, 2)
         reach = range(math.floor(centre - 2 / stretch), math.ceil(centre + 2 / stretch) + 1)
         weights = [cubic(stretch * (centre - j)) for j in reach]
-        value = sum(w * line[min(max(j, 0), len(line) - 1)] for w, j in zip(weights, reach, strict=True)) / sum(weights)
+        near = [line[min(max(j, 0), len(line) - 1)] for j in reach]
+        value = sum(w * pixel for w, pixel in zip(weights, near, strict=True)) / sum(weights)
         result.append(min(max(math.floor(value + Fraction(1, 2)), 0), 255))
     return result
 
@@ -58,13 +59,12 @@ def resize_slowly(image: np.ndarray, scale: Fraction) -> np.ndarray:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    height=st.integers(1, 14),
-    width=st.integers(1, 14),
+    height=st.integers(1, 14), width=st.integers(1, 14),
     scale=st.sampled_from([Fraction(1, 4), Fraction(1, 2), Fraction(2), Fraction(4)]),
     seed=st.integers(0, 999),
 )
 def test_an_independent_formula_in_exact_arithmetic(height, width, scale, seed):
-    """At these scales all weights are exact in floating point, so that even values halfway between levels agree."""
+    """At these scales all weights are exact in floating point: even values halfway between levels agree."""
     image = random_image(seed, height, width)
     np.testing.assert_array_equal(imresize(image, float(scale)), resize_slowly(image, scale))
 

@@ -1,4 +1,4 @@
-"""The command line: each command has help and right examples, and passes on what is given; an error is one line."""
+"""The command line: commands have help and right examples and pass on their words; an error is one line."""
 
 import os
 import re
@@ -14,15 +14,15 @@ from masksr import cli
 from masksr.cli import main
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["check", "params", "cost", "fetch", "run", "cluster", "summary", "report", "pdf", "verify", "compare"]
-COMMANDS += ["evaluate", "upscale", "score"]  # in the order in which people meet them
+COMMANDS = ["check", "params", "cost", "fetch", "run", "plan", "cluster", "summary", "report", "pdf"]
+COMMANDS += ["verify", "compare", "evaluate", "upscale", "score"]  # in the order in which people meet them
 
 
 def test_help_starts_at_once() -> None:
     """Nothing that takes time to import is imported before a command needs it."""
     code = "import sys, masksr.cli; print(*sys.modules)"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    how = {"capture_output": True, "text": True, "check": True}
+    run = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, **how)
     heavy = {"torch", "numpy", "pandas", "ruamel.yaml", "pydantic", "jupyter_client"}
     assert not heavy.intersection(run.stdout.split())
 
@@ -39,7 +39,7 @@ def test_every_command_has_help_and_right_examples(capsys: pytest.CaptureFixture
             cli.app.commands[name].make_context(name, words)
 
 
-def test_an_error_is_one_line_and_commands_work_from_below_the_project(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_an_error_is_one_line_and_commands_work_below_a_project(tmp_path: Path, monkeypatch, capsys) -> None:
     shutil.copy(ROOT / "profiles/mini.yaml", tmp_path / "params.yaml")
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / "notebooks").mkdir()
@@ -52,13 +52,18 @@ def test_an_error_is_one_line_and_commands_work_from_below_the_project(tmp_path:
         return said.err
 
     assert main(["check", "--record"]) == 0
-    assert capsys.readouterr().out == (tmp_path / "runs/mini/params.txt").read_text() == "params.yaml is valid\n"
+    assert capsys.readouterr().out == "params.yaml is valid\n"
+    assert [path.name for path in (tmp_path / "runs/mini/code").iterdir()] == ["report.txt"]
     assert "table1.md does not exist yet; make it with: make repro" in error("summary")
     results = tmp_path / "results/mini"
     results.mkdir(parents=True)
     (results / "table1.md").write_text("| 3.02 |\n")
     assert main(["summary"]) == 0
     assert capsys.readouterr().out == "| 3.02 |\n\nThe whole report: build it with make report\n"
+    rows = ["stage,seconds", "start@mini-0,30.0", "start@mini-1,60.0", "check@mini,6.0"]
+    (results / "times.csv").write_text("\n".join(rows))
+    assert main(["summary"]) == 0
+    assert "all runs together: 1.6 (start 1.5, check 0.1; " in capsys.readouterr().out
     with (tmp_path / "params.yaml").open("a") as params:
         params.write("sede: 1\n")
     assert "params.yaml: sede: unknown key" in error("check")

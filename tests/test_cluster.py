@@ -20,7 +20,7 @@ from masksr.io import MasksrError
 
 ROOT = Path(__file__).parents[1]
 HAS_RAY = importlib.util.find_spec("ray") is not None
-SIZES = {"others": {"cpus": 1, "gpus": 0, "memory_gb": 0.1}, "params": {"cpus": 2, "gpus": 0, "memory_gb": 0.1}}
+SIZES = {name: {"cpus": cpus, "gpus": 0, "memory_gb": 0.1} for name, cpus in (("others", 1), ("train", 2))}
 
 
 def stage(cmd: str, *deps: str, out: str, **more) -> dict:
@@ -45,7 +45,8 @@ def start(root: Path, *words: str) -> subprocess.Popen[str]:
     environment |= {"PYTHONPATH": str(ROOT), "HOME": str(root / "home"), "TMPDIR": str(root)}
     return subprocess.Popen(
         [sys.executable, "-m", "masksr", "cluster", *words],
-        **{"cwd": root, "env": environment, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT},
+        **{"cwd": root, "env": environment, "text": True},
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
@@ -71,7 +72,8 @@ def test_the_plan_is_what_is_out_of_date_and_what_comes_after(tmp_path: Path, mo
     root = project(tmp_path / "a project", stages)
     monkeypatch.chdir(root / "data")  # names do not depend on where one is
     sides = {"side@0.1", "side@3e-06"}
-    assert cluster.plan(root) == {"top": set(), "alone": set(), "end": sides} | {name: {"top"} for name in sides}
+    after = {name: {"top"} for name in sides}
+    assert cluster.plan(root) == {"top": set(), "alone": set(), "end": sides} | after
     assert list(cluster.plan(root)) == ["top", *sorted(sides), "alone", "end"], "the longest chain first"
     assert set(cluster.plan(root, ["side"])) == {"top"} | sides
     dvc(root, "repro")
@@ -88,15 +90,15 @@ def test_profiles_name_stages_that_exist() -> None:
         params.load(profile).check_stages(stages)
     settings = params.load(ROOT / "profiles/mini.yaml")
     settings = settings.model_copy(update={"cluster": {"trian": settings.cluster["others"]}})
-    with pytest.raises(MasksrError, match=r"cluster: dvc.yaml has no stage 'trian' \(did you mean 'train'\?\)"):
+    with pytest.raises(MasksrError, match=r"dvc.yaml has no stage 'trian' \(did you mean 'train'\?\)"):
         settings.check_stages(stages)
 
 
 def test_what_cannot_start_is_one_line(tmp_path: Path, monkeypatch, capsys) -> None:
-    monkeypatch.chdir(project(tmp_path / "project", {"params": stage("echo ok > out", out="out")}))
+    monkeypatch.chdir(project(tmp_path / "project", {"train": stage("echo ok > out", out="out")}))
     before = folders_of_ray()
     assert main(["cluster", "--dry"]) == 0
-    assert capsys.readouterr().out == "params  (2 CPUs, 0 GPUs, 0.1 GB)  after: -\n"
+    assert capsys.readouterr().out == "train  (2 CPUs, 0 GPUs, 0.1 GB)  after: -\n"
     assert main(["cluster", "--jobs", "2", "--address", "auto"]) == 1
     assert "--jobs is for this machine" in capsys.readouterr().err
     with monkeypatch.context() as patched:
@@ -113,12 +115,12 @@ def test_what_cannot_start_is_one_line(tmp_path: Path, monkeypatch, capsys) -> N
 @pytest.mark.slow
 @pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed")
 def test_a_failure_stops_only_what_needs_it(tmp_path: Path) -> None:
-    """Threads are as set aside; Ray leaves nothing behind; afterwards plain dvc finds what was done in order."""
+    """Threads are as set aside; Ray leaves nothing behind; afterwards plain dvc finds what was done."""
     stages = {
         "first": stage("echo 1 > first", out="first"),
         "bad": stage("echo thinking; test -e mended && echo ok > bad", "first", out="bad"),
         "after": stage("cat bad > after", "bad", out="after"),
-        "params": stage("echo $OMP_NUM_THREADS:$CUDA_VISIBLE_DEVICES: > threads", "first", out="threads"),
+        "train": stage("echo $OMP_NUM_THREADS:$CUDA_VISIBLE_DEVICES: > threads", "first", out="threads"),
         "other": stage("echo 1 > other", "threads", out="other"),
     }
     root, before = project(tmp_path / "a folder", stages), folders_of_ray()

@@ -1,12 +1,12 @@
-"""Two runs side by side: pairs are pairs, what was measured otherwise is refused, what is unknown is said to be."""
+"""Two runs side by side: pairs are pairs, what was measured otherwise is refused, the unknown is said."""
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from made_up_scores import MINI, mini, score_table
 from notebook_cells import run_cells
 from tiny_project import run
@@ -40,8 +40,6 @@ def noise(seeds: int, seed: int = 0) -> np.ndarray:
 
 ONE = {cell: noise(3, number) for number, cell in enumerate(CELLS)}
 
-# Scores
-
 
 def test_pairs_are_judged_as_the_evidence_judges_a_mask():
     change = np.random.default_rng(9).normal(-2, 0.1, (3, IMAGES))
@@ -74,8 +72,10 @@ def test_what_was_measured_otherwise_is_refused():
     table, note = compare_scores(official, half)
     assert table.empty and "Comparable: NIQE and PSNR-Y." in note
     for measure in ("pi", "psnr"):  # whose HR is perfect, whatever the picture
-        assert "HR itself scores differently on cat" in why_not(official, Run("b", scores(ONE, hr=2.1)), measure)
-    fitted = [Run(name, scores(ONE, hr, niqe="stand-in", ma="stand-in")) for name, hr in (("a", 2.0), ("b", 2.5))]
+        other = Run("b", scores(ONE, hr=2.1))
+        assert "HR itself scores differently on cat" in why_not(official, other, measure)
+    own = {"niqe": "stand-in", "ma": "stand-in"}
+    fitted = [Run(name, scores(ONE, hr, **own)) for name, hr in (("a", 2.0), ("b", 2.5))]
     assert "HR itself scores differently" in why_not(*fitted, "pi") and why_not(*fitted, "psnr") is None
     bare = [Run(run.name, run.quality.query("model != 'HR'")) for run in fitted]
     assert "Whether the stand-in is the same in both cannot be told" in compare_scores(*bare)[1]
@@ -87,37 +87,35 @@ def test_the_mask_within_one_run_is_what_the_evidence_says():
     pd.testing.assert_frame_equal(ours.drop(columns="variant"), theirs.drop(columns="variant"))
 
 
-# Parameters and trainings
-
-
 def test_what_was_asked_and_what_was_trained():
-    def run(name: str, torch: str, stages: dict[str, tuple], **parameters: object) -> Run:
-        outs = {place: {f"runs/p/{place}/generator.safetensors": md5} for place, (md5, _) in stages.items()}
-        made = {place: {"deps": deps, "outs": outs[place]} for place, (_, deps) in stages.items()}
-        provenance = {"profile": "p", "made_with": {"torch": torch}, "stages": made}
-        return Run(name, scores({CELLS[0]: noise(1)}), parameters, provenance)
+    def made(place: str, md5: str, reads: dict[str, str], params: dict) -> dict:
+        outs = [{"path": f"runs/p/{place}/generator.safetensors", "md5": md5}]
+        deps = [{"path": path, "md5": digest} for path, digest in reads.items()]
+        return {"outs": outs, "deps": deps, "params": {"params.yaml": params}}
 
-    old, new, images = {"masksr/training": "0"}, {"masksr/training": "1"}, {"data/sets/p/train": "1"}
-    before = {"start/esrgan-s0": ("w", old), "variants/esrgan-none-s0": ("w", old), "start/edsr-s0": ("w", old)}
+    def run(name: str, stages: dict[str, tuple], **parameters: object) -> Run:
+        quality = scores({CELLS[0]: noise(1)})
+        return Run(name, quality, "p", {place: made(place, *of, parameters) for place, of in stages.items()})
+
+    code = "runs/p/code/13_train.txt"
+    old, new, images = {code: "0"}, {code: "1"}, {"data/sets/p/train": "1"}
+    before = {place: ("w", old) for place in ("start/esrgan-s0", "variants/esrgan-none-s0", "start/edsr-s0")}
     after = {"start/esrgan-s0": ("w", new), "variants/esrgan-none-s0": ("v", new | images)}
-    a = run("a", "2.14", before | {"start/pesr-s0": ("w", old)}, k=[0.2, 2.0], n=1)
-    b = run("b", "2.15", after | {"start/pesr-s0": ("v", old)}, k=[0.2], n=1, new=True)
+    a = run("a", before | {"start/pesr-s0": ("w", old)}, **{"sweep.k": [0.2, 2.0], "n": {"m": 1}})
+    b = run("b", after | {"start/pesr-s0": ("v", old)}, **{"sweep.k": [0.2], "n": {"m": 1}, "new": True})
     table, note = compare_parameters(a, b)
-    assert table.to_numpy().tolist() == [["`k`", "[0.2, 2.0]", "[0.2]"], ["`new`", "—", "True"]]
-    assert note == "2 of 3 parameters differ." and compare_parameters(a, a)[1] == "All parameters are the same."
+    assert table.to_numpy().tolist() == [["`sweep.k`", "[0.2, 2.0]", "[0.2]"], ["`new`", "—", "True"]]
+    assert note == "2 of 3 parameters differ."
+    assert compare_parameters(a, a)[1] == "All parameters are the same."
     table, note = compare_trainings(a, b)
     assert {row[0]: row[1:] for row in table.to_numpy().tolist()} == {
-        "variants/esrgan-none-s0": ["different", "masksr/training, data/sets/train, torch"],
-        "start/edsr-s0": ["only in a", ""],
-        "start/pesr-s0": ["different", "torch"],
+        "variants/esrgan-none-s0": ["different", "runs/code/13_train.txt, data/sets/train"],
+        "start/edsr-s0": ["only in a", ""], "start/pesr-s0": ["different", "parameters"],
     }
     assert "1 equal, 2 different, 1 only in a" in note
     unknown = Run("c", b.quality)
     assert "of c are not known" in compare_parameters(a, unknown)[1]
     assert "c has no record of them" in compare_trainings(a, unknown)[1]
-
-
-# Where runs come from
 
 
 @pytest.fixture
@@ -130,21 +128,24 @@ def project(tmp_path, monkeypatch):
     for profile in ("mini", "other"):
         (tmp_path / "results" / profile).mkdir(parents=True)
         scores(ONE).to_csv(tmp_path / "results" / profile / "quality.csv", index=False)
-    stage = {"deps": {}, "outs": {"runs/mini/start/esrgan-s0/generator.safetensors": "w"}}
-    provenance = {"profile": "mini", "made_with": {}, "stages": {"s": stage}}
-    parameters = {"phases": [{"epochs": 3}, {"epochs": 4}], "sweep": {"k": [0.2]}}
-    file = tmp_path / "results/mini/provenance.json"
-    file.write_text(json.dumps(provenance | {"params": parameters}))
+    out = {"path": "runs/mini/start/esrgan-s0/generator.safetensors", "md5": "w"}
+
+    def record(**values: object) -> None:
+        params = {"params.yaml": {"sweep": {"k": [0.2]}, "m.phases": [{"epochs": 3}, {"epochs": 4}]} | values}
+        stages = {"start@mini-esrgan-0": {"params": params, "outs": [out]}, "check@third": {"cmd": "c"}}
+        (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+
+    record()
     monkeypatch.chdir(tmp_path)
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "results"]):
         run(tmp_path, "git", *words)
     scores({cell: values - 1 for cell, values in ONE.items()}).to_csv("results/mini/quality.csv", index=False)
-    file.write_text(json.dumps(provenance | {"params": parameters | {"sweep": {"k": [2.0]}}}))
+    record(sweep={"k": [2.0]})
 
 
 def test_profiles_folders_files_and_commits(project, capsys):
     mini = open_run("mini")
-    assert mini.parameters == {"phases.0.epochs": 3, "phases.1.epochs": 4, "sweep.k": [2.0]}
+    assert mini.parameters == {"m.phases.0.epochs": 3, "m.phases.1.epochs": 4, "sweep.k": [2.0]}
     for same in ("results/mini", "results/mini/quality.csv"):
         pd.testing.assert_frame_equal(open_run(same).quality, mini.quality)
     assert "of other are not known" in compare_parameters(mini, open_run("other"))[1]
@@ -158,7 +159,7 @@ def test_profiles_folders_files_and_commits(project, capsys):
 
 def test_what_is_no_run_is_one_error(project, capsys):
     for text in ("nowhere", "HEAD:nowhere", "-x:mini", "params.yaml"):
-        with pytest.raises(MasksrError, match=f"{text}.* (no profile with results|git has no|not a quality table)"):
+        with pytest.raises(MasksrError, match=f"{text}.* (no profile with|git has no|not a quality table)"):
             open_run(text)
     assert main(["compare", "mini", "other", "--set", "cat", "--set", "temle"]) == 1
     assert "--set temle: measured in neither; there are: cat, " in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""One training by several processes: the steps that one process takes, one writer, and nothing left when it fails."""
+"""One training by several processes: the steps of one process, one writer, and nothing left when it fails."""
 
 import os
 import shutil
@@ -44,7 +44,7 @@ CASES = {
     "edsr shuffled": ({"ema": 0.9}, "edsr", mask("shuffled")),
     "pesr apart": ({"sync_batchnorm": False}, "pesr", mask("error")),
 }
-# Batch statistics of each process's own are those of one process that computes the same shares one after the other.
+# Batch statistics of each process's own are those of one process that computes the shares one by one.
 INSTEAD_OF_ONE = {"pesr apart": {"accumulate": 2}}
 
 
@@ -59,16 +59,18 @@ def both(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     found = {}
     for name, (train, model, of) in CASES.items():
         alone = in_ranks.first_steps(
-            Job(settings(**train | INSTEAD_OF_ONE.get(name, {})), model, 0, here), of, folder / "alone" / name
+            Job(settings(**train | INSTEAD_OF_ONE.get(name, {})), model, 0, here, folder),
+            *(of, folder / "alone" / name),
         )
-        found[name] = [alone, *(torch.load(folder / f"{name} {rank}.pt", weights_only=False) for rank in (0, 1))]
+        shares = [torch.load(folder / f"{name} {rank}.pt", weights_only=False) for rank in (0, 1)]
+        found[name] = [alone, *shares]
     return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_take_the_steps_of_one(both: dict, name: str) -> None:
-    """In double precision: gradients and batch statistics of the first step, losses of all, and the patches."""
+    """In double precision: gradients and batch statistics of the first step, losses of all, the patches."""
     alone, *ranks = both[name]
     for found in ranks:
         for mine, theirs in zip(alone["gradients"], found["gradients"], strict=True):
@@ -107,11 +109,12 @@ def test_one_process_goes_on_after_one_of_two_has_failed(paths: Paths, monkeypat
             training.train_gan(gpus, "pesr", of, 0, fewer, fewer.root / "out")
     training.train_gan(whole, "pesr", of, 0, fewer, fewer.root / "out")
     assert "goes on from step 4 of 8" in capfd.readouterr().out
-    assert pd.read_csv(fewer.root / "out/history.csv").gpus.notna().tolist() == [True, True, False, False]
+    live = pd.read_csv(fewer.live(fewer.root / "out"))
+    assert live.gpus.notna().tolist() == [True, True, False, False]
 
     undisturbed = weights(paths.root / "undisturbed")
     way = undisturbed - weights(paths.start("pesr", 0))
-    # Adam's first steps go as far for a gradient that is only rounding, and two processes round otherwise: a 100th
+    # Adam's first steps go as far for a gradient that is only rounding, and two processes round so: a 100th
     # of the way here, a 70th on another machine. The gradients themselves are held to 1e-9 above.
     assert (weights(fewer.root / "out") - undisturbed).norm() < 0.05 * way.norm()
     monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("the number of processes is not in the key"))

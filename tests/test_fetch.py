@@ -1,4 +1,4 @@
-"""From an address to a set on this disk: servers that misbehave, archives with their real layouts, data folders."""
+"""From an address to a set on this disk: servers that misbehave, archives with real layouts, data folders."""
 
 import hashlib
 import os
@@ -130,9 +130,6 @@ def test_the_command_fetches_and_lists(capsys):
     assert "cite" not in said.out and "did you mean 'Set5'" in said.err
 
 
-# ---- Downloads from a server that misbehaves, and archives
-
-
 CONTENT, OTHER = os.urandom(400_000), os.urandom(400_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
@@ -212,7 +209,8 @@ def test_every_mirror_is_tried_and_named(server, tmp_path):
     (server.folder / "page.html").write_text("log in first")
     file = a_file(server, "/none", "/page.html")
     message = fails(file.model_copy(update={"urls": [*file.urls, "http://127.0.0.1:9/x"]}), tmp_path)
-    for url, problem in zip([*file.urls, "http://127.0.0.1:9/x"], ("404", "a web page", ".*refused"), strict=True):
+    urls = [*file.urls, "http://127.0.0.1:9/x"]
+    for url, problem in zip(urls, ("404", "a web page", ".*refused"), strict=True):
         assert re.search(f"{url}: {problem}", message)
 
 

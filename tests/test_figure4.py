@@ -1,4 +1,4 @@
-"""The crops of Figure 4: the rules against brute force and chance, the rows from generators of random weights."""
+"""The crops of Figure 4: the rules against brute force and chance, the rows from random generators."""
 
 import shutil
 from collections import Counter
@@ -105,7 +105,8 @@ def test_every_row_has_every_variant_at_one_place_and_the_masks_of_equation_8(tm
         generator = load_generator(paths.variant(model, name, 0) / "generator.safetensors").eval()
         upscaled = to_image(generator(to_tensor(pack.lr(1, 4), top))[0], top)
         np.testing.assert_array_equal(by_hand.images[column], upscaled[40:136, 60:156])
-        sr, hr = (image.astype(float) * top / 255 for image in (upscaled, pack.hr(1)))  # in the network's range
+        both = upscaled, pack.hr(1)
+        sr, hr = (image.astype(float) * top / 255 for image in both)  # in the network's range
         expected = np.clip(mask.k * np.square(sr - hr).mean(axis=2) + mask.b, 0, 1)[40:136, 60:156]
         np.testing.assert_allclose(by_hand.masks[titles[column]], expected, atol=1e-4)
     assert details.load(root / "none") == []

@@ -24,11 +24,8 @@ def test_pictures_that_cannot_be_used_are_named(tmp_path, picture):
     Image.fromarray(picture).save(cut)
     cut.write_bytes(cut.read_bytes()[:-40])
     for name, says in {
-        "alpha.png": "transparent",
-        "palette.png": "transparent",
-        "cmyk.jpg": "RGB PNG",
-        "cut.png": "cannot be read",
-        "nothing.png": "no such file",
+        "alpha.png": "transparent", "palette.png": "transparent", "cmyk.jpg": "RGB PNG",
+        "cut.png": "cannot be read", "nothing.png": "no such file",
     }.items():
         with pytest.raises(MasksrError, match=f"{name}.*{says}"):
             read_image(tmp_path / name)

@@ -29,15 +29,12 @@ def crossed(rng: np.random.Generator, seeds: int, images: int, sds: tuple[float,
     return of_seed * rng.standard_normal((seeds, 1)) + of_image * rng.standard_normal((1, images)) + noise
 
 
-# The interval
-
-
-@pytest.mark.parametrize("sds", [(1.0, 1.0, 1.0), (1.0, 0.3, 0.3), (0.1, 1.0, 1.0), (0.0, 1.0, 0.5), (0.0, 0.0, 1.0)])
+@pytest.mark.parametrize("sds", [(1, 1, 1), (1, 0.3, 0.3), (0.1, 1, 1), (0, 1, 0.5), (0, 0, 1.0)])
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_the_interval_holds_the_truth_as_often_as_it_says(seeds, sds):
     rng = np.random.default_rng(1)
     found = [effect(crossed(rng, seeds, 20, sds), 0.9) for _ in range(600)]
-    assert np.mean([e.low <= 0 <= e.high for e in found]) >= 0.86  # 0.9 less three standard errors of 600 tries
+    assert np.mean([e.low <= 0 <= e.high for e in found]) >= 0.86  # 0.9 less three standard errors of 600
 
 
 @pytest.mark.parametrize("shape", [(1, 12), (5, 1)])
@@ -66,18 +63,12 @@ def test_shifting_all_differences_shifts_the_interval(seeds, images, seed, by):
 @pytest.mark.parametrize(
     ("ends", "seeds", "lower", "expected"),
     [
-        ((-2, -1), 3, True, "better"),
-        ((1, 2), 3, True, "worse"),
-        ((1, 2), 3, False, "better"),
-        ((-1, 1), 3, True, "undecided"),
-        ((-2, -1), 1, True, "undecided (one seed)"),
+        ((-2, -1), 3, True, "better"), ((1, 2), 3, True, "worse"), ((1, 2), 3, False, "better"),
+        ((-1, 1), 3, True, "undecided"), ((-2, -1), 1, True, "undecided (one seed)"),
     ],
 )
 def test_verdicts(ends, seeds, lower, expected):
     assert verdict(Effect(0.0, *ends, 1.0, 1.0, 1.0, 1.0, seeds, images=10), lower) == expected
-
-
-# Cells of Table 1
 
 
 def test_compare_pairs_by_image_and_seed_and_corrects_for_all_cells():
@@ -88,7 +79,9 @@ def test_compare_pairs_by_image_and_seed_and_corrects_for_all_cells():
     found = compare(score_table(pi).sample(frac=1, random_state=0), mini(seeds=3))
     assert list(found["verdict"]) == ["better", "undecided"] and set(found["variant"]) == {"ESRGAN+Mask"}
     alone = effect(change["cat"], 1 - 0.05 / 2)
-    assert found.loc[0, ["difference", "low", "high"]].tolist() == pytest.approx([alone.mean, alone.low, alone.high])
+    assert found.loc[0, ["difference", "low", "high"]].tolist() == pytest.approx(
+        [alone.mean, alone.low, alone.high]
+    )
     shown = intervals.effects_table(found)
     assert list(shown) == ["variant", "set", "PI", "interval", "seeds", "images", "verdict"]
     assert shown["interval"][0] == f"{alone.low:+.2f}\u00a0…\u00a0{alone.high:+.2f}".replace("-", "\u2212")
@@ -104,11 +97,9 @@ def test_equal_scores_are_the_same_and_an_image_without_the_measure_leaves_the_c
     cells = {("esrgan", "paper", "cat"): masked, ("esrgan", "paper", "temple"): np.full((2, 4), np.inf)}
     found = compare(score_table(everywhere(5.0) | cells), mini(seeds=2))
     assert list(found["images"]) == [3, 0] and list(found["without"]) == [1, 4]
-    assert list(found["verdict"]) == ["undecided (1 left out)", "not measured"] and found["trainings"][0] == "better"
+    assert list(found["verdict"]) == ["undecided (1 left out)", "not measured"]
+    assert found["trainings"][0] == "better"
     assert intervals.effects_table(found)["interval"][1] == "—"
-
-
-# One change at a time
 
 
 @pytest.fixture(scope="module")
@@ -128,17 +119,16 @@ def test_a_mask_is_compared_with_those_that_differ_in_one_setting(notebook):
     pi["esrgan", "paper", "cat"] = pi["esrgan", "flat", "cat"] - 5 + 0.01 * rng.standard_normal((3, 6))
     table = notebook.compare_controls(score_table(pi), masks)
     assert list(table["other is"][::2]) == ["kind: constant", "k: 1.0"]
-    cat, alone = table.iloc[0], effect(pi["esrgan", "paper", "cat"] - pi["esrgan", "flat", "cat"], 1 - 0.05 / 4)
+    change = pi["esrgan", "paper", "cat"] - pi["esrgan", "flat", "cat"]
+    cat, alone = table.iloc[0], effect(change, 1 - 0.05 / 4)
     assert cat["variant"] == "ESRGAN+Mask \u2212 flat" and cat["verdict"] == "better"
     assert (cat["difference"], cat["low"]) == pytest.approx((alone.mean, alone.low))
 
 
-# Figure 5
-
-
 def test_figure_5_has_a_row_for_every_pair_and_set_and_for_the_mean_of_the_sets():
     sweep_intervals = run_cells("23_figure5", "23_figure5-01", "intervals")["sweep_intervals"]
-    rng, names = np.random.default_rng(0), [("a", image) for image in "1234"] + [("b", image) for image in "123456"]
+    rng = np.random.default_rng(0)
+    names = [("a", image) for image in "1234"] + [("b", image) for image in "123456"]
     images = pd.MultiIndex.from_tuples(names, names=["set", "image"])
     given = {(k, 0.5): pd.DataFrame(rng.standard_normal((3, 10)) + k, columns=images) for k in (0.0, 1.0)}
     table = sweep_intervals(given)
@@ -149,14 +139,11 @@ def test_figure_5_has_a_row_for_every_pair_and_set_and_for_the_mean_of_the_sets(
     assert (row["together_low"], row["together_high"]) == pytest.approx((together.low, together.high))
     assert row["verdict"] == verdict(together)
     means = [given[1.0, 0.5][name].to_numpy().mean() for name in "ab"]
-    assert table["difference"].iloc[-1] == pytest.approx(np.mean(means)), "sets count alike, whatever their sizes"
+    assert table["difference"].iloc[-1] == pytest.approx(np.mean(means)), "sets count alike"
     given[1.0, 0.5]["b"] = np.nan
     assert list(sweep_intervals(given)["verdict"][-2:]) == ["not measured"] * 2
     one_set = {pair: table[["a"]] for pair, table in given.items()}
     assert list(sweep_intervals(one_set)["set"]) == ["a", "a"]
-
-
-# Power
 
 
 def test_the_number_of_seeds_decides_as_often_as_it_says(notebook):
@@ -165,6 +152,7 @@ def test_the_number_of_seeds_decides_as_often_as_it_says(notebook):
     known = Effect(0.0, -1, 1, 0.1, 0.1, 0.05, 0.1, seeds=3, images=30)
     needed = notebook.seeds_needed(known, 0.2, 0.1, level)
     found = [effect(0.2 + crossed(rng, needed, 30, (0.1, 0.05, 0.1)), level) for _ in range(300)]
-    assert np.mean([direction(e, lower_is_better=False) == "better" for e in found]) == pytest.approx(0.8, abs=0.12)
+    better = [direction(e, lower_is_better=False) == "better" for e in found]
+    assert np.mean(better) == pytest.approx(0.8, abs=0.12)
     few_images = Effect(0.0, -1, 1, 0.1, 0.1, 1.0, 0.0, seeds=3, images=10)
     assert notebook.seeds_needed(few_images, 0.1, 0.1, level) is None

@@ -1,4 +1,4 @@
-"""YAML as DVC reads it, JSON, and one clear error where a file is neither; files whole or not at all, and locks."""
+"""YAML as DVC reads it, JSON, one clear error where a file is neither; files whole or not at all; locks."""
 
 import subprocess
 import sys
@@ -19,10 +19,10 @@ def test_yaml_is_read_as_dvc_reads_it_and_other_text_is_one_error(tmp_path: Path
     assert read["a"] == 1e-4 and read["b"] == "no" and read["h"] == "text"
     for text, says in {
         "k: 1\nb: 2\nk: 3": 'duplicate key "k" .* in line 3',
-        "a: [1": "got '<stream end>' in line 1",
+        "a: [1": "got '<stream end>'|expected ',' or ']'",
         "a: !!python/object/apply:os.system [id]": "could not determine a constructor",
     }.items():
-        with pytest.raises(MasksrError, match=f"^x: not valid YAML: .*{says}"):
+        with pytest.raises(MasksrError, match=f"^x: not valid YAML: .*({says})"):
             parse_yaml(text, "x")
     with pytest.raises(MasksrError, match=r"x\.yaml: cannot be read \("):
         read_yaml(tmp_path / "x.yaml")
@@ -38,7 +38,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert path.read_bytes() == b"other" and list(path.parent.iterdir()) == [path]
 
 
-def test_a_lock_is_waited_for_and_ends_with_its_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lock_is_waited_for_and_ends_with_its_process(tmp_path: Path, capsys) -> None:
     code = "import sys, time; from pathlib import Path; from masksr.io import alone\n"
     code += "with alone(Path(sys.argv[1]), 'it'): print('has it', flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE)

@@ -1,4 +1,4 @@
-"""Imports of masksr go one way, from what people call to what is called; none goes back, none goes in a circle."""
+"""Imports of masksr go one way, from what people call to what is called; none goes back or in a circle."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -6,20 +6,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # from the bottom; rooms of one layer do not import each other, but for those of the base
-    {"io", "params", "paths", "provenance", "notebook"},
+    {"io", "params", "paths", "provenance", "source", "notebook"},
     {"data"},
     {"models", "quality", "fetch"},
     {"training"},
     {"results", "weights"},
     {"plots"},
     {"report", "tools"},
+    {"plan"},
     {"cluster"},
     {"cli"},
     {"__main__"},
 ]
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 TREES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): ast.parse(path.read_text())
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): ast.parse(
+        path.read_text()
+    )
     for path in (ROOT / "masksr").rglob("*.py")
 }
 

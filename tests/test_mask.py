@@ -22,7 +22,7 @@ def settings(**changes) -> Mask:
     return Mask(**({"kind": "error", "detach": True} | PAPER | changes))
 
 
-def masked(sr: Tensor, hr: Tensor, pixel_range: float = 1.0, rng: torch.Generator | None = None, **changes) -> Tensor:
+def masked(sr: Tensor, hr: Tensor, pixel_range=1.0, rng: torch.Generator | None = None, **changes) -> Tensor:
     return error_mask(sr, hr, settings(**changes), pixel_range=pixel_range, rng=rng)
 
 

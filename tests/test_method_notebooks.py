@@ -81,8 +81,6 @@ def test_the_notebook_runs_for_any_mask(names):
     assert len(changed["table"]) == 6 and changed["table"]["k_halfway"].notna().all()
 
 
-# ---- Members of a class are members to the last byte, and smooth places have others than textured ones
-
 CELLS = run_cells("01_argument", "01_argument-01", "project")
 project = CELLS["project"]
 SIDES = st.tuples(st.integers(1, 5), st.integers(1, 5))
@@ -109,7 +107,7 @@ def test_the_change_is_the_smallest_and_the_detail_stays():
     change = np.moveaxis(members[0] - candidate.astype(float), 2, 0)
     shrinking = CELLS["shrinking"](32)
     seen = np.linalg.pinv(shrinking) @ shrinking
-    lost = change - seen @ change @ seen  # the smallest change has nothing in the null space, but for the rounding
+    lost = change - seen @ change @ seen  # the smallest change has nothing in the null space, but rounding
     assert found.all() and np.sqrt(np.square(lost).mean()) < 0.6 < 4 < np.sqrt(np.square(change).mean())
 
 

@@ -1,4 +1,4 @@
-"""The networks against their public implementations (golden vectors), VGG19 against torchvision, weights on disk."""
+"""The networks against public implementations (golden vectors), VGG19 against torchvision, weight files."""
 
 from pathlib import Path
 
@@ -38,14 +38,14 @@ def relative_difference(found: Tensor, expected: Tensor) -> float:
 @pytest.mark.parametrize("name", GOLDEN)
 @pytest.mark.parametrize(
     ("memory_format", "dtype"),
-    # float64 for the other order of sums: in float32 one activation near 0 may take the other side of a leaky ReLU
+    # float64 for another order of sums: in float32 an activation near 0 may take the other side of a ReLU
     [(torch.contiguous_format, torch.float32), (torch.channels_last, torch.float64)],
     ids=["nchw", "nhwc"],
 )
 def test_same_output_and_input_gradient_as_the_public_implementation(golden, name: str, memory_format, dtype):
     reference = load_file(golden(f"{name}.safetensors"))
     network = GOLDEN[name]().to(dtype=dtype, memory_format=memory_format)
-    state = {key.removeprefix("state_dict."): value for key, value in reference.items() if "state_dict." in key}
+    state = {key[len("state_dict.") :]: value for key, value in reference.items() if "state_dict." in key}
     network.load_state_dict(state, strict=True)
 
     image = reference["input"].to(dtype=dtype, memory_format=memory_format).detach().requires_grad_()
@@ -77,7 +77,8 @@ def test_defaults_are_the_published_networks(network: type[nn.Module], parameter
 def test_channels_last_and_bfloat16_autocast(make):
     network = make().to(memory_format=torch.channels_last)
     side = 12 if hasattr(network, "pixel_range") else 128
-    x = (torch.rand(4, 3, side, side) * getattr(network, "pixel_range", 1.0)).to(memory_format=torch.channels_last)
+    x = torch.rand(4, 3, side, side) * getattr(network, "pixel_range", 1.0)
+    x = x.to(memory_format=torch.channels_last)
     x.requires_grad_()
     exact = network(x)
     with torch.autocast("cpu", torch.bfloat16):
@@ -90,7 +91,7 @@ def test_channels_last_and_bfloat16_autocast(make):
 
 
 def test_bfloat16_keeps_grey_levels_apart():
-    """bfloat16 alone steps by one level between 128 and 255; a network that does nothing shows what is lost."""
+    """bfloat16 alone steps by one level between 128 and 255; a network that does nothing shows the loss."""
     network = EDSR(1, 4)
     with torch.no_grad():
         for parameter in network.tail.parameters():
@@ -100,9 +101,6 @@ def test_bfloat16_keeps_grey_levels_apart():
         sr = network(torch.full((1, 3, 4, 4), 200.0))
     expected = 80.4 + 255 * torch.tensor([0.4488, 0.4371, 0.4040])
     assert torch.allclose(sr[0, :, 0, 0], expected, atol=1e-3)
-
-
-# ---- Weights on disk
 
 
 def test_saved_weights_come_back_and_equal_ones_are_equal_bytes(tmp_path: Path):
@@ -121,7 +119,8 @@ ONE, ZERO = ({"a": tensor} for tensor in (torch.ones(1), torch.zeros(1)))
 
 
 @pytest.mark.parametrize(
-    "content", [ONE, {"state_dict": ONE, "epoch": 3}, {"model": {"params": ONE}}, {"params": ZERO, "params_ema": ONE}]
+    "content",
+    [ONE, {"state_dict": ONE, "epoch": 3}, {"model": {"params": ONE}}, {"params": ZERO, "params_ema": ONE}],
 )
 def test_public_checkpoints_are_unwrapped(content: dict, tmp_path: Path):
     torch.save(content, tmp_path / "g.pth")
@@ -131,12 +130,9 @@ def test_public_checkpoints_are_unwrapped(content: dict, tmp_path: Path):
 def test_names_of_the_first_release_of_esrgan(tmp_path: Path):
     """RRDB_ESRGAN_x4_old_arch.pth numbers the layers of the whole network."""
     names = {
-        "model.0.bias": "conv_first.bias",
-        "model.1.sub.11.RDB3.conv5.0.weight": "body.11.rdb3.conv5.weight",
-        "model.1.sub.23.weight": "conv_body.weight",
-        "model.3.weight": "conv_up1.weight",
-        "model.6.weight": "conv_up2.weight",
-        "model.8.weight": "conv_hr.weight",
+        "model.0.bias": "conv_first.bias", "model.1.sub.11.RDB3.conv5.0.weight": "body.11.rdb3.conv5.weight",
+        "model.1.sub.23.weight": "conv_body.weight", "model.3.weight": "conv_up1.weight",
+        "model.6.weight": "conv_up2.weight", "model.8.weight": "conv_hr.weight",
         "model.10.weight": "conv_last.weight",
     }
     torch.save({name: torch.full((1,), number) for number, name in enumerate(names)}, tmp_path / "g.pth")
@@ -152,7 +148,8 @@ def test_a_wrong_checkpoint_names_the_file_and_the_keys(tmp_path: Path):
     save_weights(EDSR(2, 8, scale=2).state_dict() | wrong, path)
     with pytest.raises(MasksrError) as error:
         load_state(network, read_weights(path), str(path))
-    wrong = "2 missing (tail.0.2.bias, tail.0.2.weight)", "1 unexpected (extra)", "1 of another shape (head.0.bias)"
+    wrong = "2 missing (tail.0.2.bias, tail.0.2.weight)", "1 unexpected (extra)"
+    wrong += ("1 of another shape (head.0.bias)",)
     for part in wrong:
         assert part in str(error.value) and str(path) in str(error.value)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
@@ -174,13 +171,11 @@ def test_unreadable_files_are_one_clear_error(tmp_path: Path):
             read_weights(tmp_path / "other.pth")
 
 
-# ---- VGG19: frozen; from a file or at random
-
-
 def image(side: int = 48, batch: int = 2) -> Tensor:
     """Noise with long waves in it, in [0, 1]."""
     rng = torch.Generator().manual_seed(0)
-    coarse = torch.nn.functional.interpolate(torch.rand(batch, 3, 6, 6, generator=rng), size=side, mode="bicubic")
+    coarse = torch.rand(batch, 3, 6, 6, generator=rng)
+    coarse = torch.nn.functional.interpolate(coarse, size=side, mode="bicubic")
     return (coarse + 0.1 * torch.randn(batch, 3, side, side, generator=rng)).clamp(0, 1)
 
 
@@ -210,7 +205,7 @@ def test_load(vgg: VGG19Features, tmp_path: Path):
     state = vgg.state_dict()
     torch.save(state | {"classifier.0.weight": torch.ones(2, 2)}, tmp_path / "g.pth")
     save_file({key: value.half() for key, value in state.items()}, tmp_path / "half.safetensors")
-    whole, half = load_vgg19(tmp_path / "g.pth").state_dict(), load_vgg19(tmp_path / "half.safetensors").state_dict()
+    whole, half = (load_vgg19(tmp_path / name).state_dict() for name in ("g.pth", "half.safetensors"))
     for key, value in state.items():
         assert torch.equal(whole[key], value)
         torch.testing.assert_close(half[key], value, rtol=1e-3, atol=1e-6)

@@ -1,8 +1,9 @@
-"""A notebook as a stage: typed, streamed, the same bytes again; a failure is one message; edits do not slip in."""
+"""A notebook as a stage: typed, streamed, the same bytes again; a failure is one message; no edit slips."""
 
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,21 +15,25 @@ import pytest
 import yaml
 
 from masksr.io import MasksrError
-from masksr.notebook import INJECTED, guard_inputs, parse_parameters, read_defaults, run_notebook, seconds_file
+from masksr.notebook import INJECTED, guard_inputs, parse_parameters, read_defaults, run_notebook
+from masksr.params import load
+from masksr.provenance import dump_sections
+from masksr.source import write_code
 
 PARAMETERS = 'name = "a"\nseed = 0\nratio = 0.5\nfast = False'
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project that is the working directory, on a machine whose Jupyter is set up by somebody else."""
+    """An empty project that is the working directory, where Jupyter is set up by somebody else."""
     root = tmp_path / "a project"
     root.mkdir()
     for name in ("dvc.yaml", "params.yaml"):
         (root / name).touch()
     foreign = tmp_path / "jupyter/kernels/python3"
     foreign.mkdir(parents=True)
-    (foreign / "kernel.json").write_text('{"argv": ["false"], "display_name": "theirs", "language": "python"}')
+    kernel = {"argv": ["false"], "display_name": "theirs", "language": "python"}
+    (foreign / "kernel.json").write_text(json.dumps(kernel))
     (tmp_path / "startup.py").write_text("seed = 'set by a start-up file'\n1 / 0")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "startup.py"))
@@ -91,7 +96,7 @@ print("done", file=sys.stderr)""",
     assert stream(executed, "stdout") == [['["b", 3, 1.0, true]', f"{sys.executable} data", "x" * 300_000]]
     warning, bar = stream(executed, "stderr")
     assert warning[0] == "<cell>:8: UserWarning: careful" and bar == ["done"]
-    assert str(root) not in executed.read_text() and float(seconds_file(executed, root).read_text()) > 0
+    assert str(root) not in executed.read_text()
     content = json.loads(executed.read_text())
     assert content["metadata"]["kernelspec"]["name"] == "python3"
     assert all(set(cell["metadata"]) <= {"tags"} for cell in content["cells"])
@@ -104,8 +109,9 @@ print("done", file=sys.stderr)""",
 @pytest.mark.parametrize(
     ("cell", "says"),
     [
-        ("class MasksrError(Exception): pass\nraise MasksrError('no data in x\\nfetch it')", "no data in x\nfetch it"),
-        ("import os\nos.kill(os.getpid(), 9)", "the kernel did not start, or died; most often memory ran out"),
+        ("class MasksrError(Exception): pass\nraise MasksrError('no x\\nfetch it')", "no x\nfetch it"),
+        ("import os\nos.kill(os.getpid(), 9)",
+         "the kernel did not start, or died; most often memory ran out"),
         ("import sys\nsys.exit()", "a cell ended the notebook early (sys.exit)"),
     ],
     ids=["MasksrError", "killed", "exit"],
@@ -121,15 +127,15 @@ def test_a_failure_is_one_message_and_leaves_a_partial_notebook(root: Path, cell
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9), (signal.SIGTERM, 143)])
-def test_the_kernel_ends_with_its_runner(root: Path, sent: signal.Signals, status: int) -> None:
+@pytest.mark.parametrize(("sent", "status"), [("SIGINT", 130), ("SIGKILL", -9), ("SIGTERM", 143)])
+def test_the_kernel_ends_with_its_runner(root: Path, sent: str, status: int) -> None:
     notebook(root / "n.ipynb", "import os, time\nprint(os.getpid(), flush=True)\nwhile True: time.sleep(1)")
     command = [sys.executable, "-m", "masksr", "run", "n.ipynb", "-o", "out.ipynb"]
     # A test run in the background of a shell ignores SIGINT, and its children would too.
     heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heard) as run:
         kernel = psutil.Process(int(run.stdout.readline()))
-        run.send_signal(sent)
+        run.send_signal(getattr(signal, sent))
         try:
             _, said = run.communicate(timeout=30)
         finally:
@@ -153,10 +159,8 @@ def test_words_of_a_command_line_become_typed_values(tmp_path: Path) -> None:
         assert result == values
         assert [type(value) for value in result.values()] == [type(value) for value in values.values()]
     for word, says in {
-        "fast=0": "'fast=0' is no bool, which the default False is",
-        "ks=[1": "ks=.1: not valid YAML",
-        "sede=1": r"'sede=1' is no parameter; .*\(names: mask, seed",
-        "seed": "write name=value",
+        "fast=0": "'fast=0' is no bool, which the default False is", "ks=[1": "ks=.1: not valid YAML",
+        "sede=1": r"'sede=1' is no parameter; .*\(names: mask, seed", "seed": "write name=value",
     }.items():
         with pytest.raises(MasksrError, match=says):
             parse_parameters(source, [word])
@@ -168,44 +172,77 @@ def test_a_parameters_cell_holds_literals_only(tmp_path: Path, cell: str) -> Non
         read_defaults(notebook(tmp_path / "n.ipynb", parameters=cell))
 
 
-# ---- Inputs that change while a stage runs: DVC would record the new ones --------------------------------------
+STAGE = {"params": ["train", "masks.paper.k", {"data/registry.yaml": ["sets.own"]}]}
+STAGE |= {"deps": ["data/paper.yaml", "runs/mini/code/n.txt", "runs/mini/params/models.json"]}
+STAGE |= {"cmd": "true", "outs": ["a.ipynb"], "matrix": {"p": ["mini"]}}
+CONTENT = {
+    ".dvc/config": "[core]\n    no_scm = true\n", "dvc.yaml": yaml.safe_dump({"stages": {"a": STAGE}}),
+    "params.yaml": (Path(__file__).parents[1] / "profiles/mini.yaml").read_text(),
+    "data/registry.yaml": "sets: {own: 1, other: 1}\n", "data/paper.yaml": "a: 1\n",
+    "masksr/models/edsr.py": "x = 0\n", "masksr/report.py": "",
+}
+
+
+@pytest.fixture
+def staged(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project after its stage ``check``, whose stage ``a@mini``, of the notebook ``n``, is running."""
+    for name, text in CONTENT.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    (root / "notebooks").mkdir()
+    notebook(root / "notebooks/n.ipynb", "from masksr.models import edsr")
+    write_code(root, root / "runs/mini/code")
+    (root / "runs/mini/params").mkdir()
+    for section, content in dump_sections(load()).items():
+        (root / f"runs/mini/params/{section}.json").write_text(content)
+    monkeypatch.setenv("DVC_STAGE", "a@mini")
+    return root
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "says"),
     [
-        ("params.yaml", "k: 0.2", "kk: 0.2", "masks.paper.k in params.yaml changed while a ran"),
-        ("params.yaml", "b: 0.5", "b: 0.6", ""),
-        ("params.yaml", "steps: 1", "steps: [", "params.yaml.* changed while a ran"),
+        ("params.yaml", " k: 0.2\n", " k: 0.3\n", "masks.paper.k in params.yaml changed while a@mini ran"),
+        ("params.yaml", " b: 0.5\n", " b: 0.6\n", ""),
+        ("params.yaml", "title: EDSR", "title: E", "models in params.yaml changed while a@mini ran"),
+        ("params.yaml", "title: EDSR", "title: [", "params.yaml: not valid YAML"),
         ("data/registry.yaml", "own: 1", "own: 2", "sets.own in registry.yaml changed"),
-        ("masksr/models/new.py", "", "x = 1", r"masksr/models/new\.py changed"),
+        ("data/registry.yaml", "other: 1", "other: 2", ""),
+        ("data/paper.yaml", "1", "2", "data/paper.yaml changed"),
+        ("masksr/models/edsr.py", "0", "1", r"masksr/models/edsr\.py changed while"),
+        ("masksr/models/edsr.py", "0", "0  # a comment", ""),
         ("masksr/report.py", "", "x = 1", ""),
+        ("notebooks/n.ipynb", "import edsr", "import edsr as e", r"notebooks/n\.ipynb changed while"),
+        ("notebooks/n.ipynb", "\n ", "\n  ", ""),  # as an editor lays it out
     ],
 )
 def test_an_edit_counts_where_the_stage_depends_on_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, says: str
+    staged: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, says: str
 ) -> None:
-    needs = {"params": ["train", "masks.paper.k", {"data/registry.yaml": ["sets.own"]}], "deps": ["masksr/models"]}
-    content = {
-        ".dvc/config": "[core]\n    no_scm = true\n",
-        "dvc.yaml": yaml.safe_dump({"stages": {"a": needs | {"cmd": "true", "outs": ["a.ipynb"]}}}),
-        "params.yaml": "train: {steps: 1}\nmasks: {paper: {k: 0.2, b: 0.5}}\n",
-        "data/registry.yaml": "sets: {own: 1, other: 1}\n",
-        "masksr/models/edsr.py": "",
-        "masksr/report.py": "",
-    }
-    for name, text in content.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    before = (staged / file).read_text()
+    after = before.replace(old, new) if old else new
+    assert after != before
 
     def edit() -> None:
-        with guard_inputs(tmp_path):
-            (tmp_path / file).write_text(content.get(file, "").replace(old, new, 1) if old else new)
+        with guard_inputs(staged, "n"):
+            (staged / file).write_text(after)
 
-    monkeypatch.setenv("DVC_STAGE", "a")
     if says:
-        with pytest.raises(MasksrError, match=f"{says}.*run dvc repro again"):
+        with pytest.raises(MasksrError, match=says):
             edit()
-        (tmp_path / file).write_text(content.get(file, ""))
+        assert not (staged / "results").exists()
+        if file.endswith(("py", "ipynb")):  # since the stage check: what would run is not what was written
+            with pytest.raises(MasksrError, match=says), guard_inputs(staged, "n"):
+                pytest.fail("it began")
+        (staged / file).write_text(before)
         monkeypatch.delenv("DVC_STAGE")  # outside of DVC nothing is watched
     edit()
+
+
+def test_a_stage_says_where_it_is_and_leaves_its_time(staged: Path, capsys) -> None:
+    for _ in range(2):
+        with guard_inputs(staged, "n"):
+            assert capsys.readouterr().out == "[1 of 1] a@mini\n"
+    lines = (staged / "results/mini/times.csv").read_text().splitlines()
+    assert lines[0] == "stage,seconds" and len(lines) == 3
+    assert all(re.fullmatch(r"a@mini,\d+\.\d", line) for line in lines[1:])

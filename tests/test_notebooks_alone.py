@@ -1,4 +1,4 @@
-"""Notebooks as VS Code and JupyterLab run them: cell by cell, in the folder ``notebooks``, without the pipeline."""
+"""Notebooks as VS Code and JupyterLab run them: cell by cell, in the folder ``notebooks``, no pipeline."""
 
 import json
 import os
@@ -23,8 +23,9 @@ CELL_BY_CELL = "import sys, notebook_cells\nfor name in sys.argv[1:]: notebook_c
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_editors_find_a_kernel_and_a_clean_source(notebook: Path) -> None:
     content = json.loads(notebook.read_text(encoding="utf-8"))
-    assert content["metadata"]["kernelspec"] == {"display_name": "Python 3", "language": "python", "name": "python3"}
-    assert content["nbformat"] == 4 and len({cell["id"] for cell in content["cells"]}) == len(content["cells"])
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    assert content["metadata"]["kernelspec"] == kernel and content["nbformat"] == 4
+    assert len({cell["id"] for cell in content["cells"]}) == len(content["cells"])
     code = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
     assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
     tagged = [n for n, cell in enumerate(code) if "parameters" in cell["metadata"].get("tags", [])]
@@ -33,7 +34,7 @@ def test_editors_find_a_kernel_and_a_clean_source(notebook: Path) -> None:
 
 
 @pytest.mark.slow
-def test_they_run_where_editors_run_them_and_write_only_what_their_stages_write(tmp_path: Path, monkeypatch) -> None:
+def test_they_run_where_editors_run_them_and_write_what_stages_write(tmp_path: Path, monkeypatch) -> None:
     project = copy_sources(tmp_path / "a project")
     yaml.dump(tiny(), project / "params.yaml")
     monkeypatch.chdir(project)
@@ -45,10 +46,12 @@ def test_they_run_where_editors_run_them_and_write_only_what_their_stages_write(
 
     def digests() -> dict[str, str]:  # of all files but those that no one calls a result
         files = {path.relative_to(project).as_posix(): path for path in project.rglob("*") if path.is_file()}
-        return {name: file_digest(path) for name, path in files.items() if not re.search(r"\.lock$|^\.cache/", name)}
+        mine = {name for name in files if not re.search(r"\.lock$|^\.cache/", name)}
+        return {name: file_digest(files[name]) for name in mine}
 
     def run(folder: Path, *names: str) -> None:  # in one process, as if the kernel were restarted
-        environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "IPYTHONDIR": str(tmp_path)}
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+        environment |= {"IPYTHONDIR": str(tmp_path)}
         command, environment["MASKSR_OFFLINE"] = [sys.executable, "-c", CELL_BY_CELL, *names], "1"
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -57,7 +60,8 @@ def test_they_run_where_editors_run_them_and_write_only_what_their_stages_write(
     run(project / "notebooks", "10_data", "12_start", "13_train", "24_questions")
     made, outputs = digests(), re.sub(r"\$\{.*?\}", "*", (project / "dvc.yaml").read_text())
     written = {name for name in made if made[name] != before.get(name)}
-    assert {"runs/mini/variants/esrgan-paper-s0/history.csv", "runs/mini/start/esrgan-s0/history.csv"} < written
+    made_here = {f"runs/mini/{of}/history.csv" for of in ("variants/esrgan-paper-s0", "start/esrgan-s0")}
+    assert made_here < written
     for name in written:
         pattern = re.sub(r"(?<=runs/)mini|esrgan(?=-)|paper(?=-)|(?<=-s)0", "*", name)
         assert pattern in outputs, f"{name} is no output of a stage"
@@ -65,7 +69,7 @@ def test_they_run_where_editors_run_them_and_write_only_what_their_stages_write(
     assert digests() == made, "in the project's folder, and again, it writes the same"
 
 
-def test_what_params_yaml_names_is_found_from_the_folder_of_the_notebooks(tmp_path: Path, monkeypatch) -> None:
+def test_what_params_yaml_names_is_found_from_the_folder_notebooks(tmp_path: Path, monkeypatch) -> None:
     """A stage runs in the project's folder; an editor runs its notebook in another one."""
     project = tmp_path / "project"
     for name in ("dvc.yaml", "params.yaml", "notebooks/a.ipynb", "my_data/mine.pt"):

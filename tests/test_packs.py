@@ -31,8 +31,9 @@ def data(tmp_path) -> Path:
 
 @pytest.fixture
 def spec() -> FolderSet:
-    about = {"name": "own", "title": "Own", "role": "train", "cite": "-", "licence": "mine", "homepage": "at home"}
-    return FolderSet(**about, kind="folder", images=3, layouts=[Layout(hr="own/{name}.png", lr_x4="lr/{name}.png")])
+    about = {"name": "own", "title": "Own", "role": "train", "cite": "-", "licence": "mine"}
+    layouts = [Layout(hr="own/{name}.png", lr_x4="lr/{name}.png")]
+    return FolderSet(**about, homepage="at home", kind="folder", images=3, layouts=layouts)
 
 
 @pytest.fixture
@@ -89,19 +90,21 @@ def test_lr_that_was_shrunk_in_another_way_is_refused_for_the_set_as_a_whole(shr
 
 def test_the_same_pictures_give_the_same_bytes(pack, data, spec, tmp_path):
     again = build_pack(spec, tmp_path / "elsewhere", data_folder=data)
-    assert sorted(file.name for file in again.folder.iterdir()) == ["hr.npy", "lr_x2.npy", "lr_x4.npy", "manifest.json"]
+    written = sorted(file.name for file in again.folder.iterdir())
+    assert written == ["hr.npy", "lr_x2.npy", "lr_x4.npy", "manifest.json"]
     for file in again.folder.iterdir():
         assert file.read_bytes() == (pack.folder / file.name).read_bytes()
     only_x4 = build_pack(spec, tmp_path / "four", data_folder=data, scales=(4,))
     assert only_x4.scales == (4,) and not (only_x4.folder / "lr_x2.npy").exists()
-    renamed = build_pack(spec.model_copy(update={"title": "New title"}), tmp_path / "renamed", data_folder=data)
+    titled = spec.model_copy(update={"title": "New title"})
+    renamed = build_pack(titled, tmp_path / "renamed", data_folder=data)
     write_png(data / "own/1.png", hr_image(1) ^ 1)
     changed = build_pack(spec, tmp_path / "changed", data_folder=data)
     assert renamed.digest == pack.digest != changed.digest
 
 
 def test_the_embedded_photographs_are_the_same_everywhere(tmp_path):
-    """PNG files, so no JPEG decoder has a say: a change here changes what every network of mini is tested on."""
+    """PNG files, so no JPEG decoder has a say: a change here changes what mini's networks are tested on."""
     expected = {"cat": "90acc303", "workshop": "7f4c0c7e", "tissue": "a46e6073"}
     specs = load_registry(REGISTRY).sets
     found = {name: build_pack(specs[name], tmp_path / name).digest[:8] for name in expected}

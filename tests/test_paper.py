@@ -22,10 +22,10 @@ def test_table1_is_the_one_printed():
     assert paper.load()["mask"] == {"k": 0.2, "b": 0.5}
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [("div2k_valid", "DIV2K"), ("DIV2K_train", None), ("PIRM_valid", "PIRM"), ("B100", "BSD100"), ("cat", None)],
-)
+NAMES = {"div2k_valid": "DIV2K", "DIV2K_train": None, "PIRM_valid": "PIRM", "B100": "BSD100", "cat": None}
+
+
+@pytest.mark.parametrize(("ours", "theirs"), NAMES.items())
 def test_test_sets_are_matched_by_their_usual_names(ours, theirs):
     assert paper.match_set(ours) == theirs
 

@@ -1,21 +1,26 @@
-"""The pipeline as a user drives it, after one `dvc repro` on tiny networks: what runs again, and what travels."""
+"""The pipeline as a user drives it, after one `dvc repro` on tiny networks: what runs again, what travels."""
 
 import json
 import re
 import shutil
 import sys
+from itertools import product
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import pytest
 from dvc.repo import Repo
+from small_trainings import weights
 from tiny_project import change, copy_sources, dvc, ran, run
 
 from masksr.params import load
 from masksr.paths import Paths
+from masksr.provenance import recorded_stages
 
 ROOT = Path(__file__).parents[1]
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
+PLAN, VERIFY = ([sys.executable, "-m", "masksr", command] for command in ("plan", "verify"))
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda p: p.stem)
@@ -27,10 +32,12 @@ def test_every_profile_is_a_whole_pipeline(profile: Path, tmp_path: Path) -> Non
     params, paths = load(profile), Paths(project, profile.stem)
     outs = {out.fs_path for stage in Repo(str(project)).index.stages for out in stage.outs}
     folders = {paths.start(model, seed) for model in params.table1.models for seed in params.table1.seeds}
-    folders |= {paths.trained(model, mask, 0) for model in params.table1.models for mask in params.table1.masks}
+    variants = product(params.table1.models, params.table1.masks)
+    folders |= {paths.trained(model, mask, 0) for model, mask in variants}
     folders |= {paths.trained("", "", 0, k, b) for k in params.sweep.k for b in params.sweep.b}
     expected = [folder / "generator.safetensors" for folder in folders]
-    expected += [paths.set(name) for name in (params.data.train, *params.data.test)] + [paths.ends / "quality.csv"]
+    expected += [paths.set(name) for name in (params.data.train, *params.data.test)]
+    expected += [paths.ends / "quality.csv"]
     expected += [paths.results / name for name in ("table1.csv", "quality.csv", "figure5.png", "report.html")]
     assert not {str(path) for path in expected} - outs
 
@@ -42,11 +49,13 @@ def test_one_command_makes_every_result(reproduced: Path) -> None:
     assert table.metric.str.contains("stand-in").all(), "offline, PI must never pass for the official one"
     assert table.cat.notna().all()
     quality = pd.read_csv(results / "quality.csv")
-    assert {"model", "mask", "seed", "set", "image", "niqe", "ma", "pi", "psnr", "ssim", "rmse"} <= set(quality)
+    measured = {"niqe", "ma", "pi", "psnr", "ssim", "rmse"}
+    assert {"model", "mask", "seed", "set", "image"} | measured <= set(quality)
     assert quality.groupby("model").pi.mean()["HR"] < quality.groupby("model").pi.mean()["bicubic"]
     figure5 = pd.read_csv(results / "figure5.csv")
     assert len(figure5) == 2 and figure5.metric.str.contains("stand-in").all()
-    assert any("stand-in" in key for key in json.loads((results / "metrics.json").read_text())["esrgan-paper"])
+    metrics = json.loads((results / "metrics.json").read_text())
+    assert metrics["weights"] == "niqe stand-in, ma stand-in" and metrics["esrgan"]["pi_mask"] > 0
     report = (results / "report.html").read_text()
     assert "stand-in" in report and "no evidence for or against the paper" in report
     assert not re.search(r'(src|href)="http(?!s://doi)', report)
@@ -59,33 +68,95 @@ def test_one_command_makes_every_result(reproduced: Path) -> None:
 
 def test_a_clone_pulls_everything_runs_nothing_and_verifies(project: Path, tmp_path: Path) -> None:
     """What git has, and the rest by way of a remote; then every result is what its records say."""
-    verify, clone = [sys.executable, "-m", "masksr", "verify"], tmp_path / "a clone"
+    clone = tmp_path / "a clone"
     dvc(project, "remote", "add", "--default", "storage", str(tmp_path / "a remote"))
     dvc(project, "push")
     run(project, "git", "commit", "--quiet", "--all", "--message", "a remote")
     run(tmp_path, "git", "clone", "--quiet", str(project), str(clone))
-    assert not (clone / "data/sets").exists() and "files and folders are not here" in run(clone, *verify)
+    assert not (clone / "data/sets").exists() and "files and folders are not here" in run(clone, *VERIFY)
     dvc(clone, "pull")
     for folder in (project, clone):
         output = dvc(folder, "repro")
-        assert "Data and pipelines are up to date" in output and not re.findall("Running|Restored|Updating", output)
+        assert "Data and pipelines are up to date" in output
+        assert not re.findall("Running|Restored|Updating", output)
         assert run(folder, "git", "status", "--porcelain") == ""
-    assert run(clone, *verify) == "mini: all files that are here are as recorded\n"
-    for made in "data/sets/mini/rocket/hr.npy", "runs/mini/data/rocket.ipynb", "results/mini/idea.ipynb":
+    assert run(clone, *VERIFY) == "mini: all files that are here are as recorded\n"
+    for made in "data/sets/mini/cat/hr.npy", "runs/mini/notebooks/weights.ipynb", "results/mini/idea.ipynb":
         assert (clone / made).read_bytes() == (project / made).read_bytes()
-    assert "esrgan-paper" in dvc(clone, "metrics", "show")
+    assert "esrgan.pi_mask" in dvc(clone, "metrics", "show")
     assert "static_plots" not in dvc(clone, "plots", "show") and list(clone.glob("dvc_plots/index.html"))
 
 
-def test_a_new_k_runs_its_point_and_its_figure(project: Path) -> None:
+def test_a_new_k_runs_its_point_and_its_figure_as_the_plan_says(project: Path) -> None:
     change(project, "sweep", "k", value=[0.2, 3.0e-6])  # as DVC writes it: 3e-06
-    expected = {"sweep@3e-06-0.5-0", "evaluate_sweep@3e-06-0.5-0", "figure5"}
-    assert ran(dvc(project, "repro", "figure5")) - {"params"} == expected  # which only reads params.yaml again
+    point = "sweep@mini-k-3e-06-b-0.5-0"
+    expected = {"check@mini", point, f"evaluate_{point}", "figure5@mini"}
+    planned = run(project, *PLAN, "figure5")
+    assert f"1 stages would train:\n  {point}\n" in planned
+    assert set(re.findall("  (.*@.*)", planned)) == ran(dvc(project, "repro", "figure5")) == expected
     assert set(pd.read_csv(project / "results/mini/figure5.csv").k.dropna()) == {0.2, 3e-6}
 
 
+def add_cell(project: Path, name: str, source: str, kind: str = "code") -> None:
+    notebook = nbformat.read(project / f"notebooks/{name}.ipynb", as_version=4)
+    notebook.cells.append(getattr(nbformat.v4, f"new_{kind}_cell")(source))
+    nbformat.write(notebook, project / f"notebooks/{name}.ipynb")
+
+
+def test_what_only_shows_trains_nothing_and_profiles_keep_their_stages(project: Path) -> None:
+    """Without the store of trainings, as in a clone; a training is found in what its stage has left."""
+    shutil.rmtree(project / ".cache")
+    before = weights(project / "runs/mini/variants/esrgan-paper-s0")
+    add_cell(project, "13_train", "Another word.", "markdown")
+    with (project / "masksr/training/mask.py").open("a") as code:
+        code.write("\n# A comment.\n")
+    planned, expected = run(project, *PLAN, "train"), {f"train@mini-esrgan-{m}-0" for m in ("none", "paper")}
+    assert "stages would train" not in planned and all(f"  {name}\n" in planned for name in expected)
+    output = dvc(project, "repro", "train")
+    assert ran(output) == expected | {"check@mini"} and output.count("Already trained with exactly") == 2
+    assert weights(project / "runs/mini/variants/esrgan-paper-s0") == before
+    settings = (project / "params.yaml").read_bytes()
+    change(project, "profile", value="other")
+    assert ran(dvc(project, "repro", "questions")) == {"check@other", "questions@other"}
+    (project / "params.yaml").write_bytes(settings)
+    assert not ran(dvc(project, "repro", "train", "questions"))
+    assert "Nothing would run" in run(project, *PLAN, "train")
+
+
+EDITS = """from pathlib import Path
+code = Path("masksr/params.py")
+if "EDITED" not in code.read_text():
+    code.write_text(code.read_text() + "EDITED = 1\\n")
+"""
+KILLS = """from pathlib import Path
+import psutil
+if not Path(".cache/killed").exists():
+    Path(".cache/killed").touch()
+    for process in psutil.Process().parents():
+        if process.cmdline()[1:3] in (["-m", "dvc"], ["-m", "masksr"]):
+            process.kill()
+"""
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"), [(EDITS, "masksr/params.py changed while questions@mini ran"), (KILLS, "Running stage")]
+)
+def test_a_stage_that_was_killed_or_whose_code_was_edited_does_not_count(project: Path, cell, says) -> None:
+    add_cell(project, "24_questions", cell)
+    said, lock = dvc(project, "repro", "questions", ok=False), (project / "dvc.lock").read_text()
+    assert says in said and "questions@mini" in said
+    locks = lock, run(project, "git", "show", "HEAD:dvc.lock")
+    now, before = (recorded_stages("mini", text)["questions@mini"] for text in locks)
+    assert now == before
+    assert "questions@mini" in ran(dvc(project, "repro", "questions"))
+    assert not list((project / "results/mini").glob("*.partial.ipynb"))
+    differences = run(project, *VERIFY, ok=False)
+    assert "report@mini: results/mini/questions.ipynb is not the one that this was made from" in differences
+    assert "1 differences in mini" in differences
+
+
 def test_what_a_process_leaves_is_no_data_but_a_forgotten_folder_is(tmp_path: Path) -> None:
-    """Stages read ``data/sets/<profile>`` and ``runs/<profile>`` as folders; a clone must see the same there."""
+    """Stages read ``data/sets/<profile>`` and such as folders; a clone must see the same there."""
     (tmp_path / "sets/cat").mkdir(parents=True)
     shutil.copy(ROOT / ".dvcignore", tmp_path)
     (tmp_path / "dvc.yaml").write_text("stages:\n  reads:\n    cmd: echo read\n    deps: [sets]\n")

@@ -56,14 +56,12 @@ def test_curves_of_a_masked_gan():
     axes = panels(drawn(charts.training_curves(history(**GAN, psnr_bicubic=24.0), MASK, loss=loss)))
     legends = {name: [text.get_text() for text in ax.get_legend().get_texts()] for name, ax in axes.items()}
     assert legends == {
-        "loss of G": ["sum", "VGG54", "GAN", "L1"],
-        "loss of D": ["D"],
-        "output of D (logit)": ["HR", "SR"],
-        "mask": ["mean", "share at 0 or 1"],
-        "learning rate": ["G"],
+        "loss of G": ["sum", "VGG54", "GAN", "L1"], "loss of D": ["D"], "output of D (logit)": ["HR", "SR"],
+        "mask": ["mean", "share at 0 or 1"], "learning rate": ["G"],
         "validation PSNR-Y (dB)": ["SR", "bicubic"],
     }
-    assert [line for line in axes["loss of G"].lines if np.allclose(line.get_ydata(), 0.7 * 5e-3)], "as weighted"
+    weighted = [line for line in axes["loss of G"].lines if np.allclose(line.get_ydata(), 0.7 * 5e-3)]
+    assert weighted
     assert "mask" not in panels(charts.training_curves(history(**GAN), params.Mask(kind="none")))
 
 
@@ -74,13 +72,15 @@ def test_phases_follow_each_other_also_two_of_one_name_and_odd_histories_draw():
     assert sorted((x[0], x[-1]) for x in lines) == [(10, 200), (210, 500)]
     assert len(ax.get_legend().get_texts()) == 1, "the only part is the sum"
     nan = history(**dict.fromkeys(GAN, np.nan), loss_g=np.nan)
-    for table in (pd.DataFrame(columns=["phase", "step"]), history(1, **GAN), nan, history(**(GAN | {"gan": 0.0}))):
+    odd = pd.DataFrame(columns=["phase", "step"]), history(1, **GAN), history(**(GAN | {"gan": 0.0}))
+    for table in (*odd, nan):
         drawn(charts.training_curves(table, MASK))
 
 
 def effects(**changes):
     cell = {"model": "esrgan", "mask": "paper", "variant": "ESRGAN+Mask", "metric": "PI", "difference": 0.01}
-    rows = [cell | {"set": name, "low": -0.06, "high": 0.08, "verdict": "undecided"} for name in ("cat", "dog")]
+    cell |= {"low": -0.06, "high": 0.08, "verdict": "undecided"}
+    rows = [cell | {"set": name} for name in ("cat", "dog")]
     return charts.effects(pd.DataFrame(rows).assign(**changes))
 
 
@@ -89,7 +89,8 @@ def test_an_interval_is_shown_whole_and_filled_where_it_is_decided():
     assert ax.get_xlim()[0] < -0.06 and ax.get_xlim()[1] > 0.08
     assert ax.lines[-1].get_fillstyle() == "none" and ax.get_title() == "cat"
     assert effects(verdict="better").axes[0].lines[-1].get_fillstyle() == "full"
-    assert effects(low=-9.0, high=9.0).axes[0].get_xlim() == pytest.approx((-0.1, 0.1)), "points are worth seeing"
+    points = effects(low=-9.0, high=9.0).axes[0]
+    assert points.get_xlim() == pytest.approx((-0.1, 0.1)), "points are worth seeing"
 
 
 def test_sheets_show_every_image_and_crops_the_same_place_at_both_scales():

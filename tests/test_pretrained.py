@@ -34,12 +34,14 @@ def random_state(network: torch.nn.Module) -> State:
     torch.manual_seed(0)
     shifts = ("sub_mean", "add_mean")
     state = network.state_dict()
-    return {key: value if key.startswith(shifts) else 0.05 * torch.randn(value.shape) for key, value in state.items()}
+    noise = {key: 0.05 * torch.randn(value.shape) for key, value in state.items()}
+    return {key: state[key] if key.startswith(shifts) else value for key, value in noise.items()}
 
 
 def old_names(state: State) -> State:
     """RRDBNet in the key names of the ESRGAN repository."""
-    names = {"rdb": "RDB", "conv_body": "trunk_conv", "body.": "RRDB_trunk.", "conv_up": "upconv", "conv_hr": "HRconv"}
+    names = {"rdb": "RDB", "conv_body": "trunk_conv", "body.": "RRDB_trunk.", "conv_up": "upconv"}
+    names["conv_hr"] = "HRconv"
     renamed = {}
     for key, value in state.items():
         for ours, theirs in names.items():
@@ -47,8 +49,6 @@ def old_names(state: State) -> State:
         renamed[key] = value
     return renamed
 
-
-# ---- Sizes -------------------------------------------------------------------------------------------------
 
 few, factor = st.integers(1, 6), st.floats(0.01, 2)
 RRDBS = st.builds(RRDB, architecture=st.just("rrdb"), num_feat=few, num_block=few, num_grow_ch=few)
@@ -80,8 +80,6 @@ def test_weights_of_something_else_are_one_clear_error(weights, architecture, re
     with pytest.raises(MasksrError, match=says):
         infer_size(weights, architecture, "x.pt", res_scale=res_scale)
 
-
-# ---- Files -------------------------------------------------------------------------------------------------
 
 PUBLIC = {  # the network it is, its state in a file, res_scale asked for
     "ESRGAN": (RRDBNet(8, 2, 4), lambda state: {"params": state}, "rrdb", None),
@@ -124,9 +122,6 @@ def test_a_generator_of_ours_says_its_res_scale(tmp_path):
     assert found.body[0].res_scale == 0.3 and torch.equal(found.embed.weight, network.embed.weight)
 
 
-# ---- masksr evaluate ---------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
     """A project, and working directory, with the pack of one test set, and quality weights at random."""
@@ -140,7 +135,8 @@ def only_cat() -> Params:
     """The profile mini with one test set, on the CPU."""
     mini = params.load(ROOT / "profiles/mini.yaml")
     sections = {"data": {"test": ["cat"]}, "train": {"device": "cpu"}}
-    return mini.model_copy(update={key: getattr(mini, key).model_copy(update=new) for key, new in sections.items()})
+    update = {key: getattr(mini, key).model_copy(update=new) for key, new in sections.items()}
+    return mini.model_copy(update=update)
 
 
 @pytest.fixture
@@ -153,13 +149,14 @@ def checkpoint(tmp_path) -> str:
     return str(tmp_path / "RRDB_ESRGAN_x4.pth")
 
 
-def test_the_rows_are_those_of_the_evaluation_of_the_variants(checkpoint, project, tmp_path, capsys, monkeypatch):
-    """The same weights once as a variant of ours, through the notebook's function, and once as a public file."""
+def test_the_rows_are_those_of_the_variants_evaluation(checkpoint, project, tmp_path, capsys, monkeypatch):
+    """The same weights once as a variant of ours, through the notebook, and once as a public file."""
     paths = Paths(project, "mini")
     size = RRDB(architecture="rrdb", num_feat=8, num_block=1, num_grow_ch=4)
     folder = paths.variant("esrgan", "none", 0)
     save_generator(load_pretrained(checkpoint, "esrgan")[1], size, folder / "generator.safetensors")
-    labels, upscale = {"model": "esrgan", "mask": "none", "seed": 0}, evaluate.load_upscale(only_cat(), folder)
+    labels = {"model": "esrgan", "mask": "none", "seed": 0}
+    upscale = evaluate.load_upscale(only_cat(), folder)
     ours = evaluate.evaluate(labels, upscale, *evaluate.load_protocol(only_cat(), paths))
 
     table = run(only_cat(), checkpoint, "esrgan", output=tmp_path / "out/quality.csv")

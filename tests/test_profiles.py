@@ -1,4 +1,4 @@
-"""The profiles on tiny sets in the real formats, from a network that is this machine: everything starts and ends."""
+"""The profiles on tiny sets in the real formats, from a network that is this machine: all starts and ends."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def shortened(profile: str) -> dict:
-    """The profile with its networks; two steps of two patches of half the side for each training, in fp32 on a CPU."""
+    """The profile with its networks; two steps of two patches of half the side a training, fp32 on a CPU."""
     content = yaml.safe_load((ROOT / f"profiles/{profile}.yaml").read_text())
     content["train"] |= {"device": "cpu", "precision": "fp32", "steps_per_epoch": 2, "log_every": 1}
     content["train"] |= {"validate_every": 2, "validation_patches": 1, "checkpoint_every": 2}
@@ -45,7 +45,7 @@ def shortened(profile: str) -> dict:
 
 @pytest.mark.parametrize("profile", ["paper", "study"])
 def test_the_full_networks_start_and_end(profile: str, registry: str, tmp_path: Path, monkeypatch) -> None:
-    """Fetch, pack, weights, every start, every masked training and its evaluation, as the notebooks call them."""
+    """Fetch, pack, weights, every start, every masked training and its evaluation, as in the notebooks."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data/registry.yaml").write_text(registry)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(shortened(profile)))

@@ -32,8 +32,7 @@ from masksr.results.scores import COLUMNS, measure_titles, read_quality, write_q
 
 ASTRONAUT, COFFEE, CAT = data.astronaut(), data.coffee(), data.chelsea()
 IMAGES = {
-    "face": ASTRONAUT[60:190, 170:310],
-    "fur": CAT[90:197, 130:256],
+    "face": ASTRONAUT[60:190, 170:310], "fur": CAT[90:197, 130:256],
     "enlarged": imresize(np.ascontiguousarray(CAT[::4, ::4][:30, :32]), 4),
 }
 CHECKERBOARD = (np.indices((140, 130)).sum(0) % 2 * 200).astype(np.uint8)[..., None].repeat(3, 2)
@@ -59,9 +58,6 @@ def weights() -> QualityWeights:
     return QualityWeights(niqe_of(ASTRONAUT), random_ma(), "official", "official")
 
 
-# ---- pyiqa -------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", IMAGES)
 def test_pi_is_pyiqas(name: str, tmp_path: Path, weights: QualityWeights) -> None:
     """With the files that we wrote; of NIQE alone and of Ma's features below."""
@@ -81,12 +77,13 @@ def test_niqe_of_odd_planes_is_pyiqas() -> None:
         assert niqe(plane, model) == pytest.approx(theirs, abs=1e-8)
 
 
-@pytest.mark.skipif("MASKSR_DATA" not in os.environ, reason="MASKSR_DATA names no folder with BSD100 and NIQE's file")
+@pytest.mark.skipif("MASKSR_DATA" not in os.environ, reason="MASKSR_DATA names no folder with BSD100, NIQE")
 def test_niqe_of_bsd100_is_known_with_the_official_file() -> None:
     model = read_niqe(find_official("niqe"))
     paths = sorted(Path(os.environ["MASKSR_DATA"], "test/BSD100/HR").glob("*.png"))[::8]
     # The mean of all 100 images is 3.35; of these 13 the standard error is 0.3.
-    assert np.mean([niqe(luma_plane(read_image(path)), model) for path in paths]) == pytest.approx(3.35, abs=0.6)
+    scores = [niqe(luma_plane(read_image(path)), model) for path in paths]
+    assert np.mean(scores) == pytest.approx(3.35, abs=0.6)
 
 
 def test_luma_is_pyiqas_also_where_rounding_is_a_close_call() -> None:
@@ -121,7 +118,8 @@ def test_resizing_is_pyiqas_up_to_one_unit_of_float32(h: int, w: int, new_h: int
 
 
 def test_fidelity_is_pyiqas_and_scikit_images() -> None:
-    np.testing.assert_array_equal(gaussian_window(11, 1.5), nrqm_arch.fspecial(11, 1.5)[0, 0].double().numpy())
+    theirs = nrqm_arch.fspecial(11, 1.5)[0, 0].double().numpy()
+    np.testing.assert_array_equal(gaussian_window(11, 1.5), theirs)
     reference = np.ascontiguousarray(COFFEE[100:260, 180:360])
     image = imresize(imresize(reference, 1 / 4), 4)
     psnr = psnr_arch.PSNR(test_y_channel=True, crop_border=4, data_range=255, color_space="ycbcr")
@@ -131,9 +129,6 @@ def test_fidelity_is_pyiqas_and_scikit_images() -> None:
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
     theirs = structural_similarity(*inner, **options, full=True)[1][5:-5, 5:-5].mean()
     assert fidelity.ssim(*inner) == pytest.approx(theirs, abs=1e-4)
-
-
-# ---- Scores ------------------------------------------------------------------------------------------------
 
 
 def test_fidelity_needs_a_reference_and_the_border_does_not_count(weights: QualityWeights) -> None:
@@ -176,8 +171,6 @@ def test_many_scores_are_the_scores_in_order_whatever_the_number_of_cores(weight
         assert list(map(repr, evaluate.score_images(pairs, weights))) == one_by_one
 
 
-# ---- Further measures: pyiqa is the oracle where it needs no weights ------------------------------------------
-
 HR = data.cat()[40:168, 60:188]
 SR = np.clip(HR + np.random.default_rng(0).normal(0, 9, HR.shape), 0, 255).astype(np.uint8)
 
@@ -211,10 +204,8 @@ def test_random_crops_are_the_same_each_time() -> None:
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (["lpisp"], "no measure 'lpisp' .did you mean 'lpips'"),
-        (["psnr"], "psnr would be measured twice"),
-        (["lpips", "lpips"], "twice"),
-        (["fid"], "fid is not a measure of one picture"),
+        (["lpisp"], "no measure 'lpisp' .did you mean 'lpips'"), (["psnr"], "psnr would be measured twice"),
+        (["lpips", "lpips"], "twice"), (["fid"], "fid is not a measure of one picture"),
     ],
 )
 def test_a_wrong_name_is_one_line(names: list[str], expected: str) -> None:
@@ -234,7 +225,7 @@ def test_weights_that_cannot_be_had_are_one_line(tmp_path: Path, monkeypatch: py
 def test_columns_come_after_the_others_and_without_any_nothing_changes(tmp_path: Path, weights) -> None:
     labels = {"model": "esrgan", "mask": "none", "seed": 0, "set": "cat", "image": "a"}
     plain, more = (
-        pd.DataFrame([labels | row for row in evaluate.score_images([(SR, HR)], weights, measures.load(also))])
+        pd.DataFrame(labels | row for row in evaluate.score_images([(SR, HR)], weights, measures.load(also)))
         for also in ([], ["gmsd", "entropy"])
     )
     assert {*plain} == {*COLUMNS} == {*more} - {"gmsd", "entropy"}

@@ -14,9 +14,7 @@ from masksr.quality.standin import fit_ma, fit_niqe, from_sklearn
 from masksr.quality.weights import QualityWeights, write_ma, write_niqe
 
 TRAINING = [
-    ("astronaut", data.astronaut()),
-    ("coffee", data.coffee()),
-    ("flower", load_sample_image("flower.jpg")),
+    ("astronaut", data.astronaut()), ("coffee", data.coffee()), ("flower", load_sample_image("flower.jpg")),
     ("hubble", data.hubble_deep_field()[:500, :500]),
 ]
 
@@ -30,7 +28,8 @@ def garbage(image: np.ndarray) -> list[np.ndarray]:
     smooth, rng = bicubic(image, 4).astype(float), np.random.default_rng(0)
     rows, columns = np.indices(image.shape[:2])
     noise = rng.normal(size=image.shape[:2]) * 15
-    bad = (noise, 20.0 * (rows // 2 % 2) + noise / 5, 20.0 * (rows % 4 == 1) * (columns % 4 == 2) + noise / 15)
+    lines, dots = 20.0 * (rows // 2 % 2), 20.0 * (rows % 4 == 1) * (columns % 4 == 2)
+    bad = (noise, lines + noise / 5, dots + noise / 15)
     return [(smooth + added[..., None]).clip(0, 255).astype(np.uint8) for added in bad]
 
 
@@ -64,7 +63,8 @@ def test_fits_are_reproducible_to_the_byte(tmp_path: Path, monkeypatch: pytest.M
 
 def test_photographs_must_have_some_size_and_structure() -> None:
     flat = np.full((216, 216, 3), 100, np.uint8)
-    for photographs, says in (([("a", flat)], "structure"), ([("a", flat[:200])], "216"), ([], "photographs")):
+    cases = ([("a", flat)], "structure"), ([("a", flat[:200])], "216"), ([], "photographs")
+    for photographs, says in cases:
         with pytest.raises(RuntimeError, match=says):
             fit_niqe(photographs)
 

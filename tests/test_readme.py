@@ -15,7 +15,7 @@ def sections(text: str) -> list[tuple[str, str]]:
 
 
 def commands(text: str) -> list[str]:
-    """The lines of code up to a comment, which two spaces precede; of the drawing with arrows the names of files."""
+    """The lines of code up to a comment, which two spaces precede; of the drawing the names of files."""
     lines = [line.strip() for block in BLOCK.findall(text) for line in block.splitlines()]
     lines += re.findall(r"^    +(\S.*)$", text, flags=re.MULTILINE)
     code = [re.split(r" {2,}", line)[0] for line in lines if line]
@@ -34,4 +34,4 @@ def test_they_have_the_same_sections_with_the_same_facts() -> None:
     assert commands(ENGLISH) == commands(CHINESE)
     for (heading, english), (other, chinese) in zip(sections(ENGLISH), sections(CHINESE), strict=True):
         assert heading.count("#") == other.count("#")
-        assert facts(english) == facts(chinese), f"README.md {heading!r} and README.zh.md {other!r} differ; change both"
+        assert facts(english) == facts(chinese), f"{heading!r} of README.md, {other!r} of README.zh.md"

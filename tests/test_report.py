@@ -1,4 +1,4 @@
-"""The page: what becomes of the cells of executed notebooks, which ones it holds, and whether its script runs."""
+"""The page: what becomes of the cells of notebooks, which ones it holds, and whether its script runs."""
 
 import base64
 import hashlib
@@ -19,7 +19,8 @@ from masksr.report.page import Section, build_report, formula
 
 TABLE = """<table border="1" class="dataframe"><thead><tr><th>set</th><th>PI</th></tr></thead>
 <tbody><tr><td>Set5</td><td>3.25</td></tr><tr><td>Set14</td><td>-1e-3</td></tr></tbody></table>"""
-WILD = "<script>document.title = 'x'</script><img src='https://a.example/i.png' onerror=\"document.title = 'x'\">"
+WILD = "<script>document.title = 'x'</script>"
+WILD += "<img src='https://a.example/i.png' onerror=\"document.title = 'x'\">"
 
 
 def png(size: int = 160) -> bytes:
@@ -52,7 +53,7 @@ def build(tmp_path):
             sections.append(Section(tmp_path / f"{name}.ipynb", name, name, **options))
         pages = []
         for _ in range(2):
-            build_report(sections, tmp_path / "report.html", facts={}, digests={"data/x": "a1"}, times=[])
+            build_report(sections, tmp_path / "report.html", facts={}, digests={"data/x": "a1"})
             pages.append((tmp_path / "report.html").read_bytes())
         assert pages[0] == pages[1], "the same notebooks give the same bytes"
         return BeautifulSoup(pages[0], "html.parser")
@@ -62,7 +63,8 @@ def build(tmp_path):
 
 def test_formulas_are_mathml_links_arrive_and_nothing_is_loaded(build):
     formulas = "$x_1 < y_2$\n\n$$m = \\operatorname{clip}(k e, 0, 1) \\tag{8}$$\n\n| a |\n|--:|\n| $z$ |"
-    cells = ["# T\n\nSee [other](../02_other.ipynb), [gone](nowhere.ipynb).", "## Loss", "## Loss\n\n" + formulas]
+    cells = ["# T\n\nSee [other](../02_other.ipynb), [gone](nowhere.ipynb).", "## Loss"]
+    cells.append("## Loss\n\n" + formulas)
     page = build(train=(cells, {}), other=(["# Others", "## Loss"], {"group": "All", "title": "Second"}))
     inline, block, cell = page.main.find_all("math")
     assert inline.get_text() == "x1<y2" and cell.find_parent("td")
@@ -90,7 +92,7 @@ def test_pictures_keep_their_pixels_and_are_described_by_their_caption(build):
     kind, _, content = figure.img["src"].partition(",")
     shown = Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB")
     assert "webp" in kind and np.array_equal(shown, Image.open(io.BytesIO(png())))
-    assert len(folded.img["src"]) < len(figure.img["src"]), "folded sections need fewer bytes, not every pixel"
+    assert len(folded.img["src"]) < len(figure.img["src"]), "folded sections need fewer bytes"
     assert figure.img["alt"] == "What $to$ see." and figure.figcaption.find("math")
     assert other.img["alt"] == "By <the> cell" and not other.figcaption
     assert other.img["src"].startswith("data:image/svg+xml"), "a drawing is preferred to its pixels"
@@ -142,7 +144,8 @@ def test_in_chromium_the_script_runs_no_other_does_and_the_page_prints(build, tm
     place = [(name, png(8)) for name in ("LR", "plain", "masked")]
     build(a=(cells, {"crops": (place,)}), b=(cells, {"group": "Folded"}))
     page = tmp_path / "report.html"
-    text = report_page.run_chromium(page, "--dump-dom", "--enable-logging=stderr", "--virtual-time-budget=3000")
+    options = "--dump-dom", "--enable-logging=stderr", "--virtual-time-budget=3000"
+    text = report_page.run_chromium(page, *options)
     dom = BeautifulSoup(text, "html.parser")
     assert dom.title.get_text() != "x", "scripts of notebooks do not run"
     assert dom.html["class"] == ["js"] and dom.select_one(".theme").get_text() in ("dark", "light")

@@ -1,4 +1,4 @@
-"""Scores of pictures of any origin: the numbers of the evaluation, pairs by their names, and errors that name them."""
+"""Scores of any pictures: the numbers of the evaluation, pairs by their names, and errors that name them."""
 
 import shutil
 from pathlib import Path
@@ -59,12 +59,13 @@ def test_the_numbers_are_those_of_the_evaluation(pictures):
 def test_the_mean_of_each_folder_is_printed_and_the_rows_are_written(pictures, capsys):
     assert main(["score", "sr", "--hr", "hr", "hr", "-o", "out/quality.csv", "--also", "entropy,gmsd"]) == 0
     said = capsys.readouterr().out
-    assert "| folder | set | images | PI (stand-in) | NIQE (stand-in) | Ma (stand-in) | PSNR-Y | SSIM-Y |" in said
+    assert "| images | PI (stand-in) | NIQE (stand-in) | Ma (stand-in) | PSNR-Y | SSIM-Y |" in said
     assert "/hr | 2 |" in said and "| ∞ | 1.0000 | 0.00 |" in said
     read = read_quality(["out/quality.csv"])
     assert (read["model"] + read["image"]).tolist() == ["srcat", "srtac", "hrcat", "hrtac"]
     # HR is cut as the test sets are, and SR of the size that HR had likewise.
-    assert read["psnr"].iloc[0] == pytest.approx(fidelity.psnr(read_image(Path("sr/cat_x4.png")), CAT[:128, :132]))
+    ours = fidelity.psnr(read_image(Path("sr/cat_x4.png")), CAT[:128, :132])
+    assert read["psnr"].iloc[0] == pytest.approx(ours)
     assert main(["score", "nowhere.png"]) == 1
     assert "nowhere.png: there is no such file" in capsys.readouterr().err
 
@@ -76,14 +77,14 @@ def test_without_hr_there_is_no_fidelity_and_a_flat_picture_says_why_it_has_no_p
     assert "PSNR" not in said and "sr/flat.png: NIQE: " in said
     assert table[["psnr", "ssim", "rmse"]].isna().all(axis=None)
     assert table["pi"].isna().tolist() == [False, True, False]
-    assert list(table["image"]) == ["cat_x4.png", "flat.png", "tac_x4.png"] and set(table["set"]) == {"pictures"}
+    assert list(table["image"]) == ["cat_x4.png", "flat.png", "tac_x4.png"]
+    assert set(table["set"]) == {"pictures"}
 
 
 @pytest.mark.parametrize(
     "photo",
     [
-        Photo(CAT[..., :1], None, None),
-        Photo(CAT.astype(np.uint16) * 257, None, None),
+        Photo(CAT[..., :1], None, None), Photo(CAT.astype(np.uint16) * 257, None, None),
         Photo(CAT, np.full(CAT.shape[:2], 255, np.uint8), None),
     ],
 )
@@ -106,7 +107,8 @@ def test_pictures_that_cannot_be_scored_do_not_lose_the_others(pictures, capsys)
         run(["sr"], hr="hr", output=pictures / "q.csv")
     said = str(caught.value)
     assert said.startswith("4 of 6 pictures could not be scored:\n")
-    for reason in ("hole.png: has transparent", "broken.png: cannot be read", "lr.png: has 33 x 32 pixels and not"):
+    reasons = "hole.png: has transparent", "broken.png: cannot be read", "lr.png: has 33 x 32 pixels and not"
+    for reason in reasons:
         assert reason in said
     assert "tiny.png: an image of shape (8, 60, 3) is nothing but border" in said
     assert list(read_quality([pictures / "q.csv"])["image"]) == ["cat", "tac"]
@@ -134,14 +136,14 @@ def test_without_a_project_the_weights_are_official(pictures, tmp_path_factory, 
     assert "| PI | NIQE | Ma |" in capsys.readouterr().out
 
 
-# ---- Pairs -------------------------------------------------------------------------------------------------
-
-
 def paths(*names: str) -> list[Path]:
     return [Path(name) for name in names]
 
 
-@pytest.mark.parametrize("name", ["baby", "baby_x4", "babySR", "baby_HR", "baby_SRF_4_SR", "BABY_X4_sr", "baby_x4_out"])
+NAMES = ["baby", "baby_x4", "babySR", "baby_HR", "baby_SRF_4_SR", "BABY_X4_sr", "baby_x4_out"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_endings_that_tell_sr_from_hr_are_no_part_of_the_name(name):
     hr = paths("hr/baby_SRF_4_HR.png", "hr/bird.png")
     assert pair(paths(f"sr/{name}.png", "sr/bird.png"), hr, 4)[Path(f"sr/{name}.png")] == hr[0]
@@ -152,6 +154,7 @@ def test_the_same_name_goes_before_a_like_name():
     found = pair(paths("out/cat_sr.png", "out/cat.jpg", "out/dog_x4.png", "out/scout.png"), hr, 4)
     assert [found[path].name for path in found] == ["cat_sr.png", "cat.png", "dog_HR.jpg", "scout.png"]
     assert pair(paths("result.png"), paths("photo.jpg"), 4) == {Path("result.png"): Path("photo.jpg")}
-    for sr, several in ((["o/cat_x4.png"], ["h/cat.png", "h/CAT.jpg"]), (["o/cat_x2.png", "o/sr.png"], ["h/cat.png"])):
+    twice = (["o/cat_x4.png"], ["h/cat.png", "h/CAT.jpg"]), (["o/cat_x2.png", "o/sr.png"], ["h/cat.png"])
+    for sr, several in twice:
         with pytest.raises(MasksrError, match=r"o/cat_x\d\.png: which HR picture"):
             pair(paths(*sr), paths(*several), 4)

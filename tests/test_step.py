@@ -1,4 +1,4 @@
-"""The training step against the plain equations, a mask of ones against none, and the mask that expects its error."""
+"""The training step against the plain equations, a mask of ones against none, and what expects its error."""
 
 import copy
 import math
@@ -19,7 +19,8 @@ from masksr.training.mask import error_mask, expectation_loss, squared_error
 from masksr.training.step import adversarial_step
 
 FP32 = partial(torch.autocast, "cpu", torch.bfloat16, enabled=False)
-MASK = {"k": 0.2, "b": 0.5, "error_range": "255", "window": 1, "per_channel": False, "apply": "both", "detach": True}
+MASK = {"k": 0.2, "b": 0.5, "error_range": "255", "window": 1, "per_channel": False}
+MASK |= {"apply": "both", "detach": True}
 
 
 def networks(name: str) -> tuple[nn.Module, nn.Module, nn.Module, Loss]:
@@ -33,7 +34,7 @@ def batch(pixel_range: float, seed: int = 0) -> tuple[Tensor, Tensor]:
     return tuple(torch.rand(3, 3, size, size, generator=rng) * pixel_range for size in (16, 64))
 
 
-def reference_step(g: nn.Module, d: nn.Module, vgg: nn.Module, lr: Tensor, hr: Tensor, loss: Loss, mask: Mask) -> None:
+def reference_step(g, d, vgg, lr: Tensor, hr: Tensor, loss: Loss, mask: Mask) -> None:
     """The same step as the public toolboxes write it: a graph through everything, D run anew for each use."""
     sr = g(lr)
     m = error_mask(sr, hr, mask, pixel_range=g.pixel_range)
@@ -76,7 +77,9 @@ def gradients(*modules: nn.Module) -> list[Tensor]:
 MASKS = {
     "plain": Mask(kind="none"),
     "mask": Mask(kind="error", **MASK),
-    "mask with gradient": Mask(kind="error", **MASK | {"error_range": "1", "k": 1.0, "b": 0.2, "detach": False}),
+    "mask with gradient": Mask(
+        kind="error", **MASK | {"error_range": "1", "k": 1.0, "b": 0.2, "detach": False}
+    ),
 }
 
 
@@ -98,7 +101,8 @@ def take_step(name: str, mask: Mask) -> tuple[dict[str, Tensor], list[Tensor]]:
     g, d, vgg, loss = networks(name)
     options = {"loss": loss, "mask": mask, "pixel_range": g.pixel_range, "autocast": FP32}
     metrics = adversarial_step(g, d, vgg, *batch(g.pixel_range), **options)
-    return {k: v for k, v in metrics.items() if not k.startswith("mask")}, [*gradients(g, d), *d.state_dict().values()]
+    metrics = {k: v for k, v in metrics.items() if not k.startswith("mask")}
+    return metrics, [*gradients(g, d), *d.state_dict().values()]
 
 
 @pytest.mark.parametrize("apply", ["both", "sr", "gradient"])
@@ -108,9 +112,6 @@ def test_k_0_and_b_1_is_the_plain_variant_to_the_last_bit(name: str, apply: str)
     ones = take_step(name, Mask(kind="error", **MASK | {"k": 0.0, "b": 1.0, "apply": apply}))
     assert plain[0] == ones[0]
     assert all(torch.equal(a, b) for a, b in zip(plain[1], ones[1], strict=True))
-
-
-# ---- The mask that expects its error: its loss is least at the mean error of all images that share an LR patch
 
 
 @given(st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=20))

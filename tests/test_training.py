@@ -1,6 +1,7 @@
-"""Trainings end to end on small packs: they learn, can be stopped anywhere, are done once; options change no number."""
+"""Trainings end to end on small packs: they learn, can be stopped, are done once; options change nothing."""
 
-
+import shutil
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,7 @@ from masksr.models.build import load_generator, save_weights
 from masksr.models.edsr import EDSR
 from masksr.params import Gan, Params
 from masksr.paths import Paths
+from masksr.source import find_modules
 from masksr.training import train as training
 from masksr.training.device import allow_tf32
 
@@ -28,8 +30,11 @@ def test_a_gan_training_leaves_weights_history_and_record(paths: Paths, model: s
     assert history.step.tolist() == [2, 4, 6, 8]
     assert history.learning_rate.tolist() == [1e-4, 1e-4, 5e-5, 5e-5]
     needed = ["loss_g", "loss_d", "d_real", "d_fake", "vgg54", "gan", "l1", "mask_mean", "mask_saturated"]
-    assert history[[*needed, "images_per_s"]].notna().all(axis=None)
-    assert history.psnr.notna().tolist() == [False, True, False, True]
+    assert history[needed].notna().all(axis=None)
+    validation, live = pd.read_csv(folder / "validation.csv"), pd.read_csv(paths.live(folder))
+    assert validation.step.tolist() == [4, 8] and validation[["psnr", "psnr_bicubic"]].notna().all(axis=None)
+    assert live.step.tolist() == [2, 4, 6, 8] and live.images_per_s.notna().all()
+    assert not {"images_per_s", "psnr", "gpus"} & set(history)
     assert history.mask_mean.between(0.5, 1).all()
     assert record["weights"] == file_digest(folder / "generator.safetensors")
     generator = load_generator(folder / "generator.safetensors")
@@ -39,8 +44,7 @@ def test_a_gan_training_leaves_weights_history_and_record(paths: Paths, model: s
 @pytest.mark.parametrize(
     ("settings", "kind", "stop_at"),
     [
-        ({}, "expected", 3),
-        ({"ema": 0.9}, "shuffled", 5),
+        ({}, "expected", 3), ({"ema": 0.9}, "shuffled", 5),
         ({"accumulate": 2, "ema": 0.9, "gradient_checkpointing": True}, "random", 10),
     ],
 )
@@ -64,12 +68,9 @@ def test_an_interrupted_training_ends_in_the_same_bits(
         training.train_gan(params, "esrgan", mask, 0, other, other.root / "resumed")
     training.train_gan(params, "esrgan", mask, 0, other, other.root / "resumed")
     assert len(calls) < stop_at + 8 * parts, "it must go on from its checkpoint"
-    assert weights(other.root / "resumed") == weights(paths.root / "undisturbed")
-    histories = [
-        pd.read_csv(folder / "history.csv").drop(columns="images_per_s")
-        for folder in (other.root / "resumed", paths.root / "undisturbed")
-    ]
-    pd.testing.assert_frame_equal(*histories)
+    for name in training.store.OUTPUTS.values():
+        resumed, undisturbed = other.root / "resumed" / name, paths.root / "undisturbed" / name
+        assert resumed.read_bytes() == undisturbed.read_bytes()
 
 
 def test_equal_trainings_are_done_once_whatever_their_names(paths: Paths, monkeypatch) -> None:
@@ -104,7 +105,7 @@ def test_a_missing_checkpoint_to_begin_from_is_named(paths: Paths) -> None:
         training.train_start(with_start("pesr", init="nowhere.pth"), "pesr", 0, paths)
 
 
-def test_a_loss_that_is_no_longer_finite_stops_and_keeps_the_last_good_checkpoint(paths: Paths, monkeypatch) -> None:
+def test_a_loss_that_is_no_longer_finite_stops_and_keeps_the_last_good(paths: Paths, monkeypatch) -> None:
     params = small()
     real, count = training.adversarial_step, []
 
@@ -126,43 +127,62 @@ def test_a_loss_that_is_no_longer_finite_stops_and_keeps_the_last_good_checkpoin
 def test_the_key_knows_the_data_the_start_and_the_code(paths: Paths, monkeypatch) -> None:
     params = small()
     keys = [training.train_start(params, "pesr", 0, paths)["key"]]
-    monkeypatch.setattr(training, "code_digest", lambda: "other code")
-    keys.append(training.train_start(params, "pesr", 0, paths)["key"])
+    with monkeypatch.context() as patch:
+        patch.setattr(training.store, "digest_code", lambda files: "other code")
+        keys.append(training.train_start(params, "pesr", 0, paths)["key"])
     keys.append(training.train_start(params, "pesr", 1, paths)["key"])
     build_pack("cat", paths.set(params.data.train))
     keys.append(training.train_start(params, "pesr", 0, paths)["key"])
     assert len(set(keys)) == 4
 
 
-def test_the_code_in_the_key_is_all_that_computes_in_a_training() -> None:
-    """Every module of these rooms that training.train imports, from module to module."""
-    import test_layers as layers  # here: other programs import this file from elsewhere
-
-    rooms, reached, left = {"data", "models", "quality", "training"}, set(), {"masksr.training.train"}
-    while left:
-        reached |= left
-        imported = set().union(*(layers.GRAPH[module] for module in left))
-        left = {module for module in imported if layers.room(module) in rooms} - reached
-    files = {path.relative_to(ROOT) for pattern in training.CODE for path in (ROOT / "masksr").glob(pattern)}
-    assert reached <= {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files}
+NOT_IN_A_KEY = {"data/images.py", "data/bicubic.py"}  # the digest of a pack stands for them
+NOT_IN_A_KEY |= {"training/store.py", "models/__init__.py", "data/__init__.py", "training/__init__.py"}
 
 
-def test_docstrings_and_comments_are_not_in_the_key_and_code_is(tmp_path: Path, monkeypatch) -> None:
-    def digest(text: str) -> str:
-        (tmp_path / "training").mkdir(exist_ok=True)
-        (tmp_path / "training/mask.py").write_text(text)
-        return training.code_digest()
+def test_the_code_in_the_key_is_all_that_computes_in_a_training(tmp_path: Path, monkeypatch) -> None:
+    """Each file that a training reaches, changed alone, changes the keys of what it computes in."""
+    params, folder = small(), ROOT / "masksr"
+    reached = {path.relative_to(folder).as_posix() for path in find_modules(ROOT, ["masksr.training.train"])}
+    rooms = ("data", "models", "training")
+    rooms = {name for name in reached if name.partition("/")[0] in rooms} - NOT_IN_A_KEY
+    shutil.copytree(folder, tmp_path / "masksr", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr("masksr.__file__", str(tmp_path / "masksr/__init__.py"))
+    kinds = product(["esrgan", "edsr"], [None, params.masks["none"], params.masks["paper"]])
+    trainings = {(model, mask and mask.kind): (params.models[model], mask) for model, mask in kinds}
 
-    monkeypatch.setattr("masksr.__file__", str(tmp_path / "__init__.py"))
-    plain = digest("def f(x):\n    return x + 1\n")
-    assert digest('"""About f."""\n\n# a comment\ndef f(x):\n    """Add one."""\n    return x + 1\n') == plain
-    assert digest("def f(x):\n    return x + 2\n") != plain
+    def keys() -> dict[tuple, str]:
+        return {name: training.store.training_key({}, *of) for name, of in trainings.items()}
+
+    changed, before = {}, keys()
+    for name in rooms:
+        (tmp_path / "masksr" / name).write_text((folder / name).read_text() + "\nchanged = 1\n")
+        changed[name] = {of for of, key in keys().items() if key != before[of]}
+        (tmp_path / "masksr" / name).write_text((folder / name).read_text() + "\n# a comment\n")
+        assert keys() == before
+    assert all(changed.values())
+    assert changed["training/mask.py"] == {("esrgan", "error"), ("edsr", "error")}
+    assert changed["training/losses.py"] == {of for of in trainings if of[1]}
+    assert changed["models/rrdb.py"] == {of for of in trainings if of[0] == "esrgan"}
+    assert changed["training/loop.py"] == trainings.keys()
+
+
+def test_what_only_shows_takes_no_step(paths: Paths, monkeypatch) -> None:
+    params = small()
+    training.train_start(params, "pesr", 0, paths)
+    monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("trained again"))
+    shutil.rmtree(paths.trainings)  # as in a clone, which pulled the stage's outputs
+    content = params.model_dump(exclude_unset=True)
+    content["train"] |= {"log_every": 1, "validate_every": 1, "checkpoint_every": 1}
+    content["models"]["pesr"]["title"] = "another title"
+    training.train_start(Params.model_validate(content), "pesr", 0, paths)
 
 
 def test_a_damaged_finished_training_is_done_again(paths: Paths) -> None:
     record = training.train_start(small(), "pesr", 0, paths)
-    good, stored = weights(paths.start("pesr", 0)), paths.trainings / record["key"] / "generator.safetensors"
-    stored.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    good = weights(paths.start("pesr", 0))
+    for folder in (paths.start("pesr", 0), paths.trainings / record["key"]):
+        (folder / "generator.safetensors").write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     training.train_start(small(), "pesr", 0, paths)
     assert weights(paths.start("pesr", 0)) == good
 
@@ -179,10 +199,8 @@ def test_phases_see_different_patches_and_masks_the_same(paths: Paths, monkeypat
 
 def test_the_discriminator_has_a_learning_rate_of_its_own():
     schedule = Gan(epochs=2, learning_rate=1e-3, discriminator_learning_rate=1e-5, halve_at=[1])
-    assert training.learning_rates(schedule, 3) == [1e-3, 1e-5, 1e-3]  # an expected error's network has the generator's
-
-
-# ---- What makes trainings faster or smaller: recomputed blocks, batches in parts, compiled networks
+    # An expected error's network has the generator's.
+    assert training.learning_rates(schedule, 3) == [1e-3, 1e-5, 1e-3]
 
 
 def trained(params: Params, here: Paths, name: str) -> dict[str, torch.Tensor]:
@@ -251,7 +269,11 @@ def test_a_compiler_that_is_missing_is_named(paths: Paths, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
 )
 def test_too_little_memory_says_what_to_change(paths: Paths, monkeypatch, error: Exception) -> None:
     def full(*_, **__):

@@ -1,4 +1,4 @@
-"""docs/tutorial.md, obeyed in a copy of the reproduced project: its changes are applied, its commands run in order.
+"""docs/tutorial.md, obeyed in a copy of the reproduced project: its changes applied, its commands run.
 
 A line under ```text must be in what the command before it printed.
 """
@@ -23,7 +23,8 @@ Block = namedtuple("Block", "section language file content")
 
 def blocks() -> list[Block]:
     text, section, found = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8"), "", []
-    for heading, info, content in re.findall(r"^## (.+)$|^```(\S.*)\n((?s:.*?))^```$", text, flags=re.MULTILINE):
+    blocks = re.findall(r"^## (.+)$|^```(\S.*)\n((?s:.*?))^```$", text, flags=re.MULTILINE)
+    for heading, info, content in blocks:
         section = heading or section
         if info:
             language, _, file = info.partition(" file=")
@@ -40,14 +41,14 @@ def apply(diff: str, project: Path) -> None:
         lines = hunk.splitlines()
         assert {line[:1] for line in lines} <= {" ", "-", "+"}, hunk
         old, new = ("".join(f"{line[1:]}\n" for line in lines if line[0] in keep) for keep in (" -", " +"))
-        assert text.count("\n" + old) == 1, f"{path.name} does not have these lines of the tutorial once:\n{old}"
+        assert text.count("\n" + old) == 1, f"{path.name} does not have these lines once:\n{old}"
         text = text.replace("\n" + old, "\n" + new)
     path.write_text(text[1:], encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def reader(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Somebody's project after a run, with what mini tests and compares, and photographs at home, ``../home``."""
+    """Somebody's project after a run, with what mini tests and compares, and photographs in ``../home``."""
     folder = tmp_path_factory.mktemp("tutorial")
     project, pictures = shutil.copytree(reproduced, folder / "a project"), folder / "home/Pictures"
     content = yaml.load(project / "params.yaml")
@@ -83,6 +84,7 @@ def test_the_sections_are_those_that_were_promised_and_leave_a_valid_project(rea
     assert [section[0] for section in SECTIONS] == ["1", "2", "3", "4"]
     kept = yaml.load(reader / "params.yaml")
     assert {"strong", "texture"} < set(kept["masks"]) and "espcn" in kept["models"]
-    assert {"test_data@holiday", "train@espcn-texture-0"} < {stage.name for stage in Repo(str(reader)).index.stages}
+    stages = {stage.name for stage in Repo(str(reader)).index.stages}
+    assert {"test_data@mini-holiday", "train@mini-espcn-texture-0"} < stages
     for made in "variants/esrgan-strong-s0", "variants/esrgan-texture-s0", "start/espcn-s0":
         assert (reader / "runs/mini" / made / "generator.safetensors").is_file()

@@ -1,6 +1,5 @@
 """Pictures as photographers keep them, read, upscaled and written: what is kept, and what is said."""
 
-
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,7 +32,7 @@ PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 class Repeat(nn.Module):
-    """Repeats each pixel: what becomes of every level is known. Red can be shifted, as a network's colours would be."""
+    """Repeats each pixel: what becomes of every level is known. Red can be shifted, as a network's might."""
 
     def __init__(self, scale: int = 4, pixel_range: float = 1.0, red: float = 0.0) -> None:
         super().__init__()
@@ -55,10 +54,8 @@ def repeated(pixels: np.ndarray, scale: int = 4) -> np.ndarray:
 
 @settings(max_examples=40)
 @given(
-    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    channels=st.sampled_from([1, 3]),
-    transparent=st.booleans(),
-    dtype=st.sampled_from([np.uint8, np.uint16]),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)), channels=st.sampled_from([1, 3]),
+    transparent=st.booleans(), dtype=st.sampled_from([np.uint8, np.uint16]),
     profile=st.sampled_from([None, PROFILE]),
 )
 def test_a_photo_comes_back_as_it_was_written(tmp_path_factory, size, channels, transparent, dtype, profile):
@@ -112,9 +109,6 @@ def test_folders_and_patterns_stand_for_their_pictures(tmp_path):
             found("a.png", wrong)
 
 
-# ---- One picture upscaled ----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("pixel_range", [1.0, 255.0])
@@ -131,12 +125,10 @@ def test_transparency_is_enlarged_by_bicubic_and_grey_is_the_mean_of_the_colours
     assert (sr.pixels == 110).all() and sr.pixels.shape == (16, 20, 1)
     alpha, finer = 60 + noise(13, 11) // 2, np.iinfo(dtype).max // 255  # away from the ends, which are cut
     alpha[:, 8:] = 255
-    sr = upscale_photo(Photo(noise(13, 11, 3, dtype=dtype), alpha.astype(dtype) * dtype(finer), None), Repeat())
+    photo = Photo(noise(13, 11, 3, dtype=dtype), alpha.astype(dtype) * dtype(finer), None)
+    sr = upscale_photo(photo, Repeat())
     difference = sr.alpha / finer - imresize(alpha, 4)
     assert sr.alpha.dtype == dtype and np.abs(difference[8:-8, 8:-8]).max() <= 1.2  # imresize rounds twice
-
-
-# ---- The command -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -157,7 +149,8 @@ def test_a_folder_becomes_a_folder_of_png(album, tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in written) == ["one.png", "three.png", "two.png"]
     assert sorted(written) == sorted(out.iterdir())
     for name in ("one.png", "two.bmp", "three.jpg"):
-        np.testing.assert_array_equal(read_image((out / name).with_suffix(".png")), repeated(read_image(album / name)))
+        enlarged = read_image((out / name).with_suffix(".png"))
+        np.testing.assert_array_equal(enlarged, repeated(read_image(album / name)))
     assert "[1/3]" in (said := capsys.readouterr().out) and "36 x 24 pixels" in said
     assert not run([str(album)], out, "edsr", **options), "what is there stays"
     assert "--overwrite" in capsys.readouterr().out
@@ -181,7 +174,7 @@ def test_no_picture_replaces_another(album, tmp_path):
             plan([album / "three.png", *pictures], out)
 
 
-def test_a_checkpoint_needs_no_project_and_without_one_it_is_what_the_profile_trained(album, tmp_path, monkeypatch):
+def test_a_checkpoint_needs_no_project_and_none_is_what_the_profile_trained(album, tmp_path, monkeypatch):
     paths, out = make_project(tmp_path / "project"), tmp_path / "out"
     trained = paths.variant("edsr", "paper", 0) / "generator.safetensors"
     monkeypatch.chdir(paths.root)
@@ -193,21 +186,17 @@ def test_a_checkpoint_needs_no_project_and_without_one_it_is_what_the_profile_tr
     run([str(album)], tmp_path / "again", "edsr", checkpoint=str(trained), device="cpu")
     assert (tmp_path / "again/one.png").read_bytes() == (out / "one.png").read_bytes()
     for wrong, says in (
-        ({"model": "pesr"}, "use --model edsr"),
-        ({"inputs": ["nothing.png"]}, "no such file"),
-        ({"tile": 10, "overlap": 5}, "--overlap"),
-        ({"out": Path(__file__)}, "could not be written"),
+        ({"model": "pesr"}, "use --model edsr"), ({"inputs": ["nothing.png"]}, "no such file"),
+        ({"tile": 10, "overlap": 5}, "--overlap"), ({"out": Path(__file__)}, "could not be written"),
     ):
-        arguments = {"inputs": [str(album)], "out": tmp_path / "new", "model": "edsr", "checkpoint": str(trained)}
+        arguments = {"inputs": [str(album)], "out": tmp_path / "new", "model": "edsr"}
+        arguments["checkpoint"] = str(trained)
         with pytest.raises(MasksrError, match=says):
             run(**arguments | {"device": "cpu"} | wrong)
 
 
-# ---- Tiles: they cover a picture once, with their context, and nothing of them can be seen in the result ------
-
-
 class Blur(nn.Module):
-    """Means of squares of ``2 radius + 1`` pixels, each pixel then repeated: its context is known, its sums exact."""
+    """Means of squares of ``2 radius + 1`` pixels, then repeated: its context is known, its sums exact."""
 
     pixel_range = 255.0
 
@@ -251,7 +240,8 @@ def test_with_enough_context_the_result_is_that_of_the_whole_picture(height, wid
 
 
 @pytest.mark.parametrize(
-    ("make", "reach"), [(lambda: RRDBNet(8, 1, 4), 19), (lambda: PESR(2, 8), 8), (lambda: EDSR(2, 8, scale=3), 8)]
+    ("make", "reach"),
+    [(lambda: RRDBNet(8, 1, 4), 19), (lambda: PESR(2, 8), 8), (lambda: EDSR(2, 8, scale=3), 8)],
 )
 def test_every_architecture_upscales_without_seams(make, reach):
     """reach: how far it looks in LR pixels; a convolution 1, after an upsampling 1/2, then 1/4."""

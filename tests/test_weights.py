@@ -1,4 +1,4 @@
-"""The weights stage, VGG19, NIQE and Ma: what is found, what is made, and what is said when nothing is there."""
+"""The weights stage, VGG19, NIQE and Ma: what is found, what is made, what is said when nothing is there."""
 
 import json
 import shutil
@@ -44,9 +44,6 @@ def settings(local: Path | None = None, **changes) -> params.Params:
     return mini.model_copy(update={"weights": mini.weights.model_copy(update=changes), "data": folders})
 
 
-# ---- VGG19 -------------------------------------------------------------------------------------------------
-
-
 def test_the_random_one_is_a_labelled_stand_in_and_always_the_same(tmp_path: Path) -> None:
     said = {prepare_vgg19(settings(), Paths(tmp_path / name, "mini")) for name in "ab"}
     assert said == {"VGG19 features: random weights (a stand-in), 0.25 of VGG19's channels"}
@@ -85,9 +82,6 @@ def test_oxfords_features_are_scaled_to_suit_the_loss_weights(tmp_path: Path) ->
         torch.testing.assert_close(found, factor * network(image))
 
 
-# ---- Files of NIQE and Ma ----------------------------------------------------------------------------------
-
-
 def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("ma.mat", "again.mat"):
         quality.write_ma(tmp_path / name, SOME_MA)
@@ -99,10 +93,8 @@ def test_a_forest_as_matlab_saves_it_is_read(tmp_path: Path) -> None:
     """Rows count from one, unused rows are zero, the fields may have any names."""
     tree = {
         "lDau": np.array([[2, 0], [0, 0], [4, 0], [0, 0], [0, 0]], np.int32),
-        "rDau": np.array([[3, 0], [0, 0], [5, 0], [0, 0], [0, 0]], np.int32),
-        "c": np.zeros((5, 2), np.int32),
-        "d": np.int32(5),
-        "e": np.array([[0.5, 0], [0, 0], [1.5, 0], [0, 0], [0, 0]]),
+        "rDau": np.array([[3, 0], [0, 0], [5, 0], [0, 0], [0, 0]], np.int32), "c": np.zeros((5, 2), np.int32),
+        "d": np.int32(5), "e": np.array([[0.5, 0], [0, 0], [1.5, 0], [0, 0], [0, 0]]),
         "f": np.array([[0, 8.0], [1, 0], [0, 0], [2, 0], [3, 0]]),
         "g": np.array([[3, 0], [0, 0], [1, 0], [0, 0], [0, 0]], np.int32),
     }
@@ -119,12 +111,10 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     cut = (tmp_path / "ma.mat").read_bytes()[:300]
     for name, content in {"cut.mat": cut, "page.mat": b"<html>404</html>", "empty.mat": b""}.items():
         (tmp_path / name).write_bytes(content)
-    for read, name in ((read_ma, "cut"), (read_ma, "page"), (read_niqe, "empty"), (read_niqe, "ma"), (read_ma, "no")):
+    cases = (read_ma, "cut"), (read_ma, "page"), (read_niqe, "empty"), (read_niqe, "ma"), (read_ma, "no")
+    for read, name in cases:
         with pytest.raises(MasksrError, match=rf"{name}\.mat: does not hold"):
             read(tmp_path / f"{name}.mat")
-
-
-# ---- Where NIQE and Ma come from ---------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -139,11 +129,12 @@ def official(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
-    """A project with the pack of one training set, which is the working directory; nothing can be downloaded."""
+    """A project with the pack of one training set, the working directory; nothing can be downloaded."""
 
     def published(name: str) -> Weights:
         about = dict.fromkeys(("title", "cite", "licence", "homepage"), "-")
-        return Weights(name=name, **about, downloads=[File(name=OFFICIAL[name], urls=["http://127.0.0.1:9/x"])])
+        files = [File(name=OFFICIAL[name], urls=["http://127.0.0.1:9/x"])]
+        return Weights(name=name, **about, downloads=files)
 
     monkeypatch.setattr(weights, "find_weights", published)
     paths = Paths(tmp_path / "project", "mini")
@@ -164,7 +155,7 @@ def test_official_files_of_the_data_folder_are_taken(mode: str, official: Path, 
     assert json.loads(text) == record and str(official) not in text  # the same record on every machine
 
 
-def test_auto_fits_what_cannot_be_had_and_a_project_scores_with_it(official, project, monkeypatch, capsys) -> None:
+def test_auto_fits_what_cannot_be_had_and_a_project_scores(official, project, monkeypatch, capsys) -> None:
     (official / MA).rename(official / "later")
     monkeypatch.delenv("MASKSR_OFFLINE")
     with pytest.raises(MasksrError, match=MA):

@@ -11,9 +11,11 @@ from typing import Any
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ["masksr", "notebooks", "data/registry.yaml", "data/paper.yaml", "dvc.yaml", "CITATION.cff", "profiles"]
-SOURCES += ["docs", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", ".gitattributes"]
-INHERITED = {name: value for name, value in os.environ.items() if name != "MASKSR_DATA"}  # whatever a test patches
+SOURCES = ["masksr", "notebooks", "data/registry.yaml", "data/paper.yaml", "dvc.yaml", "CITATION.cff"]
+SOURCES += ["profiles", "requirements.lock", "docs", ".dvc/config", ".dvc/.gitignore", ".dvc/plots"]
+SOURCES += [".dvcignore", ".gitignore", ".gitattributes"]
+# Whatever a test patches.
+INHERITED = {name: value for name, value in os.environ.items() if name != "MASKSR_DATA"}
 yaml = YAML()  # keeps comments, quotes and lists in one line
 yaml.preserve_quotes, yaml.width = True, 999
 
@@ -24,8 +26,9 @@ def run(folder: Path, *command: str | Path, ok: bool = True, **environment: str)
     changes = {"PATH": path, "OMP_NUM_THREADS": "1", "MASKSR_OFFLINE": "1", "DVC_NO_ANALYTICS": "1"}
     changes |= {"GIT_CONFIG_GLOBAL": os.devnull, "PYTHONPATH": str(folder)}
     changes |= {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    changes |= environment
     done = subprocess.run(
-        command, cwd=folder, env=INHERITED | changes | environment, capture_output=True, text=True, timeout=1800
+        command, cwd=folder, env=INHERITED | changes, capture_output=True, text=True, timeout=1800
     )
     assert (done.returncode == 0) == ok, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout + done.stderr
@@ -62,7 +65,7 @@ def change(project: Path, *keys: str, value: object) -> None:
 
 
 def tiny() -> dict[str, Any]:
-    """The profile mini with the smallest networks and schedules, one model, one plain and one masked variant."""
+    """The profile mini with the smallest networks and schedules, one model, a plain and a masked variant."""
     content = yaml.load(ROOT / "profiles/mini.yaml")
     content["train"] |= {"device": "cpu", "steps_per_epoch": 2, "log_every": 1, "validate_every": 2}
     content["train"] |= {"validation_patches": 2, "checkpoint_every": 2}

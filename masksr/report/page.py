@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise, product
 from pathlib import Path
@@ -31,7 +31,6 @@ from PIL import Image
 
 from masksr import provenance
 from masksr.io import MasksrError, write_atomic
-from masksr.notebook import seconds_file
 from masksr.params import Params
 from masksr.paths import Paths
 from masksr.results import figure4
@@ -42,7 +41,7 @@ BARS = re.compile("<mo>(&#x02016;|&#x0007C;|[|‖])</mo>")  # as in TeX, bars gr
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 # Notebooks of results, in the order of reading.
 RESULTS = ["summary", "idea", "argument", "method", "table1", "evidence", "figure4", "figure5", "mask"]
-RESULTS += ["questions"]
+RESULTS += ["curves", "questions"]
 
 
 @dataclass(frozen=True)
@@ -67,15 +66,12 @@ class Section:
 def write_report(params: Params, paths: Paths) -> Path:
     """Write ``results/<profile>/report.html`` from the executed notebooks; returns its path.
 
-    Beside it: provenance.json, what everything was made from. Raises MasksrError where a notebook is missing.
+    Raises MasksrError where a notebook is missing.
     """
     sections, output = list_sections(params, paths), paths.results / "report.html"
-    origin = provenance.collect_provenance(params, paths)
-    facts = {"profile": params.profile} | origin["made_with"]
-    outs = [out for stage in origin["stages"].values() for out in stage["outs"].items()]
-    digests = {path: md5 for path, md5 in outs if path.startswith("data/") or path.endswith(".safetensors")}
-    build_report(sections, output, facts=facts, digests=digests, times=sum_times(sections, paths.root))
-    provenance.write_provenance(origin, paths)
+    facts = {"profile": params.profile} | provenance.made_with()
+    made = provenance.made_files(paths.root)
+    build_report(sections, output, facts=facts, digests=dict(sorted(made.items())))
     return output
 
 
@@ -84,7 +80,7 @@ def list_sections(params: Params, paths: Paths) -> list[Section]:
     runs, table1, sweep = paths.runs, params.table1, params.sweep
     crops = {"figure4": tuple(figure4.load(runs / "figure4"))}
     files = {name: paths.results / f"{name}.ipynb" for name in RESULTS}
-    files |= {"test_sets": runs / "14_test_sets.ipynb", "weights": runs / "11_weights.ipynb"}
+    files |= {name: paths.executed(name) for name in ("test_sets", "weights")}
     sections = [Section(file, name, name, crops=crops.get(name, ())) for name, file in files.items()]
 
     def fold(group: str, title: str, notebook: Path, stage: str) -> None:
@@ -93,39 +89,29 @@ def list_sections(params: Params, paths: Paths) -> list[Section]:
 
     for name in (params.data.train, params.data.validation, *params.data.test):
         stage = "test_data" if name in params.data.test else "data"
-        fold("Photographs", name, runs / f"data/{name}.ipynb", stage)
+        fold("Photographs", name, paths.executed("data", name), stage)
     for model, seed in product(table1.models, table1.seeds):
         title = f"{params.models[model].title}, seed {seed}"
-        fold("Before the GAN", title, paths.start(model, seed) / "start.ipynb", "start")
-    evaluations = [("The ends of the scale", paths.ends / "ends.ipynb", "ends")]
+        fold("Before the GAN", title, paths.executed("start", paths.start(model, seed).name), "start")
+    evaluations = [("The ends of the scale", paths.executed("ends"), "ends")]
     for model, mask, seed in product(table1.models, table1.masks, table1.seeds):
-        which, folder = "no mask" if mask == "none" else f"mask {mask}", paths.variant(model, mask, seed)
+        which, name = "no mask" if mask == "none" else f"mask {mask}", paths.variant(model, mask, seed).name
         title = f"{params.models[model].title}, {which}, seed {seed}"
-        fold("Trainings of Table 1", title, folder / "train.ipynb", "train")
-        evaluations.append((title, folder / "evaluate.ipynb", "evaluate"))
+        fold("Trainings of Table 1", title, paths.executed("train", name), "train")
+        evaluations.append((title, paths.executed("evaluate", name), "evaluate"))
     for k, b, seed in product(sweep.k, sweep.b, sweep.seeds):
-        title, folder = f"k = {k}, b = {b}, seed {seed}", paths.sweep_point(k, b, seed)
-        fold("Trainings of Figure 5", title, folder / "train.ipynb", "sweep")
-        evaluations.append((title, folder / "evaluate.ipynb", "evaluate_sweep"))
+        title, name = f"k = {k}, b = {b}, seed {seed}", paths.sweep_point(k, b, seed).name
+        fold("Trainings of Figure 5", title, paths.executed("sweep", name), "sweep")
+        evaluations.append((title, paths.executed("evaluate_sweep", name), "evaluate_sweep"))
     for evaluation in evaluations:
         fold("Evaluations", *evaluation)
     return sections
 
 
-def sum_times(sections: Iterable[Section], root: Path) -> list[dict[str, Any]]:
-    """Count the notebooks and minutes of each stage; NaN where one left no time on this machine."""
-    times: dict[str, list[float]] = {}
-    for section in sections:
-        file = seconds_file(section.notebook, root)
-        seconds = float(file.read_text()) if file.exists() else float("nan")
-        times.setdefault(section.stage, []).append(seconds)
-    return [{"stage": stage, "notebooks": len(s), "minutes": sum(s) / 60} for stage, s in times.items()]
-
-
 def build_report(sections: Sequence[Section], output: Path, **page: Any) -> None:
     """Write the notebooks of ``sections``, in their order, as one page to ``output``.
 
-    page: facts, digests and times, see ``template/page.html.j2``. Raises MasksrError for a notebook that is
+    page: facts and digests, see ``template/page.html.j2``. Raises MasksrError for a notebook that is
     missing or unreadable; nothing is written then.
     """
     notebooks = [_read(section) for section in sections]

@@ -1,14 +1,13 @@
 """``masksr compare``: two runs side by side: what was asked, what came out, how sure the difference is.
 
-A run is a quality.csv, here or in a commit, with what provenance.json beside it tells; where there is none,
-that is unknown, and said to be. Where both runs have measured the same pictures, the second minus the first
+A run is a quality.csv, here or in a commit, with what dvc.lock tells of its profile; where that is nothing,
+it is said to be unknown. Where both runs have measured the same pictures, the second minus the first
 is taken image by image and seed by seed, and judged as ``results.intervals`` judges a mask: with one seed
 nothing is decided. What was not measured alike is refused.
 """
 
 from __future__ import annotations
 
-import json
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -18,8 +17,9 @@ from typing import Any
 
 import pandas as pd
 
-from masksr.io import MasksrError, project_root
+from masksr.io import MasksrError, project_root, write_atomic
 from masksr.paths import user_path
+from masksr.provenance import digests, recorded_params, recorded_stages
 from masksr.quality.measures import lower_is_better
 from masksr.results.intervals import effects_table, judge_cells
 from masksr.results.scores import ENDS, KEYS, measure_titles, read_quality, weights_used
@@ -34,8 +34,13 @@ Cells = dict[tuple[str, str, str], pd.DataFrame]  # (model, mask, test set) -> (
 class Run:
     name: str  # as the user has it
     quality: pd.DataFrame  # scores.COLUMNS
-    parameters: dict[str, Any] = field(default_factory=dict)  # by dotted name; empty: unknown
-    provenance: dict[str, Any] = field(default_factory=dict)  # of provenance.json; empty: unknown
+    profile: str = ""
+    stages: dict[str, Any] = field(default_factory=dict)  # of dvc.lock; empty: unknown
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The values that its stages were made with, by dotted name."""
+        return _flatten(recorded_params(self.stages))
 
 
 # Where a run comes from
@@ -51,7 +56,8 @@ def open_run(text: str) -> Run:
     path = user_path(text)
     if not path.exists() and ":" in text:
         with tempfile.TemporaryDirectory(prefix="masksr-") as scratch:
-            return _read(_extract(text, Path(scratch)), text)
+            file, lock = _extract(text, Path(scratch))
+            return _read(file, text, lock)
     if not (path.is_file() or (path / "quality.csv").is_file()):
         path = project_root() / "results" / text
     file = path if path.is_file() else path / "quality.csv"
@@ -61,32 +67,32 @@ def open_run(text: str) -> Run:
             f"{text!r} is no profile with results (there are: {', '.join(known) or 'none'}), no folder with "
             "a quality.csv, no such file, and no REV:results/PROFILE"
         )
-    return _read(file, text)
+    lock = file.resolve().parent / "../../dvc.lock"
+    return _read(file, text, lock.read_text(encoding="utf-8") if lock.is_file() else "")
 
 
-def _extract(text: str, folder: Path) -> Path:
-    """Write quality.csv and provenance.json of a commit to ``folder``; return the former."""
+def _extract(text: str, folder: Path) -> tuple[Path, str]:
+    """Write quality.csv of a commit to a folder of the same name, in ``folder``; return it and dvc.lock."""
     revision, _, inside = text.partition(":")
     inside = inside.removesuffix("quality.csv").rstrip("/")
     inside = inside if "/" in inside else f"results/{inside}"
-    for name in ("quality.csv", "provenance.json"):
+    shown = {}
+    for name in (f"{inside}/quality.csv", "dvc.lock"):
         # "./": from the project, which may be deep in its repository
-        what = f"{revision}:./{inside}/{name}"
+        what = f"{revision}:./{name}"
         command = ["git", "-C", str(project_root()), "show", "--end-of-options", what]
-        shown = subprocess.run(command, capture_output=True)
-        if shown.returncode == 0:
-            (folder / name).write_bytes(shown.stdout)
-        elif name == "quality.csv":
-            raise MasksrError(f"{text}: git has no {what} ({shown.stderr.decode(errors='replace').strip()})")
-    return folder / "quality.csv"
+        done = subprocess.run(command, capture_output=True)
+        if done.returncode and name != "dvc.lock":
+            raise MasksrError(f"{text}: git has no {what} ({done.stderr.decode(errors='replace').strip()})")
+        shown[name] = done.stdout
+    file = folder / Path(inside).name / "quality.csv"
+    write_atomic(file, shown[f"{inside}/quality.csv"])
+    return file, shown["dvc.lock"].decode()
 
 
-def _read(file: Path, name: str) -> Run:
-    record = file.with_name("provenance.json")
-    provenance = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    if "stages" not in provenance:
-        return Run(name, read_quality([file]))
-    return Run(name, read_quality([file]), _flatten(provenance["params"]), provenance)
+def _read(file: Path, name: str, lock: str) -> Run:
+    profile = file.resolve().parent.name
+    return Run(name, read_quality([file]), profile, recorded_stages(profile, lock))
 
 
 def _flatten(tree: Any, name: str = "") -> dict[str, Any]:
@@ -112,16 +118,15 @@ def compare_parameters(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
     note = f"{len(rows)} of {len(keys)} parameters differ." if rows else "All parameters are the same."
     for run in (one, other):
         if not run.parameters:
-            note = f"The parameters of {run.name} are not known: it has no provenance.json of this version."
+            note = f"The parameters of {run.name} are not known: dvc.lock has no stage of its profile."
     return pd.DataFrame(rows, columns=["parameter", one.name, other.name]), note
 
 
 def compare_trainings(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
     """The trainings whose weights differ, or that only one run has, and because of what.
 
-    The causes are what both records name: files that were read, torch, the device; else parameters.
+    The causes are files that both have read, such as what the code says; else parameters.
     """
-    made = [run.provenance.get("made_with", {}) for run in (one, other)]
     trainings, rows = [_trainings(run) for run in (one, other)], []
     for run, known in zip((one, other), trainings, strict=True):
         if not known:
@@ -135,9 +140,7 @@ def compare_trainings(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
             state = "equal"
         else:
             causes = [path for path in read | read_there if read.get(path) != read_there.get(path)]
-            causes += [key for key in ("torch", "device") if made[0].get(key) != made[1].get(key)]
-            causes = causes or ["parameters"]
-        rows.append([training, state, ", ".join(causes)])
+        rows.append([training, state, ", ".join(causes or ["parameters"] * (state == "different"))])
     table = pd.DataFrame(rows, columns=["training", "weights", "because of"])
     counts = [f"{count} {state}" for state, count in table["weights"].value_counts(sort=False).items()]
     return table[table["weights"] != "equal"], f"Weights of the trainings: {', '.join(counts)}."
@@ -145,10 +148,10 @@ def compare_trainings(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
 
 def _trainings(run: Run) -> dict[str, tuple[str, dict[str, str]]]:
     """The digest of each generator, and those of what it was made from, by its place in the runs."""
-    folder, end, found = f"/{run.provenance.get('profile')}/", "/generator.safetensors", {}
-    for stage in run.provenance.get("stages", {}).values():
-        read = {path.replace(folder, "/"): md5 for path, md5 in stage["deps"].items()}
-        for path, md5 in stage["outs"].items():
+    folder, end, found = f"/{run.profile}/", "/generator.safetensors", {}
+    for stage in run.stages.values():
+        read = {path.replace(folder, "/"): md5 for path, md5 in digests(stage, "deps").items()}
+        for path, md5 in digests(stage, "outs").items():
             if path.endswith(end):
                 found[path.removesuffix(end).removeprefix(f"runs{folder}")] = md5, read
     return found

@@ -73,7 +73,7 @@ def read_sweep(params: Params, paths: Paths) -> pd.DataFrame:
     folders = {(nan, nan, seed): paths.variant(sweep.model, "none", seed) for seed in sweep.seeds}
     folders |= {point: paths.sweep_point(*point) for point in product(sweep.k, sweep.b, sweep.seeds)}
     tables = [
-        read_quality([folder / "quality.csv"]).assign(k=float(k), b=float(b))
+        read_quality([paths.scores(folder) / "quality.csv"]).assign(k=float(k), b=float(b))
         for (k, b, _), folder in folders.items()
     ]
     return pd.concat(tables, ignore_index=True).query("set in @params.data.test")

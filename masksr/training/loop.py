@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -41,7 +42,8 @@ KEPT = 2  # checkpoints: a damaged one costs the steps since the one before
 class Training:
     """One phase of a training: what is trained, on what, for how long. The first network is the generator."""
 
-    name: str
+    title: str  # of the model, for people: the history does not have it
+    phase: str
     networks: list[nn.Module]
     step: Step
     sampler: PatchSampler
@@ -51,7 +53,12 @@ class Training:
     settings: Train
     device: torch.device
     memory_format: torch.memory_format
+    live: Path  # a CSV that grows while it trains
     history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return f"{self.title}, {self.phase}"
 
     @property
     def steps(self) -> int:
@@ -89,7 +96,7 @@ def fit(training: Training, folder: Path) -> nn.Module:
             # A row of the history: means since the last row, speed, PSNR of the validation patches.
             validating = done % settings.validate_every == 0 or last
             if done % settings.log_every == 0 or validating:
-                row = {"phase": training.name, "step": done, "epoch": done / settings.steps_per_epoch}
+                row = {"phase": training.phase, "step": done, "epoch": done / settings.steps_per_epoch}
                 row["learning_rate"] = training.learning_rates_at(step)[0]
                 row |= state.mean_metrics(done)
                 now = time.perf_counter()
@@ -100,6 +107,9 @@ def fit(training: Training, folder: Path) -> nn.Module:
                     row |= training.validation.row(state.result)
                     bar.set_postfix_str(f"{row['psnr']:.2f} dB")
                 training.history.append(row)
+                if share.rank == 0:
+                    rows = pd.DataFrame(training.history)
+                    write_atomic(training.live, rows.to_csv(index=False, float_format="%.6g").encode())
                 state.sums, clock, timed = {}, time.perf_counter(), done
 
             # A checkpoint.

@@ -1,0 +1,153 @@
+"""What an edit makes out of date, before anything runs: DVC's graph, and the keys of trainings.
+
+DVC compares files, so it sees that code has changed when the stage ``check`` has run. Here that is asked of
+the code itself, and of each training whether one with its key is finished already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import chdir
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from masksr.io import MasksrError
+from masksr.params import Params, load
+from masksr.paths import Paths
+from masksr.provenance import dump_sections
+from masksr.source import describe_code
+
+if TYPE_CHECKING:
+    import networkx as nx
+    from dvc.stage import Stage
+
+TRAININGS = ("start@", "train@", "sweep@")
+UPSTREAM = ("data@", "weights@", *TRAININGS)  # whose results a training reads
+
+
+def plan(root: Path, targets: Collection[str] = ()) -> dict[str, set[str]]:
+    """Stages that are out of date and all that read what these write, each with those that it waits for.
+
+    targets: names of dvc.yaml, or of single stages. Sorted by the longest chain of stages that waits for
+    each, the longest first. Raises MasksrError where DVC cannot read the project or has no such target.
+    """
+    return _follow(root, *_read_graph(root, targets))
+
+
+def _read_graph(root: Path, targets: Collection[str]) -> tuple[nx.DiGraph, dict[str, Stage], set[str]]:
+    """What is asked for, by names: who reads whom, the stages, and those that DVC calls out of date."""
+    import networkx as nx
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with chdir(root), Repo(_wait_for_lock=True) as repo:
+            graph = repo.index.graph
+            wanted = {stage for target in targets for stage in repo.stage.collect(target)}
+            if wanted:
+                graph = graph.subgraph(wanted.union(*(nx.descendants(graph, stage) for stage in wanted)))
+            names = {stage: stage.addressing for stage in graph}
+            stages = {name: stage for stage, name in names.items()}
+            return nx.relabel_nodes(graph, names), stages, set(repo.status())
+    except DvcException as error:
+        raise MasksrError(f"DVC cannot read the pipeline: {' '.join(str(error).split())}") from None
+
+
+def _follow(
+    root: Path, graph: nx.DiGraph, stages: dict[str, Stage], stale: set[str], taken: Collection[str] = ()
+) -> dict[str, set[str]]:
+    """What ``plan`` returns. taken: finished trainings, of which only the notebook is written again."""
+    import networkx as nx
+
+    sections = dump_sections(load(root / "params.yaml"))
+    running, written = [], []
+    for name in reversed(list(nx.topological_sort(graph))):
+        reads = [Path(dep.fs_path) for dep in stages[name].deps]
+        changed = any(_is_new(path, root, sections) for path in reads)
+        if not (changed or name in stale or any(_meet(path, out) for path in reads for out in written)):
+            continue
+        running.append(name)
+        if not name.startswith("check@"):  # what reads that is asked by _is_new
+            outs = [Path(out.fs_path) for out in stages[name].outs]
+            written += [out for out in outs if out.suffix == ".ipynb" or name not in taken]
+    graph = graph.subgraph(running)
+    chain: dict[str, int] = {}
+    for name in nx.topological_sort(graph):
+        chain[name] = 1 + max((chain[later] for later in graph.predecessors(name)), default=0)
+    order = sorted(chain, key=lambda name: (-chain[name], name))
+    return {name: set(graph.successors(name)) for name in order}
+
+
+def _is_new(path: Path, root: Path, sections: dict[str, str]) -> bool:
+    """Whether the stage ``check`` would write something else to ``path``, if that is a file of its."""
+    if path.parent.name == "code":
+        return not path.exists() or path.read_text() != describe_code(root, path.stem)
+    if path.name == "params":
+        return any(_is_new(path / f"{section}.json", root, sections) for section in sections)
+    return path.parent.name == "params" and (not path.exists() or path.read_text() != sections[path.stem])
+
+
+def _meet(one: Path, other: Path) -> bool:
+    """Whether two paths are one, or one lies in the other."""
+    return one == other or one in other.parents or other in one.parents
+
+
+def sort_stages(
+    params: Params, paths: Paths, targets: Collection[str] = ()
+) -> tuple[list[str], list[str], list[str]]:
+    """What is out of date: stages that would train; the rest; of the rest those that may have to train."""
+    graph = _read_graph(paths.root, targets)
+    finished = _finished(params, paths)
+    while True:  # until no training waits for one that trains
+        needs = _follow(paths.root, *graph, finished)
+        training = [name for name in needs if name.startswith(TRAININGS) and name not in finished]
+        waiting = {name for name in finished if needs.get(name, set()) & {*training}}
+        if not waiting:
+            break
+        finished -= waiting
+    again = [name for name in needs if name not in training]
+    unsure = [name for name in again if name in finished and any(n.startswith(UPSTREAM) for n in needs[name])]
+    return training, again, unsure
+
+
+def describe_plan(params: Params, paths: Paths, targets: Collection[str] = ()) -> str:
+    """The same in words, for ``masksr plan``."""
+    training, again, unsure = sort_stages(params, paths, targets)
+    if not training and not again:
+        return "Nothing would run: everything is up to date."
+    titles = {
+        f"{len(training)} stages would train": training,
+        f"{len(again)} would be drawn, scored or written again, without a training step": again,
+        f"{len(unsure)} of these would train if what they read comes out different": unsure,
+    }
+    return "\n".join(
+        "\n".join([f"{title}:", *(f"  {name}" for name in names)]) for title, names in titles.items() if names
+    )
+
+
+def _finished(params: Params, paths: Paths) -> set[str]:
+    """The stages whose training is finished, with the packs, weights and starts that are here."""
+    from masksr.training import store  # torch
+    from masksr.training import train as training
+
+    table1, sweep, finished = params.table1, params.sweep, set()
+    jobs = [(f"{m}-{s}", "start", m, None, s, paths.start(m, s)) for m in table1.models for s in table1.seeds]
+    for model in table1.models:
+        for mask in table1.masks:
+            for seed in table1.seeds:
+                out = paths.variant(model, mask, seed)
+                jobs.append((f"{model}-{mask}-{seed}", "train", model, params.masks[mask], seed, out))
+    for k in sweep.k:
+        for b in sweep.b:
+            for seed in sweep.seeds:
+                mask, out = params.mask(sweep.mask, k, b), paths.sweep_point(k, b, seed)
+                jobs.append((f"k-{k}-b-{b}-{seed}", "sweep", sweep.model, mask, seed, out))
+    for name, kind, model, mask, seed, out in jobs:
+        try:
+            job = training.Job(params, model, seed, paths, out)
+            inputs = training.start_inputs(job) if mask is None else training.gan_inputs(job, mask)
+        except (MasksrError, OSError):  # what it reads is not here
+            continue
+        if store.find_trained(store.training_key(inputs, job.recipe, mask), out, paths):
+            finished.add(f"{kind}@{params.profile}-{name}")
+    return finished

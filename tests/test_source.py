@@ -1,0 +1,125 @@
+"""The code behind a result: what it says counts, how it is written does not, and no module is missing."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from masksr.io import MasksrError
+from masksr.provenance import digests, recorded_stages
+from masksr.source import describe_code, write_code
+
+FILES = {
+    "requirements.lock": "torch==2.9.0\n",
+    "masksr/__init__.py": '"""The package."""\n',
+    "masksr/notebook.py": "def run():\n    return 1\n",
+    "masksr/early.py": '"""About it."""\nfrom typing import TYPE_CHECKING\n\n'
+    "if TYPE_CHECKING:\n    from masksr import types\n\n\n"
+    'def f(x):\n    """Twice."""\n    from masksr.deep.late import g\n\n'
+    '    return g(x, name="a", at=[1]) * 2\n',
+    "masksr/deep/__init__.py": "",
+    "masksr/deep/late.py": "def g(x, name, at):\n    return x\n",
+    "masksr/types.py": "T = int\n",
+    "masksr/report/page.py": "a = 1\n",
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A small masksr, and a notebook ``n`` that uses some of it."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "notebooks").mkdir()
+    new = nbformat.v4
+    cells = [new.new_markdown_cell("# A title\n\nA word."), new.new_code_cell("%matplotlib inline\nseed = 0")]
+    cells.append(new.new_code_cell("from masksr import early  # and no more\n\nearly.f(seed)"))
+    cells[1].metadata["tags"] = ["parameters"]
+    nbformat.write(new.new_notebook(cells=cells), tmp_path / "notebooks/n.ipynb")
+    return tmp_path
+
+
+def test_the_file_names_each_thing_that_the_notebook_reaches(root: Path) -> None:
+    write_code(root, root / "code")
+    assert sorted(path.name for path in (root / "code").iterdir()) == ["n.txt", "report.txt"]
+    lines = [line.split() for line in (root / "code/n.txt").read_text().splitlines()]
+    unread = {"masksr/types.py", "masksr/report/page.py"}
+    assert [name for name, _ in lines] == sorted({"cells"} | FILES.keys() - unread)
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for _, digest in lines)
+
+
+def rewrite(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
+N = "notebooks/n.ipynb"
+OUTPUTS = '"outputs": [{"output_type": "stream", "name": "stdout", "text": ["1"]}]'
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("masksr/early.py", "    return", "    # a comment\n    return"),
+        ("masksr/early.py", '    """Twice."""\n', ""),
+        ("masksr/early.py", '"""About it."""', "'''About that, in\n\nlines.'''"),
+        ("masksr/early.py", '(x, name="a", at=[1])', "(\n        x,\n        name='a', at=[1,],)"),
+        ("masksr/types.py", "int", "float"),
+        ("masksr/report/page.py", "1", "2"),
+        (N, '"outputs": []', OUTPUTS),
+        (N, '"execution_count": null', '"execution_count": 7'),
+        (N, '"metadata": {}', '"metadata": {"collapsed": true}'),
+        (N, '\n "nbformat"', '\n "widgets": {}, "nbformat"'),
+        (N, "\n ", "\n\t"),
+    ],
+)
+def test_how_it_is_written_and_what_nothing_reaches_changes_no_byte(root, file, old, new) -> None:
+    before = describe_code(root, "n")
+    rewrite(root / file, old, new)
+    assert describe_code(root, "n") == before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "named"),
+    [
+        ("masksr/early.py", "* 2", "* 3", ""),
+        ("masksr/early.py", '"a"', '"b"', ""),
+        ("masksr/early.py", "if TYPE_CHECKING:", "if True:", "masksr/early.py masksr/types.py"),
+        ("masksr/deep/late.py", "return x", "return -x", ""),
+        ("masksr/deep/__init__.py", "", "a = 1", ""),
+        ("masksr/notebook.py", "1", "2", ""),
+        ("requirements.lock", "2.9.0", "2.9.1", ""),
+        (N, "A word", "Another word", "cells"),
+        (N, "seed = 0", "seed = 1", "cells"),
+        (N, '"parameters"', '"other"', "cells"),
+        (N, '"cell_type": "markdown"', '"cell_type": "raw"', "cells"),
+    ],
+)
+def test_what_it_says_changes_the_line_that_names_it(root: Path, file, old, new, named: str) -> None:
+    before = describe_code(root, "n").splitlines()
+    rewrite(root / file, old, new)
+    changed = {line.split()[0] for line in describe_code(root, "n").splitlines() if line not in before}
+    assert changed == {*(named or file).split()}
+
+
+def test_what_is_no_notebook_is_an_error_that_names_it(root: Path) -> None:
+    (root / N).write_text("{")
+    with pytest.raises(MasksrError, match=r"n\.ipynb: not a notebook"):
+        write_code(root, root / "code")
+
+
+def test_no_stage_imports_a_module_that_its_code_file_does_not_name(reproduced: Path) -> None:
+    """``conftest.RECORDER`` has written what the processes of each stage asked Python for."""
+    stages, checked = recorded_stages("mini", (reproduced / "dvc.lock").read_text()), set()
+    for name, stage in stages.items():
+        for code in (file for file in digests(stage, "deps") if file.startswith("runs/mini/code/")):
+            named = {line.split()[0] for line in (reproduced / code).read_text().splitlines()}
+            asked = (reproduced.parent / "imports" / name).read_text().replace(".", "/").split()
+            files = {file for module in asked for file in (f"{module}.py", f"{module}/__init__.py")}
+            imported = {file for file in files if (reproduced / file).is_file()}
+            assert "masksr/notebook.py" in imported
+            assert not imported - named - {"masksr/__main__.py", "masksr/cli.py"}, name
+            checked.add(code)
+    assert len(checked) > 10
