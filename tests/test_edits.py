@@ -1,11 +1,14 @@
 """What an edit makes out of date: the table of docs/pipeline.md, as `masksr plan` finds it."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import networkx as nx
 import pytest
-from tiny_project import ROOT, change, dvc
+from dvc.repo import Repo
+from tiny_project import ROOT, change, copy_sources, dvc
 
 from masksr import plan as plans
 from masksr.params import load
@@ -37,6 +40,7 @@ def autosave(project: Path) -> None:
     file.write_text(json.dumps(content, indent=2))
 
 
+DOC = (ROOT / "docs/pipeline.md").read_text(encoding="utf-8")
 PANDAS, EQUATION = "import pandas as pd\n", "mask.k * error + mask.b"
 EDITS = {
     "a notebook is opened, and saved by its editor": autosave,
@@ -58,6 +62,16 @@ EDITS = {
     "`figure4.size`": value("figure4", "size", value=32),
     "`requirements.lock`, a version": text("requirements.lock", "==", "==1"),
 }
+
+
+def test_the_picture_has_every_definition_and_what_it_reads(tmp_path: Path) -> None:
+    names = ["dvc.yaml", ".dvc/config", "data/registry.yaml", "params.yaml"]
+    project = copy_sources(tmp_path / "project", names)
+    (project / ".dvc/config").write_text("[core]\n    no_scm = true\n")
+    graph = Repo(str(project)).index.graph
+    pairs = {tuple(stage.addressing.partition("@")[0] for stage in reversed(pair)) for pair in graph.edges}
+    reads = nx.transitive_reduction(nx.DiGraph(pair for pair in pairs if len(set(pair)) == 2))
+    assert set(re.findall(r"^    (\w+) --> (\w+)$", DOC, re.MULTILINE)) == set(reads.edges)
 
 
 def planned(project: Path) -> tuple[list[str], list[str]]:
@@ -83,4 +97,4 @@ def test_the_table_of_edits_is_true(project: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("masksr.__file__", str(project / "masksr/__init__.py"))
     assert planned(project) == ([], [])
     EDITS[edit](project)
-    assert row(edit, project) in (ROOT / "docs/pipeline.md").read_text().splitlines()
+    assert row(edit, project) in DOC.splitlines()

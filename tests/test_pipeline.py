@@ -4,8 +4,11 @@ import json
 import re
 import shutil
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 from pathlib import Path
+from threading import Thread
 
 import nbformat
 import pandas as pd
@@ -67,14 +70,20 @@ def test_one_command_makes_every_result(reproduced: Path) -> None:
 
 
 def test_a_clone_pulls_everything_runs_nothing_and_verifies(project: Path, tmp_path: Path) -> None:
-    """What git has, and the rest by way of a remote; then every result is what its records say."""
-    clone = tmp_path / "a clone"
-    dvc(project, "remote", "add", "--default", "storage", str(tmp_path / "a remote"))
+    """What git has, and the rest from a static web server; then every result is what its records say."""
+    clone, remote = tmp_path / "a clone", tmp_path / "a remote"
+    dvc(project, "remote", "add", "--default", "storage", str(remote))
     dvc(project, "push")
     run(project, "git", "commit", "--quiet", "--all", "--message", "a remote")
     run(tmp_path, "git", "clone", "--quiet", str(project), str(clone))
     assert not (clone / "data/sets").exists() and "files and folders are not here" in run(clone, *VERIFY)
-    dvc(clone, "pull")
+    serve = partial(SimpleHTTPRequestHandler, directory=str(remote))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        dvc(clone, "remote", "add", "--local", "--default", "results", address)
+        dvc(clone, "pull")
+        server.shutdown()
     for folder in (project, clone):
         output = dvc(folder, "repro")
         assert "Data and pipelines are up to date" in output
