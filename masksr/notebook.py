@@ -130,10 +130,8 @@ def _kernel(root: Path) -> Iterator[AsyncKernelManager]:
         try:
             start(cwd=root, env=os.environ | changes, extra_arguments=["--HistoryManager.enabled=False"])
             yield kernel
-        except BaseException:
-            shut_down(now=True)
-            raise
-        shut_down()
+        finally:
+            shut_down(now=True)  # its cells are done; taking leave of each other would take two seconds
 
 
 def _execute(
