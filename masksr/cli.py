@@ -5,6 +5,7 @@ An option that is not given is not passed on, so that its default is in the func
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -167,6 +168,7 @@ def plan(targets: Sequence[str] = ()) -> None:
     """
     from masksr.plan import describe_plan
 
+    os.environ["MASKSR_OFFLINE"] = "1"  # it only looks
     print(describe_plan(*_project(), targets))
 
 
@@ -201,15 +203,13 @@ def summary() -> None:
         minutes = pd.read_csv(times).assign(stage=lambda rows: rows["stage"].str.partition("@")[0])
         minutes = minutes.groupby("stage", sort=False)["seconds"].sum() / 60
         longest = ", ".join(f"{stage} {spent:.1f}" for stage, spent in minutes.nlargest(4).items())
-        print(
-            f"\nMinutes spent on it here, all runs together: {minutes.sum():.1f} ({longest}; {times})"
-        )
+        print(f"\nMinutes spent on it here, all runs together: {minutes.sum():.1f} ({longest}; {times})")
     print(f"\nThe whole report: {page if page.exists() else 'build it with make report'}")
 
 
 @app.command
 def report() -> None:
-    """Join the executed notebooks to one HTML page, and record what they were made from."""
+    """Join the executed notebooks to one HTML page."""
     from masksr.notebook import guard_inputs
     from masksr.report.page import write_report
 

@@ -31,7 +31,7 @@ from masksr.source import describe_code, read_cells
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-SETTINGS = ("params.yaml", "data/*.yaml")  # what people edit, of what stages read, beside code
+SETTINGS = ("params.yaml", "data/*.yaml")  # files besides code that stages read and people edit
 _CELL_FILE = re.compile(r"^\S*ipykernel_\d+\S*\.py", re.MULTILINE)  # in warnings; holds the process id
 _PROGRESS = re.compile(r"^[^\r\n]*\r.*\n?", re.MULTILINE)  # holds times
 # Above the values that papermill adds below the cell tagged "parameters".
@@ -221,9 +221,12 @@ def guard_inputs(root: Path, code: str) -> Iterator[None]:
         return
     print(stage_number(root, name), flush=True)
     before = _read_settings(root)
-    _check_recorded(root, name, code)
+    if edited := _edited_since_check(root, name, code):
+        again = f"run dvc repro; if that says it again: dvc repro -f -s check@{profile_of(name)}"
+        raise MasksrError(f"{edited} changed since the stage check has read it; {again}")
     yield
-    _check_recorded(root, name, code)
+    if edited := _edited_since_check(root, name, code):
+        raise _edited_while(name, edited)
     after = _read_settings(root)
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     if changed and (edited := _edited_inputs(name, root, changed, before, after)):
@@ -238,8 +241,8 @@ def _edited_while(name: str, what: str) -> MasksrError:
     )
 
 
-def _check_recorded(root: Path, name: str, code: str) -> None:
-    """Raise MasksrError where code or parameters no longer say what the stage ``check`` wrote down."""
+def _edited_since_check(root: Path, name: str, code: str) -> str:
+    """The code and parameters that no longer say what the stage ``check`` wrote down, in words."""
     stage = read_yaml(root / "dvc.yaml")["stages"].get(name.partition("@")[0], {})
     folder, edited = root / "runs" / profile_of(name), []
     reads = stage.get("deps", ())
@@ -254,8 +257,7 @@ def _check_recorded(root: Path, name: str, code: str) -> None:
             asked = any(dep.endswith(("/params", f"/params/{section}.json")) for dep in reads)
             if asked and (folder / f"params/{section}.json").read_text() != text:
                 edited.append(f"{section} in params.yaml")
-    if edited:
-        raise _edited_while(name, " and ".join(edited))
+    return " and ".join(edited)
 
 
 def stage_number(root: Path, name: str) -> str:

@@ -56,18 +56,19 @@ def _read_graph(root: Path, targets: Collection[str]) -> tuple[nx.DiGraph, dict[
 def _follow(
     root: Path, graph: nx.DiGraph, stages: dict[str, Stage], stale: set[str], taken: Collection[str] = ()
 ) -> dict[str, set[str]]:
-    """What ``plan`` returns. taken: finished trainings, of which only the notebook is written again."""
+    """What ``plan`` returns. taken: finished trainings, whose stage writes only its notebook."""
     import networkx as nx
 
-    sections = dump_sections(load(root / "params.yaml"))
+    settings = load(root / "params.yaml")
+    paths, sections = Paths(root, settings.profile), dump_sections(settings)
     running, written = [], []
     for name in reversed(list(nx.topological_sort(graph))):
         reads = [Path(dep.fs_path) for dep in stages[name].deps]
-        changed = any(_is_new(path, root, sections) for path in reads)
+        changed = any(_is_new(path, paths, sections) for path in reads)
         if not (changed or name in stale or any(_meet(path, out) for path in reads for out in written)):
             continue
         running.append(name)
-        if not name.startswith("check@"):  # what reads that is asked by _is_new
+        if not name.startswith("check@"):  # whether its readers change, _is_new decides
             outs = [Path(out.fs_path) for out in stages[name].outs]
             written += [out for out in outs if out.suffix == ".ipynb" or name not in taken]
     graph = graph.subgraph(running)
@@ -78,13 +79,14 @@ def _follow(
     return {name: set(graph.successors(name)) for name in order}
 
 
-def _is_new(path: Path, root: Path, sections: dict[str, str]) -> bool:
-    """Whether the stage ``check`` would write something else to ``path``, if that is a file of its."""
-    if path.parent.name == "code":
-        return not path.exists() or path.read_text() != describe_code(root, path.stem)
-    if path.name == "params":
-        return any(_is_new(path / f"{section}.json", root, sections) for section in sections)
-    return path.parent.name == "params" and (not path.exists() or path.read_text() != sections[path.stem])
+def _is_new(path: Path, paths: Paths, sections: dict[str, str]) -> bool:
+    """Whether the stage ``check`` would write something else to ``path``, if that is one of its files."""
+    if path.parent == paths.runs / "code":
+        return not path.exists() or path.read_text() != describe_code(paths.root, path.stem)
+    if path == paths.runs / "params":
+        return any(_is_new(path / f"{section}.json", paths, sections) for section in sections)
+    ours = path.parent == paths.runs / "params"
+    return ours and (not path.exists() or path.read_text() != sections[path.stem])
 
 
 def _meet(one: Path, other: Path) -> bool:
@@ -116,9 +118,9 @@ def describe_plan(params: Params, paths: Paths, targets: Collection[str] = ()) -
     if not training and not again:
         return "Nothing would run: everything is up to date."
     titles = {
-        f"{len(training)} stages would train": training,
-        f"{len(again)} would be drawn, scored or written again, without a training step": again,
-        f"{len(unsure)} of these would train if what they read comes out different": unsure,
+        f"Would train ({len(training)})": training,
+        f"Would be drawn, scored or written again, without a training step ({len(again)})": again,
+        f"Of these, would train if what they read comes out different ({len(unsure)})": unsure,
     }
     return "\n".join(
         "\n".join([f"{title}:", *(f"  {name}" for name in names)]) for title, names in titles.items() if names

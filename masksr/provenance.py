@@ -21,7 +21,8 @@ from masksr.paths import profile_of
 SOURCE = ("masksr", "notebooks", "dvc.yaml", "data/registry.yaml")
 
 
-# What no result depends on: where data lie, the sizes of machines, how often a training reports.
+# What makes no result out of date: where data lie, the sizes of machines, how often a training reports (which
+# holds for the next one).
 NOT_IN_RESULTS = {
     "cluster": True,
     "data": {"local"},
@@ -48,10 +49,9 @@ def digests(stage: dict[str, Any], kind: str) -> dict[str, str]:
 
 def recorded_params(stages: dict[str, Any]) -> dict[str, Any]:
     """The values of params.yaml that these stages were made with, by dotted names."""
-    values = {}
-    for stage in stages.values():
-        values |= stage.get("params", {}).get("params.yaml", {})
-    return values
+    named = {name: stage.get("params", {}).get("params.yaml", {}) for name, stage in stages.items()}
+    checked = [values for name, values in named.items() if name.startswith("check@")]  # all there are
+    return {key: value for values in checked or named.values() for key, value in values.items()}
 
 
 def made_files(root: Path) -> dict[str, str]:
@@ -80,17 +80,25 @@ def verify(profile: str | None = None) -> None:
     profile, lock = profile or present.profile, root / "dvc.lock"
     stages = recorded_stages(profile, lock.read_text(encoding="utf-8") if lock.is_file() else "")
     if not stages:
-        raise MasksrError(f"{lock}: has no stage of the profile {profile}; `dvc repro` writes them")
+        raise MasksrError(
+            f"{lock}: has no stage of the profile {profile}; `dvc repro` with its params.yaml writes them"
+        )
     try:
         repo = Repo(str(root))
     except DvcException as error:
         raise MasksrError(f"{root}: DVC cannot read this project: {error}") from None
+    if profile == present.profile:  # without what params.yaml no longer names
+        stages = {
+            stage.addressing: stages[stage.addressing]
+            for stage in repo.index.stages
+            if stage.addressing in stages
+        }
     different, missing = [], set()
     file = root / ("params.yaml" if profile == present.profile else f"profiles/{profile}.yaml")
     if file.is_file():
         now = read_yaml(file)
         recorded = recorded_params(stages).items()
-        changed = [key for key, value in recorded if find_key(now, key) != value and key != "data.local"]
+        changed = [key for key, value in recorded if find_key(now, key) != value]
         different += [f"parameters: {key} is modified" for key in sorted(changed)]
     written = {path: md5 for stage in stages.values() for path, md5 in digests(stage, "outs").items()}
     for name, stage in stages.items():

@@ -33,9 +33,13 @@ TEMPLATES = "masksr/report/template"
 
 
 def write_code(root: Path, folder: Path) -> None:
-    """Write the file of every notebook and command to ``folder``."""
-    for name in [*(path.stem for path in sorted(root.glob("notebooks/*.ipynb"))), *COMMANDS]:
-        write_atomic(folder / f"{name}.txt", describe_code(root, name).encode())
+    """Write the file of every notebook and command to ``folder``. Raises MasksrError for invalid code."""
+    notebooks = [path.stem for path in sorted(root.glob("notebooks/*.ipynb")) if path.stat().st_size]
+    texts = {name: describe_code(root, name) for name in [*notebooks, *COMMANDS]}
+    for name, text in texts.items():
+        write_atomic(folder / f"{name}.txt", text.encode())
+    if any(describe_code(root, name) != text for name, text in texts.items()):
+        raise MasksrError("code changed while it was read; run dvc repro again")  # DVC reads it after us
 
 
 def describe_code(root: Path, name: str) -> str:
@@ -93,7 +97,7 @@ def find_modules(root: Path, roots: Iterable[str]) -> list[Path]:
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    """Names of modules that code imports, and of what it imports from them, but for the sake of types."""
+    """Names of modules that code imports, and of what it takes from them; not those under TYPE_CHECKING."""
     if isinstance(tree, ast.If) and getattr(tree.test, "id", None) == "TYPE_CHECKING":
         tree = ast.Module(tree.orelse, [])
     if isinstance(tree, ast.Import):
@@ -116,7 +120,10 @@ def read_code(path: Path) -> tuple[str, list[str]]:
 
     All versions of Python agree on it.
     """
-    return _read_code(path.read_bytes())
+    try:
+        return _read_code(path.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        raise MasksrError(f"{path}, line {getattr(error, 'lineno', None) or 1}: {error.args[0]}") from None
 
 
 @cache

@@ -101,7 +101,7 @@ def test_a_new_k_runs_its_point_and_its_figure_as_the_plan_says(project: Path) -
     point = "sweep@mini-k-3e-06-b-0.5-0"
     expected = {"check@mini", point, f"evaluate_{point}", "figure5@mini"}
     planned = run(project, *PLAN, "figure5")
-    assert f"1 stages would train:\n  {point}\n" in planned
+    assert f"Would train (1):\n  {point}\n" in planned
     assert set(re.findall("  (.*@.*)", planned)) == ran(dvc(project, "repro", "figure5")) == expected
     assert set(pd.read_csv(project / "results/mini/figure5.csv").k.dropna()) == {0.2, 3e-6}
 
@@ -120,7 +120,7 @@ def test_what_only_shows_trains_nothing_and_profiles_keep_their_stages(project: 
     with (project / "masksr/training/mask.py").open("a") as code:
         code.write("\n# A comment.\n")
     planned, expected = run(project, *PLAN, "train"), {f"train@mini-esrgan-{m}-0" for m in ("none", "paper")}
-    assert "stages would train" not in planned and all(f"  {name}\n" in planned for name in expected)
+    assert "Would train" not in planned and all(f"  {name}\n" in planned for name in expected)
     output = dvc(project, "repro", "train")
     assert ran(output) == expected | {"check@mini"} and output.count("Already trained with exactly") == 2
     assert weights(project / "runs/mini/variants/esrgan-paper-s0") == before

@@ -104,7 +104,7 @@ def test_what_changed_is_named(project: Path, capsys, change: Callable, says: st
         assert ("differences in mini" in error) == bool(says)
         edit("params.yaml", old="profile: mini", new="profile: mine")(project)
     (project / "dvc.lock").unlink()
-    with pytest.raises(MasksrError, match=r"dvc\.lock: has no stage of the profile mini; `dvc repro` writes"):
+    with pytest.raises(MasksrError, match=r"dvc\.lock: has no stage of the profile mini; `dvc repro` with"):
         provenance.verify("mini")
 
 

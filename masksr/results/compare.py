@@ -1,9 +1,9 @@
 """``masksr compare``: two runs side by side: what was asked, what came out, how sure the difference is.
 
-A run is a quality.csv, here or in a commit, with what dvc.lock tells of its profile; where that is nothing,
-it is said to be unknown. Where both runs have measured the same pictures, the second minus the first
-is taken image by image and seed by seed, and judged as ``results.intervals`` judges a mask: with one seed
-nothing is decided. What was not measured alike is refused.
+A run is a quality.csv, here or in a commit, with what dvc.lock tells of its profile; without
+an entry there, parameters and weights count as unknown. Where both runs have measured the same pictures, the
+second minus the first is taken image by image and seed by seed, and judged as ``results.intervals`` judges a
+mask: with one seed nothing is decided. What was not measured alike is refused.
 """
 
 from __future__ import annotations

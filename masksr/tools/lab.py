@@ -14,10 +14,12 @@ METADATA = {
 }
 
 
-def keep_metadata(model: dict[str, Any], **_: Any) -> None:
+def keep_metadata(model: dict[str, Any], path: str, **_: Any) -> None:
     """The ``pre_save_hook`` of Jupyter's contents manager. model: the file as it is about to be written."""
     if model["type"] != "notebook" or model["content"]["nbformat"] != 4:
         return
-    model["content"]["metadata"] = METADATA
+    executed = path.strip("/").startswith(("runs/", "results/"))  # these say how to colour their code
+    language = METADATA["language_info"] | ({"pygments_lexer": "ipython3"} if executed else {})
+    model["content"]["metadata"] = METADATA | {"language_info": language}
     for cell in model["content"]["cells"]:
         cell["metadata"] = {key: value for key, value in cell["metadata"].items() if key == "tags"}
