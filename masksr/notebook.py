@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 SETTINGS = ("params.yaml", "data/*.yaml")  # files besides code that stages read and people edit
 _CELL_FILE = re.compile(r"^\S*ipykernel_\d+\S*\.py", re.MULTILINE)  # in warnings; holds the process id
 _PROGRESS = re.compile(r"^[^\r\n]*\r.*\n?", re.MULTILINE)  # holds times
+# What a run says that another one with the same result does not.
+_OF_THIS_RUN = re.compile(
+    r"^(Already trained with exactly|Another process is at|.*: goes on from step|\S+\.pt is damaged).*\n?"
+    r"|^\S+ is downloaded\n(  .*\n?)+",
+    re.MULTILINE,
+)
 # Above the values that papermill adds below the cell tagged "parameters".
 INJECTED = "# Values of this run: they take the place of the defaults in the cell above, which explains them."
 
@@ -197,7 +203,8 @@ def _merge_streams(outputs: list[NotebookNode], root: Path) -> list[NotebookNode
         for name in ("stdout", "stderr"):
             text = "".join(piece for stream, piece in pieces if stream == name).replace("\r\n", "\n")
             text = re.sub(r"\r +\r", "\r\n", text)  # a progress bar that wipes itself out
-            text = _CELL_FILE.sub("<cell>", _PROGRESS.sub("", text)).replace(f"{root}{os.sep}", "")
+            text = _CELL_FILE.sub("<cell>", _OF_THIS_RUN.sub("", _PROGRESS.sub("", text)))
+            text = text.replace(f"{root}{os.sep}", "")
             if text:
                 merged.append(new_output("stream", name=name, text=text))
     return merged
