@@ -69,7 +69,7 @@ def test_the_picture_has_every_definition_and_what_it_reads(tmp_path: Path) -> N
     project = copy_sources(tmp_path / "project", names)
     (project / ".dvc/config").write_text("[core]\n    no_scm = true\n")
     graph = Repo(str(project)).index.graph
-    pairs = {tuple(stage.addressing.partition("@")[0] for stage in reversed(pair)) for pair in graph.edges}
+    pairs = {tuple(stage.name.partition("@")[0] for stage in reversed(pair)) for pair in graph.edges}
     reads = nx.transitive_reduction(nx.DiGraph(pair for pair in pairs if len(set(pair)) == 2))
     assert set(re.findall(r"^    (\w+) --> (\w+)$", DOC, re.MULTILINE)) == set(reads.edges)
 
