@@ -91,10 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @option("--record", is_flag=True, help="Also write down what it and the code say, to runs/PROFILE.")
 def check(record: bool) -> None:
     """Validate params.yaml."""
-    from masksr.io import read_yaml, write_atomic
-    from masksr.provenance import dump_sections
+    from masksr.io import read_yaml
     from masksr.quality import measures
-    from masksr.source import write_code
+    from masksr.stage import write_inputs
 
     settings, paths = _project()
     if pipeline := read_yaml(paths.root / "dvc.yaml"):
@@ -102,9 +101,7 @@ def check(record: bool) -> None:
     measures.check(settings.measures.also)
     print("params.yaml is valid")
     if record:
-        write_code(paths.root, paths.runs / "code")
-        for section, text in dump_sections(settings).items():
-            write_atomic(paths.runs / f"params/{section}.json", text.encode())
+        write_inputs(paths.root, paths.runs)
 
 
 @app.command
@@ -210,8 +207,8 @@ def summary() -> None:
 @app.command
 def report() -> None:
     """Join the executed notebooks to one HTML page."""
-    from masksr.notebook import guard_inputs
     from masksr.report.page import write_report
+    from masksr.stage import guard_inputs
 
     settings, paths = _project()
     with guard_inputs(paths.root, "report"):

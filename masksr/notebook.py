@@ -1,19 +1,16 @@
 """One notebook, run with typed parameters: what a stage of the pipeline does.
 
 Papermill does the work. Around it is what a pipeline needs and papermill leaves open: a wrong parameter is an
-error, the kernel is this very interpreter, reruns are byte-identical, a failure is one message, and a stage
-whose inputs were edited while it ran does not count.
+error, the kernel is this very interpreter, reruns are byte-identical, and a failure is one message.
 """
 
 from __future__ import annotations
 
 import ast
-import hashlib
 import os
 import re
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -24,14 +21,13 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
-from masksr.io import MasksrError, find_key, parse_yaml, read_yaml, write_atomic
-from masksr.paths import profile_of
-from masksr.source import describe_code, read_cells
+from masksr.io import MasksrError, parse_yaml, write_atomic
+from masksr.source import read_cells
+from masksr.stage import guard_inputs
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-SETTINGS = ("params.yaml", "data/*.yaml")  # files besides code that stages read and people edit
 _CELL_FILE = re.compile(r"^\S*ipykernel_\d+\S*\.py", re.MULTILINE)  # in warnings; holds the process id
 _PROGRESS = re.compile(r"^[^\r\n]*\r.*\n?", re.MULTILINE)  # holds times
 # What a run says that another one with the same result does not.
@@ -208,116 +204,6 @@ def _merge_streams(outputs: list[NotebookNode], root: Path) -> list[NotebookNode
             if text:
                 merged.append(new_output("stream", name=name, text=text))
     return merged
-
-
-# What DVC gets wrong
-
-
-@contextmanager
-def guard_inputs(root: Path, code: str) -> Iterator[None]:
-    """Around the work of a stage that DVC has started: its inputs must not change under it.
-
-    DVC reads parameters again *after* the command and records those values, and the stage ``check`` has
-    written what the code says before. So an edit while a stage runs would be recorded as what its result was
-    made from, or not at all. code: a notebook or command, see ``masksr.source``. Raises MasksrError, and DVC
-    then records nothing. Adds how long it took to ``results/<profile>/times.csv``.
-    """
-    name, begun = os.environ.get("DVC_STAGE", "").rpartition(":")[2], time.time()
-    if not name:
-        yield
-        return
-    print(stage_number(root, name), flush=True)
-    before = _read_settings(root)
-    if edited := _edited_since_check(root, name, code):
-        again = f"run dvc repro; if that says it again: dvc repro -f -s check@{profile_of(name)}"
-        raise MasksrError(f"{edited} changed since the stage check has read it; {again}")
-    yield
-    if edited := _edited_since_check(root, name, code):
-        raise _edited_while(name, edited)
-    after = _read_settings(root)
-    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-    if changed and (edited := _edited_inputs(name, root, changed, before, after)):
-        raise _edited_while(name, " and ".join(edited))
-    add_time(root, name, time.time() - begun)
-
-
-def _edited_while(name: str, what: str) -> MasksrError:
-    return MasksrError(
-        f"{what} changed while {name} ran. Its result belongs to the state before, so it does not count; run "
-        "dvc repro again. What was trained is kept, and used if you undo the change"
-    )
-
-
-def _edited_since_check(root: Path, name: str, code: str) -> str:
-    """The code and parameters that no longer say what the stage ``check`` wrote down, in words."""
-    stage = read_yaml(root / "dvc.yaml")["stages"].get(name.partition("@")[0], {})
-    folder, edited = root / "runs" / profile_of(name), []
-    reads = stage.get("deps", ())
-    if any(dep.endswith(f"/code/{code}.txt") for dep in reads):
-        recorded, now = ((folder / f"code/{code}.txt").read_text(), describe_code(root, code))
-        lines = {line.split()[0] for line in {*recorded.splitlines()} ^ {*now.splitlines()}}
-        edited = [line.replace("cells", f"notebooks/{code}.ipynb") for line in sorted(lines)]
-    if any("/params" in dep for dep in reads):
-        from masksr import params, provenance
-
-        for section, text in provenance.dump_sections(params.load(root / "params.yaml")).items():
-            asked = any(dep.endswith(("/params", f"/params/{section}.json")) for dep in reads)
-            if asked and (folder / f"params/{section}.json").read_text() != text:
-                edited.append(f"{section} in params.yaml")
-    return " and ".join(edited)
-
-
-def stage_number(root: Path, name: str) -> str:
-    """``[12 of 46] train@...``: the place of a stage in DVC's order, kept for all stages in ``.cache``."""
-    pipeline = b"".join((root / file).read_bytes() for file in ("dvc.yaml", "params.yaml"))
-    file = root / f".cache/stages/{hashlib.sha256(pipeline).hexdigest()[:20]}.txt"
-    if not file.exists():
-        from dvc.repo import Repo
-        from dvc.repo.reproduce import plan_repro
-
-        order = [stage.addressing for stage in plan_repro(Repo(root).index.graph)]
-        write_atomic(file, "\n".join(order).encode())
-    names = file.read_text().splitlines()
-    return f"[{names.index(name) + 1} of {len(names)}] {name}" if name in names else name
-
-
-def add_time(root: Path, name: str, seconds: float) -> None:
-    """Add a line to ``results/<profile>/times.csv``, which is in no result: no two runs agree on it."""
-    file = root / f"results/{profile_of(name)}/times.csv"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as lines:
-        lines.write(("" if lines.tell() else "stage,seconds\n") + f"{name},{seconds:.1f}\n")
-
-
-def _read_settings(root: Path) -> dict[Path, bytes]:
-    paths = [path for pattern in SETTINGS for path in root.glob(pattern)]
-    return {path: path.read_bytes() for path in paths if path.is_file()}
-
-
-def _edited_inputs(
-    name: str, root: Path, changed: set[Path], before: dict[Path, bytes], after: dict[Path, bytes]
-) -> list[str]:
-    """What changed and the stage ``name`` depends on, in words."""
-    from dvc.dependency import ParamsDependency  # slow, and nearly never wanted
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    try:
-        dependencies = Repo(root).stage.load_one(str(root / "dvc.yaml"), name).deps
-    except DvcException:  # params.yaml has no such stage any more, or is no longer valid
-        return [f"what {name} is (params.yaml)"]
-    edited = set()
-    for dependency in dependencies:
-        path = Path(dependency.fs_path)
-        if path not in changed:
-            continue
-        if not isinstance(dependency, ParamsDependency):
-            edited.add(_short(path, root))
-        else:
-            old, new = (parse_yaml(content.get(path, b"").decode(), path.name) for content in (before, after))
-            keys = [key for key in dependency.params if find_key(old, key) != find_key(new, key)]
-            edited |= {f"{key} in {path.name}" for key in keys}
-    return sorted(edited)
 
 
 def _short(path: Path, root: Path) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 from masksr.io import MasksrError, project_root
 from masksr.params import Params
@@ -61,11 +63,7 @@ class Paths:
 
     def executed(self, stage: str, name: str = "") -> Path:
         """The executed notebook of a stage, apart from its results, which others read."""
-        return (
-            self.runs / "notebooks" / stage / f"{name}.ipynb"
-            if name
-            else self.runs / f"notebooks/{stage}.ipynb"
-        )
+        return self.runs / "notebooks" / (f"{stage}/{name}.ipynb" if name else f"{stage}.ipynb")
 
     @property
     def results(self) -> Path:
@@ -80,6 +78,33 @@ class Paths:
         """The history of the training to ``out`` while it goes on: losses, PSNR, images per second."""
         inside = out.relative_to(self.runs) if out.is_relative_to(self.runs) else Path(out.name)
         return self.root / ".cache/live" / self.profile / f"{inside.as_posix()}.csv"
+
+
+class Training(NamedTuple):
+    """One training of a profile: its stage in dvc.yaml, what it trains, and the folder of its results."""
+
+    stage: str
+    model: str
+    mask: str  # "start": what comes before the GAN
+    seed: int
+    k: float | None  # of a point of Figure 5, else None
+    b: float | None
+    folder: Path
+
+
+def list_trainings(params: Params, paths: Paths) -> list[Training]:
+    """The starts of a profile, then the trainings of Table 1, then the points of Figure 5."""
+    table1, sweep, found = params.table1, params.sweep, []
+    for model, seed in product(table1.models, table1.seeds):
+        stage = f"start@{paths.profile}-{model}-{seed}"
+        found.append(Training(stage, model, "start", seed, None, None, paths.start(model, seed)))
+    for model, mask, seed in product(table1.models, table1.masks, table1.seeds):
+        stage = f"train@{paths.profile}-{model}-{mask}-{seed}"
+        found.append(Training(stage, model, mask, seed, None, None, paths.variant(model, mask, seed)))
+    for k, b, seed in product(sweep.k, sweep.b, sweep.seeds):
+        stage = f"sweep@{paths.profile}-k-{k}-b-{b}-{seed}"
+        found.append(Training(stage, sweep.model, sweep.mask, seed, k, b, paths.sweep_point(k, b, seed)))
+    return found
 
 
 def profile_of(stage: str) -> str:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from masksr.io import MasksrError
 from masksr.params import Params, load
-from masksr.paths import Paths
-from masksr.provenance import dump_sections
-from masksr.source import describe_code
+from masksr.paths import Paths, list_trainings
+from masksr.stage import edited_inputs
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -59,16 +58,16 @@ def _follow(
     """What ``plan`` returns. taken: finished trainings, whose stage writes only its notebook."""
     import networkx as nx
 
-    settings = load(root / "params.yaml")
-    paths, sections = Paths(root, settings.profile), dump_sections(settings)
+    folder = Paths(root, load(root / "params.yaml").profile).runs
+    edited = {folder / file for file in edited_inputs(root, folder)}
     running, written = [], []
     for name in reversed(list(nx.topological_sort(graph))):
         reads = [Path(dep.fs_path) for dep in stages[name].deps]
-        changed = any(_is_new(path, paths, sections) for path in reads)
-        if not (changed or name in stale or any(_meet(path, out) for path in reads for out in written)):
+        changed = any(_meet(path, other) for path in reads for other in (*edited, *written))
+        if not (changed or name in stale):
             continue
         running.append(name)
-        if not name.startswith("check@"):  # whether its readers change, _is_new decides
+        if not name.startswith("check@"):  # which of its readers change, is known
             outs = [Path(out.fs_path) for out in stages[name].outs]
             written += [out for out in outs if out.suffix == ".ipynb" or name not in taken]
     graph = graph.subgraph(running)
@@ -77,16 +76,6 @@ def _follow(
         chain[name] = 1 + max((chain[later] for later in graph.predecessors(name)), default=0)
     order = sorted(chain, key=lambda name: (-chain[name], name))
     return {name: set(graph.successors(name)) for name in order}
-
-
-def _is_new(path: Path, paths: Paths, sections: dict[str, str]) -> bool:
-    """Whether the stage ``check`` would write something else to ``path``, if that is one of its files."""
-    if path.parent == paths.runs / "code":
-        return not path.exists() or path.read_text() != describe_code(paths.root, path.stem)
-    if path == paths.runs / "params":
-        return any(_is_new(path / f"{section}.json", paths, sections) for section in sections)
-    ours = path.parent == paths.runs / "params"
-    return ours and (not path.exists() or path.read_text() != sections[path.stem])
 
 
 def _meet(one: Path, other: Path) -> bool:
@@ -132,24 +121,14 @@ def _finished(params: Params, paths: Paths) -> set[str]:
     from masksr.training import store  # torch
     from masksr.training import train as training
 
-    table1, sweep, finished = params.table1, params.sweep, set()
-    jobs = [(f"{m}-{s}", "start", m, None, s, paths.start(m, s)) for m in table1.models for s in table1.seeds]
-    for model in table1.models:
-        for mask in table1.masks:
-            for seed in table1.seeds:
-                out = paths.variant(model, mask, seed)
-                jobs.append((f"{model}-{mask}-{seed}", "train", model, params.masks[mask], seed, out))
-    for k in sweep.k:
-        for b in sweep.b:
-            for seed in sweep.seeds:
-                mask, out = params.mask(sweep.mask, k, b), paths.sweep_point(k, b, seed)
-                jobs.append((f"k-{k}-b-{b}-{seed}", "sweep", sweep.model, mask, seed, out))
-    for name, kind, model, mask, seed, out in jobs:
+    finished = set()
+    for one in list_trainings(params, paths):
+        mask = None if one.mask == "start" else params.mask(one.mask, one.k, one.b)
         try:
-            job = training.Job(params, model, seed, paths, out)
+            job = training.Job(params, one.model, one.seed, paths, one.folder)
             inputs = training.start_inputs(job) if mask is None else training.gan_inputs(job, mask)
         except (MasksrError, OSError):  # what it reads is not here
             continue
-        if store.find_trained(store.training_key(inputs, job.recipe, mask), out, paths):
-            finished.add(f"{kind}@{params.profile}-{name}")
+        if store.find_trained(store.training_key(inputs, job.recipe, mask), one.folder, paths):
+            finished.add(one.stage)
     return finished

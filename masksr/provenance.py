@@ -6,9 +6,7 @@ the stage's name. It finds mistakes, not forgery: who edits a table on purpose c
 
 from __future__ import annotations
 
-import json
 import platform
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,24 +14,6 @@ from typing import Any
 from masksr import __version__, params
 from masksr.io import MasksrError, find_key, parse_yaml, project_root, read_yaml
 from masksr.paths import profile_of
-
-# The code a result depends on; its data and parameters are recorded themselves.
-SOURCE = ("masksr", "notebooks", "dvc.yaml", "data/registry.yaml")
-
-
-# What makes no result out of date: where data lie, the sizes of machines, how often a training reports (which
-# holds for the next one).
-NOT_IN_RESULTS = {
-    "cluster": True,
-    "data": {"local"},
-    "train": {"log_every", "validate_every", "checkpoint_every"},
-}
-
-
-def dump_sections(settings: params.Params) -> dict[str, str]:
-    """Each section of params.yaml as JSON: what stages that read it whole depend on."""
-    sections = settings.model_dump(mode="json", exclude=NOT_IN_RESULTS)
-    return {name: json.dumps(section, indent=2) + "\n" for name, section in sections.items()}
 
 
 def recorded_stages(profile: str, lock: str) -> dict[str, Any]:
@@ -52,17 +32,6 @@ def recorded_params(stages: dict[str, Any]) -> dict[str, Any]:
     named = {name: stage.get("params", {}).get("params.yaml", {}) for name, stage in stages.items()}
     checked = [values for name, values in named.items() if name.startswith("check@")]  # all there are
     return {key: value for values in checked or named.values() for key, value in values.items()}
-
-
-def made_files(root: Path) -> dict[str, str]:
-    """Path and MD5 of packs and weights that the present stages have made, those of trainings among them."""
-    from dvc.repo import Repo
-
-    outs = {out.def_path: out.hash_info.value for stage in Repo(str(root)).index.stages for out in stage.outs}
-    kept = {
-        path: md5 for path, md5 in outs.items() if path.startswith("data/") or path.endswith(".safetensors")
-    }
-    return dict(sorted(kept.items()))
 
 
 def verify(profile: str | None = None) -> None:
@@ -117,35 +86,16 @@ def verify(profile: str | None = None) -> None:
     print(f"{profile}: all files that are here are as recorded")
 
 
-def made_with() -> dict[str, str | None]:
-    """The code's commit, the versions and the device of this process. Works without git."""
+def made_with() -> dict[str, str]:
+    """The versions and the device of this process."""
     import torch
 
     device = f"CPU, {_processor()} ({platform.system()})"
     if torch.cuda.is_available():
         device = torch.cuda.get_device_name()
-    versions = {"masksr": __version__, "commit": commit(), "python": platform.python_version()}
+    versions = {"masksr": __version__, "python": platform.python_version()}
     versions |= {"torch": torch.__version__} | {name: version(name) for name in ("numpy", "pyiqa")}
     return versions | {"device": device}
-
-
-def commit() -> str | None:
-    """The last commit that changed the code, marked where it was changed since; None without git.
-
-    Not HEAD: results that are committed after their run keep naming the code that made them.
-    """
-    root = project_root()
-    try:
-        last = _git(root, "log", "-1", "--format=%h", "--abbrev=12", "--", *SOURCE)
-        changed = _git(root, "status", "--porcelain", "--", *SOURCE)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return f"{last} with local changes" if last and changed else last or None
-
-
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=5).stdout.strip()
 
 
 def _processor() -> str:

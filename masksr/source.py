@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import masksr
-from masksr.io import MasksrError, file_digest, write_atomic
+from masksr.io import MasksrError, file_digest
 
 LOCK = "requirements.lock"
 # The stage that is a command, and the module behind it.
@@ -32,14 +32,9 @@ RUNNER = "masksr.notebook"
 TEMPLATES = "masksr/report/template"
 
 
-def write_code(root: Path, folder: Path) -> None:
-    """Write the file of every notebook and command to ``folder``. Raises MasksrError for invalid code."""
-    notebooks = [path.stem for path in sorted(root.glob("notebooks/*.ipynb")) if path.stat().st_size]
-    texts = {name: describe_code(root, name) for name in [*notebooks, *COMMANDS]}
-    for name, text in texts.items():
-        write_atomic(folder / f"{name}.txt", text.encode())
-    if any(describe_code(root, name) != text for name, text in texts.items()):
-        raise MasksrError("code changed while it was read; run dvc repro again")  # DVC reads it after us
+def list_code(root: Path) -> list[str]:
+    """The names of the notebooks and commands whose code stages depend on."""
+    return [path.stem for path in sorted(root.glob("notebooks/*.ipynb")) if path.stat().st_size] + [*COMMANDS]
 
 
 def describe_code(root: Path, name: str) -> str:

@@ -41,8 +41,10 @@ def test_every_command_has_help_and_right_examples(capsys: pytest.CaptureFixture
 
 def test_an_error_is_one_line_and_commands_work_below_a_project(tmp_path: Path, monkeypatch, capsys) -> None:
     shutil.copy(ROOT / "profiles/mini.yaml", tmp_path / "params.yaml")
+    for name in ("notebooks", "data"):
+        (tmp_path / name).mkdir()
+    shutil.copy(ROOT / "data/registry.yaml", tmp_path / "data")
     (tmp_path / "dvc.yaml").touch()
-    (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
 
     def error(*words: str) -> str:

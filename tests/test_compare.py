@@ -18,7 +18,6 @@ from masksr.results.compare import (
     Run,
     compare_parameters,
     compare_scores,
-    compare_trainings,
     mask_minus_plain,
     open_run,
     why_not,
@@ -87,35 +86,17 @@ def test_the_mask_within_one_run_is_what_the_evidence_says():
     pd.testing.assert_frame_equal(ours.drop(columns="variant"), theirs.drop(columns="variant"))
 
 
-def test_what_was_asked_and_what_was_trained():
-    def made(place: str, md5: str, reads: dict[str, str], params: dict) -> dict:
-        outs = [{"path": f"runs/p/{place}/generator.safetensors", "md5": md5}]
-        deps = [{"path": path, "md5": digest} for path, digest in reads.items()]
-        return {"outs": outs, "deps": deps, "params": {"params.yaml": params}}
+def test_what_was_asked():
+    def run(name: str, **parameters: object) -> Run:
+        return Run(name, scores({CELLS[0]: noise(1)}), "p", {"check@p": {"params": {"params.yaml": parameters}}})
 
-    def run(name: str, stages: dict[str, tuple], **parameters: object) -> Run:
-        quality = scores({CELLS[0]: noise(1)})
-        return Run(name, quality, "p", {place: made(place, *of, parameters) for place, of in stages.items()})
-
-    code = "runs/p/code/13_train.txt"
-    old, new, images = {code: "0"}, {code: "1"}, {"data/sets/p/train": "1"}
-    before = {place: ("w", old) for place in ("start/esrgan-s0", "variants/esrgan-none-s0", "start/edsr-s0")}
-    after = {"start/esrgan-s0": ("w", new), "variants/esrgan-none-s0": ("v", new | images)}
-    a = run("a", before | {"start/pesr-s0": ("w", old)}, **{"sweep.k": [0.2, 2.0], "n": {"m": 1}})
-    b = run("b", after | {"start/pesr-s0": ("v", old)}, **{"sweep.k": [0.2], "n": {"m": 1}, "new": True})
+    a = run("a", **{"sweep.k": [0.2, 2.0], "n": {"m": 1}})
+    b = run("b", **{"sweep.k": [0.2], "n": {"m": 1}, "new": True})
     table, note = compare_parameters(a, b)
     assert table.to_numpy().tolist() == [["`sweep.k`", "[0.2, 2.0]", "[0.2]"], ["`new`", "—", "True"]]
     assert note == "2 of 3 parameters differ."
     assert compare_parameters(a, a)[1] == "All parameters are the same."
-    table, note = compare_trainings(a, b)
-    assert {row[0]: row[1:] for row in table.to_numpy().tolist()} == {
-        "variants/esrgan-none-s0": ["different", "runs/code/13_train.txt, data/sets/train"],
-        "start/edsr-s0": ["only in a", ""], "start/pesr-s0": ["different", "parameters"],
-    }
-    assert "1 equal, 2 different, 1 only in a" in note
-    unknown = Run("c", b.quality)
-    assert "of c are not known" in compare_parameters(a, unknown)[1]
-    assert "c has no record of them" in compare_trainings(a, unknown)[1]
+    assert "of c are not known" in compare_parameters(a, Run("c", b.quality))[1]
 
 
 @pytest.fixture
@@ -128,11 +109,10 @@ def project(tmp_path, monkeypatch):
     for profile in ("mini", "other"):
         (tmp_path / "results" / profile).mkdir(parents=True)
         scores(ONE).to_csv(tmp_path / "results" / profile / "quality.csv", index=False)
-    out = {"path": "runs/mini/start/esrgan-s0/generator.safetensors", "md5": "w"}
 
     def record(**values: object) -> None:
         params = {"params.yaml": {"sweep": {"k": [0.2]}, "m.phases": [{"epochs": 3}, {"epochs": 4}]} | values}
-        stages = {"start@mini-esrgan-0": {"params": params, "outs": [out]}, "check@third": {"cmd": "c"}}
+        stages = {"check@mini": {"params": params}, "check@third": {"cmd": "c"}}
         (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
 
     record()
@@ -153,7 +133,7 @@ def test_profiles_folders_files_and_commits(project, capsys):
         assert compare_scores(open_run(text), mini)[0]["difference"].to_numpy() == pytest.approx(-1)
     assert main(["compare", "HEAD:mini", "mini", "--set", "cat"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "| `sweep.k` | [0.2] | [2.0] |" in printed and "Weights of the trainings: 1 equal." in printed
+    assert "| `sweep.k` | [0.2] | [2.0] |" in printed
     assert "| esrgan, mask paper | cat |" in printed and "dog" not in printed
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # from the bottom; rooms of one layer do not import each other, but for those of the base
-    {"io", "params", "paths", "provenance", "source", "notebook"},
+    {"io", "params", "paths", "provenance", "source"},
     {"data"},
     {"models", "quality", "fetch"},
-    {"training"},
+    {"stage"},
+    {"training", "notebook"},
     {"results", "weights"},
     {"plots"},
     {"report", "tools"},

@@ -6,7 +6,6 @@ import shutil
 import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from itertools import product
 from pathlib import Path
 from threading import Thread
 
@@ -18,7 +17,7 @@ from small_trainings import weights
 from tiny_project import change, copy_sources, dvc, ran, run
 
 from masksr.params import load
-from masksr.paths import Paths
+from masksr.paths import Paths, list_trainings
 from masksr.provenance import recorded_stages
 
 ROOT = Path(__file__).parents[1]
@@ -33,12 +32,10 @@ def test_every_profile_is_a_whole_pipeline(profile: Path, tmp_path: Path) -> Non
     (project / ".dvc/config").write_text("[core]\n    no_scm = true\n")
     shutil.copy(profile, project / "params.yaml")
     params, paths = load(profile), Paths(project, profile.stem)
-    outs = {out.fs_path for stage in Repo(str(project)).index.stages for out in stage.outs}
-    folders = {paths.start(model, seed) for model in params.table1.models for seed in params.table1.seeds}
-    variants = product(params.table1.models, params.table1.masks)
-    folders |= {paths.trained(model, mask, 0) for model, mask in variants}
-    folders |= {paths.trained("", "", 0, k, b) for k in params.sweep.k for b in params.sweep.b}
-    expected = [folder / "generator.safetensors" for folder in folders]
+    index, trainings = Repo(str(project)).index, list_trainings(params, paths)
+    assert {one.stage for one in trainings} <= {stage.addressing for stage in index.stages}
+    outs = {out.fs_path for stage in index.stages for out in stage.outs}
+    expected = [one.folder for one in trainings]
     expected += [paths.set(name) for name in (params.data.train, *params.data.test)]
     expected += [paths.ends / "quality.csv"]
     expected += [paths.results / name for name in ("table1.csv", "quality.csv", "figure5.png", "report.html")]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_project import ROOT, dvc, run
+from tiny_project import ROOT, dvc
 
 from masksr import provenance
 from masksr.__main__ import main
@@ -30,7 +30,7 @@ stages:
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of two stages, its code committed, with its results."""
+    """A project of two stages, with its results."""
     root, settings = tmp_path_factory.mktemp("a project"), (ROOT / "profiles/mini.yaml").read_text()
     files = {"params.yaml": settings, "profiles/mini.yaml": settings, "dvc.yaml": STAGES}
     files["masksr/code.py"] = "a = 1\n"
@@ -39,8 +39,6 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).write_text(text)
     (root / "results/mini").mkdir(parents=True)
     dvc(root, "init", "-q", "--no-scm")
-    for words in ("init -q", "add masksr dvc.yaml", "commit -qm code"):
-        run(root, "git", *words.split())
     dvc(root, "repro")
     return root
 
@@ -64,10 +62,8 @@ def test_the_lock_keeps_each_profile_and_is_read_by_it(project: Path) -> None:
     asked = provenance.recorded_params(stages)
     assert asked.keys() == {"profile", "train.device", "masks", "train.steps_per_epoch"}
     assert asked["profile"] == "mini" and asked["masks"]["paper"]["k"] == 0.2
-    assert provenance.made_files(project) == made
     assert provenance.recorded_stages("mini", "") == {}
-    made_with = provenance.made_with()
-    assert made_with["torch"] and made_with["device"] and len(made_with["commit"].split()[0]) == 12
+    assert all(provenance.made_with().values())
 
 
 def edit(*files: str, old: str = "\n", new: str = " \n") -> Callable[[Path], None]:
@@ -106,16 +102,3 @@ def test_what_changed_is_named(project: Path, capsys, change: Callable, says: st
     (project / "dvc.lock").unlink()
     with pytest.raises(MasksrError, match=r"dvc\.lock: has no stage of the profile mini; `dvc repro` with"):
         provenance.verify("mini")
-
-
-def test_commit_is_the_last_one_of_the_code(project: Path, tmp_path: Path, monkeypatch) -> None:
-    clean = provenance.commit()
-    (project / "results/other.csv").write_text("1")
-    assert provenance.commit() == clean
-    (project / "masksr/code.py").write_text("b\n")
-    assert provenance.commit() == f"{clean} with local changes"
-    shutil.rmtree(project / ".git")
-    run(tmp_path, "git", "init", "-q")  # somebody's repository around the project
-    assert provenance.commit() is None
-    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    assert provenance.commit() is None

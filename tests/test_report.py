@@ -53,7 +53,7 @@ def build(tmp_path):
             sections.append(Section(tmp_path / f"{name}.ipynb", name, name, **options))
         pages = []
         for _ in range(2):
-            build_report(sections, tmp_path / "report.html", facts={}, digests={"data/x": "a1"})
+            build_report(sections, tmp_path / "report.html", facts={"masksr": "0.2"})
             pages.append((tmp_path / "report.html").read_bytes())
         assert pages[0] == pages[1], "the same notebooks give the same bytes"
         return BeautifulSoup(pages[0], "html.parser")
@@ -114,7 +114,7 @@ def test_code_folds_tags_hide_parameters_are_shown_and_crops_compared(build):
     text = page.main.get_text()
     assert not [word for word in ("secret", "hidden", "absent", "Axes") if word in text]
     assert page.select_one("pre.parameters").get_text() == "model = 'pesr'" and "visible out" in text
-    kept, messages, _ = page.main.select("details.code")
+    kept, messages = page.main.select("details.code")
     assert "kept" in kept.get_text() and "a <warning>" in messages.get_text()
     assert page.select_one(".table table.dataframe")
     assert len(page.select(".compare")) == 2

@@ -6,9 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from masksr.io import MasksrError
 from masksr.provenance import digests, recorded_stages
-from masksr.source import describe_code, write_code
+from masksr.source import describe_code, list_code
 
 FILES = {
     "requirements.lock": "torch==2.9.0\n",
@@ -41,9 +40,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_the_file_names_each_thing_that_the_notebook_reaches(root: Path) -> None:
-    write_code(root, root / "code")
-    assert sorted(path.name for path in (root / "code").iterdir()) == ["n.txt", "report.txt"]
-    lines = [line.split() for line in (root / "code/n.txt").read_text().splitlines()]
+    assert list_code(root) == ["n", "report"]
+    lines = [line.split() for line in describe_code(root, "n").splitlines()]
     unread = {"masksr/types.py", "masksr/report/page.py"}
     assert [name for name, _ in lines] == sorted({"cells"} | FILES.keys() - unread)
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for _, digest in lines)
@@ -102,12 +100,6 @@ def test_what_it_says_changes_the_line_that_names_it(root: Path, file, old, new,
     rewrite(root / file, old, new)
     changed = {line.split()[0] for line in describe_code(root, "n").splitlines() if line not in before}
     assert changed == {*(named or file).split()}
-
-
-def test_what_is_no_notebook_is_an_error_that_names_it(root: Path) -> None:
-    (root / N).write_text("{")
-    with pytest.raises(MasksrError, match=r"n\.ipynb: not a notebook"):
-        write_code(root, root / "code")
 
 
 def test_no_stage_imports_a_module_that_its_code_file_does_not_name(reproduced: Path) -> None:

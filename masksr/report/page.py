@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise, product
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from PIL import Image
 from masksr import provenance
 from masksr.io import MasksrError, write_atomic
 from masksr.params import Params
-from masksr.paths import Paths
+from masksr.paths import Paths, list_trainings
 from masksr.results import figure4
 
 FOLDER = Path(__file__).parent / "template"
@@ -69,16 +69,13 @@ def write_report(params: Params, paths: Paths) -> Path:
     Raises MasksrError where a notebook is missing.
     """
     sections, output = list_sections(params, paths), paths.results / "report.html"
-    facts = {"profile": params.profile} | provenance.made_with()
-    made = provenance.made_files(paths.root)
-    build_report(sections, output, facts=facts, digests=dict(sorted(made.items())))
+    build_report(sections, output, facts={"profile": params.profile} | provenance.made_with())
     return output
 
 
 def list_sections(params: Params, paths: Paths) -> list[Section]:
     """The notebooks in reading order: results, then what was done to get them, in folded groups."""
-    runs, table1, sweep = paths.runs, params.table1, params.sweep
-    crops = {"figure4": tuple(figure4.load(runs / "figure4"))}
+    crops = {"figure4": tuple(figure4.load(paths.runs / "figure4"))}
     files = {name: paths.results / f"{name}.ipynb" for name in RESULTS}
     files |= {name: paths.executed(name) for name in ("test_sets", "weights")}
     sections = [Section(file, name, name, crops=crops.get(name, ())) for name, file in files.items()]
@@ -90,19 +87,19 @@ def list_sections(params: Params, paths: Paths) -> list[Section]:
     for name in (params.data.train, params.data.validation, *params.data.test):
         stage = "test_data" if name in params.data.test else "data"
         fold("Photographs", name, paths.executed("data", name), stage)
-    for model, seed in product(table1.models, table1.seeds):
-        title = f"{params.models[model].title}, seed {seed}"
-        fold("Before the GAN", title, paths.executed("start", paths.start(model, seed).name), "start")
+    groups = {"start": "Before the GAN", "train": "Trainings of Table 1", "sweep": "Trainings of Figure 5"}
     evaluations = [("The ends of the scale", paths.executed("ends"), "ends")]
-    for model, mask, seed in product(table1.models, table1.masks, table1.seeds):
-        which, name = "no mask" if mask == "none" else f"mask {mask}", paths.variant(model, mask, seed).name
-        title = f"{params.models[model].title}, {which}, seed {seed}"
-        fold("Trainings of Table 1", title, paths.executed("train", name), "train")
-        evaluations.append((title, paths.executed("evaluate", name), "evaluate"))
-    for k, b, seed in product(sweep.k, sweep.b, sweep.seeds):
-        title, name = f"k = {k}, b = {b}, seed {seed}", paths.sweep_point(k, b, seed).name
-        fold("Trainings of Figure 5", title, paths.executed("sweep", name), "sweep")
-        evaluations.append((title, paths.executed("evaluate_sweep", name), "evaluate_sweep"))
+    for one in list_trainings(params, paths):
+        stage, title, name = one.stage.partition("@")[0], params.models[one.model].title, one.folder.name
+        if stage == "train":
+            title += ", no mask" if one.mask == "none" else f", mask {one.mask}"
+        if stage == "sweep":
+            title = f"k = {one.k}, b = {one.b}"
+        title += f", seed {one.seed}"
+        fold(groups[stage], title, paths.executed(stage, name), stage)
+        if stage != "start":
+            evaluated = "evaluate" if stage == "train" else "evaluate_sweep"
+            evaluations.append((title, paths.executed(evaluated, name), evaluated))
     for evaluation in evaluations:
         fold("Evaluations", *evaluation)
     return sections
@@ -111,7 +108,7 @@ def list_sections(params: Params, paths: Paths) -> list[Section]:
 def build_report(sections: Sequence[Section], output: Path, **page: Any) -> None:
     """Write the notebooks of ``sections``, in their order, as one page to ``output``.
 
-    page: facts and digests, see ``template/page.html.j2``. Raises MasksrError for a notebook that is
+    page: facts, see ``template/page.html.j2``. Raises MasksrError for a notebook that is
     missing or unreadable; nothing is written then.
     """
     notebooks = [_read(section) for section in sections]

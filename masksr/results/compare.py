@@ -1,7 +1,7 @@
 """``masksr compare``: two runs side by side: what was asked, what came out, how sure the difference is.
 
-A run is a quality.csv, here or in a commit, with what dvc.lock tells of its profile; without
-an entry there, parameters and weights count as unknown. Where both runs have measured the same pictures, the
+A run is a quality.csv, here or in a commit, with the parameters that dvc.lock tells of its profile; without
+an entry there they count as unknown. Where both runs have measured the same pictures, the
 second minus the first is taken image by image and seed by seed, and judged as ``results.intervals`` judges a
 mask: with one seed nothing is decided. What was not measured alike is refused.
 """
@@ -19,7 +19,7 @@ import pandas as pd
 
 from masksr.io import MasksrError, project_root, write_atomic
 from masksr.paths import user_path
-from masksr.provenance import digests, recorded_params, recorded_stages
+from masksr.provenance import recorded_params, recorded_stages
 from masksr.quality.measures import lower_is_better
 from masksr.results.intervals import effects_table, judge_cells
 from masksr.results.scores import ENDS, KEYS, measure_titles, read_quality, weights_used
@@ -105,7 +105,7 @@ def _flatten(tree: Any, name: str = "") -> dict[str, Any]:
     return {key: value for part in parts for key, value in part.items()}
 
 
-# What was asked, and what was trained: each a table, and a note that belongs below it
+# What was asked: a table, and a note that belongs below it
 
 
 def compare_parameters(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
@@ -120,41 +120,6 @@ def compare_parameters(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
         if not run.parameters:
             note = f"The parameters of {run.name} are not known: dvc.lock has no stage of its profile."
     return pd.DataFrame(rows, columns=["parameter", one.name, other.name]), note
-
-
-def compare_trainings(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
-    """The trainings whose weights differ, or that only one run has, and because of what.
-
-    The causes are files that both have read, such as what the code says; else parameters.
-    """
-    trainings, rows = [_trainings(run) for run in (one, other)], []
-    for run, known in zip((one, other), trainings, strict=True):
-        if not known:
-            return pd.DataFrame(), f"Which weights are equal is not known: {run.name} has no record of them."
-    for training in trainings[0] | trainings[1]:
-        (first, read), (second, read_there) = (known.get(training, (None, {})) for known in trainings)
-        state, causes = "different", []
-        if first is None or second is None:
-            state = f"only in {(one if first else other).name}"
-        elif first == second:
-            state = "equal"
-        else:
-            causes = [path for path in read | read_there if read.get(path) != read_there.get(path)]
-        rows.append([training, state, ", ".join(causes or ["parameters"] * (state == "different"))])
-    table = pd.DataFrame(rows, columns=["training", "weights", "because of"])
-    counts = [f"{count} {state}" for state, count in table["weights"].value_counts(sort=False).items()]
-    return table[table["weights"] != "equal"], f"Weights of the trainings: {', '.join(counts)}."
-
-
-def _trainings(run: Run) -> dict[str, tuple[str, dict[str, str]]]:
-    """The digest of each generator, and those of what it was made from, by its place in the runs."""
-    folder, end, found = f"/{run.profile}/", "/generator.safetensors", {}
-    for stage in run.stages.values():
-        read = {path.replace(folder, "/"): md5 for path, md5 in digests(stage, "deps").items()}
-        for path, md5 in digests(stage, "outs").items():
-            if path.endswith(end):
-                found[path.removesuffix(end).removeprefix(f"runs{folder}")] = md5, read
-    return found
 
 
 # What came out
@@ -255,7 +220,7 @@ def _judge(cells: Cells, run: Run, measure: str) -> pd.DataFrame:
 
 
 def run(one: str, other: str, *, sets: Sequence[str] = (), measure: str = "pi") -> None:
-    """``masksr compare``: print the three tables of two runs (see ``open_run``). Raises MasksrError."""
+    """``masksr compare``: print the two tables of two runs (see ``open_run``). Raises MasksrError."""
     a, b = open_run(one), open_run(other)
     measured = list(dict.fromkeys([*a.quality["set"], *b.quality["set"]]))
     if unknown := [name for name in sets if name not in measured]:
@@ -264,7 +229,6 @@ def run(one: str, other: str, *, sets: Sequence[str] = (), measure: str = "pi") 
     scores, note = compare_scores(a, b, measure, sets)
     parts = {
         "Parameters": compare_parameters(a, b),
-        "Trainings": compare_trainings(a, b),
         "Scores": (effects_table(scores[scores["verdict"] != "the same"]), note),
     }
     for title, (table, text) in parts.items():

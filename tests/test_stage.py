@@ -1,0 +1,116 @@
+"""Around a stage's work: what it depends on is written down, and no edit slips while it runs."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from tiny_project import ROOT
+from tiny_project import yaml as written
+
+from masksr.io import MasksrError
+from masksr.stage import describe_inputs, edited_inputs, guard_inputs, write_inputs
+
+STAGE = {"deps": ["data/paper.yaml"], "cmd": "true", "outs": ["a.ipynb"], "matrix": {"p": ["mini"], "mask": ["paper"]}}
+STAGE["deps"] += [f"runs/mini/{file}" for file in ("code/n.txt", "params/models", "params/masks/${item.mask}.json")]
+STAGE["deps"] += ["runs/mini/sources/sets/cat.json"]
+CONTENT = {
+    ".dvc/config": "[core]\n    no_scm = true\n",
+    "dvc.yaml": yaml.safe_dump({"stages": {"a": STAGE}}, sort_keys=False),
+    "params.yaml": (ROOT / "profiles/mini.yaml").read_text(),
+    "data/registry.yaml": (ROOT / "data/registry.yaml").read_text(),
+    "data/paper.yaml": "a: 1\n",
+    "requirements.lock": "torch==2.9.0\n",
+    "masksr/notebook.py": "",
+    "masksr/models/edsr.py": "x = 0\n",
+    "masksr/report.py": "",
+}
+
+
+@pytest.fixture
+def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project after its stage ``check``, whose stage ``a@mini-paper``, of the notebook ``n``, is running."""
+    root = tmp_path / "a project"
+    for name, text in CONTENT.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    (root / "notebooks").mkdir()
+    cell = nbformat.v4.new_code_cell("from masksr.models import edsr")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), root / "notebooks/n.ipynb")
+    write_inputs(root, root / "runs/mini")
+    monkeypatch.setenv("DVC_STAGE", "a@mini-paper")
+    monkeypatch.chdir(root)
+    return root
+
+
+def test_each_part_of_the_settings_has_a_file_that_says_it(staged: Path) -> None:
+    folder = staged / "runs/mini"
+    texts = describe_inputs(staged)
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")} == texts.keys()
+    parts = {name: json.loads(text) for name, text in texts.items() if name.endswith("json")}
+    settings = written.load(CONTENT["params.yaml"])
+    assert parts["params/masks/paper.json"]["k"] == 0.2
+    assert parts["params/sweep_mask.json"].keys() == parts["params/masks/paper.json"].keys() - {"k", "b"}
+    for model, recipe in settings["models"].items():
+        told = parts[f"params/models/{model}.json"].keys() | parts[f"params/starts/{model}.json"].keys()
+        assert told == recipe.keys()
+    unread = {"log_every", "validate_every", "checkpoint_every"}
+    assert parts["params/train.json"].keys() == settings["train"].keys() - unread
+    assert not edited_inputs(staged, folder)
+    (folder / "params/masks/old.json").write_text("{}")
+    assert edited_inputs(staged, folder) == {"params/masks/old.json"}
+    (folder / "params/masks/old.json").unlink()
+    (staged / "notebooks/n.ipynb").write_text("{")
+    with pytest.raises(MasksrError, match=r"n\.ipynb: not a notebook"):
+        write_inputs(staged, folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "says"),
+    [
+        ("params.yaml", "    k: 0.2\n", "    k: 0.3\n", "masks.paper in params.yaml changed while a@mini-paper ran"),
+        ("params.yaml", "constant: {kind: constant, k: 0.2", "constant: {kind: constant, k: 0.3", ""),
+        ("params.yaml", "title: EDSR", "title: E", "models.edsr in params.yaml changed while"),
+        ("params.yaml", "title: EDSR", "title: [", "params.yaml: not valid YAML"),
+        ("params.yaml", "log_every: ", "log_every: 1", ""),
+        ("data/registry.yaml", "A cat's face", "Cat", "sets.cat in params.yaml or data/registry.yaml changed while"),
+        ("data/registry.yaml", "title: Set14", "title: Set 14", ""),
+        ("masksr/models/edsr.py", "0", "1", r"masksr/models/edsr\.py changed while"),
+        ("masksr/models/edsr.py", "0", "0  # a comment", ""),
+        ("masksr/report.py", "", "x = 1", ""),
+        ("notebooks/n.ipynb", "import edsr", "import edsr as e", r"notebooks/n\.ipynb changed while"),
+        ("notebooks/n.ipynb", "\n ", "\n  ", ""),  # as an editor lays it out
+    ],
+)
+def test_an_edit_counts_where_the_stage_depends_on_it(
+    staged: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, says: str
+) -> None:
+    before = (staged / file).read_text()
+    after = before.replace(old, new) if old else new
+    assert after != before
+
+    def edit() -> None:
+        with guard_inputs(staged, "n"):
+            (staged / file).write_text(after)
+
+    if says:
+        with pytest.raises(MasksrError, match=says):
+            edit()
+        assert not (staged / "results").exists()
+        since = says.replace("while", "since the stage check").removesuffix(" a@mini-paper ran")
+        with pytest.raises(MasksrError, match=since), guard_inputs(staged, "n"):
+            pytest.fail("it began")
+        (staged / file).write_text(before)
+        monkeypatch.delenv("DVC_STAGE")  # outside of DVC nothing is watched
+    edit()
+
+
+def test_a_stage_says_where_it_is_and_leaves_its_time(staged: Path, capsys) -> None:
+    for _ in range(2):
+        with guard_inputs(staged, "n"):
+            assert capsys.readouterr().out == "[1 of 1] a@mini-paper\n"
+    lines = (staged / "results/mini/times.csv").read_text().splitlines()
+    assert lines[0] == "stage,seconds" and len(lines) == 3
+    assert all(re.fullmatch(r"a@mini-paper,\d+\.\d", line) for line in lines[1:])
