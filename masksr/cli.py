@@ -3,8 +3,8 @@
 An option that is not given is not passed on, so that its default is in the function that a command calls.
 """
 
-from __future__ import annotations
-
+import errno
+import io
 import os
 import signal
 import sys
@@ -63,7 +63,7 @@ def app() -> None:
     """
 
 
-def _project() -> tuple[Params, Paths]:
+def _project() -> "tuple[Params, Paths]":
     """What params.yaml asks for, and the folders of its profile."""
     from masksr import params
     from masksr.paths import Paths
@@ -74,8 +74,13 @@ def _project() -> tuple[Params, Paths]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):  # what a terminal's encoding lacks is shown by its code
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        return app.main(arguments, prog_name="masksr", standalone_mode=False) or 0
+        status = app.main(arguments, prog_name="masksr", standalone_mode=False) or 0
+        sys.stdout.flush()
+        return status
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -85,23 +90,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         print("masksr: interrupted", file=sys.stderr)
         return 130
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # Python flushes it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:  # whoever read it, such as head, has had enough
+            print(f"masksr: error: the output cannot be written ({error.strerror})", file=sys.stderr)
+        return 1
 
 
 @app.command
 @option("--record", is_flag=True, help="Also write down what it and the code say, to runs/PROFILE.")
 def check(record: bool) -> None:
-    """Validate params.yaml."""
+    """Validate params.yaml; mend what a killed DVC has left cut."""
     from masksr.io import read_yaml
     from masksr.quality import measures
-    from masksr.stage import write_inputs
+    from masksr.repair import repair
+    from masksr.stage import describe_inputs, write_inputs
 
     settings, paths = _project()
     if pipeline := read_yaml(paths.root / "dvc.yaml"):
         settings.check_stages(pipeline["stages"])
     measures.check(settings.measures.also)
+    describe_inputs(paths.root, code=())  # which looks up the data sets
     print("params.yaml is valid")
     if record:
         write_inputs(paths.root, paths.runs)
+    else:
+        repair(paths.root)
 
 
 @app.command

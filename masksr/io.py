@@ -4,8 +4,6 @@ YAML is read by the parser that DVC uses: what is checked here is what DVC puts 
 key that is there twice, and reads YAML 1.2: ``1e-4`` is a number and ``no`` a text.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterator
@@ -89,6 +87,14 @@ def write_atomic(path: Path | str, *content: bytes | memoryview) -> None:
         raise MasksrError(f"{problem}; {remedy}: nothing that was finished is lost") from None
 
 
+def notice(text: str) -> None:
+    """Print what is true of this run alone: it does not enter an executed notebook.
+
+    Its lines begin with a carriage return, as progress bars do; ``masksr.notebook`` leaves both out.
+    """
+    print("\r" + text.replace("\n", "\n\r"), flush=True)
+
+
 @contextmanager
 def alone(lock: Path, doing: str) -> Iterator[bool]:
     """Keep other processes with the same ``lock``, a file that stays, out of here. Yields whether it waited.
@@ -103,7 +109,7 @@ def alone(lock: Path, doing: str) -> Iterator[bool]:
         held.acquire(timeout=0)
     except Timeout:
         waited = True
-        print(f"Another process is at {doing}; waiting for it to finish.", flush=True)
+        notice(f"Another process is at {doing}; waiting for it to finish.")
         held.acquire()
     try:
         yield waited

@@ -4,8 +4,6 @@ Papermill does the work. Around it is what a pipeline needs and papermill leaves
 error, the kernel is this very interpreter, reruns are byte-identical, and a failure is one message.
 """
 
-from __future__ import annotations
-
 import ast
 import os
 import re
@@ -29,13 +27,8 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 _CELL_FILE = re.compile(r"^\S*ipykernel_\d+\S*\.py", re.MULTILINE)  # in warnings; holds the process id
-_PROGRESS = re.compile(r"^[^\r\n]*\r.*\n?", re.MULTILINE)  # holds times
-# What a run says that another one with the same result does not.
-_OF_THIS_RUN = re.compile(
-    r"^(Already trained with exactly|Another process is at|.*: goes on from step|\S+\.pt is damaged).*\n?"
-    r"|^\S+ is downloaded\n(  .*\n?)+",
-    re.MULTILINE,
-)
+# Progress bars, which hold times, and what is true of one run alone (``io.notice``).
+_PASSING = re.compile(r"^[^\r\n]*\r.*\n?", re.MULTILINE)
 # Above the values that papermill adds below the cell tagged "parameters".
 INJECTED = "# Values of this run: they take the place of the defaults in the cell above, which explains them."
 
@@ -50,9 +43,10 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, r
     Raises MasksrError: a cell that failed, a kernel that died, a disk that refuses, inputs of the stage that
     were edited meanwhile.
     """
-    source, output = source.resolve(), output.resolve()
+    # Not resolved: a link is replaced, and what it leads to, such as a file of DVC's cache, stays.
+    source, output = source.absolute(), output.absolute()
     name, partial = _short(source, root), output.with_suffix(".partial.ipynb")
-    if output == source:
+    if output.resolve() == source.resolve():
         raise MasksrError(f"{name} would be overwritten; choose another output")
     with guard_inputs(root, source.stem):
         try:
@@ -138,7 +132,7 @@ def _kernel(root: Path) -> Iterator[AsyncKernelManager]:
 
 def _execute(
     source: Path, partial: Path, parameters: dict[str, Any], kernel: AsyncKernelManager, root: Path
-) -> NotebookNode:
+) -> "NotebookNode":
     # Found by packages under papermill, and not needed here: a grammar of web addresses, which takes 0.9 s to
     # compile, and file systems, which take 0.4 s to import.
     for name in ("rfc3987_syntax", "pyarrow"):
@@ -168,7 +162,7 @@ def _execute(
 # The same bytes in every run; times are kept beside
 
 
-def _normalize(notebook: NotebookNode, root: Path) -> bytes:
+def _normalize(notebook: "NotebookNode", root: Path) -> bytes:
     """The notebook without what differs between equal runs: times, ids, versions, progress bars, paths."""
     import nbformat
 
@@ -186,7 +180,7 @@ def _normalize(notebook: NotebookNode, root: Path) -> bytes:
     return nbformat.writes(notebook).rstrip("\n").encode() + b"\n"
 
 
-def _merge_streams(outputs: list[NotebookNode], root: Path) -> list[NotebookNode]:
+def _merge_streams(outputs: "list[NotebookNode]", root: Path) -> "list[NotebookNode]":
     """One output per run of printed text: its pieces and the order of the two streams depend on timing."""
     from nbformat.v4 import new_output
 
@@ -199,7 +193,7 @@ def _merge_streams(outputs: list[NotebookNode], root: Path) -> list[NotebookNode
         for name in ("stdout", "stderr"):
             text = "".join(piece for stream, piece in pieces if stream == name).replace("\r\n", "\n")
             text = re.sub(r"\r +\r", "\r\n", text)  # a progress bar that wipes itself out
-            text = _CELL_FILE.sub("<cell>", _OF_THIS_RUN.sub("", _PROGRESS.sub("", text)))
+            text = _CELL_FILE.sub("<cell>", _PASSING.sub("", text))
             text = text.replace(f"{root}{os.sep}", "")
             if text:
                 merged.append(new_output("stream", name=name, text=text))

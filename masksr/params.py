@@ -7,13 +7,11 @@ could leave out: what a training did is readable in the file that started it.
 The text under a key says what it means, its unit last, in brackets: docs/params.md is made of these texts.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -92,7 +90,7 @@ class Weights(Section):
     and named so in every table; `auto` the official ones where they are within reach, else the stand-ins."""
 
     @model_validator(mode="after")
-    def _what_belongs_to_random(self) -> Weights:
+    def _what_belongs_to_random(self) -> Self:
         random = self.vgg == "random"
         _check(not (random and self.vgg_file), "vgg_file is for trained weights: vgg: imagenet (or oxford)")
         _check(random or self.vgg_width == 1, "vgg_width must be 1 but with vgg: random, which may be narrow")
@@ -185,7 +183,7 @@ class Schedule(Section):
     """After how many epochs of this phase the learning rate is halved: rising, below epochs. [epochs]"""
 
     @model_validator(mode="after")
-    def _halvings_in_order(self) -> Schedule:
+    def _halvings_in_order(self) -> Self:
         rises = self.halve_at == sorted(set(self.halve_at)) and max(self.halve_at, default=0) < self.epochs
         _check(rises, f"halve_at must rise and stay below epochs ({self.epochs}), got {self.halve_at}")
         return self
@@ -240,7 +238,7 @@ class Model(Section):
     """The adversarial training, which every mask has its own of."""
 
     @model_validator(mode="after")
-    def _what_fits_together(self) -> Model:
+    def _what_fits_together(self) -> Self:
         scales = {phase.scale for phase in self.start.phases}
         if self.start.init is not None:
             scales.add(self.start.init_scale)
@@ -281,7 +279,7 @@ class Mask(Section):
     """The mask is a constant for the gradient."""
 
     @model_validator(mode="after")
-    def _complete(self) -> Mask:
+    def _complete(self) -> Self:
         given = self.model_fields_set - {"kind"}
         if self.kind == "none":
             _check(not given, "kind: none takes no other key")
@@ -425,7 +423,7 @@ class Params(Section):
     """By the name of a stage in dvc.yaml; `others` for those without an entry."""
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Params:
+    def _names_exist(self) -> Self:
         table1, sweep = self.table1, self.sweep
         for key, names, known in (
             ("table1.models", table1.models, self.models),
@@ -450,7 +448,7 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def _nothing_twice(self) -> Params:
+    def _nothing_twice(self) -> Self:
         sets = [self.data.train, self.data.validation, *self.data.test]
         different = f"data: train, validation and test must be different sets, got {', '.join(sets)}"
         _check(len(set(sets)) == len(sets), different)
@@ -461,7 +459,7 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def _batches_divide(self) -> Params:
+    def _batches_divide(self) -> Self:
         parts, gpus = self.train.accumulate, self.train.gpus
         for model in self.table1.models:
             batch = self.models[model].batch

@@ -4,8 +4,6 @@ DVC compares files, so it sees that code has changed when the stage ``check`` ha
 the code itself, and of each training whether one with its key is finished already.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from contextlib import chdir
 from pathlib import Path
@@ -33,7 +31,7 @@ def plan(root: Path, targets: Collection[str] = ()) -> dict[str, set[str]]:
     return _follow(root, *_read_graph(root, targets))
 
 
-def _read_graph(root: Path, targets: Collection[str]) -> tuple[nx.DiGraph, dict[str, Stage], set[str]]:
+def _read_graph(root: Path, targets: Collection[str]) -> "tuple[nx.DiGraph, dict[str, Stage], set[str]]":
     """What is asked for, by names: who reads whom, the stages, and those that DVC calls out of date."""
     import networkx as nx
     from dvc.exceptions import DvcException
@@ -53,7 +51,7 @@ def _read_graph(root: Path, targets: Collection[str]) -> tuple[nx.DiGraph, dict[
 
 
 def _follow(
-    root: Path, graph: nx.DiGraph, stages: dict[str, Stage], stale: set[str], taken: Collection[str] = ()
+    root: Path, graph: "nx.DiGraph", stages: "dict[str, Stage]", stale: set[str], taken: Collection[str] = ()
 ) -> dict[str, set[str]]:
     """What ``plan`` returns. taken: finished trainings, whose stage writes only its notebook."""
     import networkx as nx

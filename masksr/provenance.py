@@ -4,8 +4,6 @@
 the stage's name. It finds mistakes, not forgery: who edits a table on purpose can edit the lock too.
 """
 
-from __future__ import annotations
-
 import platform
 from importlib.metadata import version
 from pathlib import Path

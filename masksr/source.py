@@ -12,8 +12,6 @@ So comments, docstrings and the autosave of an editor make nothing out of date, 
 missing.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import json

@@ -11,8 +11,6 @@ All other stages depend on such files alone. So an edit reaches no more than wha
 neither to parse params.yaml for each stage nor to keep copies of it in dvc.lock.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -28,6 +26,7 @@ from masksr.fetch.registry import load_registry, look_up
 from masksr.io import MasksrError, write_atomic
 from masksr.params import load
 from masksr.paths import profile_of
+from masksr.repair import keep_lock
 from masksr.source import describe_code, list_code
 
 # What makes no result out of date: how often a training reports holds for the next one.
@@ -118,6 +117,7 @@ def guard_inputs(root: Path, code: str) -> Iterator[None]:
         again = f"run dvc repro; if that says it again: dvc repro -f -s check@{profile_of(name)}"
         raise MasksrError(f"{edited} changed since the stage check has read it; {again}")
     print(stage_number(root, name), flush=True)
+    keep_lock(root)
     yield
     if edited := _edited_since_check(root, name, code):
         raise MasksrError(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # from the bottom; rooms of one layer do not import each other, but for those of the base
-    {"io", "params", "paths", "provenance", "source"},
+    {"io", "params", "paths", "provenance", "source", "repair"},
     {"data"},
     {"models", "quality", "fetch"},
     {"stage"},

@@ -75,8 +75,9 @@ import os
 again = os.path.exists("again")
 open("again", "w").close()
 if again:
-    print("ESRGAN, no mask: goes on from step 3 of 8\\nAlready trained with exactly these inputs (1a)")
-    print("cat is downloaded\\n  A cat\\n  licence: CC0")
+    from masksr.io import notice
+    notice("ESRGAN, no mask: goes on from step 3 of 8")
+    notice("cat is downloaded\\n  A cat\\n  licence: CC0")
 print("the same")""",
         "{'a': 1}",
     )

@@ -33,7 +33,7 @@ def test_every_profile_is_a_whole_pipeline(profile: Path, tmp_path: Path) -> Non
     shutil.copy(profile, project / "params.yaml")
     params, paths = load(profile), Paths(project, profile.stem)
     index, trainings = Repo(str(project)).index, list_trainings(params, paths)
-    assert {one.stage for one in trainings} <= {stage.addressing for stage in index.stages}
+    assert {one.stage for one in trainings} <= {stage.name for stage in index.stages}
     outs = {out.fs_path for stage in index.stages for out in stage.outs}
     expected = [one.folder for one in trainings]
     expected += [paths.set(name) for name in (params.data.train, *params.data.test)]

@@ -111,7 +111,7 @@ def test_no_stage_imports_a_module_that_its_code_file_does_not_name(reproduced: 
             asked = (reproduced.parent / "imports" / name).read_text().replace(".", "/").split()
             files = {file for module in asked for file in (f"{module}.py", f"{module}/__init__.py")}
             imported = {file for file in files if (reproduced / file).is_file()}
-            assert "masksr/notebook.py" in imported
+            assert "masksr/stage.py" in imported
             assert not imported - named - {"masksr/__main__.py", "masksr/cli.py"}, name
             checked.add(code)
     assert len(checked) > 10

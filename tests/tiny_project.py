@@ -20,16 +20,19 @@ yaml = YAML()  # keeps comments, quotes and lists in one line
 yaml.preserve_quotes, yaml.width = True, 999
 
 
-def run(folder: Path, *command: str | Path, ok: bool = True, **environment: str) -> str:
-    """Run a command in ``folder``, this environment's programs first and no network; what it printed."""
+def environment_in(folder: Path) -> dict[str, str]:
+    """Variables for a process in ``folder``: this environment's programs first, its masksr, no network."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{INHERITED['PATH']}"
     changes = {"PATH": path, "OMP_NUM_THREADS": "1", "MASKSR_OFFLINE": "1", "DVC_NO_ANALYTICS": "1"}
     changes |= {"GIT_CONFIG_GLOBAL": os.devnull, "PYTHONPATH": str(folder)}
     changes |= {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    changes |= environment
-    done = subprocess.run(
-        command, cwd=folder, env=INHERITED | changes, capture_output=True, text=True, timeout=1800
-    )
+    return INHERITED | changes
+
+
+def run(folder: Path, *command: str | Path, ok: bool = True, **environment: str) -> str:
+    """Run a command in ``folder``; what it printed."""
+    env = environment_in(folder) | environment
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=1800)
     assert (done.returncode == 0) == ok, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout + done.stderr
 

@@ -7,8 +7,6 @@ it stands, its gradient as well. So any number of processes takes the step that 
 rounding of sums in another order.
 """
 
-from __future__ import annotations
-
 import inspect
 from dataclasses import dataclass
 

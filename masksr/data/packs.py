@@ -10,8 +10,6 @@ A pack is a folder:
 The same pictures give the same bytes everywhere, so checksums tell what a network was trained on.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -92,6 +90,15 @@ class Pack:
         """64 hex digits that stand for the pixels, sizes, names and order of the images, and nothing else."""
         content = [[image.name, image.height, image.width, image.sha256] for image in self.manifest.images]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def verify(self, index: int | None = None) -> None:
+        """Compare the pixels of an image, or of all, with their checksums. Raises MasksrError."""
+        for number in range(len(self)) if index is None else [index]:
+            for scale in (1, *self.scales):
+                name, pixels = array_name(scale), self._view(number, scale)
+                if hashlib.sha256(pixels).hexdigest() != self.manifest.images[number].sha256[name]:
+                    damaged = f"{name}.npy is damaged at {self.names[number]}"
+                    raise MasksrError(f"{self.folder}: {damaged}; remove the folder and build the pack again")
 
     def _open(self, scale: int, size: int) -> NDArray[np.uint8]:
         path = self.folder / f"{array_name(scale)}.npy"

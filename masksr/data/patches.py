@@ -1,7 +1,5 @@
 """Random aligned patches of a pack for training, and fixed ones for validation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,9 +4,8 @@ Public checkpoints are read with the key names of their own code; what is traine
 safetensors, which also says which network it is for.
 """
 
-from __future__ import annotations
-
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from math import isqrt
@@ -19,7 +18,7 @@ from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from masksr.io import MasksrError, write_atomic
+from masksr.io import MasksrError, file_digest, write_atomic
 from masksr.models.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
 from masksr.models.edsr import EDSR, PESR
 from masksr.models.rrdb import RRDBNet
@@ -97,17 +96,18 @@ def load_state(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The state dict in a ``.safetensors``, ``.pth`` or ``.pt`` file, on the CPU.
+    """The state dict in a file of safetensors or of ``torch.save``, whatever it is called, on the CPU.
 
-    Takes it out of the usual containers (``params_ema`` before ``params``, ``state_dict``, ``model``) and of
-    DataParallel, and gives the RRDBNet of ESRGAN's own repository BasicSR's key names. Never unpickles code.
-    Raises MasksrError where the file is missing, cannot be read or holds something else.
+    Takes it out of the usual containers (``params_ema`` before ``params``, ``state_dict``, ``model``), of
+    DataParallel and of torch.compile, and gives the RRDBNet of ESRGAN's own repository BasicSR's key names.
+    Never unpickles code. Raises MasksrError where the file is missing, cannot be read or holds something
+    else.
     """
     path = Path(path)
     if not path.is_file():
         raise MasksrError(f"there are no weights at {path}: no such file")
     try:
-        if path.suffix == ".safetensors":
+        if is_safetensors(path):
             content = safetensors.torch.load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -121,10 +121,16 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             content = inner[0]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise MasksrError(f"{path} holds no state dict (names and tensors); save network.state_dict()")
-    weights = {key.removeprefix("module."): value for key, value in content.items()}
+    weights = {key.replace("_orig_mod.", "").removeprefix("module."): content[key] for key in content}
     if any(key.startswith(("RRDB_trunk.", "model.1.sub.")) for key in weights):
         return {_basicsr_name(key): value for key, value in weights.items()}
     return weights
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether the file begins as safetensors do: the length of a header, then the header, a JSON map."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
 
 
 def _basicsr_name(key: str) -> str:
@@ -156,8 +162,14 @@ def save_generator(generator: nn.Module, size: GeneratorSize, path: Path) -> Non
 
 
 def load_generator(path: Path) -> nn.Module:
-    """The x4 network that ``save_generator`` wrote, in evaluation mode; MasksrError for any other file."""
+    """The x4 network that ``save_generator`` wrote, in evaluation mode.
+
+    Raises MasksrError for any other file, and where the training.json beside it has another checksum.
+    """
+    record = path.with_name("training.json")
     try:
+        if record.is_file() and json.loads(record.read_bytes())["weights"] != file_digest(path):
+            raise ValueError("damaged: its sha256 is not the one in training.json; remove its folder")
         with safe_open(path, framework="pt") as file:
             size = TypeAdapter(GeneratorSize).validate_json(file.metadata()["generator"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:  # pydantic's is a ValueError

@@ -1,7 +1,5 @@
 """The discriminators of ESRGAN (VGG style) and of SRGAN, EDSR and PESR: each for one size of HR patch."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

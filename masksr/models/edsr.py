@@ -1,7 +1,5 @@
 """EDSR and PESR: one trunk of residual blocks without batch normalisation, under two sets of key names."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

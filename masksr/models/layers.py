@@ -1,7 +1,5 @@
 """What the networks of this package share."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint

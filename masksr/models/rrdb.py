@@ -1,7 +1,5 @@
 """ESRGAN's generator."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

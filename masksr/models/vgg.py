@@ -1,7 +1,5 @@
 """VGG19 up to conv5_4: the eyes of the perceptual loss (equations 10-12, "VGG54")."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -4,8 +4,6 @@ The page loads nothing: formulas are MathML, pictures and style are embedded, an
 allows one script, ``template/page.js``, by its hash. The notebooks are ours, so their HTML is taken as it is.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html

@@ -6,8 +6,6 @@ second minus the first is taken image by image and seed by seed, and judged as `
 mask: with one seed nothing is decided. What was not measured alike is refused.
 """
 
-from __future__ import annotations
-
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -67,7 +65,7 @@ def open_run(text: str) -> Run:
             f"{text!r} is no profile with results (there are: {', '.join(known) or 'none'}), no folder with "
             "a quality.csv, no such file, and no REV:results/PROFILE"
         )
-    lock = file.resolve().parent / "../../dvc.lock"
+    lock = file.absolute().parent.parent.parent / "dvc.lock"
     return _read(file, text, lock.read_text(encoding="utf-8") if lock.is_file() else "")
 
 
@@ -91,7 +89,7 @@ def _extract(text: str, folder: Path) -> tuple[Path, str]:
 
 
 def _read(file: Path, name: str, lock: str) -> Run:
-    profile = file.resolve().parent.name
+    profile = file.absolute().parent.name
     return Run(name, read_quality([file]), profile, recorded_stages(profile, lock))
 
 

@@ -39,6 +39,8 @@ def _read(file: Path) -> pd.DataFrame:
     if not file.is_file():
         raise MasksrError(f"{file}: there is no such quality table; `dvc repro` makes it")
     try:
+        if not file.read_bytes().endswith(b"\n"):
+            raise ValueError("its last line is cut short")
         columns = pd.read_csv(file, nrows=0).columns
         more = [name for name in columns if name not in COLUMNS and name in measures.known()]
         numbers = [*MEASURES, *more]
@@ -47,7 +49,7 @@ def _read(file: Path) -> pd.DataFrame:
         if wrong := sorted(set(table.columns) ^ {*COLUMNS, *more}):
             raise ValueError(f"missing or unknown columns: {', '.join(wrong)}")
         return table[[*COLUMNS, *more]].astype(dict.fromkeys(numbers, float) | {"seed": int})
-    except ValueError as error:  # pandas' parsers raise kinds of it too
+    except (ValueError, OverflowError) as error:  # pandas' parsers raise kinds of them too
         raise MasksrError(f"{file}: not a quality table ({error}); make it again with `dvc repro`") from None
 
 

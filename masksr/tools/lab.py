@@ -4,8 +4,6 @@ An editor writes its version of Python, and what it knows of cells, into the met
 saves. Outputs stay: the stage ``check`` does not look at them, and ``make lint`` names them.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 METADATA = {

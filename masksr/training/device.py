@@ -1,7 +1,5 @@
 """Where a training computes, in which precision, and by how many processes."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -3,8 +3,6 @@
 It knows neither GAN nor mask: a training gives it networks and a function that leaves gradients in them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import math
@@ -27,7 +25,7 @@ from masksr.data.bicubic import imresize
 from masksr.data.images import to_image
 from masksr.data.packs import Pack
 from masksr.data.patches import PatchSampler, validation_patches
-from masksr.io import MasksrError, write_atomic
+from masksr.io import MasksrError, notice, write_atomic
 from masksr.params import Schedule, Train
 from masksr.quality.fidelity import psnr
 from masksr.training.device import compile_network, is_out_of_memory
@@ -47,7 +45,7 @@ class Training:
     networks: list[nn.Module]
     step: Step
     sampler: PatchSampler
-    validation: Validation
+    validation: "Validation"
     schedule: Schedule
     learning_rates: list[float]  # of each network, at the beginning
     settings: Train
@@ -118,7 +116,7 @@ def fit(training: Training, folder: Path) -> nn.Module:
     return state.result
 
 
-def take_step(training: Training, state: State, lr: Tensor, hr: Tensor, step: int) -> None:
+def take_step(training: Training, state: "State", lr: Tensor, hr: Tensor, step: int) -> None:
     """Take one step of every optimizer on one batch of uint8 patches (B, 3, H, W)."""
     settings, parts = training.settings, training.settings.accumulate
     if settings.compile == "reduce-overhead":
@@ -230,7 +228,7 @@ class State:
             part.load_state_dict(state)
         training.history, self.sums = saved["history"], saved["window"]
         if saved["step"] < training.steps:
-            print(f"{training.name}: goes on from step {saved['step']} of {training.steps}", flush=True)
+            notice(f"{training.name}: goes on from step {saved['step']} of {training.steps}")
         return saved["step"]
 
     def _check(self, step: int, finite: dict[str, bool]) -> None:
@@ -267,7 +265,7 @@ def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None
         content = path.read_bytes()
         if path.stem.endswith(_short_digest(content)):
             return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-        print(f"{path.name} is damaged (not the sha256 in its name): using the one before it", flush=True)
+        notice(f"{path.name} is damaged (not the sha256 in its name): using the one before it")
     return None
 
 

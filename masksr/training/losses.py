@@ -8,8 +8,6 @@ float32, under autocast too.
 Where the logits are a share of a batch (``data.batch_share``), ``mean`` takes the means of a term over all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """The mask module: equation 8, everything the paper leaves open about it, and its controls."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

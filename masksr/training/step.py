@@ -5,8 +5,6 @@ way the parts stay apart until they are added, in one fixed order: a mask of one
 plain variant gives.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -5,8 +5,6 @@ A finished one is looked for in the stage's own outputs, which DVC pushes, pulls
 checkpoints are kept. So a stage that runs again because of a figure or a word takes no training step.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil
@@ -17,7 +15,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from masksr.io import alone, file_digest, write_atomic
+from masksr.io import alone, file_digest, notice, write_atomic
 from masksr.models import build
 from masksr.params import Mask, Model
 from masksr.paths import Paths
@@ -79,7 +77,7 @@ def train_once(
     with alone(stored / ".lock", "this very training"):
         folder = find_trained(key, out, paths)
         if folder:
-            print(f"Already trained with exactly these inputs ({key}): taken from there.", flush=True)
+            notice(f"Already trained with exactly these inputs ({key}): taken from there.")
         else:
             folder = stored
             generator, history = work(stored / "checkpoints")

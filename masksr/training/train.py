@@ -3,8 +3,6 @@
 Each is done once, see ``training.store``; a killed one goes on where its last checkpoint was.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +53,7 @@ def train_gan(params: Params, model: str, mask: Mask, seed: int, paths: Paths, o
     return job.do(mask, gan_inputs(job, mask), _run_gan, mask, job.start, job.vgg19)
 
 
-def start_inputs(job: Job) -> dict[str, Any]:
+def start_inputs(job: "Job") -> dict[str, Any]:
     """What determines the training before the GAN, beside its code."""
     init = _find_init(job.params, job.model)
     return job.inputs | {
@@ -64,7 +62,7 @@ def start_inputs(job: Job) -> dict[str, Any]:
     }
 
 
-def gan_inputs(job: Job, mask: Mask) -> dict[str, Any]:
+def gan_inputs(job: "Job", mask: Mask) -> dict[str, Any]:
     """What determines the training with the GAN, beside its code."""
     return job.inputs | {
         "model": job.recipe.model_dump(exclude={"title", "start"}, mode="json"),
@@ -124,6 +122,8 @@ class Job:
         """
 
         def train(checkpoints: Path) -> Trained:
+            self.pack.verify()
+            self.held_out.verify()
             if (gpus := self.settings.gpus) > 1:
                 backend = "nccl" if self.device.type == "cuda" else "gloo"
                 of = self.params, self.model, self.seed, self.paths, self.out

@@ -1,0 +1,62 @@
+"""DVC's own files after a kill or a full disk.
+
+DVC rewrites ``dvc.lock`` and ``.dvc/tmp/rwlock`` in place. What ends it there leaves them empty or cut, and
+every later command refuses, although nothing is lost. `make repro` mends both before it begins.
+"""
+
+import json
+from pathlib import Path
+
+from masksr.io import MasksrError, read_yaml, write_atomic
+
+LOCK, KEPT, RWLOCK = "dvc.lock", ".cache/dvc.lock", ".dvc/tmp/rwlock"
+
+
+def keep_lock(root: Path) -> None:
+    """Copy dvc.lock to ``.cache``; called when a stage begins, and so by a DVC that has found it whole."""
+    if (root / LOCK).is_file():
+        write_atomic(root / KEPT, (root / LOCK).read_bytes())
+
+
+def repair(root: Path) -> None:
+    """Mend what a DVC that is no more has left cut, and say so; does nothing while one is at work."""
+    broken = [name for name in (LOCK, RWLOCK) if (root / name).exists() and not _is_whole(root / name)]
+    if not broken or _dvc_works(root):
+        return
+    for name in broken:
+        if name == LOCK and _is_whole(root / KEPT):
+            write_atomic(root / LOCK, (root / KEPT).read_bytes())
+            how = f"{KEPT}, from before the last stage, takes its place"
+        else:
+            (root / name).unlink()
+            how = "it is removed; what was trained is kept" if name == LOCK else "it is removed"
+        print(f"{name} was cut when DVC was killed or the disk was full: {how}")
+
+
+def _is_whole(path: Path) -> bool:
+    from dvc.rwlock import SCHEMA
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    try:
+        if path.name == "rwlock":
+            SCHEMA(json.loads(path.read_bytes()))
+        else:
+            COMPILED_LOCKFILE_SCHEMA(read_yaml(path))
+    except (MasksrError, ValueError, Invalid):
+        return False
+    return True
+
+
+def _dvc_works(root: Path) -> bool:
+    """Whether a DVC process is in this project."""
+    import psutil
+
+    for process in psutil.process_iter():
+        try:
+            words, folder = process.cmdline()[:4], process.cwd()
+        except psutil.Error:  # it has ended, or is somebody else's
+            continue
+        if any(Path(word).name == "dvc" for word in words) and Path(folder).is_relative_to(root):
+            return True
+    return False
