@@ -4,8 +4,6 @@ The plan comes from DVC's own graph. Each stage is a Ray task that runs ``dvc --
 with the CPUs, GPUs and memory of params.yaml's section ``cluster``; ``dvc.lock`` and the cache stay DVC's.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 import os

@@ -1,7 +1,5 @@
 """The weights stage: VGG19, and the parameters of NIQE and Ma, found or made as labelled stand-ins."""
 
-from __future__ import annotations
-
 import json
 from contextlib import suppress
 from pathlib import Path

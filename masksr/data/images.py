@@ -1,7 +1,5 @@
 """Images in and out: photographers' files, uint8 arrays (H, W, 3), float tensors (B, 3, H, W), and luma."""
 
-from __future__ import annotations
-
 import glob
 import io
 from collections.abc import Iterator, Sequence
@@ -151,14 +149,14 @@ def write_png(path: Path | str, image: NDArray[np.uint8]) -> None:
     write_photo(path, Photo(image.reshape(*image.shape[:2], -1), None, None))
 
 
-def to_tensor(image: NDArray[np.uint8], pixel_range: float) -> Tensor:
+def to_tensor(image: NDArray[np.uint8], pixel_range: float) -> "Tensor":
     """Pixels as a network wants them: (H, W, 3) uint8 -> float32 (1, 3, H, W) in [0, pixel_range]."""
     import torch  # here, because most who read pictures need no torch, and importing it costs seconds
 
     return torch.tensor(image).permute(2, 0, 1)[None].contiguous().float() / (255 / pixel_range)
 
 
-def to_image(tensor: Tensor, pixel_range: float) -> NDArray[np.uint8]:
+def to_image(tensor: "Tensor", pixel_range: float) -> NDArray[np.uint8]:
     """What a network gave, as a picture: (3, H, W) or (1, 3, H, W) float in pixel_range -> (H, W, 3) uint8.
 
     Clamped to the range and rounded to the nearest level. Raises MasksrError when a value is NaN.

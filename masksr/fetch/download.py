@@ -1,7 +1,5 @@
 """Files from the network, resumed, checked and unpacked; in their place complete or not at all."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

@@ -1,7 +1,5 @@
 """``data/registry.yaml``: what each data set and file of weights is, and where it can be downloaded."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar

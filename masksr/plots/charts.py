@@ -1,7 +1,5 @@
 """How a training went, and how sure a difference is."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt

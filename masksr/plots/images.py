@@ -1,7 +1,5 @@
 """Photographs and maps without axes: how every figure of pixels shows them, and details side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One look for all figures: sizes, colours, how a mask is drawn; and figures as files of equal bytes."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterable
 from typing import Any, Literal

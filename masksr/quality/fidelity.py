@@ -6,8 +6,6 @@ visibility to structural similarity", IEEE Transactions on Image Processing 13(4
 11 x 11, sigma 1.5.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from masksr.quality.filters import BORDER, Array, Image, check_side, gaussian_mean, luma_plane

@@ -4,8 +4,6 @@ Published scores come from pyiqa, in single precision, so all three carry its ro
 made with ``data.bicubic``, which is exact; nothing here is for that.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from math import ceil
 

@@ -4,8 +4,6 @@
 >>> score(image, reference).pi                                                              # doctest: +SKIP
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -10,8 +10,6 @@ These build complex bands and the metric reads the real part, which needs only t
 mask: one real transform forth and one back per band.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -187,7 +185,7 @@ class Local:
         self.mean = filters.gaussian_mean(band)
         self.variance = filters.gaussian_mean(band * band) - self.mean**2
 
-    def similarity(self, other: Local) -> float:
+    def similarity(self, other: "Local") -> float:
         """Average the contrast-structure term of SSIM for 8-bit images, negative values cut."""
         c2 = (0.03 * 255) ** 2
         covariance = filters.gaussian_mean(self.band * other.band) - self.mean * other.mean

@@ -5,8 +5,6 @@ is taken, pyiqa's list alone is read. Further measures, such as LPIPS and DISTS,
 picture without its border, but in colour: RGB in [0, 1], float32, one at a time.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import runpy

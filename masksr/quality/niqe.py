@@ -4,8 +4,6 @@ A. Mittal, R. Soundararajan, A. C. Bovik, "Making a completely blind image quali
 Processing Letters 20(3), 2013. The numbers follow pyiqa's port of the authors' code.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

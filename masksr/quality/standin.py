@@ -4,8 +4,6 @@ They let every stage of the pipeline run on a machine that cannot get the offici
 clearly better and worse; their numbers are no evidence and are never shown as plain PI.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil

@@ -3,8 +3,6 @@
 Nothing is downloaded or fitted here: that is the weights stage's (``masksr.weights``).
 """
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The paper's claims, one by one: what was run for each, what came out, and whether it holds here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

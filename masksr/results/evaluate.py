@@ -1,7 +1,5 @@
 """Scores of a generator on test sets: every variant under the same protocol, one row per image."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -107,7 +105,7 @@ def load_upscale(params: Params, folder: Path) -> Upscale:
     return with_generator(generator, choose_device(params.train.device))
 
 
-def upscale_first(pack: Pack, folder: Path) -> dict[str, Pixels]:
+def upscale_first(pack: Pack, folder: Path) -> dict[str, np.ndarray]:
     """Return the first photograph of a pack as LR, bicubic, SR and HR, by these names, (H, W, 3) uint8.
 
     folder: of the generator. LR is a quarter as large on each side.

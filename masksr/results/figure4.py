@@ -1,7 +1,5 @@
 """Photographs through networks, for looking at: the crops of Figure 4, chosen, upscaled, kept as files."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ degrees of freedom than the smaller of the two factors has: a little long where 
 where they matter most. tests/test_intervals.py measures how often it holds the truth.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

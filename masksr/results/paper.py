@@ -4,8 +4,6 @@ Nothing that ``data/paper.yaml`` holds was computed by us; every table that show
 whose it is.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from functools import cache

@@ -1,7 +1,5 @@
 """The long table of scores, one row per image: reading it, the honest name of its PI, and its means."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

@@ -4,8 +4,6 @@ A PI whose halves were not computed with the official weights is never called PI
 could not be computed is counted in every table that averages over the others.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import product
 from typing import NamedTuple

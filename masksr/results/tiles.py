@@ -15,8 +15,6 @@ So only a network as it is published tells how far it looks. In theory an ESRGAN
 pixels far, and an EDSR or PESR of 32 blocks 68; with that much context, only the order of sums can differ.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise, product
 from math import ceil
 from typing import Literal

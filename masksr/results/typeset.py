@@ -1,7 +1,5 @@
 """Tables as text: their cells, and Markdown for notebooks and the report."""
 
-from __future__ import annotations
-
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -14,7 +12,7 @@ if TYPE_CHECKING:
 TITLES = {f"without_{half.lower()}": f"images without {half}" for half in ("PI", "NIQE", "Ma")}
 
 
-def show(table: pd.DataFrame, note: str = "") -> Markdown:
+def show(table: pd.DataFrame, note: str = "") -> "Markdown":
     """Show a table and a note below it in a notebook, as Markdown; of a table without rows the note alone."""
     from IPython.display import Markdown  # here, because scoring on a bare machine needs none
 

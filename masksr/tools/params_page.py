@@ -4,8 +4,6 @@ Nothing in the page is typed there: meanings and units are the text under the ke
 what a key takes is its type.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """``masksr evaluate``: checkpoints made elsewhere under our protocol, numbers to check ours against."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """``masksr score``: PI, NIQE and Ma of any pictures; beside their HR pictures PSNR-Y, SSIM-Y and RMSE."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``masksr upscale``: your own pictures, four times larger, as PNG."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path

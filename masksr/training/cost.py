@@ -13,8 +13,6 @@ left out. Counted:
   allocator's rounding and fragmentation, the CUDA context (about half a GB). Plan for a fifth to a half more.
 """
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
