@@ -3,13 +3,13 @@
 At the end ``python -m masksr fetch``: all that a profile needs, or what is where.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import distribution
+from itertools import product
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from masksr.data.images import read_header
 from masksr.data.packs import SCALES, Pack, Source, write_pack
@@ -25,15 +25,14 @@ SMALLEST = 32  # HR pixels on a side: 8 LR pixels, the smallest training patch p
 
 
 def build_pack(
-    spec: SetSpec | str, folder: Path | str, *, scales: tuple[int, ...] = SCALES,
-    data_folder: Path | str | None = None, limit: int | None = None,
+    spec: SetSpec | str, folder: Path | str, *, scales: tuple[int, ...] = SCALES, **options: Any
 ) -> Pack:
     """Find the pictures of a set, or of its name in data/registry.yaml, and write their pack to ``folder``.
 
-    data_folder and limit: see ``find_images``; scales and errors: see ``data.packs.write_pack``.
+    options: ``data_folder`` and ``limit`` of ``find_images``; scales and errors: see ``packs.write_pack``.
     """
     spec = registry.find_set(spec) if isinstance(spec, str) else spec
-    return write_pack(spec, find_images(spec, data_folder, limit=limit), Path(folder), scales)
+    return write_pack(spec, find_images(spec, **options), Path(folder), scales)
 
 
 def find_images(
@@ -48,9 +47,8 @@ def find_images(
     if isinstance(spec, PackageSet):
         return _in_packages(spec)[:limit]
     folder = find_data_folder(data_folder)
-    if folder and find_layout(folder, spec)[1]:
-        return images_in(folder, spec, limit)
-    return images_in(fetch_set(spec, folder), spec, limit)
+    there = folder and find_layout(folder, spec)[1]
+    return images_in(folder if there else fetch_set(spec, folder), spec, limit)
 
 
 def _in_packages(spec: PackageSet) -> list[Source]:
@@ -65,8 +63,8 @@ def _in_packages(spec: PackageSet) -> list[Source]:
             sources.append(Source(photograph.name, path, sides=read_header(path)[0]))
         else:
             for name, box in photograph.crops.items():
-                full_name = f"{photograph.name}-{name}"
-                sources.append(Source(full_name, path, crop=box, sides=(box.height, box.width)))
+                sides = box.height, box.width
+                sources.append(Source(f"{photograph.name}-{name}", path, crop=box, sides=sides))
     return sources
 
 
@@ -175,14 +173,12 @@ def weights_there(spec: Weights, data_folder: Path | None = None) -> Path | None
     if spec.archive:
         folder = cache_folder() / "weights" / spec.name
         return folder if folder.is_dir() else None
-    for place in weight_places(data_folder):
-        for file in spec.downloads:
-            if (place / file.name).is_file():
-                verify(file, place / file.name)
-                return place / file.name
-        for name in spec.also_named:
-            if (place / name).is_file():
-                return place / name
+    published = {file.name: file for file in spec.downloads}
+    for place, name in product(weight_places(data_folder), [*published, *spec.also_named]):
+        if (place / name).is_file():
+            if name in published:
+                verify(published[name], place / name)
+            return place / name
     return None
 
 
@@ -194,15 +190,14 @@ def fetch_weights(spec: Weights, data_folder: Path | None = None) -> Path:
     """
     if there := weights_there(spec, data_folder):
         return there
-    cache = cache_folder() / "weights"
     announce(spec)
 
     def get(file: File) -> Path:
-        path, folder = download(file, cache), cache / spec.name
+        path = download(file, cache_folder() / "weights")
         if spec.archive:
-            unpack([path], folder)
+            unpack([path], path.with_name(spec.name))
             path.unlink()
-        return folder if spec.archive else path
+        return path.with_name(spec.name) if spec.archive else path
 
     return first_that_works(spec.downloads, get, f"{spec.name} ({spec.origin}) could not be had")
 
@@ -217,8 +212,8 @@ def fetch_pretrained(name: str, data_folder: Path | None = None) -> Path:
         return path
     known = {key: spec for key, spec in registry.load_registry().weights.items() if spec.architecture}
     if name not in known:
-        problem = f"there is no file {name}, and no checkpoint of that name"
-        raise MasksrError(f"{problem} (there are: {', '.join(known)})")
+        there = ", ".join(known)
+        raise MasksrError(f"there is no file {name}, and no checkpoint of that name (there are: {there})")
     found = fetch_weights(known[name], data_folder)
     if found.is_dir():
         inside = ", ".join(str(path) for path in sorted(found.rglob("*")) if path.suffix in CHECKPOINTS)
@@ -279,8 +274,8 @@ def _place(spec: SetSpec | Weights, folder: Path | None) -> Path | str | None:
         return "the installed packages"
     if isinstance(spec, Weights):
         return weights_there(spec, folder)
-    there = (place for place in (folder, cache_folder() / "sets") if place and find_layout(place, spec)[1])
-    return next(there, None)
+    places = filter(None, [folder, cache_folder() / "sets"])
+    return next((place for place in places if find_layout(place, spec)[1]), None)
 
 
 def _size(spec: FolderSet | Weights) -> str:
