@@ -15,10 +15,8 @@ from masksr.models.vgg import OXFORD_SCALE, load_vgg19, random_vgg19, rescale_fe
 from masksr.params import Params
 from masksr.paths import Paths, find_data_folder, here_or_in_project, weight_places
 from masksr.quality import weights as quality
-from masksr.quality.weights import Half, Mode
+from masksr.quality.weights import Half
 from masksr.training.device import cores
-
-OXFORD_FILE = "vgg19-oxford-features.safetensors"  # Oxford's weights under torchvision's keys
 
 
 def prepare_vgg19(params: Params, paths: Paths) -> str:
@@ -40,15 +38,13 @@ def prepare_vgg19(params: Params, paths: Paths) -> str:
 def find_vgg19(params: Params) -> Path:
     """Find ``weights.vgg_file``, else the file of ``weights.vgg``: on this machine, or from the network.
 
-    Raises MasksrError that says where to get it.
+    Oxford's weights are looked for under torchvision's keys. Raises MasksrError that says where to get it.
     """
     settings, folder = params.weights, find_data_folder(params.data.local)
-    if settings.vgg_file:
-        paths = [here_or_in_project(settings.vgg_file)]
-    elif settings.vgg == "imagenet":
+    if settings.vgg == "imagenet" and not settings.vgg_file:
         return fetch_weights(find_weights("vgg19"), folder)
-    else:
-        paths = [place / OXFORD_FILE for place in weight_places(folder)]
+    oxford = [place / "vgg19-oxford-features.safetensors" for place in weight_places(folder)]
+    paths = [here_or_in_project(settings.vgg_file)] if settings.vgg_file else oxford
     for path in paths:
         if path.is_file():
             return path
@@ -61,8 +57,7 @@ def prepare_quality(params: Params, paths: Paths) -> dict[Half, dict[str, Any]]:
 
     ``weights.quality: official`` takes the published files from this machine or the network; ``standin`` fits
     both halves on the training photographs; ``auto`` takes what is official where it can be had and fits the
-    rest. Raises MasksrError where an official file is missing (it says how to place it
-    by hand) or damaged.
+    rest. Raises MasksrError where an official file is missing (it says how to place it by hand) or damaged.
     """
     folder = paths.weights / "quality"
     record: dict[Half, dict[str, Any]] = {}
@@ -85,7 +80,7 @@ def prepare_quality(params: Params, paths: Paths) -> dict[Half, dict[str, Any]]:
     return record
 
 
-def _find_official(half: Half, mode: Mode, folder: Path | None) -> Path | None:
+def _find_official(half: Half, mode: str, folder: Path | None) -> Path | None:
     """Find the official file, on this machine or in the network; None where a stand-in is to be fitted."""
     if mode == "standin":
         return None

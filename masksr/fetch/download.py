@@ -137,10 +137,7 @@ def _receive(url: str, partial: Path, begin: int) -> None:
 
 
 def unpack(archives: Sequence[Path], folder: Path) -> None:
-    """Move what archives (zip, tar, tar.gz) hold to ``folder``, beside what is there, once all is unpacked.
-
-    Raises MasksrError where an archive is damaged or the disk too small.
-    """
+    """Unpack archives (zip, tar, tar.gz) into ``folder``, beside what is there: all of them or nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", suffix=".unfinished", dir=folder) as unfinished:
         try:

@@ -74,7 +74,8 @@ def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[S
     if not images:
         places = ", ".join(layout.hr for layout in spec.layouts)
         raise MasksrError(f"{spec.name}: no pictures in {folder}; looked for {places} ({spec.origin})")
-    names = sorted(images, key=_natural)
+    parts = {name: re.split("([0-9]+)", name) for name in images}  # so that 2 comes before 10
+    names = sorted(images, key=lambda name: [int(p) if p.isdecimal() else p for p in parts[name]])
     few = len(names) < min(limit or spec.images, spec.images)
     if few or (len(names) > spec.images and not spec.at_least):
         here = f"{spec.name}: {len(names)} pictures in {folder / layout.hr}, {spec.images} expected"
@@ -129,16 +130,11 @@ def _official_lr(folder: Path, template: str, names: list[str]) -> dict[str, Pat
     return paths
 
 
-def _natural(name: str) -> list[int | str]:
-    """Sort key under which 2 comes before 10."""
-    return [int(part) if odd % 2 else part for odd, part in enumerate(re.split(r"([0-9]+)", name))]
-
-
 def fetch_set(spec: FolderSet, searched: Path | None = None) -> Path:
     """Download, unpack and check a set, unless the cache has it; returns the folder of all sets there.
 
-    searched: a folder in which it was not, for the message. A second process that wants a set waits. Raises
-    MasksrError, which names what is wrong with every way to get it, when none works.
+    searched: a folder in which it was not. A second process that wants a set waits. Raises MasksrError, which
+    names what is wrong with every way to get it, when none works.
     """
     folder = cache_folder() / "sets"
     with alone(folder / ".lock", f"the download of {spec.name}"):
