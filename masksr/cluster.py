@@ -18,7 +18,6 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import psutil
 
@@ -29,10 +28,6 @@ from masksr.plan import plan
 from masksr.training.device import cores
 
 LOGS = ".cache/cluster"  # a file for each stage
-TAIL = 15  # lines of a failed stage's log that are shown
-RETRIES = 3  # of a stage whose node or worker was lost; one that fails by itself is not run again
-PATIENCE = 90.0  # seconds that stages have to end in good order after Ctrl-C
-STORE = 80 * 1024**2  # bytes of shared memory for Ray's objects, the least that it takes
 
 
 def run(
@@ -63,8 +58,7 @@ def run(
 def run_stage(name: str, root: str, size: Resources, variables: Mapping[str, str]) -> tuple[int, str, str]:
     """Run one stage on this machine: the Ray task. Returns DVC's status, its output, and how long and where.
 
-    root: the project, under the same path on every node. variables: of the driver's environment, for the
-    stage too.
+    root: the project, under the same path on every node. variables: of the driver's environment.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray's cancel; started with & it is ignored
     begin, host = time.monotonic(), socket.gethostname()
@@ -103,7 +97,7 @@ def drive(ray: ModuleType, root: Path, needs: dict[str, set[str]], sizes: dict[s
     """
     (root / LOGS).mkdir(parents=True, exist_ok=True)
     variables = {name: value for name, value in os.environ.items() if name.startswith(("MASKSR_", "DVC_"))}
-    task = ray.remote(max_retries=RETRIES)(run_stage)
+    task = ray.remote(max_retries=3)(run_stage)  # of a lost node or worker; what fails by itself stays failed
     waiting, running, done, failed = dict(needs), {}, set(), []
     try:
         while True:
@@ -127,39 +121,34 @@ def drive(ray: ModuleType, root: Path, needs: dict[str, set[str]], sizes: dict[s
             else:
                 failed.append(name)
                 print(f"{name}: FAILED ({where}); the end of {LOGS}/{name}.log:")
-                for line in output.strip().splitlines()[-TAIL:]:
+                for line in output.strip().splitlines()[-15:]:
                     print(f"    {line}", flush=True)
     except KeyboardInterrupt:
         print(f"interrupted: {len(running)} stages are ended in good order", flush=True)
         for handle in running:
             ray.cancel(handle)
         if running:
-            ray.wait(list(running), num_returns=len(running), timeout=PATIENCE)
+            ray.wait(list(running), num_returns=len(running), timeout=90.0)
         raise
     if failed:
         because = f"; not run because of that: {', '.join(waiting)}" if waiting else ""
-        raise MasksrError(
-            f"{len(failed)} of {len(needs)} stages failed: {', '.join(failed)}{because}. "
-            f"Their output is in {LOGS}; the same command, or dvc repro, goes on from what is done"
-        )
+        remedy = f"Their output is in {LOGS}; the same command, or dvc repro, goes on from what is done"
+        names = ", ".join(failed)
+        raise MasksrError(f"{len(failed)} of {len(needs)} stages failed: {names}{because}. {remedy}")
 
 
 @contextmanager
 def start_ray(address: str | None, cpus: int) -> Iterator[ModuleType]:
-    """Ray, joined at ``address`` or, with ``cpus`` CPUs, on this machine, where it leaves nothing behind.
-
-    Raises MasksrError where it is not installed or does not start.
-    """
+    """Ray, joined at ``address`` or, with ``cpus`` CPUs, on this machine, where it leaves nothing behind."""
     if importlib.util.find_spec("ray") is None:
         raise MasksrError("Ray is not installed: python -m pip install -e '.[cluster]'")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads variables when it is imported
-    settings: dict[str, Any] = {"address": address or "local", "log_to_driver": False}
-    settings["logging_level"] = logging.ERROR
+    settings = {"address": address or "local", "log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         # A password for this Ray alone: who else uses this machine must not be able to give it orders.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        settings |= {"num_cpus": cpus, "object_store_memory": STORE, "include_dashboard": False}
+        settings |= {"num_cpus": cpus, "object_store_memory": 80 * 1024**2, "include_dashboard": False}
     import ray
 
     # Short, for the names of sockets.
