@@ -1,9 +1,9 @@
 """Distances to the HR image, on the same plane as PI: 8-bit BT.601 luma without a border of 4 pixels.
 
-PIRM 2018 measures its RMSE there (its ``calc_scores.m``: luma, shaved, mean squared error of 8-bit levels),
-PSNR is the same number in decibels, and SSIM is that of Wang et al., "Image quality assessment: from error
-visibility to structural similarity", IEEE Transactions on Image Processing 13(4), 2004: a Gaussian window of
-11 x 11, sigma 1.5.
+PIRM 2018 measures its RMSE there (its ``calc_scores.m``: luma, shaved, squared errors of 8-bit levels, of a
+set the root of the mean of all). PSNR is the same number in decibels. SSIM is that of Wang et al., "Image
+quality assessment: from error visibility to structural similarity", IEEE Transactions on Image Processing
+13(4), 2004: a Gaussian window of 11 x 11, sigma 1.5.
 """
 
 import numpy as np
@@ -25,10 +25,7 @@ def luma_planes(image: Image, reference: Image, border: int = BORDER) -> tuple[A
 
 
 def rmse(x: Array, y: Array) -> float:
-    """Compute the root mean squared error of two luma planes (H, W), in levels of 255.
-
-    PIRM 2018 reports the root of the mean of the squares of this over a set.
-    """
+    """Compute the root mean squared error of two luma planes (H, W), in levels of 255."""
     return float(np.sqrt(np.square(x - y).mean()))
 
 

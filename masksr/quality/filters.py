@@ -16,7 +16,6 @@ Array = NDArray[np.float64]
 Single = NDArray[np.float32]
 
 BORDER = 4  # pixels cut from each side (PIRM 2018: shave_width)
-RED, GREEN, BLUE, BLACK = 65.481, 128.553, 24.966, 16  # BT.601: weights of the channels, level of black
 
 
 class Unmeasurable(ValueError):
@@ -47,10 +46,10 @@ def luma_plane(image: Image, border: int = BORDER) -> Array:
     """
     pixels = cut_border(image, border).astype(np.float32) / np.float32(255)
     red, green, blue = np.moveaxis(pixels, -1, 0)
-    luma = red * np.float32(RED)
-    for channel, weight in ((green, GREEN), (blue, BLUE)):  # a fused multiply-add rounds once
+    luma = red * np.float32(65.481)
+    for channel, weight in ((green, 128.553), (blue, 24.966)):  # a fused multiply-add rounds once
         luma = (channel.astype(np.float64) * np.float32(weight).astype(np.float64) + luma).astype(np.float32)
-    return np.rint((luma + np.float32(BLACK)) / np.float32(255) * np.float32(255)).astype(np.float64)
+    return np.rint((luma + np.float32(16)) / np.float32(255) * np.float32(255)).astype(np.float64)
 
 
 def cut_blocks(plane: Array, size: int) -> Array:
@@ -81,14 +80,14 @@ def _bands(size: int, sigma: float, block: int) -> tuple[Array, Array]:
     return band, np.ascontiguousarray(band.T)
 
 
-def gaussian_mean(plane: Array, size: int = 11, sigma: float = 1.5) -> Array:
-    """Average around every pixel that has a whole window: (H, W) to (H - size + 1, W - size + 1).
+def gaussian_mean(plane: Array) -> Array:
+    """Average around every pixel that has a whole window of 11 x 11: (H, W) to (H - 10, W - 10).
 
     Columns, then rows, each as small matrix products of a band matrix: twice as fast as sliding a vector, a
     hundred times as fast as torch's two-dimensional float64 convolution.
     """
-    block, margin = 16, size - 1
-    band, transposed = _bands(size, sigma, block)
+    block, margin = 16, 10
+    band, transposed = _bands(11, 1.5, block)
     height, width = plane.shape[0] - margin, plane.shape[1] - margin
     columns, means = np.empty((height, plane.shape[1])), np.empty((height, width))
     for top in range(0, height, block):
@@ -103,10 +102,7 @@ def gaussian_mean(plane: Array, size: int = 11, sigma: float = 1.5) -> Array:
 
 # ---- Bicubic resizing --------------------------------------------------------------------------------------
 def resize(plane: Array, shape: tuple[int, int]) -> Array:
-    """Resize ``plane`` (H, W) to ``shape`` as pyiqa does: in float32, rows first, then columns.
-
-    At its own size the plane is only rounded to float32.
-    """
+    """Resize ``plane`` (H, W) to ``shape`` as pyiqa does: in float32, rows first, then columns."""
     result = plane.astype(np.float32)
     if shape[0] != plane.shape[0]:
         result = _resize_rows(result, shape[0])
@@ -151,8 +147,7 @@ def _taps(length: int, new_length: int) -> tuple[NDArray[np.intp], Single]:
 def shape_table(symmetric: bool) -> tuple[Array, Array]:
     """Tabulate shapes up to 10 and the ratio of moments of each, in the order in which the ratios rise.
 
-    The shapes are rounded to float32 as pyiqa has them: a forest whose thresholds lie on the same grid sees
-    one unit in the last place.
+    The shapes are rounded to float32 as pyiqa has them: a forest with thresholds on that grid sees it.
     """
     import torch  # here, because it takes a second
 

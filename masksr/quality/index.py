@@ -1,8 +1,4 @@
-"""The perceptual index of PIRM 2018 (eq. 9 of the paper) and its companions, of one image.
-
->>> from masksr.quality.index import score
->>> score(image, reference).pi                                                              # doctest: +SKIP
-"""
+"""The perceptual index of PIRM 2018 (eq. 9 of the paper) and its companions, of one image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

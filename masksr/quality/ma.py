@@ -27,7 +27,6 @@ from masksr.quality.filters import Array, Single, Unmeasurable
 
 FEATURES = (18, 45, 75)  # sizes of the three families
 MIN_SIDE = 57  # of the plane: below it no 11 x 11 window is left on the coarser level
-BLUR = 3, 0.5  # between two scales: pixels on a side, sigma
 SIZE, STRIDE = 7, 3  # pixels: of the patches whose DCT counts, and from one to the next
 BLOCK = 5  # pixels on a side: one row of the matrix whose singular values count
 ORIENTATIONS, LEVELS = 6, 2  # of the pyramid
@@ -90,7 +89,7 @@ def ma_features(luma: Array) -> tuple[Array, Array, Array]:
     """Compute the three families, of 18, 45 and 75 features, of a plane (H, W) with values in [0, 255]."""
     scales = [luma / 255]
     for _ in range(2):  # blurred, with zeros beyond the border, then every second pixel
-        scales.append(correlate(scales[-1], filters.gaussian_window(*BLUR), mode="constant")[1::2, 1::2])
+        scales.append(correlate(scales[-1], filters.gaussian_window(3, 0.5), mode="constant")[1::2, 1::2])
     local, singular = ([part(plane) for plane in scales] for part in (dct_features, _singular_values))
     return np.concatenate(local), gsm_features(luma), np.concatenate(singular)
 
@@ -221,8 +220,7 @@ def _divide(bands: list[Array], parents: list[Array] | None, b: int, border: int
 def _neighbourhoods(bands: list[Array], parents: list[Array] | None, b: int) -> Iterator[tuple[slice, Array]]:
     """Yield, for some rows at a time, the (neighbours, pixels) around every pixel that has all of them.
 
-    Of band ``b``: its 3 x 3 pixels, the same place in its parent one level up, the same place in the other
-    orientations.
+    Of band ``b`` its 3 x 3 pixels; the same place in its parent one level up and in the other orientations.
     """
     height, width = bands[b].shape
     centre = [parents[b]] if parents else []
@@ -266,8 +264,7 @@ def _masks(height: int, width: int) -> tuple[Single, list[tuple]]:
     """Build the mask of the high-pass residual and, for each level, its shape (H, W) and its masks.
 
     These are: low, applied to what comes from the level above; the radial part of the oriented bands; a list
-    of the odd part of each orientation. All cover half the frequencies: columns 0 ... W // 2 of the transform
-    of a real plane.
+    of the odd part of each orientation. All cover half the frequencies: columns 0 ... W // 2.
     """
     y = (np.arange(height) - height // 2) / (height / 2)  # zero in the centre, 1: Nyquist
     x = (np.arange(width) - width // 2) / (width / 2)

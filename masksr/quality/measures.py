@@ -39,11 +39,8 @@ class Kind(NamedTuple):
 def known() -> dict[str, Kind]:
     """List the measures of the installed pyiqa by its names."""
     package = Path(importlib.util.find_spec("pyiqa").origin).parent
-    listed = runpy.run_path(str(package / "default_model_configs.py"))["DEFAULT_CONFIGS"]
-    return {
-        name: Kind(about.get("metric_mode") == "FR", about.get("lower_better", False))
-        for name, about in listed.items()
-    }
+    listed = runpy.run_path(str(package / "default_model_configs.py"))["DEFAULT_CONFIGS"].items()
+    return {name: Kind(of.get("metric_mode") == "FR", of.get("lower_better", False)) for name, of in listed}
 
 
 def check(names: Sequence[str], where: str = "params.yaml: measures.also") -> None:
@@ -78,9 +75,6 @@ def pi_label(niqe_weights: str, ma_weights: str) -> str:
     return ["PI", f"PI (stand-in {''.join(stand_ins)})", "PI (stand-in)"][len(stand_ins)]
 
 
-# Further measures, taken.
-
-
 @dataclass(frozen=True)
 class Measure:
     """One of pyiqa's measures, ready to be taken."""
@@ -95,12 +89,11 @@ class Measure:
         return known()[self.name].compares
 
     def __call__(self, image: Image, reference: Image | None = None) -> tuple[float, str | None]:
-        """Measure a picture (H, W, 3) uint8, beside its HR picture where it ``compares``; or NaN and why.
-
-        The same on every call, also of random crops.
-        """
+        """Measure a picture (H, W, 3) uint8, beside its HR picture where it ``compares``; or NaN and why."""
         import torch
 
+        if self.compares and reference is None:
+            return float("nan"), None
         pictures = (image, reference) if self.compares else (image,)
         inner = [np.ascontiguousarray(cut_border(picture).transpose(2, 0, 1)) for picture in pictures]
         seeded = torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
@@ -108,7 +101,7 @@ class Measure:
             # Not through pyiqa's own call: it allows TF32, which rounds what a convolution sees to 10 bits.
             with torch.no_grad(), seeded:
                 torch.manual_seed(0)
-                np.random.seed(0)  # pyiqa's random crops
+                np.random.seed(0)  # pyiqa's random crops are the same ones on every call
                 tensors = (torch.from_numpy(one)[None].float() / 255 for one in inner)
                 return float(self.network(*(tensor.to(self.device) for tensor in tensors))), None
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:  # such as a picture too small

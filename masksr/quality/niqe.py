@@ -14,7 +14,6 @@ from masksr.quality import filters
 from masksr.quality.filters import Array, Unmeasurable
 
 PATCH = 96  # pixels on a side, at the full scale
-WINDOW = 7, 7 / 6  # of the local mean and contrast: pixels on a side, sigma
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # one of each pair: right, below, and both diagonals
 
 
@@ -29,8 +28,7 @@ class NiqeModel:
 def niqe(luma: Array, model: NiqeModel) -> float:
     """Compute NIQE (eq. 10) of a plane (H, W) with values in [0, 255].
 
-    Raises Unmeasurable below 96 x 96 pixels and where no patch has all its features: in a flat or a periodic
-    image.
+    Raises Unmeasurable below 96 x 96 pixels and where no patch has all its features.
     """
     filters.check_side(luma.shape, PATCH)
     features = niqe_features(luma)
@@ -65,10 +63,9 @@ def patch_sharpness(luma: Array) -> Array:
 def local_contrast(plane: Array) -> tuple[Array, Array]:
     """Take off the local mean of a plane and divide by its local contrast (eq. 1); returns that contrast too.
 
-    The window keeps the rounding of its weights to float32: in bright flat areas it is what sets the
-    contrast.
+    In bright flat areas the rounding of the window's weights to float32 is what sets the contrast.
     """
-    window = filters.gaussian_window(*WINDOW)
+    window = filters.gaussian_window(7, 7 / 6)
     mean = correlate(plane, window, mode="nearest")
     variance = np.abs(correlate(plane * plane, window, mode="nearest") - mean * mean)
     contrast = np.sqrt(variance + np.finfo(float).eps)

@@ -72,8 +72,7 @@ def fit_ma(photographs: Sequence[Photograph], workers: int = 1) -> tuple[MaModel
     """Fit forests that predict a full-reference score of degraded crops without the reference; also says how.
 
     photographs: (name, (H, W, 3) uint8). The third family of features (singular values) depends on the size
-    of an image more than on its quality; its forest is one leaf of weight 0. Raises MasksrError where a
-    photograph is too small.
+    of an image more than on its quality; its forest is one leaf of weight 0. Raises as ``fit_niqe`` does.
     """
     planes = _luma_planes(photographs)
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
@@ -174,8 +173,7 @@ def gradient_fidelity(plane: Plane, reference: Plane) -> float:
     """Score from 0 to 10 how much of the reference's gradient is there and nothing else.
 
     With r the squared error of the gradient over the squared gradient it is the mean of 10 / (1 + 2 r) at
-    full and at half resolution. Relative to the content, so that detail counts as much in a smooth photograph
-    as in a busy one.
+    full and at half resolution: detail counts as much in a smooth photograph as in a busy one.
     """
     x, y = plane.astype(float), reference.astype(float)
     scores = []

@@ -21,7 +21,6 @@ from masksr.quality.niqe import NiqeModel
 
 Half = Literal["niqe", "ma"]
 Source = Literal["official", "stand-in"]
-Mode = Literal["official", "standin", "auto"]
 OFFICIAL: dict[Half, str] = {"niqe": "niqe_modelparameters.mat", "ma": "NRQM_model.mat"}  # as published
 RECORD = "quality_weights.json"  # beside niqe.mat and ma.mat: what they are
 FIELDS = ("lDau", "rDau", "nodestatus", "nrnodes", "upper", "avnode", "mbest")  # of regRF_train, in its order
@@ -62,10 +61,8 @@ def default_weights() -> QualityWeights:
     if niqe and ma:
         return QualityWeights(read_niqe(niqe), read_ma(ma), "official", "official")
     files, places = " and ".join(OFFICIAL.values()), cache_folder() / "weights"
-    raise MasksrError(
-        f"there are no weights for NIQE and Ma: run `dvc repro weights` in a project, or put {files} into "
-        f"{places} (`python -m masksr fetch niqe ma`)"
-    )
+    remedy = f"run `dvc repro weights` in a project, or put {files} into {places}"
+    raise MasksrError(f"no weights for NIQE and Ma: {remedy} (`python -m masksr fetch niqe ma`)")
 
 
 def find_official(half: Half, data_folder: Path | str | None = None) -> Path | None:
@@ -82,13 +79,10 @@ def read_niqe(path: Path) -> NiqeModel:
 
 
 def read_ma(path: Path) -> MaModel:
-    """Read ``NRQM_model.mat``: a struct ``model`` with a cell ``rf`` of three forests and ``linear`` (4, 1).
-
-    The fields of a forest go by position, as in pyiqa.
-    """
+    """Read ``NRQM_model.mat``: a struct ``model``, with a cell ``rf`` of 3 forests and ``linear`` (4, 1)."""
     model = _read(path, "model")[0][0, 0]
     structs = [cell[0, 0] for cell in model["rf"].ravel()]
-    forests = [Forest(*(struct[i] for i in (0, 1, 6, 4, 5))) for struct in structs]
+    forests = [Forest(*(struct[i] for i in (0, 1, 6, 4, 5))) for struct in structs]  # as pyiqa: by position
     return MaModel(tuple(forests), model["linear"].astype(float).reshape(4))
 
 
