@@ -39,7 +39,11 @@ def training_curves(history: pd.DataFrame, mask: Mask | None = None, *, loss: Lo
     mask: the variant's; its b is the floor of the mask's mean. loss: the weights with which each part of the
     loss enters the sum; without them the parts are drawn as measured.
     """
-    history = _with_phases(history)
+    new = (history["phase"] != history["phase"].shift()) | (history["step"].diff() < 0)
+    number = new.cumsum()  # of each row's phase
+    lengths = history.groupby(number)["step"].last()
+    before = number.map(lengths.cumsum() - lengths)
+    history = history.assign(number=number, at=history["step"] + before)  # the step through all phases
     if loss is not None:
         weights = {part: getattr(loss, part, 1.0) for part in PARTS if part in history}
         history = history.assign(**{part: history[part] * weight for part, weight in weights.items()})
@@ -78,18 +82,6 @@ def training_curves(history: pd.DataFrame, mask: Mask | None = None, *, loss: Lo
     return figure
 
 
-def _with_phases(history: pd.DataFrame) -> pd.DataFrame:
-    """Add the number of each row's phase, and ``at``: its step, counted through all phases."""
-    new = (history["phase"] != history["phase"].shift()) | (history["step"].diff() < 0)
-    number = new.cumsum()
-    lengths = history.groupby(number)["step"].last()
-    before = number.map(lengths.cumsum() - lengths)
-    return history.assign(number=number, at=history["step"] + before)
-
-
-# Differences with their intervals: a mark and a line for each, filled where it is decided
-
-
 def draw_intervals(ax: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> None:
     """Draw difference, low and high of each row on the line of its variant; 0 is no change.
 
@@ -108,15 +100,10 @@ def draw_intervals(ax: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> Non
 
 
 def effects(table: pd.DataFrame) -> Figure:
-    """Draw mask minus plain of every cell of ``intervals.compare`` with its interval, a panel per test set.
-
-    table: with at least one row; its column ``metric`` names the axis.
-    """
+    """Draw mask minus plain of the cells of ``intervals.compare``, at least one: a panel per test set."""
     sets, variants = list(table["set"].unique()), list(table["variant"].unique())
-    figure, axes = plt.subplots(
-        1, len(sets), figsize=(WIDTH, 1.3 + 0.34 * len(variants)), squeeze=False, sharex=True, sharey=True,
-        layout="constrained",
-    )  # fmt: skip
+    layout = {"figsize": (WIDTH, 1.3 + 0.34 * len(variants)), "layout": "constrained"}
+    figure, axes = plt.subplots(1, len(sets), sharex=True, sharey=True, squeeze=False, **layout)
     for ax, name in zip(axes.flat, sets, strict=True):
         draw_intervals(ax, table[table["set"] == name], variants)
         ax.set_title(name)

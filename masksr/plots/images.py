@@ -25,9 +25,7 @@ ERROR = colormaps["magma"].resampled(20)
 SIZE = colormaps["cividis"].resampled(16)
 
 
-def show_image(
-    ax: Axes, image: Pixels, title: str = "", below: str = "", *, smooth: bool = False
-) -> None:
+def show_image(ax: Axes, image: Pixels, title: str = "", below: str = "", *, smooth: bool = False) -> None:
     """Show an image (H, W, 3) or (H, W) uint8 without axes. smooth: a photograph; else its pixels show."""
     grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if image.ndim == 2 else {}
     if smooth:
@@ -36,10 +34,7 @@ def show_image(
 
 
 def show_map(ax: Axes, values: NDArray, title: str = "", below: str = "", **style: Any) -> None:
-    """Show an array (H, W) as colours, without axes but for a line above and one below.
-
-    style: of ``imshow``, such as ``MASK``.
-    """
+    """Show an array (H, W) as colours, with a line above and below. style: of ``imshow``, as ``MASK``."""
     # "none" draws like "nearest", but an SVG then holds these pixels and not those of the screen.
     ax.imshow(values, **{"interpolation": "none"} | style)
     ax.set(xticks=[], yticks=[])
@@ -84,12 +79,11 @@ def thumbnail(image: Pixels, longest: int) -> Pixels:
     return np.asarray(picture)
 
 
-def contact_sheet(images: Sequence[tuple[str, Pixels]], columns: int = 5) -> Figure:
+def contact_sheet(images: Sequence[tuple[str, Pixels]]) -> Figure:
     """Show images (name, (H, W, 3) uint8) as thumbnails in rows, each with its name and size in pixels."""
-    lines = -(-len(images) // columns)
-    figure, axes = plt.subplots(
-        lines, columns, figsize=(WIDTH, 2.2 * lines), squeeze=False, layout="constrained"
-    )
+    lines = -(-len(images) // 5)
+    size = (WIDTH, 2.2 * lines)
+    figure, axes = plt.subplots(lines, 5, figsize=size, squeeze=False, layout="constrained")
     for ax in axes.flat[len(images) :]:
         ax.set_axis_off()
     for ax, (name, image) in zip(axes.flat, images, strict=False):

@@ -45,10 +45,7 @@ def colours(models: Iterable[str]) -> dict[str, str]:
 
 
 def marker(mask: str, *, filled: bool = True) -> dict[str, Any]:
-    """Return how the mark of a variant is drawn; a control as ``relative_constant`` is drawn as ``constant``.
-
-    filled: else hollow, as the plain variant is.
-    """
+    """Return how the mark of a variant is drawn, filled or hollow; ``relative_constant`` as ``constant``."""
     shape = _MARKERS.get(mask.rpartition("_")[2], "D")
     fill = "full" if filled and mask != "none" else "none"
     size = {"markersize": 7.5, "markeredgewidth": 1.6}
@@ -56,11 +53,7 @@ def marker(mask: str, *, filled: bool = True) -> dict[str, Any]:
 
 
 def encode(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
-    """Return the figure as a file; the same figure gives the same bytes.
-
-    Its label (``figure.set_label``), if it has one, says in words what it shows and becomes the file's
-    description.
-    """
+    """Return the figure as a file, the same figure as the same bytes; its label describes it there."""
     _settle(figure)
     file = io.BytesIO()
     metadata = {"Creator": None, "Date": None} if kind == "svg" else {"Software": None}
