@@ -21,6 +21,7 @@ from masksr.params import Params
 from masksr.paths import Paths
 from masksr.quality import measures
 from masksr.quality.index import BLAS, score
+from masksr.quality.measures import Measure
 from masksr.quality.weights import QualityWeights, load_quality
 from masksr.results.scores import COLUMNS
 from masksr.results.tiles import upscale_tiled
@@ -58,12 +59,9 @@ def evaluate(
     upscale: Upscale,
     packs: dict[str, Pack],
     weights: QualityWeights,
-    also: Sequence[measures.Measure] = (),
+    also: Sequence[Measure] = (),
 ) -> pd.DataFrame:
-    """Score one upscaler on every image of every set: ``COLUMNS``, and one more for each of ``also``.
-
-    labels: the values of the columns model, mask and seed.
-    """
+    """Score one upscaler on every image: ``COLUMNS``, with these labels (model, mask, seed), and ``also``."""
     rows = []
     for name, pack in packs.items():
         numbers = tqdm(range(len(pack)), desc=f"{labels['model']}, {name}", leave=False)
@@ -76,12 +74,11 @@ def evaluate(
 def score_images(
     pairs: Iterable[tuple[np.ndarray, np.ndarray | None]],
     weights: QualityWeights,
-    also: Sequence[measures.Measure] = (),
+    also: Sequence[Measure] = (),
 ) -> list[dict[str, Any]]:
     """Score images (H, W, 3) uint8 on all cores: for each the measures of PIRM 2018 and ``also``, by column.
 
-    pairs: each image with its HR image, taken as they are needed. Without that the measures that compare with
-    HR are None or NaN.
+    pairs: each image with its HR image, or without: then what compares with HR is None or NaN.
     """
     rows, left = [], iter(pairs)
     while some := list(islice(left, 8 * cores())):  # bounded: images of 2K are 10 MB each
@@ -90,9 +87,6 @@ def score_images(
             scores = list(pool.map(lambda pair: asdict(score(*pair, weights)), some))
         for (image, reference), row in zip(some, scores, strict=True):
             for measure in also:
-                if measure.compares and reference is None:
-                    row[measure.name] = float("nan")
-                    continue
                 row[measure.name], problem = measure(image, reference)
                 row["problem"] = "; ".join(filter(None, [row["problem"], problem])) or None
         rows += scores
@@ -106,17 +100,12 @@ def load_upscale(params: Params, folder: Path) -> Upscale:
 
 
 def upscale_first(pack: Pack, folder: Path) -> dict[str, np.ndarray]:
-    """Return the first photograph of a pack as LR, bicubic, SR and HR, by these names, (H, W, 3) uint8.
-
-    folder: of the generator. LR is a quarter as large on each side.
-    """
+    """Return the first photograph of a pack as LR, bicubic, SR and HR, by these names, (H, W, 3) uint8."""
     upscale = with_generator(load_generator(folder / "generator.safetensors"), choose_device("cpu"))
     return {"LR": pack.lr(0, 4), "bicubic": with_bicubic(pack, 0), "SR": upscale(pack, 0), "HR": pack.hr(0)}
 
 
-def load_protocol(
-    params: Params, paths: Paths
-) -> tuple[dict[str, Pack], QualityWeights, list[measures.Measure]]:
+def load_protocol(params: Params, paths: Paths) -> tuple[dict[str, Pack], QualityWeights, list[Measure]]:
     """What ``evaluate`` takes besides an upscaler: the test sets, the weights, the further measures."""
     packs = {name: Pack(paths.set(name)) for name in params.data.test}
     also = measures.load(params.measures.also, choose_device(params.train.device))

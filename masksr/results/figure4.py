@@ -39,9 +39,7 @@ class CropRow:
 def choose_crops(
     figure4: Figure4, packs: Mapping[str, Pack], difference: Callable[[Pack, int], NDArray]
 ) -> list[tuple[Crop, str]]:
-    """Choose the crops of the largest difference, the largest first, then those by chance, then by hand.
-
-    Returns each with how it was chosen.
+    """Choose crops of the largest difference, the largest first, by chance and by hand; returns how, too.
 
     packs: the test sets by name. difference: of two outputs for an image, by pack and number, (H, W); called
     for every image that is searched. Each rule takes at most one crop of an image. Raises MasksrError where
@@ -130,6 +128,5 @@ def figure4_rows(params: Params, paths: Paths) -> tuple[list[CropRow], list[str]
 
 def load(folder: Path) -> list[list[tuple[str, bytes]]]:
     """Read what 22_figure4 wrote there, ``<row>-<column> <title>.png``: titles and PNG files of each row."""
-    files = [(file.stem.partition("-")[0], file) for file in sorted(folder.glob("*.png"))]
-    rows = groupby(files, key=lambda pair: pair[0])
-    return [[(file.stem[6:], file.read_bytes()) for _, file in row] for _, row in rows]
+    rows = groupby(sorted(folder.glob("*.png")), key=lambda file: file.stem.partition("-")[0])
+    return [[(file.stem[6:], file.read_bytes()) for file in row] for _, row in rows]

@@ -49,9 +49,7 @@ FIELDS = ["difference", *(field.name for field in fields(Effect)[1:])]
 COLUMNS = ["model", "mask", "variant", "set", "metric", *FIELDS, "verdict", "trainings", "without"]
 
 
-# One cell: its interval and its verdict
-
-
+# ---- One cell: its interval and its verdict ----------------------------------------------------------------
 def effect(d: Array, level: float = LEVEL) -> Effect:
     """The mean of differences (seeds, images), all finite and at least one, and how sure it is.
 
@@ -109,27 +107,24 @@ def judge(differences: pd.DataFrame, measure: str, level: float) -> dict[str, An
     without = differences.shape[1] - finite.shape[1]
     row: dict[str, Any] = dict.fromkeys(FIELDS, float("nan")) | {"without": without}
     if finite.empty:
-        nothing = dict.fromkeys(["verdict", "trainings"], "not measured")
-        return row | {"seeds": len(differences), "images": 0} | nothing
+        seeds, nothing = len(differences), "not measured"
+        return row | {"seeds": seeds, "images": 0, "verdict": nothing, "trainings": nothing}
     result, lower = effect(finite.to_numpy(), level), lower_is_better(measure)
     row |= zip(FIELDS, vars(result).values(), strict=True)
     row["verdict"] = f"undecided ({without} left out)" if without else verdict(result, lower)
     return row | {"trainings": direction(result, lower)}
 
 
-# Many cells: masks against the baseline, and against each other
-
-
+# ---- Many cells: masks against the baseline, and against each other ----------------------------------------
 def judge_cells(cells: Cells, metric: str, measure: str) -> pd.DataFrame:
     """Judge all cells of a table: one row each, with ``COLUMNS``.
 
     The intervals of all rows hold together with ``LEVEL`` (Bonferroni). Where no score differs the verdict is
     ``the same``: no interval is needed there, and none of the 5 % is spent.
 
-    Columns: model, mask, variant, set, metric, the fields of Effect (``mean`` as difference), without (images
-    left out because the measure failed in some training), verdict, and trainings: where the interval lies for
-    these very trainings, images alone being left to chance (with several seeds as for the verdict). Images
-    are left out where a generator fails, and not by chance: a cell without some of them is undecided.
+    difference: ``mean`` of the Effect. without: images left out because the measure failed in some training;
+    that is not by chance, so the cell is undecided. trainings: where the interval is for these very
+    trainings, images alone being left to chance (with several seeds as for the verdict).
     """
     same = {cell for cell, d in cells.items() if d.eq(0).all(axis=None)}
     level, rows = bonferroni(LEVEL, max(len(cells) - len(same), 1)), []
@@ -142,10 +137,7 @@ def judge_cells(cells: Cells, metric: str, measure: str) -> pd.DataFrame:
 
 
 def compare(
-    quality: pd.DataFrame,
-    params: Params,
-    measure: str = "pi",
-    pairs: Sequence[tuple[str, str]] | None = None,
+    quality: pd.DataFrame, params: Params, measure: str = "pi", pairs: Sequence[tuple[str, str]] | None = None
 ) -> pd.DataFrame:
     """Judge every mask of Table 1 against the baseline of the same seed on every set (``judge_cells``).
 

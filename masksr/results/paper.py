@@ -1,7 +1,6 @@
 """What the paper measured, set, claims and leaves open, beside the values of this profile.
 
-Nothing that ``data/paper.yaml`` holds was computed by us; every table that shows one of its numbers says
-whose it is.
+Nothing in ``data/paper.yaml`` was computed by us; every table that shows one of its numbers says so.
 """
 
 import json
@@ -11,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from masksr.io import project_root
-from masksr.io import read_yaml
+from masksr.io import project_root, read_yaml
 from masksr.params import Params
 
+_read = cache(read_yaml)
 MISSING = "—"  # nothing to compare with: a model of which neither the paper nor we have an opinion
 
 
@@ -23,22 +22,14 @@ def load() -> dict[str, Any]:
     return _read(project_root() / "data/paper.yaml")
 
 
-_read = cache(read_yaml)
-
-
-# Table 1 as printed
-
-
+# ---- Table 1 as printed ------------------------------------------------------------------------------------
 def sets() -> list[str]:
     """The test sets, in the paper's order."""
     return list(load()["table1"]["sets"])
 
 
 def match_set(name: str) -> str | None:
-    """The paper's name of the test set that we call ``name``; None where it is not one of the paper's.
-
-    ``DIV2K_valid`` is its DIV2K; ``DIV2K_train`` is not.
-    """
+    """The paper's name of the test set that we call ``name``; None where it is not one of the paper's."""
     for own, others in load()["table1"]["sets"].items():
         if name.casefold() in (known.casefold() for known in [own, *others]):
             return own
@@ -59,9 +50,7 @@ def mask_effect() -> pd.DataFrame:
     return effect.reset_index()
 
 
-# What it leaves open, and what this profile sets otherwise
-
-
+# ---- What it leaves open, and what this profile sets otherwise --------------------------------------------
 def answers(params: Params) -> pd.DataFrame:
     """Every open question of ``data/paper.yaml``, whose keys are columns, with the answer in force.
 
@@ -121,9 +110,7 @@ def _size(value: Any) -> float:
     return sum(value) if isinstance(value, list) else value
 
 
-# Values of params.yaml by dotted paths, as text
-
-
+# ---- Values of params.yaml by dotted paths, as text --------------------------------------------------------
 def used_values(params: Params, path: str) -> dict[str, Any]:
     """The values at a path of params.yaml, by model or mask that Table 1 or Figure 5 trains with.
 

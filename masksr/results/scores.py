@@ -63,10 +63,8 @@ def further_measures(quality: pd.DataFrame) -> list[str]:
 
 def weights_used(quality: pd.DataFrame) -> dict[str, str]:
     """``official`` or ``stand-in`` for each half, ``niqe`` and ``ma``: official only where every row is."""
-    return {
-        half: "official" if set(quality[f"{half}_weights"]) - {""} == {"official"} else "stand-in"
-        for half in ("niqe", "ma")
-    }
+    kinds = {half: set(quality[f"{half}_weights"]) - {""} for half in ("niqe", "ma")}
+    return {half: "official" if kind == {"official"} else "stand-in" for half, kind in kinds.items()}
 
 
 def pi_label(quality: pd.DataFrame) -> str:
@@ -93,8 +91,7 @@ def label_note(quality: pd.DataFrame) -> str:
 def summarize(quality: pd.DataFrame, model_title: str = "model") -> str:
     """Means over each set, and over several sets, as a Markdown table with a note on its PI.
 
-    quality: with ``COLUMNS``; a measure that nobody took has no column. model_title: the title of the column
-    model.
+    quality: with ``COLUMNS``; a measure that nobody took has no column. model_title: of the column model.
     """
     fidelity = ["psnr", "ssim", "rmse", *further_measures(quality)]
     names = ["pi", "niqe", "ma", *(name for name in fidelity if quality[name].notna().any())]

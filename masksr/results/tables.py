@@ -70,18 +70,14 @@ def read_sweep(params: Params, paths: Paths) -> pd.DataFrame:
     sweep, nan = params.sweep, float("nan")
     folders = {(nan, nan, seed): paths.variant(sweep.model, "none", seed) for seed in sweep.seeds}
     folders |= {point: paths.sweep_point(*point) for point in product(sweep.k, sweep.b, sweep.seeds)}
-    tables = [
-        read_quality([paths.scores(folder) / "quality.csv"]).assign(k=float(k), b=float(b))
-        for (k, b, _), folder in folders.items()
-    ]
+    tables = []
+    for (k, b, _), folder in folders.items():
+        tables.append(read_quality([paths.scores(folder) / "quality.csv"]).assign(k=float(k), b=float(b)))
     return pd.concat(tables, ignore_index=True).query("set in @params.data.test")
 
 
 def sweep_differences(sweep: pd.DataFrame) -> dict[tuple[float, float], pd.DataFrame]:
-    """(k, b) -> PI of that point minus PI without a mask, (seeds, images of all sets).
-
-    sweep: of ``read_sweep``. NaN where an image has no PI on either side.
-    """
+    """(k, b) -> PI of that point minus PI without a mask, (seeds, images of all sets); NaN without a PI."""
 
     def grid(part: pd.DataFrame) -> pd.DataFrame:
         return part.pivot(index="seed", columns=["set", "image"], values="pi")

@@ -2,8 +2,7 @@
 
 A tile is upscaled with context around it, and what that context became is thrown away. How much is enough was
 measured: the largest difference, in grey levels of 255, from the same pixels with 40 to 80 pixels of context;
-x4, fp32, 24 x 24 LR pixels out of pictures of BSD100 and Urban100, at least 4 of them for each trained
-network.
+x4, fp32, 24 x 24 LR pixels of at least 4 pictures of BSD100 and Urban100 for each trained network.
 
     LR pixels of context                                        8      16     24     32     40     48     64
     ESRGAN, 23 blocks, GAN-trained (RealSR's public weights)   30     8.9    5.4    2.8    0.7   0.13  0.004
@@ -37,8 +36,7 @@ def check_tiles(tile: int, overlap: int) -> None:
 
 
 def spans(length: int, tile: int, overlap: int) -> list[tuple[int, int, int, int]]:
-    """Cut a side of ``length`` LR pixels into tiles of equal length, at most ``tile``: (start, stop, first,
-    last).
+    """Cut a side of ``length`` LR pixels into equal tiles, at most ``tile`` long: (start, stop, first, last).
 
     The network sees ``start`` to ``stop``; ``first`` to ``last`` of it is kept. What is kept covers the side
     once; each of its pixels has ``overlap`` pixels of context or the picture's border. No more tiles than
