@@ -1,8 +1,4 @@
-"""``docs/params.md``: every key of ``params.yaml``, made from the types that check it.
-
-Nothing in the page is typed there: meanings and units are the text under the keys in ``masksr.params``, and
-what a key takes is its type.
-"""
+"""``docs/params.md``: every key of ``params.yaml``, made from the types and texts in ``masksr.params``."""
 
 import json
 import re

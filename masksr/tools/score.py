@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 from tqdm import tqdm
@@ -34,8 +34,7 @@ def run(
     official weights are on this machine (see ``default_weights``).
 
     Returns a table as ``results.evaluate`` writes; the column model is the folder of a picture, set that of
-    its HR picture (``pictures`` without one). Raises MasksrError, at the end, about the pictures that could
-    not be scored.
+    its HR picture (``pictures`` without one). Raises MasksrError, at the end, about pictures that failed.
     """
     pictures = find_photos(inputs)
     partners = pair(pictures, find_photos([hr]), scale) if hr else {}  # before weights are fetched
@@ -44,8 +43,7 @@ def run(
         raise MasksrError(f"--also: {', '.join(comparing)} needs the HR pictures; name them with --hr")
     taken = measures.load(also, choose_device(device))
     weights = default_weights()
-    keys: list[dict[str, Any]] = []
-    problems: list[str] = []
+    keys, problems = [], []
 
     def read_pairs() -> Iterator[tuple[Image, Image | None]]:
         for picture in tqdm(pictures, desc="scored", leave=False, disable=None):
@@ -60,8 +58,8 @@ def run(
                 continue
             of_set = "/".join(partner.resolve().parent.parts[-2:]) if partner else "pictures"
             name = partner.stem if partner else picture.name
-            folder = picture.parent.as_posix()
-            keys.append({"model": folder, "mask": "none", "seed": 0, "set": of_set, "image": name})
+            labels = {"model": picture.parent.as_posix(), "mask": "none", "seed": 0}
+            keys.append(labels | {"set": of_set, "image": name})
             yield image, reference
 
     scores = score_images(read_pairs(), weights, taken)
@@ -106,8 +104,7 @@ def cut_alike(image: Image, reference: Image, scale: int) -> tuple[Image, Image]
     """Cut an SR picture and its HR picture, (H, W, 3) uint8 each, to the size in which they are compared.
 
     HR is cut at the bottom and the right to multiples of ``scale``, as the test sets are; an SR picture of
-    the size that HR had before is cut likewise. Raises MasksrError for any other size: nothing is resized or
-    shifted here.
+    the size that HR had before is cut likewise. Raises MasksrError for any other size.
     """
     if image.shape == reference.shape:
         image = modcrop(image, scale)

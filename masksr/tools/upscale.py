@@ -76,8 +76,7 @@ def run(
     ``load_pretrained``; without a checkpoint, what the current profile trained with the paper's mask and seed
     0. What is in ``out`` stays unless ``overwrite``. With a file for checkpoint, no project is needed. The
     same generator and tiles on the same machine give the same bytes. Raises MasksrError before anything is
-    computed where an argument is wrong; and at the end, about the pictures that failed. Returns the files
-    written.
+    computed where an argument is wrong; and at the end, about the pictures that failed.
     """
     check_tiles(tile, overlap)
     targets = plan(find_photos(inputs), out)  # before a checkpoint is loaded, or downloaded

@@ -1,8 +1,7 @@
 """What a profile costs, counted before it is paid: floating-point operations and memory.
 
 The very steps of ``training.step`` run once on fake tensors, which have shapes and types but no content, so a
-network of any size is counted within seconds on any machine. Validation, evaluation and reading the data are
-left out. Counted:
+network of any size is counted within seconds on any machine. Not validations and evaluations. Counted:
 
 - **Operations** of convolutions and matrix products, forward and backward, by torch's own formulas; a
   multiply-add is two. Everything else (normalisation, activations, Adam) is bound by memory, not by
@@ -14,7 +13,7 @@ left out. Counted:
 """
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +43,6 @@ SUSTAINED = {
 
 class Meter(TorchDispatchMode):
     """Counts, of all that torch does inside: ``flop``, and ``peak``, the most bytes of tensors alive at once.
-    The tensors may be real, or fake ones that have only a shape.
 
     torch's own FlopCounterMode cannot be used here: it hooks the modules in a way that ``autograd.grad`` with
     respect to an input of the discriminator refuses.
@@ -104,14 +102,9 @@ def step_cost(
         sides = recipe.lr_patch, recipe.lr_patch * networks[0].scale
         lr, hr = (torch.empty(recipe.batch // shares, 3, side, side) for side in sides)
         step(networks, lr, hr, 0)
-        # Adam's two moments of every trained weight, and the generator's moving average.
-        memory = meter.peak + 2 * sum(_bytes(p for p in n.parameters() if p.requires_grad) for n in networks)
-        memory += _bytes(networks[0].state_dict().values()) if train.ema else 0
-        return StepCost(shares * meter.flop, memory)
-
-
-def _bytes(tensors: Iterable[Tensor]) -> int:
-    return sum(tensor.nbytes for tensor in tensors)
+        kept = [p for network in networks for p in network.parameters() if p.requires_grad] * 2  # by Adam
+        kept += networks[0].state_dict().values() if train.ema else []  # the moving average
+        return StepCost(shares * meter.flop, meter.peak + sum(tensor.nbytes for tensor in kept))
 
 
 def training_costs(params: Params, tflops: float) -> pd.DataFrame:
