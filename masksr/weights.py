@@ -82,12 +82,10 @@ def prepare_quality(params: Params, paths: Paths) -> dict[Half, dict[str, Any]]:
 
 def _find_official(half: Half, mode: str, folder: Path | None) -> Path | None:
     """Find the official file, on this machine or in the network; None where a stand-in is to be fitted."""
-    if mode == "standin":
-        return None
     published = find_weights(half)
-    if mode == "official" or weights_there(published, folder):
+    if mode == "official" or (mode == "auto" and weights_there(published, folder)):
         return fetch_weights(published, folder)
-    if answers(published.downloads[0].urls[0], seconds=5):
+    if mode == "auto" and answers(published.downloads[0].urls[0], seconds=5):
         with suppress(MasksrError):
             return fetch_weights(published, folder)
     return None

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import requests
 from tqdm import tqdm
@@ -21,7 +21,6 @@ from masksr.fetch.registry import File, FolderSet, Weights
 from masksr.io import MasksrError, alone
 
 TIMEOUT = (10.0, 30.0)  # seconds until the connection is made; until the next bytes
-T = TypeVar("T")
 
 
 def offline() -> bool:
@@ -44,7 +43,7 @@ def answers(url: str, seconds: float) -> bool:
     return False
 
 
-def first_that_works(ways: Sequence[T], get: Callable[[T], Path], problem: str, remedy: str = "") -> Path:
+def first_that_works(ways: Sequence[Any], get: Callable[[Any], Path], problem: str, remedy: str = "") -> Path:
     """Return what ``get`` makes of the first way that works. Raises MasksrError that says why none did."""
     problems = []
     for way in ways:

@@ -1,7 +1,4 @@
-"""Find pictures and weights: in packages, the data folder or the cache, else on the network.
-
-At the end ``python -m masksr fetch``: all that a profile needs, or what is where.
-"""
+"""Find pictures and weights: in packages, the data folder or the cache, else on the network."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -217,7 +214,7 @@ def fetch_pretrained(name: str, data_folder: Path | None = None) -> Path:
     return found
 
 
-# ---- The command -------------------------------------------------------------------------------------------
+# ---- python -m masksr fetch --------------------------------------------------------------------------------
 def fetch(names: Sequence[str], params: Params) -> None:
     """Download and check what is not on this disk of these names, or else of what the profile needs.
 
