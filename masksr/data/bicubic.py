@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 def imresize(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     """Resize an image by ``scale``, as MATLAB's ``imresize(image, scale)`` does.
 
-    image: (H, W, 3) or (H, W) uint8. Returns uint8 of height ``ceil(scale * H)`` and width ``ceil(scale *
-    W)``. Raises TypeError for pixels that are not uint8.
+    image: (H, W, 3) or (H, W) uint8, else a TypeError. Returns uint8 of ceil(scale * H) x ceil(scale * W).
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         raise TypeError(f"imresize wants a uint8 array, not {getattr(image, 'dtype', type(image).__name__)}")

@@ -94,8 +94,7 @@ def draw_intervals(ax: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> Non
         colour = colours(rows["model"])[row.model]
         ax.hlines(y, row.low, row.high, color=colour, linewidth=2.2, alpha=1.0 if decided else 0.45)
         ax.plot(row.difference, y, color=colour, **marker(row.mask, filled=decided))
-    ax.set(ylim=(len(variants) - 0.5, -0.5), yticks=range(len(variants)))
-    ax.set_yticklabels(variants)
+    ax.set(ylim=(len(variants) - 0.5, -0.5), yticks=range(len(variants)), yticklabels=variants)
     ax.grid(axis="y", visible=False)
 
 

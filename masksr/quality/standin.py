@@ -44,8 +44,7 @@ def fit_niqe(photographs: Sequence[Photograph], workers: int = 1) -> tuple[NiqeM
 
     As in Mittal et al. only sharp patches count, here sharper than 0.65 of the sharpest of all photographs,
     so that a soft photograph adds nothing. To make a few photographs do, the patches overlap by half and the
-    photographs are also taken at 0.7 and 0.5 of their size. Raises MasksrError where a photograph is too
-    small or none has any structure.
+    photographs are also taken at 0.7 and 0.5 of their size. Raises MasksrError where one is too small.
     """
     features, sharpness = [], []
     planes = _luma_planes(photographs)
@@ -106,10 +105,9 @@ def _luma_planes(photographs: Sequence[Photograph]) -> dict[str, Plane]:
 def _cut_crops(planes: dict[str, Plane]) -> Iterator[tuple[int, Plane, bool]]:
     """Cut from each photograph in turn: (number, crop, whether to degrade it); sizes and contrasts vary."""
     rng = np.random.default_rng(SEED)
-    scaled = [
-        [imresize(plane, scale) for scale in SHRINK if min(plane.shape) * scale >= SIDES[0]]
-        for plane in planes.values()
-    ]
+    scaled = []
+    for plane in planes.values():
+        scaled.append([imresize(plane, scale) for scale in SHRINK if min(plane.shape) * scale >= SIDES[0]])
     for number in range(CROPS):
         turn, photograph = divmod(number, len(scaled))
         sizes = scaled[photograph]

@@ -1,7 +1,4 @@
-"""The parameters of NIQE and Ma: their authors' files, and the folder that the weights stage makes.
-
-Nothing is downloaded or fitted here: that is the weights stage's (``masksr.weights``).
-"""
+"""Read and write the parameters of NIQE and Ma, which ``masksr.weights`` downloads or fits."""
 
 import io
 import json
@@ -49,8 +46,7 @@ def load_quality(folder: Path | str) -> QualityWeights:
 def default_weights() -> QualityWeights:
     """Load what scores are computed with by default: the weights of the profile of the project you are in.
 
-    Outside of a project, and before the weights stage has run: the official files on this machine. Raises
-    MasksrError where there are none.
+    Outside of a project, and before the weights stage has run: official files on this machine, or an error.
     """
     settings = None
     with suppress(MasksrError):  # outside of a project

@@ -90,7 +90,6 @@ def figure4_rows(params: Params, paths: Paths) -> tuple[list[CropRow], list[str]
 
     The images: LR, every variant of the first seed of ``table1``, HR. The masks: of each model without a mask
     and with the first one, of the whole image, for a relative error and a window reach beyond the crop.
-    Raises MasksrError where the test sets have no such crops.
     """
     device, upscale, ranges = choose_device(params.train.device), {}, {}
     for model, mask in product(params.table1.models, params.table1.masks):

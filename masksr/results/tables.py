@@ -1,8 +1,4 @@
-"""From one row per image to the tables of the report: the variants of Table 1, Figure 5 in numbers.
-
-A PI whose halves were not computed with the official weights is never called PI here, and an image whose PI
-could not be computed is counted in every table that averages over the others.
-"""
+"""From one row per image to the tables of the report: the variants of Table 1, Figure 5 in numbers."""
 
 from collections.abc import Mapping
 from itertools import product
