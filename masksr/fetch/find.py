@@ -71,7 +71,7 @@ def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[S
     if not images:
         places = ", ".join(layout.hr for layout in spec.layouts)
         raise MasksrError(f"{spec.name}: no pictures in {folder}; looked for {places} ({spec.origin})")
-    parts = {name: re.split("([0-9]+)", name) for name in images}  # so that 2 comes before 10
+    parts = {name: re.split(r"(\d+)", name) for name in images}  # so that 2 comes before 10
     names = sorted(images, key=lambda name: [int(p) if p.isdecimal() else p for p in parts[name]])
     few = len(names) < min(limit or spec.images, spec.images)
     if few or (len(names) > spec.images and not spec.at_least):

@@ -53,7 +53,7 @@ def marker(mask: str, *, filled: bool = True) -> dict[str, Any]:
 
 
 def encode(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
-    """Return the figure as a file, the same figure as the same bytes; its label describes it there."""
+    """Return the figure as a file of equal bytes for equal figures; its label is the description there."""
     _settle(figure)
     file = io.BytesIO()
     metadata = {"Creator": None, "Date": None} if kind == "svg" else {"Software": None}

@@ -39,7 +39,7 @@ class CropRow:
 def choose_crops(
     figure4: Figure4, packs: Mapping[str, Pack], difference: Callable[[Pack, int], NDArray]
 ) -> list[tuple[Crop, str]]:
-    """Choose crops of the largest difference, the largest first, by chance and by hand; returns how, too.
+    """Choose crops, each with how: of the largest difference, largest first, then by chance, then by hand.
 
     packs: the test sets by name. difference: of two outputs for an image, by pack and number, (H, W); called
     for every image that is searched. Each rule takes at most one crop of an image. Raises MasksrError where

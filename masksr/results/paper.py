@@ -50,7 +50,7 @@ def mask_effect() -> pd.DataFrame:
     return effect.reset_index()
 
 
-# ---- What it leaves open, and what this profile sets otherwise --------------------------------------------
+# ---- What it leaves open, and what this profile sets otherwise ---------------------------------------------
 def answers(params: Params) -> pd.DataFrame:
     """Every open question of ``data/paper.yaml``, whose keys are columns, with the answer in force.
 

@@ -70,7 +70,7 @@ def run(
     res_scale: float | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
-    """``masksr upscale``: upscale pictures into ``out`` as NAME.png, and print a line for each.
+    """``masksr upscale``: upscale pictures into ``out`` as NAME.png, print a line for each, return the paths.
 
     inputs: see ``find_photos``. model: ``esrgan``, ``pesr`` or ``edsr``. checkpoint, res_scale: see
     ``load_pretrained``; without a checkpoint, what the current profile trained with the paper's mask and seed
