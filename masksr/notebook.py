@@ -62,9 +62,7 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, r
         partial.unlink(missing_ok=True)
 
 
-# Parameters
-
-
+# ---- Parameters --------------------------------------------------------------------------------------------
 def read_defaults(source: Path) -> dict[str, Any]:
     """The parameters of a notebook and their defaults: the ``name = literal`` lines of its cell tagged so.
 
@@ -104,9 +102,7 @@ def parse_parameters(source: Path, assignments: Sequence[str]) -> dict[str, Any]
     return values
 
 
-# Running
-
-
+# ---- Running -----------------------------------------------------------------------------------------------
 @contextmanager
 def _kernel(root: Path) -> Iterator[AsyncKernelManager]:
     """A kernel whose sockets and profile are in a folder of its own: runs and users cannot meet in it."""
@@ -159,9 +155,7 @@ def _execute(
     return notebook
 
 
-# The same bytes in every run; times are kept beside
-
-
+# ---- The same bytes in every run; times are kept beside ----------------------------------------------------
 def _normalize(notebook: "NotebookNode", root: Path) -> bytes:
     """The notebook without what differs between equal runs: times, ids, versions, progress bars, paths."""
     import nbformat

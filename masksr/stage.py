@@ -34,9 +34,7 @@ NOT_IN_RESULTS = {"log_every", "validate_every", "checkpoint_every"}
 JUDGES = ("vgg19", "niqe", "ma")  # the entries of the registry that the stage weights reads
 
 
-# What stages depend on
-
-
+# ---- What stages depend on ---------------------------------------------------------------------------------
 def describe_inputs(root: Path, code: Collection[str] | None = None) -> dict[str, str]:
     """The text of each file that ``check`` writes, by its path in ``runs/<profile>``.
 
@@ -97,9 +95,7 @@ def _says(path: Path, text: str | None) -> bool:
     return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
-# Around the work of a stage
-
-
+# ---- Around the work of a stage ----------------------------------------------------------------------------
 @contextmanager
 def guard_inputs(root: Path, code: str) -> Iterator[None]:
     """Around the work of a stage that DVC has started: its inputs must not change under it.

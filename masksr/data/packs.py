@@ -118,9 +118,7 @@ def array_name(scale: int) -> str:
     return "hr" if scale == 1 else f"lr_x{scale}"
 
 
-# One image of a set: HR, and LR that is checked against it or made from it.
-
-
+# ---- One image of a set: HR, and LR that is checked against it or made from it -----------------------------
 @dataclass(frozen=True)
 class Source:
     """The files of one image of a set."""
@@ -184,9 +182,7 @@ def _check_lr(name: str, scale: int, deviations: Sequence[float]) -> None:
         raise MasksrError(f"{name}: its LR at x{scale} does not fit its HR ({median}): {what}; {_REMEDY}")
 
 
-# Writing a pack.
-
-
+# ---- Writing a pack ----------------------------------------------------------------------------------------
 def write_pack(info: Any, sources: list[Source], folder: Path, scales: Sequence[int] = SCALES) -> Pack:
     """Make the pack of these pictures in ``folder``, in place of a pack that is there.
 

@@ -42,9 +42,7 @@ ESRGAN_NAMES = {  # of RRDBNet in the two releases of ESRGAN's own repository ->
 }
 
 
-# Networks with seeded random weights.
-
-
+# ---- Networks with seeded random weights -------------------------------------------------------------------
 def seed_for(seed: int, purpose: str) -> int:
     """An independent seed for each use of a training's seed: adding one use does not shift the others."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:4], "big") & 0x7FFFFFFF
@@ -71,9 +69,7 @@ def build_discriminator(kind: Discriminator, input_size: int, seed: int) -> nn.M
         return network(kind.num_feat, input_size)
 
 
-# Weights on disk.
-
-
+# ---- Weights on disk ---------------------------------------------------------------------------------------
 def load_state(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
     """``network.load_state_dict``, strict and all or nothing, with an error a user can act on.
 
@@ -153,9 +149,7 @@ def save_weights(
     write_atomic(path, safetensors.torch.save(state, metadata))
 
 
-# Generators with their sizes.
-
-
+# ---- Generators with their sizes ---------------------------------------------------------------------------
 def save_generator(generator: nn.Module, size: GeneratorSize, path: Path) -> None:
     """Write a x4 generator as safetensors under the public key names, which also says its sizes."""
     save_weights(generator, path, {"generator": size.model_dump_json()})

@@ -205,9 +205,7 @@ def _draw(data: NotebookNode, *, exact: bool) -> dict[str, Any]:
     return figure
 
 
-# Markdown that a browser shows without a script: formulas are MathML, links stay in the page
-
-
+# ---- Markdown that a browser shows without a script: formulas are MathML, links stay in the page -----------
 class Renderer(IPythonRenderer):
     """nbconvert's renderer, but for formulas, headings, links, tables and paragraphs that are a caption.
 
@@ -273,9 +271,7 @@ def formula(latex: str, display: str) -> str:
     return f'<span class="formula">{mathml}{right}</span>'
 
 
-# The page as PDF, printed by headless Chromium
-
-
+# ---- The page as PDF, printed by headless Chromium ---------------------------------------------------------
 def find_chromium() -> str:
     """Return the program that the variable CHROMIUM names, else the first on the PATH. Raises MasksrError."""
     names = [os.environ["CHROMIUM"]] if os.environ.get("CHROMIUM") else CHROMIUM

@@ -41,9 +41,7 @@ class Run:
         return _flatten(recorded_params(self.stages))
 
 
-# Where a run comes from
-
-
+# ---- Where a run comes from --------------------------------------------------------------------------------
 def open_run(text: str) -> Run:
     """Read a run.
 
@@ -103,9 +101,7 @@ def _flatten(tree: Any, name: str = "") -> dict[str, Any]:
     return {key: value for part in parts for key, value in part.items()}
 
 
-# What was asked: a table, and a note that belongs below it
-
-
+# ---- What was asked: a table, and a note that belongs below it ---------------------------------------------
 def compare_parameters(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
     """The parameters that differ, a row each; none where those of a run are unknown."""
     keys, rows = dict.fromkeys([*one.parameters, *other.parameters]), []
@@ -120,9 +116,7 @@ def compare_parameters(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
     return pd.DataFrame(rows, columns=["parameter", one.name, other.name]), note
 
 
-# What came out
-
-
+# ---- What came out -----------------------------------------------------------------------------------------
 def differences(one: Run, other: Run, measure: str = "pi", sets: Sequence[str] = ()) -> Cells:
     """For each model, mask and test set the second run minus the first, where both have scores."""
     if why_not(one, other, measure):

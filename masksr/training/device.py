@@ -110,9 +110,7 @@ def describe_device(device: torch.device) -> str:
     return f"{device.type.upper()}, {torch.get_num_threads()} threads"
 
 
-# One training by several processes on one machine: torch.multiprocessing, with errors in a user's words.
-
-
+# ---- One training by several processes on one machine, with errors in a user's words ----------------------
 def check_gpus(gpus: int, device: torch.device, wanted: str) -> None:
     """Raise MasksrError unless ``device`` is there ``gpus`` times; wanted: train.device, cpu is no limit."""
     there = torch.cuda.device_count() if device.type == "cuda" else int(device.type == "mps")

@@ -240,10 +240,9 @@ class State:
             )
 
 
-# Checkpoints, which survive a killed process, a full disk and a flipped bit: each is written beside its final
-# name, flushed and renamed, with its sha256 in that name.
-
-
+# ---- Checkpoints -------------------------------------------------------------------------------------------
+# They survive a killed process, a full disk and a flipped bit: each is written beside its final name, flushed
+# and renamed, with its sha256 in that name.
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> None:
     """Add the checkpoint of ``step`` to ``folder`` and drop all but it and the one before.
 
@@ -273,9 +272,7 @@ def _short_digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-# Validation.
-
-
+# ---- Validation --------------------------------------------------------------------------------------------
 class Validation:
     """PSNR-Y on a few fixed patches of the validation set: to watch a training, never to choose a model.
 
@@ -306,9 +303,7 @@ class Validation:
         return float(np.mean([psnr(image, truth) for image, truth in zip(images, self._truth, strict=True)]))
 
 
-# Errors in a user's words.
-
-
+# ---- Errors in a user's words ------------------------------------------------------------------------------
 @contextmanager
 def explain_errors(training: Training) -> Iterator[None]:
     """Raise errors of a step that params.yaml can mend as MasksrErrors that say how."""

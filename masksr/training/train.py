@@ -157,9 +157,7 @@ def learning_rates(schedule: Schedule, networks: int) -> list[float]:
     return rates
 
 
-# The start: one distance after the other, no mask, no discriminator.
-
-
+# ---- The start: one distance after the other, no mask, no discriminator ------------------------------------
 def _run_start(job: Job, checkpoints: Path, init: Path | None) -> Trained:
     recipe = job.recipe
 
@@ -212,9 +210,7 @@ def _find_init(params: Params, model: str) -> Path | None:
         raise MasksrError(f"{where}: {error}; null begins from random weights") from None
 
 
-# The GAN.
-
-
+# ---- The GAN -----------------------------------------------------------------------------------------------
 def _run_gan(job: Job, checkpoints: Path, mask: Mask, start: Path, vgg19: Path) -> Trained:
     recipe, generator, vgg = job.recipe, build.load_generator(start), None
     if recipe.loss.vgg54:
