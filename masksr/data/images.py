@@ -2,6 +2,7 @@
 
 import glob
 import io
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif", ".avif")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
+SUFFIXES += (".ppm", ".pgm", ".pbm", ".pnm")
 BITS_PER_SAMPLE = 258  # tag of TIFF
 READABLE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # Pillow's names for at most 8 bits a channel
 
@@ -45,7 +47,7 @@ def find_photos(inputs: Sequence[str]) -> list[Path]:
     inputs: files; folders, for the pictures in them (not in folders below), told by their suffix; patterns of
     names, such as ``scans/*.tif``. Raises MasksrError where one of them leads to no file.
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for text in inputs:
         path = user_path(text)
         if path.is_dir():
@@ -56,7 +58,8 @@ def find_photos(inputs: Sequence[str]) -> list[Path]:
             files = [file for file in map(Path, glob.glob(str(path), recursive=True)) if file.is_file()]
         if not files:
             raise MasksrError(f"{text}: there is no such file, or no picture in this folder")
-        found |= {file.resolve(): file for file in sorted(files)}
+        # Links are not followed: each name is a picture, whatever else has the same file.
+        found |= {os.path.abspath(file): file for file in sorted(files)}
     return list(found.values())
 
 
@@ -100,6 +103,9 @@ def read_photo(path: Path | str) -> Photo:
             upright = ImageOps.exif_transpose(image).convert(colours + "A" * transparent)
             pixels = np.array(upright).reshape(upright.height, upright.width, -1)
         profile = image.info.get("icc_profile")
+    space = b"GRAY" if pixels.shape[2] < 3 else b"RGB "
+    if profile and profile[16:20] != space:  # of other colours: with these pixels no viewer would take it
+        profile = None
     if pixels.shape[2] in (1, 3):
         return Photo(pixels, None, profile)
     return Photo(np.ascontiguousarray(pixels[..., :-1]), pixels[..., -1].copy(), profile)

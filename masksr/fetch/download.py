@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 
 import masksr
 from masksr.fetch.registry import File, FolderSet, Weights
-from masksr.io import MasksrError, alone
+from masksr.io import MasksrError, alone, notice
 
 TIMEOUT = (10.0, 30.0)  # seconds until the connection is made; until the next bytes
 
@@ -30,9 +30,8 @@ def offline() -> bool:
 
 def announce(spec: FolderSet | Weights) -> None:
     """Say what is about to be downloaded, and on which terms."""
-    if not offline():  # not where to: it is read in notebooks, which are the same on every machine
-        print(f"{spec.name} is downloaded\n  {spec.title}", flush=True)
-        print(f"  licence: {spec.licence}\n  cite: {spec.citation}", flush=True)
+    if not offline():
+        notice(f"{spec.name} is downloaded\n  {spec.title}\n  licence: {spec.licence}\n  cite: {spec.citation}")
 
 
 def answers(url: str, seconds: float) -> bool:

@@ -97,11 +97,14 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     Takes it out of the usual containers (``params_ema`` before ``params``, ``state_dict``, ``model``), of
     DataParallel and of torch.compile, and gives the RRDBNet of ESRGAN's own repository BasicSR's key names.
     Never unpickles code. Raises MasksrError where the file is missing, cannot be read or holds something
-    else.
+    else, and where a training.json beside it, of ours, has another checksum.
     """
     path = Path(path)
     if not path.is_file():
         raise MasksrError(f"there are no weights at {path}: no such file")
+    record = path.with_name("training.json")
+    if record.is_file() and json.loads(record.read_bytes()).get("weights", "") != file_digest(path):
+        raise MasksrError(f"{path}: damaged (not the sha256 in {record.name}); remove it, then dvc checkout")
     try:
         if is_safetensors(path):
             content = safetensors.torch.load_file(path)
@@ -156,14 +159,8 @@ def save_generator(generator: nn.Module, size: GeneratorSize, path: Path) -> Non
 
 
 def load_generator(path: Path) -> nn.Module:
-    """The x4 network that ``save_generator`` wrote, in evaluation mode.
-
-    Raises MasksrError for any other file, and where the training.json beside it has another checksum.
-    """
-    record = path.with_name("training.json")
+    """The x4 network that ``save_generator`` wrote, in evaluation mode; MasksrError for any other file."""
     try:
-        if record.is_file() and json.loads(record.read_bytes())["weights"] != file_digest(path):
-            raise ValueError("damaged: its sha256 is not the one in training.json; remove its folder")
         with safe_open(path, framework="pt") as file:
             size = TypeAdapter(GeneratorSize).validate_json(file.metadata()["generator"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:  # pydantic's is a ValueError

@@ -65,7 +65,7 @@ def evaluate(
     rows = []
     for name, pack in packs.items():
         numbers = tqdm(range(len(pack)), desc=f"{labels['model']}, {name}", leave=False)
-        pairs = ((upscale(pack, number), pack.hr(number)) for number in numbers)
+        pairs = ((upscale(pack, number), pack.hr(number)) for number in numbers if pack.verify(number) is None)
         for image, row in zip(pack.names, score_images(pairs, weights, also), strict=True):
             rows.append(labels | {"set": name, "image": image} | row)
     return pd.DataFrame(rows)[[*COLUMNS, *(measure.name for measure in also)]]

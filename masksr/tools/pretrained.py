@@ -14,7 +14,7 @@ from masksr.data.packs import Pack
 from masksr.fetch import find
 from masksr.fetch.registry import find_set, load_registry
 from masksr.io import MasksrError
-from masksr.models.build import MODELS, NAMES, generator_with, infer_size, read_weights
+from masksr.models.build import MODELS, NAMES, generator_with, infer_size, is_safetensors, read_weights
 from masksr.params import Params
 from masksr.paths import find_data_folder, user_path
 from masksr.quality import measures
@@ -40,7 +40,7 @@ def load_pretrained(name: str, model: str, res_scale: float | None = None) -> tu
         res_scale, folder = res_scale or entry.res_scale, find_data_folder(params_file.load().data.local)
     path = find.fetch_pretrained(name, folder)
     state = read_weights(path)
-    if res_scale is None and path.suffix == ".safetensors":
+    if res_scale is None and is_safetensors(path):
         with safe_open(path, framework="pt") as file:  # ours say it
             res_scale = json.loads((file.metadata() or {}).get("generator", "{}")).get("res_scale")
     size, scale = infer_size(state, architecture, str(path), res_scale=res_scale)
@@ -89,8 +89,9 @@ def run(
             for who, upscale in upscalers.items()
         ]
     table = pd.concat(tables, ignore_index=True)
+    if output is not None:  # before anything that a terminal could refuse
+        write_quality(table, output)
     print(f"\n{summarize(table)}")
     if output is not None:
-        write_quality(table, output)
         print(f"\nwrote {output}")
     return table

@@ -56,7 +56,7 @@ def run(
             except (MasksrError, ValueError) as problem:  # the others may be in order
                 problems.append(str(problem) if str(picture) in str(problem) else f"{picture}: {problem}")
                 continue
-            of_set = "/".join(partner.resolve().parent.parts[-2:]) if partner else "pictures"
+            of_set = "/".join(partner.absolute().parent.parts[-2:]) if partner else "pictures"
             name = partner.stem if partner else picture.name
             labels = {"model": picture.parent.as_posix(), "mask": "none", "seed": 0}
             keys.append(labels | {"set": of_set, "image": name})
@@ -66,11 +66,12 @@ def run(
     rows = [key | values for key, values in zip(keys, scores, strict=True)]
     table = pd.DataFrame(rows, columns=[*COLUMNS, *also])
     if len(table):
+        if output is not None:  # before anything that a terminal could refuse
+            write_quality(table, output)
         print(summarize(table, "folder"))
         for row in table.dropna(subset=["problem"]).itertuples():
             print(f"{row.model}/{row.image}: {row.problem}")
         if output is not None:
-            write_quality(table, output)
             print(f"\nwrote {output}")
     if problems:
         count = f"{len(problems)} of {len(pictures)} pictures could not be scored:"
@@ -82,8 +83,9 @@ def pair(pictures: Sequence[Path], references: Sequence[Path], scale: int) -> di
     """Find the HR picture of each SR picture: of the same stem, else of the same stem without an ending.
 
     Endings are ``x4`` (the scale), ``SR``, ``HR`` and ``out``, one or more, in small letters or capitals:
-    ``cat_x4``, ``catSR`` and ``cat_SRF_4_HR`` belong to ``cat``. A single SR picture and a single HR picture
-    belong together, whatever they are called. Raises MasksrError where a picture has no partner or several.
+    ``cat_x4``, ``catSR`` and ``cat_SRF_4_HR`` belong to ``cat``; else what follows an underscore, such as the
+    name of an experiment: ``cat_SwinIR``. A single SR picture and a single HR picture belong together,
+    whatever they are called. Raises MasksrError where a picture has no partner or several.
     """
     if len(pictures) == len(references) == 1:
         return {pictures[0]: references[0]}
@@ -93,6 +95,8 @@ def pair(pictures: Sequence[Path], references: Sequence[Path], scale: int) -> di
     for picture in pictures:
         partners = [reference for reference in references if reference.stem == picture.stem]
         partners = partners or [reference for reference in references if plain[reference] == plain[picture]]
+        named = picture.stem.casefold()
+        partners = partners or [other for other in references if named.startswith(f"{plain[other]}_")]
         if len(partners) != 1:
             names = ", ".join(reference.name for reference in partners) or "none"
             raise MasksrError(f"{picture}: which HR picture is meant ({names})? Give both the same name")

@@ -50,9 +50,9 @@ def plan(pictures: Sequence[Path], out: Path) -> dict[Path, Path]:
         unique = stems[picture.stem.casefold()] == 1
         targets[picture] = out / f"{picture.stem if unique else picture.name}.png"  # a.jpg beside a.png
     names = Counter(target.name.casefold() for target in targets.values())
-    originals = {picture.resolve() for picture in pictures}
+    originals = {picture.parent.resolve() / picture.name for picture in pictures}
     for picture, target in targets.items():
-        if names[target.name.casefold()] > 1 or target.resolve() in originals:
+        if names[target.name.casefold()] > 1 or out.resolve() / target.name in originals:
             raise MasksrError(f"{picture}: as {target} it would replace another picture; use another -o")
     return targets
 
