@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tiny_project import ROOT
 
 from benchmarks.pictures import random_ma
 from masksr import params
@@ -17,7 +18,6 @@ from masksr.quality.niqe import NiqeModel
 from masksr.quality.weights import RECORD, write_ma, write_niqe
 from masksr.results.scores import COLUMNS
 
-ROOT = Path(__file__).parents[1]
 MINI = ROOT / "profiles/mini.yaml"
 
 

@@ -1,12 +1,12 @@
 """Cells of the notebooks, run in a test as they are."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
+from tiny_project import ROOT
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = ROOT / "notebooks"
 
 
 def code_cells(notebook: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+from tiny_project import ROOT
 
 from masksr.fetch.find import build_pack
 from masksr.models.build import build_generator, save_generator
@@ -11,8 +12,6 @@ from masksr.params import Params, load
 from masksr.paths import Paths
 from masksr.training import train as training
 from masksr.weights import prepare_vgg19
-
-ROOT = Path(__file__).parents[1]
 
 
 def small(batch: int = 2, **train) -> Params:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from test_step import FP32, batch
+from tiny_project import ROOT
 from torch import nn
 
 from benchmarks import __main__ as command
@@ -19,6 +20,7 @@ from masksr.params import Mask
 from masksr.training.step import adversarial_step
 
 CASE = {model: Case(model, 16, 2, tiny=True) for model in TITLES}
+
 
 class Recorder:
     """An optimiser that takes no step but keeps the gradients it would have used."""
@@ -77,7 +79,6 @@ def test_every_section_runs(tmp_path: Path) -> None:
     assert all(entry["differs"] < 1e-6 for entry in found if entry["section"] == "quality")
 
 
-ROOT = Path(__file__).parents[1]
 # What a machine lends beside torch and its needs; all else that the environment here has is not there.
 THERE = {
     "numpy", "scipy", "pandas", "PIL", "skimage", "imageio", "lazy_loader", "tifffile", "safetensors", "tqdm",

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_project import ROOT
 
 from masksr import cli
 from masksr.cli import main
 
-ROOT = Path(__file__).parents[1]
 COMMANDS = ["check", "params", "cost", "fetch", "run", "plan", "cluster", "summary", "report", "pdf"]
 COMMANDS += ["verify", "compare", "evaluate", "upscale", "score"]  # in the order in which people meet them
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from served_archives import IMAGES, Server, encoded, local_registry, make_archives, serving
+from tiny_project import ROOT
 
 from masksr.cli import main
 from masksr.fetch.download import download, unpack
@@ -18,8 +19,6 @@ from masksr.fetch.find import fetch_pretrained, fetch_set, fetch_weights, find_i
 from masksr.fetch.registry import File, find_set, find_weights
 from masksr.io import MasksrError
 from masksr.paths import cache_folder
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from served_archives import photograph
+from tiny_project import ROOT
 
 from masksr.data.bicubic import imresize
 from masksr.data.images import write_png
@@ -15,7 +16,7 @@ from masksr.fetch.find import find_images
 from masksr.fetch.registry import FolderSet, Layout, PackageSet, load_registry
 from masksr.io import MasksrError
 
-REGISTRY = load_registry(Path(__file__).parents[1] / "data" / "registry.yaml")
+REGISTRY = load_registry(ROOT / "data" / "registry.yaml")
 GOOD = {"title": "Own pictures", "role": "train", "kind": "folder", "cite": "nobody", "licence": "mine"}
 GOOD |= {"homepage": "at home", "images": 3, "layouts": [{"hr": "own/{name}.png"}]}
 

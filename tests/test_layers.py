@@ -2,9 +2,9 @@
 
 import ast
 from graphlib import TopologicalSorter
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tiny_project import ROOT
+
 LAYERS = [  # from the bottom; rooms of one layer do not import each other, but for those of the base
     {"io", "params", "paths", "provenance", "source", "repair"},
     {"data"},
@@ -21,9 +21,7 @@ LAYERS = [  # from the bottom; rooms of one layer do not import each other, but 
 ]
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 TREES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): ast.parse(
-        path.read_text()
-    )
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): ast.parse(path.read_text())
     for path in (ROOT / "masksr").rglob("*.py")
 }
 

@@ -8,14 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_project import copy_sources, tiny, yaml
+from tiny_project import ROOT, copy_sources, tiny, yaml
 
 from masksr import params, weights
 from masksr.fetch.find import build_pack, fetch_pretrained
 from masksr.io import MasksrError, file_digest
 from masksr.paths import Paths, find_data_folder
 
-ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CELL_BY_CELL = "import sys, notebook_cells\nfor name in sys.argv[1:]: notebook_cells.run_as_jupyter(name)"
 

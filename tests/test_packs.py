@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
+from tiny_project import ROOT
 
 from masksr.data import packs
 from masksr.data.bicubic import imresize
@@ -14,7 +15,7 @@ from masksr.fetch.find import build_pack
 from masksr.fetch.registry import FolderSet, Layout, load_registry
 from masksr.io import MasksrError
 
-REGISTRY = Path(__file__).parents[1] / "data" / "registry.yaml"
+REGISTRY = ROOT / "data" / "registry.yaml"
 SIZES = [(48, 64), (40, 36), (33, 50)]
 
 

@@ -1,15 +1,13 @@
 """The paper's numbers as printed, and this profile's values beside them."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_project import ROOT
 
 from masksr import params
 from masksr.params import Params
 from masksr.results import paper
-
-ROOT = Path(__file__).parents[1]
 
 
 def test_table1_is_the_one_printed():

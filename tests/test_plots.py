@@ -1,18 +1,17 @@
 """Figures: what they draw, the same bytes twice, and what a notebook shows of them."""
 
 import warnings
-from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from tiny_project import ROOT
 
 from masksr import params
 from masksr.plots import charts, images, style
 
-ROOT = Path(__file__).parents[1]
 RNG = np.random.default_rng(0)
 MINI = params.load(ROOT / "profiles/mini.yaml")
 MASK = MINI.masks["paper"]

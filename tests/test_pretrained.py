@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up_scores import make_project
 from safetensors.torch import save_file
+from tiny_project import ROOT
 from torch import Tensor
 
 from masksr import params
@@ -25,7 +26,6 @@ from masksr.results.scores import COLUMNS, read_quality, summarize
 from masksr.tools import pretrained
 from masksr.tools.pretrained import load_pretrained, run
 
-ROOT = Path(__file__).parents[1]
 State = dict[str, Tensor]
 
 

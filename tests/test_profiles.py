@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from served_archives import IMAGES, local_registry, make_archives, serving
+from tiny_project import ROOT
 
 from masksr import params, weights
 from masksr.fetch.find import build_pack
@@ -14,7 +15,6 @@ from masksr.paths import Paths
 from masksr.results import evaluate
 from masksr.training import train as training
 
-ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 
 

@@ -1,9 +1,9 @@
 """The Chinese README keeps in step with the English one: sections, commands, tables, links and numbers."""
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tiny_project import ROOT
+
 ENGLISH, CHINESE = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md"))
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

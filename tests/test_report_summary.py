@@ -1,14 +1,12 @@
 """30_summary: every sentence of it is computed from the results, and follows them."""
 
 from itertools import product
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 from notebook_cells import run_as_jupyter
-
-ROOT = Path(__file__).parents[1]
+from tiny_project import ROOT
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import scipy.io
 import torch
 from made_up_scores import SOME_MA, SOME_NIQE
 from skimage import data
+from tiny_project import ROOT
 
 from masksr import params, weights
 from masksr.fetch.find import build_pack
@@ -23,7 +24,6 @@ from masksr.quality.index import score
 from masksr.quality.weights import OFFICIAL, default_weights, load_quality, read_ma, read_niqe
 from masksr.weights import find_vgg19, prepare_vgg19
 
-ROOT = Path(__file__).parents[1]
 NIQE, MA = OFFICIAL.values()
 
 
