@@ -15,6 +15,7 @@ from pyiqa.archs import niqe_arch, nrqm_arch, psnr_arch
 from pyiqa.matlab_utils import imresize as pyiqa_imresize
 from pyiqa.utils.color_util import to_y_channel
 from skimage import data
+from skimage.color import rgb2ycbcr
 from skimage.metrics import structural_similarity
 
 from benchmarks.pictures import niqe_of, pyiqa_score, random_ma
@@ -86,8 +87,9 @@ def test_niqe_of_bsd100_is_known_with_the_official_file() -> None:
     assert np.mean(scores) == pytest.approx(3.35, abs=0.6)
 
 
-def test_luma_is_pyiqas_also_where_rounding_is_a_close_call() -> None:
+def test_luma_is_scikit_images_and_pyiqas_also_where_rounding_is_a_close_call() -> None:
     colours = np.random.default_rng(0).integers(0, 256, (600, 1000, 3), dtype=np.uint8)
+    np.testing.assert_allclose(luma(colours), rgb2ycbcr(colours)[..., 0], atol=1e-10)
     close = np.abs(luma(colours) % 1 - 0.5) < 2e-5
     assert close.any()
     ours, theirs = luma_plane(colours, border=0), to_y_channel(as_pyiqa_has_it(colours), 255, "ycbcr")[0, 0]

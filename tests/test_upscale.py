@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, ImageOps
 from torch import Tensor, nn
 
 from masksr.data.bicubic import imresize
-from masksr.data.images import Photo, find_photos, read_image, read_photo, to_image, write_photo
+from masksr.data.images import Photo, find_photos, read_image, read_photo, to_image, to_tensor, write_photo
 from masksr.io import MasksrError
 from masksr.models.build import build_generator, save_generator
 from masksr.models.edsr import EDSR, PESR
@@ -83,7 +83,10 @@ def test_all_modes_of_8_bits_are_read_as_pillow_reads_them_and_upright(tmp_path,
 @pytest.mark.parametrize(
     ("name", "save", "says"),
     [
-        ("a.tif", lambda path: Image.new("CMYK", (4, 4)).save(path), "mode CMYK"),
+        ("a.png", lambda path: None, "no such file"),
+        ("a.png", lambda path: Image.new("RGBA", (4, 4), (9, 9, 9, 254)).save(path), "transparent"),
+        ("a.png", lambda path: Image.new("P", (4, 4)).save(path, transparency=0), "transparent"),
+        ("a.tif", lambda path: Image.new("CMYK", (4, 4)).save(path), "mode CMYK .*RGB PNG"),
         ("a.tif", lambda path: cv2.imwrite(str(path), noise(4, 4, 3, dtype=np.uint16)), "8 bits"),
         ("a.gif", lambda path: TWO[0].save(path, save_all=True, append_images=TWO[1:]), "several pictures"),
     ],
@@ -91,7 +94,19 @@ def test_all_modes_of_8_bits_are_read_as_pillow_reads_them_and_upright(tmp_path,
 def test_what_is_not_read_is_named(tmp_path, name, save, says):
     save(tmp_path / name)
     with pytest.raises(MasksrError, match=rf"{name}: .*{says}"):
-        read_photo(tmp_path / name)
+        read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("pixel_range", [1, 255])
+def test_to_image_undoes_to_tensor_and_refuses_nan(pixel_range):
+    pixels = noise(12, 20, 3)
+    tensor = to_tensor(pixels, pixel_range)
+    assert tensor.dtype == torch.float32
+    assert torch.equal(tensor, torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / (255 / pixel_range))
+    np.testing.assert_array_equal(to_image(tensor, pixel_range), pixels)
+    np.testing.assert_array_equal(to_image(tensor[0], pixel_range), pixels)
+    with pytest.raises(MasksrError, match="diverged"):
+        to_image(torch.nan * tensor, pixel_range)
 
 
 def test_folders_and_patterns_stand_for_their_pictures(tmp_path):
