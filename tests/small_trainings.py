@@ -8,7 +8,7 @@ from tiny_project import ROOT
 
 from masksr.fetch.find import build_pack
 from masksr.models.build import build_generator, save_generator
-from masksr.params import Params, load
+from masksr.params import Mask, Params, load
 from masksr.paths import Paths
 from masksr.training import train as training
 from masksr.weights import prepare_vgg19
@@ -32,6 +32,12 @@ def small(batch: int = 2, **train) -> Params:
     content["train"] |= {"validation_patches": 2, "checkpoint_every": 2} | train
     content["weights"]["vgg_width"] = 0.0625
     return Params.model_validate(content)
+
+
+def mask(kind: str = "error", **changes) -> Mask:
+    """The paper's mask, but for ``changes``."""
+    fields = {"k": 0.2, "b": 0.5, "error_range": "native", "window": 1, "per_channel": False, "apply": "both"}
+    return Mask(kind=kind, **fields | {"detach": True} | changes)
 
 
 def with_start(model: str, **start) -> Params:

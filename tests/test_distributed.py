@@ -6,18 +6,20 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import in_ranks
 import pandas as pd
 import pytest
+import small_trainings
 import torch
 from safetensors.torch import load_file
 from small_trainings import copy, small
 from torch.multiprocessing import ProcessRaisedException
 
 from masksr.io import MasksrError
-from masksr.params import Mask, Params
+from masksr.params import Params
 from masksr.paths import Paths
 from masksr.training import device as devices
 from masksr.training import train as training
@@ -30,11 +32,7 @@ def settings(batch: int = 4, **train) -> Params:
     return small(batch, log_every=1, steps_per_epoch=2, validate_every=4, **train)
 
 
-def mask(kind: str, **changes) -> Mask:
-    fields = {"k": 1.0, "b": 0.2, "error_range": "1", "window": 1, "per_channel": False, "apply": "both"}
-    return Mask(kind=kind, **fields | {"detach": True} | changes)
-
-
+mask = partial(small_trainings.mask, k=1.0, b=0.2, error_range="1")
 CASES = {
     "esrgan relative": ({}, "esrgan", mask("error", error_range="relative")),
     "esrgan relative with gradient": ({}, "esrgan", mask("error", error_range="relative", detach=False)),
@@ -58,10 +56,8 @@ def both(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     devices.launch(in_ranks.take_first_steps, cases, here, folder, ranks=2, backend="gloo")
     found = {}
     for name, (train, model, of) in CASES.items():
-        alone = in_ranks.first_steps(
-            Job(settings(**train | INSTEAD_OF_ONE.get(name, {})), model, 0, here, folder),
-            *(of, folder / "alone" / name),
-        )
+        job = Job(settings(**train | INSTEAD_OF_ONE.get(name, {})), model, 0, here, folder)
+        alone = in_ranks.first_steps(job, of, folder / "alone" / name)
         shares = [torch.load(folder / f"{name} {rank}.pt", weights_only=False) for rank in (0, 1)]
         found[name] = [alone, *shares]
     return found
@@ -149,10 +145,8 @@ def test_no_process_outlives_the_one_that_wanted_it(tmp_path: Path, how: signal.
         "import sys, pathlib, in_ranks; from masksr.training import device\n"
         "device.launch(in_ranks.say_where_and_wait, pathlib.Path(sys.argv[1]), ranks=2, backend='gloo')"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        [sys.executable, "-c", program, tmp_path], env=environment, stderr=subprocess.DEVNULL
-    ) as caller:
+    how_to = {"env": os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, "-c", program, tmp_path], **how_to) as caller:
         end = time.monotonic() + 60
         while len(processes := [int(path.name) for path in tmp_path.iterdir()]) < 2:
             assert time.monotonic() < end and caller.poll() is None

@@ -5,21 +5,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from small_trainings import mask as settings
 from torch import Tensor
 
-from masksr.params import Mask
 from masksr.training.mask import apply_mask, error_mask
-
-PAPER = {"k": 0.2, "b": 0.5, "error_range": "native", "window": 1, "per_channel": False, "apply": "both"}
 
 
 def pair(seed: int = 0, size: int = 9, pixel_range: float = 1.0) -> tuple[Tensor, Tensor]:
     rng = torch.Generator().manual_seed(seed)
     return tuple(torch.rand(2, 3, size, size + 2, generator=rng) * pixel_range for _ in range(2))
-
-
-def settings(**changes) -> Mask:
-    return Mask(**({"kind": "error", "detach": True} | PAPER | changes))
 
 
 def masked(sr: Tensor, hr: Tensor, pixel_range=1.0, rng: torch.Generator | None = None, **changes) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from small_trainings import small
+from small_trainings import mask, small
 from torch import Tensor, nn
 
 from masksr.models.build import build_discriminator, build_generator
@@ -19,8 +19,6 @@ from masksr.training.mask import error_mask, expectation_loss, squared_error
 from masksr.training.step import adversarial_step
 
 FP32 = partial(torch.autocast, "cpu", torch.bfloat16, enabled=False)
-MASK = {"k": 0.2, "b": 0.5, "error_range": "255", "window": 1, "per_channel": False}
-MASK |= {"apply": "both", "detach": True}
 
 
 def networks(name: str) -> tuple[nn.Module, nn.Module, nn.Module, Loss]:
@@ -51,9 +49,8 @@ def reference_step(g, d, vgg, lr: Tensor, hr: Tensor, loss: Loss, mask: Mask) ->
     distance = F.l1_loss if loss.vgg54_distance == "l1" else F.mse_loss
     total = loss.gan * gan + loss.l1 * (sr - hr).abs().mean()
     total = total + loss.vgg54 * distance(vgg(sr / g.pixel_range), vgg(hr / g.pixel_range))
-    total = total + loss.tv * (
-        (sr[..., 1:] - sr[..., :-1]).abs().sum() + (sr[..., 1:, :] - sr[..., :-1, :]).abs().sum()
-    )
+    tv = (sr[..., 1:] - sr[..., :-1]).abs().sum() + (sr[..., 1:, :] - sr[..., :-1, :]).abs().sum()
+    total = total + loss.tv * tv
     g.zero_grad()
     total.backward()
 
@@ -76,30 +73,28 @@ def gradients(*modules: nn.Module) -> list[Tensor]:
 
 MASKS = {
     "plain": Mask(kind="none"),
-    "mask": Mask(kind="error", **MASK),
-    "mask with gradient": Mask(
-        kind="error", **MASK | {"error_range": "1", "k": 1.0, "b": 0.2, "detach": False}
-    ),
+    "mask": mask(error_range="255"),
+    "mask with gradient": mask(error_range="1", k=1.0, b=0.2, detach=False),
 }
 
 
-@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+@pytest.mark.parametrize("of", MASKS.values(), ids=MASKS)
 @pytest.mark.parametrize("name", ["esrgan", "pesr", "edsr"])
-def test_gradients_are_those_of_the_plain_equations(name: str, mask: Mask) -> None:
+def test_gradients_are_those_of_the_plain_equations(name: str, of: Mask) -> None:
     g, d, vgg, loss = networks(name)
     g, d, vgg = g.double(), d.double(), vgg.double()  # so that only a different equation can differ
     lr, hr = (x.double() for x in batch(g.pixel_range))
     g2, d2 = copy.deepcopy(g), copy.deepcopy(d)
-    adversarial_step(g, d, vgg, lr, hr, loss=loss, mask=mask, pixel_range=g.pixel_range, autocast=FP32)
-    reference_step(g2, d2, vgg, lr, hr, loss, mask)
+    adversarial_step(g, d, vgg, lr, hr, loss=loss, mask=of, pixel_range=g.pixel_range, autocast=FP32)
+    reference_step(g2, d2, vgg, lr, hr, loss, of)
     for mine, reference in zip(gradients(g, d), gradients(g2, d2), strict=True):
         assert (mine - reference).abs().max() <= 1e-10 * reference.abs().max() + 1e-15
 
 
-def take_step(name: str, mask: Mask) -> tuple[dict[str, Tensor], list[Tensor]]:
+def take_step(name: str, of: Mask) -> tuple[dict[str, Tensor], list[Tensor]]:
     """Of one step: what it says but for the mask, and all that it leaves."""
     g, d, vgg, loss = networks(name)
-    options = {"loss": loss, "mask": mask, "pixel_range": g.pixel_range, "autocast": FP32}
+    options = {"loss": loss, "mask": of, "pixel_range": g.pixel_range, "autocast": FP32}
     metrics = adversarial_step(g, d, vgg, *batch(g.pixel_range), **options)
     metrics = {k: v for k, v in metrics.items() if not k.startswith("mask")}
     return metrics, [*gradients(g, d), *d.state_dict().values()]
@@ -109,7 +104,7 @@ def take_step(name: str, mask: Mask) -> tuple[dict[str, Tensor], list[Tensor]]:
 @pytest.mark.parametrize("name", ["esrgan", "pesr", "edsr"])
 def test_k_0_and_b_1_is_the_plain_variant_to_the_last_bit(name: str, apply: str) -> None:
     plain = take_step(name, Mask(kind="none"))
-    ones = take_step(name, Mask(kind="error", **MASK | {"k": 0.0, "b": 1.0, "apply": apply}))
+    ones = take_step(name, mask(error_range="255", k=0.0, b=1.0, apply=apply))
     assert plain[0] == ones[0]
     assert all(torch.equal(a, b) for a, b in zip(plain[1], ones[1], strict=True))
 
@@ -117,30 +112,25 @@ def test_k_0_and_b_1_is_the_plain_variant_to_the_last_bit(name: str, apply: str)
 @given(st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=20))
 def test_the_loss_is_least_at_the_mean_of_the_errors(errors: list[float]) -> None:
     error = torch.tensor(errors, dtype=torch.float64)
-    at_mean, *others = (
-        expectation_loss(torch.full_like(error, math.log(guess)), error)
-        for guess in (error.mean(), 1.1 * error.mean(), 0.9 * error.mean(), error.median() * 2)
-    )
+    guesses = error.mean(), 1.1 * error.mean(), 0.9 * error.mean(), error.median() * 2
+    at_mean, *others = (expectation_loss(torch.full_like(error, math.log(guess)), error) for guess in guesses)
     assert all(at_mean <= other + 1e-12 for other in others)
 
 
 @pytest.mark.parametrize("name", ["esrgan", "pesr", "edsr"])
 def test_a_step_with_it_is_the_step_with_the_error_it_expects(name: str) -> None:
-    """Where the network expects the very error, the masks agree, and so do all gradients of G and D."""
     torch.manual_seed(0)
     g, d, vgg, loss = networks(name)
     lr, hr = batch(g.pixel_range)
     found = []
     for kind in ("error", "expected"):
-        copies, mask = [copy.deepcopy(network) for network in (g, d)], Mask(kind=kind, **MASK)
+        copies, of = [copy.deepcopy(network) for network in (g, d)], mask(kind, error_range="255")
         with torch.no_grad():
-            knows = (squared_error(g(lr), hr, mask) / g.pixel_range**2).log()
-        oracle = Oracle(knows)
-        step = adversarial_step(
-            *copies, vgg, lr, hr, loss=loss, mask=mask, pixel_range=g.pixel_range, autocast=FP32,
-            expectation=oracle if kind == "expected" else None,
-        )  # fmt: skip
-        found.append([p.grad for network in copies for p in network.parameters() if p.requires_grad])
+            oracle = Oracle((squared_error(g(lr), hr, of) / g.pixel_range**2).log())
+        options = {"loss": loss, "mask": of, "pixel_range": g.pixel_range, "autocast": FP32}
+        expects = oracle if kind == "expected" else None
+        step = adversarial_step(*copies, vgg, lr, hr, **options, expectation=expects)
+        found.append(gradients(*copies))
         assert ("expectation" in step) == (kind == "expected")
         assert (oracle.log_error.grad is not None) == (kind == "expected")
     for one, other in zip(*found, strict=True):
