@@ -1,4 +1,4 @@
-"""What tests of training.device.launch let processes do. Imports stand inside: each process has its own."""
+"""What tests of training.device.launch let processes do."""
 
 import os
 import signal
@@ -8,16 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from pytest import MonkeyPatch
+
+from masksr.data.patches import PatchSampler
+from masksr.io import MasksrError
+from masksr.training import loop
+from masksr.training import train as training
+from masksr.training.loop import State, Validation
+from masksr.training.train import Job
+
 
 def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
     """Of an adversarial training in doubles: history, patches; the first step's gradients."""
-    from pytest import MonkeyPatch
-
-    from masksr.data.patches import PatchSampler
-    from masksr.training import loop
-    from masksr.training import train as training
-    from masksr.training.loop import State, Validation
-
     found: dict[str, Any] = {"patches": []}
     update, batch, to_device, psnr = State.update, PatchSampler.batch, loop._to_device, Validation.row
 
@@ -51,10 +54,6 @@ def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
 
 def take_first_steps(rank: int, ranks: int, cases: dict[str, Any], paths: Any, folder: Path) -> None:
     """Those of each of ``cases``; what each rank found goes to ``folder``."""
-    import torch
-
-    from masksr.training.train import Job
-
     for name, (params, model, mask) in cases.items():
         job = Job(params, model, 0, paths, folder, rank, ranks)
         found = first_steps(job, mask, folder / f"checkpoints {name}")
@@ -63,9 +62,6 @@ def take_first_steps(rank: int, ranks: int, cases: dict[str, Any], paths: Any, f
 
 def train_until_one_fails(rank: int, ranks: int, *arguments: Any) -> None:
     """A training in which rank 1 fails in the gradients of step 6, and would end if it wrote a checkpoint."""
-    from masksr.training import loop
-    from masksr.training import train as training
-
     step, calls = training.adversarial_step, []
 
     def fails(*args: Any, **kwargs: Any) -> Any:
@@ -87,16 +83,12 @@ def say_where_and_wait(rank: int, ranks: int, folder: Path) -> None:
 
 
 def one_is_killed(rank: int, ranks: int) -> None:
-    import torch.distributed as dist
-
     if rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    dist.barrier()
+    torch.distributed.barrier()
 
 
 def one_says_what_to_do(rank: int, ranks: int) -> None:
-    from masksr.io import MasksrError
-
     if rank == 1:
         raise MasksrError("set this to that")
     time.sleep(600)

@@ -42,9 +42,7 @@ CONTENT: dict[str, list[tuple[str, int, int]]] = {
     "BSR_bsds500.tgz": [("BSR/BSDS500/data/images/train/{}.jpg", 1, 60)],
 }
 BESIDES = {  # what else lies in such archives, and nobody wants
-    "BSR_bsds500.tgz": [
-        *("BSR/BSDS500/data/images/train/Thumbs.db", "BSR/BSDS500/data/groundTruth/train/60.mat"),
-    ],
+    "BSR_bsds500.tgz": ["BSR/BSDS500/data/images/train/Thumbs.db", "BSR/BSDS500/data/groundTruth/train/60.mat"],
     "DIV2K_valid_HR.zip": ["__MACOSX/DIV2K_valid_HR/._0801.png", "DIV2K_valid_HR/.DS_Store"],
 }
 
@@ -108,9 +106,9 @@ def local_registry(original: Path, served: Path, address: str) -> str:
 
 
 class Server:
-    """Serves a folder, with ranges. ``faults`` holds, by path, what happens to the next requests one by one:
+    """Serves a folder, with ranges. ``faults``: by path, what happens to the next requests one by one.
 
-    a status that refuses; "cut": the connection ends after half of the body; "stall": it falls silent there.
+    A status that refuses; "cut": the connection ends after half of the body; "stall": it falls silent there.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -3,12 +3,12 @@
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from made_up_scores import make_project
 from tiny_project import ROOT
 
 from masksr import cli
@@ -19,7 +19,6 @@ COMMANDS += ["verify", "compare", "evaluate", "upscale", "score"]  # in the orde
 
 
 def test_help_starts_at_once() -> None:
-    """Nothing that takes time to import is imported before a command needs it."""
     code = "import sys, masksr.cli; print(*sys.modules)"
     how = {"capture_output": True, "text": True, "check": True}
     run = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, **how)
@@ -40,11 +39,9 @@ def test_every_command_has_help_and_right_examples(capsys: pytest.CaptureFixture
 
 
 def test_an_error_is_one_line_and_commands_work_below_a_project(tmp_path: Path, monkeypatch, capsys) -> None:
-    shutil.copy(ROOT / "profiles/mini.yaml", tmp_path / "params.yaml")
-    for name in ("notebooks", "data"):
-        (tmp_path / name).mkdir()
+    (make_project(tmp_path).root / "notebooks").mkdir()
+    (tmp_path / "data").mkdir(exist_ok=True)
     shutil.copy(ROOT / "data/registry.yaml", tmp_path / "data")
-    (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path / "notebooks")
 
     def error(*words: str) -> str:

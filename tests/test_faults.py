@@ -1,7 +1,4 @@
-"""What a long run meets: kills, full disks, damaged files, two at once; as docs/robustness.md promises.
-
-Each fault hits a real process; then the same thing runs again, and every bit must be as if undisturbed. Slow.
-"""
+"""Kills, full disks, damaged files, two at once: after each the same bits, as docs/robustness.md promises."""
 
 import os
 import resource

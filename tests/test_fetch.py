@@ -157,10 +157,9 @@ def fails(file: File, folder: Path) -> str:
     return str(error.value)
 
 
-KNOWN = [{"bytes": 400_000}, {"md5": hashlib.md5(CONTENT).hexdigest()}, {"sha256": SHA256[:8]}]
-
-
-@pytest.mark.parametrize("known", KNOWN)
+@pytest.mark.parametrize(
+    "known", [{"bytes": 400_000}, {"md5": hashlib.md5(CONTENT).hexdigest()}, {"sha256": SHA256[:8]}]
+)
 def test_a_download_is_checked_and_not_repeated(known, server, tmp_path):
     file = a_file(server, "/x", **known)
     path = download(file, tmp_path / "new")
@@ -207,8 +206,8 @@ def test_wrong_content_goes_to_the_next_mirror_and_is_named_in_the_end(server, t
 def test_every_mirror_is_tried_and_named(server, tmp_path):
     (server.folder / "page.html").write_text("log in first")
     file = a_file(server, "/none", "/page.html")
-    message = fails(file.model_copy(update={"urls": [*file.urls, "http://127.0.0.1:9/x"]}), tmp_path)
     urls = [*file.urls, "http://127.0.0.1:9/x"]
+    message = fails(file.model_copy(update={"urls": urls}), tmp_path)
     for url, problem in zip(urls, ("404", "a web page", ".*refused"), strict=True):
         assert re.search(f"{url}: {problem}", message)
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from itertools import product
 
 import numpy as np
 import pytest
@@ -45,11 +46,8 @@ def choose(difference=lambda pack, image: np.zeros(pack.hr(image).shape[:2]), **
 def test_the_largest_window_is_that_of_a_search(height, width, size, seed):
     values = np.random.default_rng(seed).random((height, width))
     mean, top, left = details.largest_window(values, size)
-    means = {
-        (y, x): values[y : y + size, x : x + size].mean()
-        for y in range(0, height - size + 1, 4)
-        for x in range(0, width - size + 1, 4)
-    }
+    corners = product(range(0, height - size + 1, 4), range(0, width - size + 1, 4))
+    means = {(y, x): values[y : y + size, x : x + size].mean() for y, x in corners}
     assert mean == pytest.approx(max(means.values())) and means[top, left] == pytest.approx(mean)
 
 

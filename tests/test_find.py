@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from served_archives import photograph
@@ -13,7 +12,7 @@ from masksr.data.bicubic import imresize
 from masksr.data.images import write_png
 from masksr.data.packs import load_image
 from masksr.fetch.find import find_images
-from masksr.fetch.registry import FolderSet, Layout, PackageSet, load_registry
+from masksr.fetch.registry import FolderSet, PackageSet, load_registry
 from masksr.io import MasksrError
 
 REGISTRY = load_registry(ROOT / "data" / "registry.yaml")
@@ -41,27 +40,22 @@ def test_a_mistake_is_one_line_that_names_the_key(tmp_path, changes, message):
     assert "\n" not in str(caught.value)
 
 
-def smooth_image(seed: int) -> np.ndarray:
-    return photograph(seed, 48, 64)
-
-
 def folder_set(images: int, **changes) -> FolderSet:
-    about = {"name": "own", "title": "Own", "role": "test", "cite": "-", "licence": "-", "homepage": "-"}
-    layouts = [Layout(hr="first/HR/{name}.png"), Layout(hr="own/HR/{name}.png", lr_x4="own/LR/{name}x4.png")]
-    return FolderSet(**about, kind="folder", images=images, **{"layouts": layouts, **changes})
+    layouts = [{"hr": "first/HR/{name}.png"}, {"hr": "own/HR/{name}.png", "lr_x4": "own/LR/{name}x4.png"}]
+    return FolderSet(name="own", **GOOD | {"images": images, "layouts": layouts} | changes)
 
 
 @pytest.fixture
 def data(tmp_path) -> Path:
     """A data folder whose set ``own`` has images 1, 2 and 10 with their LR."""
     for name in (1, 2, 10):
-        write_png(tmp_path / f"own/HR/{name}.png", smooth_image(name))
-        write_png(tmp_path / f"own/LR/{name}x4.png", imresize(smooth_image(name), 0.25))
+        write_png(tmp_path / f"own/HR/{name}.png", photograph(name, 48, 64))
+        write_png(tmp_path / f"own/LR/{name}x4.png", imresize(photograph(name, 48, 64), 0.25))
     return tmp_path
 
 
 def test_images_come_in_natural_order_with_their_official_lr_from_the_complete_layout(data):
-    write_png(data / "first/HR/a.png", smooth_image(7))
+    write_png(data / "first/HR/a.png", photograph(7, 48, 64))
     assert [source.name for source in find_images(folder_set(1), data)] == ["a"]
     sources = find_images(folder_set(3), data)
     assert [source.name for source in sources] == ["1", "2", "10"]
@@ -72,7 +66,7 @@ def test_images_come_in_natural_order_with_their_official_lr_from_the_complete_l
 def test_the_data_folder_comes_from_the_argument_or_the_environment(data, monkeypatch, tmp_path):
     monkeypatch.delenv("MASKSR_DATA", raising=False)
     monkeypatch.setenv("MASKSR_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(MasksrError, match=r"own is not in .*get it from -.*MASKSR_DATA.*first/HR/{name}"):
+    with pytest.raises(MasksrError, match=r"own is not in .*get it from at home.*MASKSR_DATA.*first/HR/{name}"):
         find_images(folder_set(3))
     monkeypatch.setenv("MASKSR_DATA", str(data))
     assert len(find_images(folder_set(3))) == 3
@@ -91,11 +85,11 @@ def test_the_number_of_images_must_be_right_or_limited(data):
 
 
 def test_grey_small_and_damaged_pictures_are_named(data):
-    write_png(data / "own/HR/2.png", smooth_image(2)[..., 0])
+    write_png(data / "own/HR/2.png", photograph(2, 48, 64)[..., 0])
     assert len(find_images(folder_set(3, grey=True), data)) == 3
     for spoil, says in (
         (lambda: None, "is grey"),
-        (lambda: write_png(data / "own/HR/2.png", smooth_image(2)[:31]), "at least 32"),
+        (lambda: write_png(data / "own/HR/2.png", photograph(2, 48, 64)[:31]), "at least 32"),
         (lambda: (data / "own/HR/2.png").write_bytes(b"nonsense"), "cannot be read"),
     ):
         spoil()
@@ -105,7 +99,7 @@ def test_grey_small_and_damaged_pictures_are_named(data):
 
 def test_lr_pictures_are_all_there_or_none_and_of_their_picture(data):
     assert load_image(find_images(folder_set(3), data)[2]).difference == {4: 0}
-    write_png(data / "own/LR/1x4.png", imresize(smooth_image(1), 0.25)[:, :12])
+    write_png(data / "own/LR/1x4.png", imresize(photograph(1, 48, 64), 0.25)[:, :12])
     with pytest.raises(MasksrError, match=r"1x4\.png: is 12 x 12"):
         load_image(find_images(folder_set(3), data)[0])
     (data / "own/LR/2x4.png").unlink()

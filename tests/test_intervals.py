@@ -79,9 +79,7 @@ def test_compare_pairs_by_image_and_seed_and_corrects_for_all_cells():
     found = compare(score_table(pi).sample(frac=1, random_state=0), mini(seeds=3))
     assert list(found["verdict"]) == ["better", "undecided"] and set(found["variant"]) == {"ESRGAN+Mask"}
     alone = effect(change["cat"], 1 - 0.05 / 2)
-    assert found.loc[0, ["difference", "low", "high"]].tolist() == pytest.approx(
-        [alone.mean, alone.low, alone.high]
-    )
+    assert found.loc[0, ["difference", "low", "high"]].tolist() == pytest.approx([alone.mean, alone.low, alone.high])
     shown = intervals.effects_table(found)
     assert list(shown) == ["variant", "set", "PI", "interval", "seeds", "images", "verdict"]
     assert shown["interval"][0] == f"{alone.low:+.2f}\u00a0…\u00a0{alone.high:+.2f}".replace("-", "\u2212")

@@ -8,12 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up_scores import make_project
+from made_up_scores import make_project, mini
 from safetensors.torch import save_file
-from tiny_project import ROOT
 from torch import Tensor
 
-from masksr import params
 from masksr.fetch.find import build_pack
 from masksr.io import MasksrError
 from masksr.models.build import build_generator, infer_size, save_generator
@@ -29,19 +27,9 @@ from masksr.tools.pretrained import load_pretrained, run
 State = dict[str, Tensor]
 
 
-def random_state(network: torch.nn.Module) -> State:
-    """Weights under the public key names, small enough that the network's output stays an image."""
-    torch.manual_seed(0)
-    shifts = ("sub_mean", "add_mean")
-    state = network.state_dict()
-    noise = {key: 0.05 * torch.randn(value.shape) for key, value in state.items()}
-    return {key: state[key] if key.startswith(shifts) else value for key, value in noise.items()}
-
-
 def old_names(state: State) -> State:
     """RRDBNet in the key names of the ESRGAN repository."""
-    names = {"rdb": "RDB", "conv_body": "trunk_conv", "body.": "RRDB_trunk.", "conv_up": "upconv"}
-    names["conv_hr"] = "HRconv"
+    names = {"rdb": "RDB", "conv_body": "trunk_conv", "body.": "RRDB_trunk.", "conv_up": "upconv", "conv_hr": "HRconv"}
     renamed = {}
     for key, value in state.items():
         for ours, theirs in names.items():
@@ -64,7 +52,8 @@ def test_what_a_network_was_built_with_is_found_in_its_weights(size, scale):
     assert infer_size(state, size.architecture, "x.pth", res_scale=given_factor) == (size, scale)
 
 
-E, R, P = EDSR(2, 4, 0.1, 4).state_dict(), RRDBNet(4, 2, 3).state_dict(), PESR(2, 4, 0.1).state_dict()
+E, R = EDSR(2, 4, 0.1, 4).state_dict(), RRDBNet(4, 2, 3).state_dict()
+FOLDED = R | {"conv_first.weight": torch.zeros(4, 12, 3, 3)}  # as RealESRGAN_x2plus: pixels become channels
 
 
 @pytest.mark.parametrize(
@@ -94,24 +83,19 @@ PUBLIC = {  # the network it is, its state in a file, res_scale asked for
 @pytest.mark.parametrize("name", PUBLIC)
 def test_a_public_checkpoint_upscales_as_the_network_it_was_saved_from(name, tmp_path):
     network, file_of, architecture, res_scale = PUBLIC[name]
-    state = random_state(network)
+    noise = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.05, generator=noise)
+    state = {key: value.clone() for key, value in network.state_dict().items()}
     torch.save(file_of(state), tmp_path / "new.pth")
     torch.save(file_of(state), tmp_path / "of_2018.pth", _use_new_zipfile_serialization=False)
     save_file(state, tmp_path / "g.safetensors")
-    network.load_state_dict(state)
     lr = torch.rand(1, 3, 9, 7) * network.pixel_range
     for path in tmp_path.iterdir():
         at, found = load_pretrained(str(path), architecture.replace("rrdb", "esrgan"), res_scale)
         with torch.no_grad():
             assert torch.equal(found(lr), network.eval()(lr))
         assert at == path and not found.training and found.scale == network.scale
-
-
-def test_an_esrgan_of_another_scale_is_named(tmp_path):
-    folded = RRDBNet(8, 1, 4).state_dict() | {"conv_first.weight": torch.zeros(8, 12, 3, 3)}
-    torch.save(folded, tmp_path / "x2plus.pth")  # RealESRGAN_x2plus folds pixels into channels
-    with pytest.raises(MasksrError, match=r"x2plus\.pth (holds an ESRGAN|does not fit RRDBNet)"):
-        load_pretrained(str(tmp_path / "x2plus.pth"), "esrgan")
 
 
 def test_a_generator_of_ours_says_its_res_scale(tmp_path):
@@ -132,11 +116,8 @@ def project(tmp_path, monkeypatch) -> Path:
 
 
 def only_cat() -> Params:
-    """The profile mini with one test set, on the CPU."""
-    mini = params.load(ROOT / "profiles/mini.yaml")
-    sections = {"data": {"test": ["cat"]}, "train": {"device": "cpu"}}
-    update = {key: getattr(mini, key).model_copy(update=new) for key, new in sections.items()}
-    return mini.model_copy(update=update)
+    settings = mini(test=["cat"])
+    return settings.model_copy(update={"train": settings.train.model_copy(update={"device": "cpu"})})
 
 
 @pytest.fixture
@@ -158,7 +139,6 @@ def test_the_rows_are_those_of_the_variants_evaluation(checkpoint, project, tmp_
     labels = {"model": "esrgan", "mask": "none", "seed": 0}
     upscale = evaluate.load_upscale(only_cat(), folder)
     ours = evaluate.evaluate(labels, upscale, *evaluate.load_protocol(only_cat(), paths))
-
     table = run(only_cat(), checkpoint, "esrgan", output=tmp_path / "out/quality.csv")
     assert list(table.columns) == COLUMNS
     assert table["model"].unique().tolist() == ["RRDB_ESRGAN_x4.pth", "bicubic", "HR"]
@@ -170,7 +150,6 @@ def test_the_rows_are_those_of_the_variants_evaluation(checkpoint, project, tmp_
     assert "RRDB_ESRGAN_x4.pth: RRDBNet" in said and summarize(table) in said
     read = read_quality([tmp_path / "out/quality.csv"])
     np.testing.assert_allclose(read["pi"], table["pi"], rtol=1e-9)
-
     monkeypatch.setattr(pretrained.find, "fetch_pretrained", lambda *_: Path(checkpoint))
     named = run(only_cat(), "esrgan", "esrgan", limit=1)
     pd.testing.assert_frame_equal(named, table[table["image"] == "chelsea-left"].reset_index(drop=True))
@@ -182,11 +161,13 @@ def test_the_rows_are_those_of_the_variants_evaluation(checkpoint, project, tmp_
         ({"model": "pesr", "checkpoint": "esrgan"}, "esrgan: .* not a PESR"),
         ({"checkpoint": "esrgone"}, "no file esrgone"),
         ({"sets": ["kat"]}, "no data set 'kat'.*did you mean 'cat'"),
+        ({"checkpoint": "../x2plus.pth"}, r"x2plus\.pth does not fit RRDBNet"),
         ({"checkpoint": "../x2.pt", "model": "edsr", "res_scale": 0.1}, r"x2\.pt upscales by 2; .* x4"),
     ],
 )
 def test_what_cannot_be_evaluated_is_told_before_the_work(change, says, checkpoint, project, monkeypatch):
     torch.save(EDSR(1, 8, scale=2).state_dict(), project.parent / "x2.pt")
+    torch.save(FOLDED, project.parent / "x2plus.pth")
     monkeypatch.setattr(pretrained, "evaluate", lambda *_, **__: pytest.fail("too late"))
     arguments = {"params": only_cat(), "checkpoint": checkpoint, "model": "esrgan"} | change
     with pytest.raises(MasksrError, match=says):

@@ -1,7 +1,4 @@
-"""docs/tutorial.md, obeyed in a copy of the reproduced project: its changes applied, its commands run.
-
-A line under ```text must be in what the command before it printed.
-"""
+"""docs/tutorial.md, obeyed: its changes applied, its commands run; what is under ```text must be printed."""
 
 import re
 import shutil
@@ -16,8 +13,6 @@ from skimage import data as photographs
 from tiny_project import ROOT, run, yaml
 
 pytestmark = pytest.mark.slow
-
-
 Block = namedtuple("Block", "section language file content")
 
 
