@@ -34,19 +34,16 @@ def judge(table: pd.DataFrame, points: dict, params: Params, argument: dict | No
     return found.set_index("claim")
 
 
-@pytest.mark.parametrize(
-    ("claim", "expected", "measured"),
-    [
-        (ESRGAN, "supported", {"change": (-1.0, 0.0)}),
-        (ESRGAN, "undecided", {"change": (0.0, 0.0)}),
-        (ESRGAN, "contradicted", {"change": (1.0, 0.0)}),
-        (ESRGAN, "mixed", {"change": (-1.0, 1.0)}),
-        (ESRGAN, "undecided (one seed)", {"seeds": 1}),
-        (PAIRS, "supported", {"by_k": [(0.2, -1.0), (2.0, -0.5)]}),
-        (PAIRS, "contradicted", {"by_k": [(0.2, -1.0), (2.0, 0.5)]}),
-        (PAIRS, "undecided", {"by_k": [(0.2, -1.0)]}),  # one pair is not every pair, but can fail the claim
-    ],
-)
+@pytest.mark.parametrize(("claim", "expected", "measured"), [
+    (ESRGAN, "supported", {"change": (-1.0, 0.0)}),
+    (ESRGAN, "undecided", {"change": (0.0, 0.0)}),
+    (ESRGAN, "contradicted", {"change": (1.0, 0.0)}),
+    (ESRGAN, "mixed", {"change": (-1.0, 1.0)}),
+    (ESRGAN, "undecided (one seed)", {"seeds": 1}),
+    (PAIRS, "supported", {"by_k": [(0.2, -1.0), (2.0, -0.5)]}),
+    (PAIRS, "contradicted", {"by_k": [(0.2, -1.0), (2.0, 0.5)]}),
+    (PAIRS, "undecided", {"by_k": [(0.2, -1.0)]}),  # one pair is not every pair, but can fail the claim
+])
 def test_a_claim_has_the_verdict_of_its_numbers(claim, expected, measured, monkeypatch):
     at_the_papers_setting = pd.DataFrame({"model": ["all"], "note": ["same"]})
     monkeypatch.setattr(paper, "cuts", lambda _: at_the_papers_setting)

@@ -118,13 +118,10 @@ def test_one_process_goes_on_after_one_of_two_has_failed(paths: Paths, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("what", "message"),
-    [
-        (in_ranks.one_is_killed, "^rank 1 of 2 was ended by SIGKILL; most often memory ran out$"),
-        (in_ranks.one_says_what_to_do, r"^set this to that \(rank 1 of 2\)$"),
-    ],
-)
+@pytest.mark.parametrize(("what", "message"), [
+    (in_ranks.one_is_killed, "^rank 1 of 2 was ended by SIGKILL; most often memory ran out$"),
+    (in_ranks.one_says_what_to_do, r"^set this to that \(rank 1 of 2\)$"),
+])
 def test_the_error_is_that_of_the_rank_that_failed_first(what, message: str) -> None:
     with pytest.raises(MasksrError, match=message):
         devices.launch(what, ranks=2, backend="gloo")

@@ -72,14 +72,11 @@ def test_chance_is_fixed_by_its_seed_and_takes_every_image_and_place_alike():
     assert len({place[:2] for place in found[1:5]}) == 4, "of different images"
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"random": 4}, r"figure4\.random: asks for 4 images of at least 24 x 24 pixels.* have 3"),
-        ({"largest_difference": 1, "size": 400}, r"figure4\.largest_difference: .* lower it"),
-        ({"crops": [BY_HAND | {"left": 52}]}, r"\(0, 52, 16\) leaves image 1 .* 64 x 16"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"random": 4}, r"figure4\.random: asks for 4 images of at least 24 x 24 pixels.* have 3"),
+    ({"largest_difference": 1, "size": 400}, r"figure4\.largest_difference: .* lower it"),
+    ({"crops": [BY_HAND | {"left": 52}]}, r"\(0, 52, 16\) leaves image 1 .* 64 x 16"),
+])
 def test_what_the_test_sets_do_not_have(changes, message):
     with pytest.raises(MasksrError, match=message):
         choose(**changes)

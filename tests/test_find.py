@@ -20,15 +20,12 @@ GOOD = {"title": "Own pictures", "role": "train", "kind": "folder", "cite": "nob
 GOOD |= {"homepage": "at home", "images": 3, "layouts": [{"hr": "own/{name}.png"}]}
 
 
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        ("sets: [a]", r"registry\.yaml: sets"), ({"imagse": 3}, r"sets\.own\.imagse"),
-        ({"kind": "archive"}, r"sets\.own.*'package', 'folder'"),
-        ({"layouts": [{"hr": "/home/{name}.png"}]}, r"sets\.own\.layouts\.0\.hr"),
-        ({"downloads": [["x.zip"]]}, r"sets\.own\.downloads.*no x\.zip under files"),
-    ],
-)
+@pytest.mark.parametrize("changes, message", [
+    ("sets: [a]", r"registry\.yaml: sets"), ({"imagse": 3}, r"sets\.own\.imagse"),
+    ({"kind": "archive"}, r"sets\.own.*'package', 'folder'"),
+    ({"layouts": [{"hr": "/home/{name}.png"}]}, r"sets\.own\.layouts\.0\.hr"),
+    ({"downloads": [["x.zip"]]}, r"sets\.own\.downloads.*no x\.zip under files"),
+])
 def test_a_mistake_is_one_line_that_names_the_key(tmp_path, changes, message):
     path = tmp_path / "registry.yaml"
     path.write_text(yaml.safe_dump({"sets": {"own": GOOD}}))

@@ -60,13 +60,10 @@ def test_shifting_all_differences_shifts_the_interval(seeds, images, seed, by):
     assert (turned.low, turned.high) == pytest.approx((-here.high, -here.low))
 
 
-@pytest.mark.parametrize(
-    ("ends", "seeds", "lower", "expected"),
-    [
-        ((-2, -1), 3, True, "better"), ((1, 2), 3, True, "worse"), ((1, 2), 3, False, "better"),
-        ((-1, 1), 3, True, "undecided"), ((-2, -1), 1, True, "undecided (one seed)"),
-    ],
-)
+@pytest.mark.parametrize(("ends", "seeds", "lower", "expected"), [
+    ((-2, -1), 3, True, "better"), ((1, 2), 3, True, "worse"), ((1, 2), 3, False, "better"),
+    ((-1, 1), 3, True, "undecided"), ((-2, -1), 1, True, "undecided (one seed)"),
+])
 def test_verdicts(ends, seeds, lower, expected):
     assert verdict(Effect(0.0, *ends, 1.0, 1.0, 1.0, 1.0, seeds, images=10), lower) == expected
 

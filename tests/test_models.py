@@ -56,16 +56,13 @@ def test_same_output_and_input_gradient_as_the_public_implementation(golden, nam
     assert relative_difference(image.grad, reference["input_grad"]) < 1e-5
 
 
-@pytest.mark.parametrize(
-    ("network", "parameters"),
-    [
-        (RRDBNet, 16_697_987),  # as published for ESRGAN's generator
-        (EDSR, 43_089_923 + 24),  # EDSR x4, and the two mean shifts of 12 numbers each
-        (PESR, 43_089_923 + 24),
-        (VGGStyleDiscriminator, 14_499_401),
-        (SRGANDiscriminator, 4_687_296 + 75_498_496 + 1025),  # of HR 192: convolutions, two linear layers
-    ],
-)
+@pytest.mark.parametrize(("network", "parameters"), [
+    (RRDBNet, 16_697_987),  # as published for ESRGAN's generator
+    (EDSR, 43_089_923 + 24),  # EDSR x4, and the two mean shifts of 12 numbers each
+    (PESR, 43_089_923 + 24),
+    (VGGStyleDiscriminator, 14_499_401),
+    (SRGANDiscriminator, 4_687_296 + 75_498_496 + 1025),  # of HR 192: convolutions, two linear layers
+])
 def test_defaults_are_the_published_networks(network: type[nn.Module], parameters: int):
     with torch.device("meta"):
         assert sum(p.numel() for p in network().parameters()) == parameters

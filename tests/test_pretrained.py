@@ -56,15 +56,12 @@ E, R = EDSR(2, 4, 0.1, 4).state_dict(), RRDBNet(4, 2, 3).state_dict()
 FOLDED = R | {"conv_first.weight": torch.zeros(4, 12, 3, 3)}  # as RealESRGAN_x2plus: pixels become channels
 
 
-@pytest.mark.parametrize(
-    ("weights", "architecture", "res_scale", "says"),
-    [
-        (E, "edsr", None, r"x\.pt: an EDSR of 4 channels; .* --res-scale"),
-        (R, "rrdb", 0.2, "leave out --res-scale"),
-        (E, "rrdb", None, r"x\.pt does not hold an ESRGAN.*conv_first\.weight.*use --model edsr"),
-        ({"fc.weight": torch.ones(2, 2)}, "edsr", None, "it has no .*tail"),
-    ],
-)
+@pytest.mark.parametrize(("weights", "architecture", "res_scale", "says"), [
+    (E, "edsr", None, r"x\.pt: an EDSR of 4 channels; .* --res-scale"),
+    (R, "rrdb", 0.2, "leave out --res-scale"),
+    (E, "rrdb", None, r"x\.pt does not hold an ESRGAN.*conv_first\.weight.*use --model edsr"),
+    ({"fc.weight": torch.ones(2, 2)}, "edsr", None, "it has no .*tail"),
+])
 def test_weights_of_something_else_are_one_clear_error(weights, architecture, res_scale, says):
     with pytest.raises(MasksrError, match=says):
         infer_size(weights, architecture, "x.pt", res_scale=res_scale)
@@ -155,16 +152,13 @@ def test_the_rows_are_those_of_the_variants_evaluation(checkpoint, project, tmp_
     pd.testing.assert_frame_equal(named, table[table["image"] == "chelsea-left"].reset_index(drop=True))
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"model": "pesr", "checkpoint": "esrgan"}, "esrgan: .* not a PESR"),
-        ({"checkpoint": "esrgone"}, "no file esrgone"),
-        ({"sets": ["kat"]}, "no data set 'kat'.*did you mean 'cat'"),
-        ({"checkpoint": "../x2plus.pth"}, r"x2plus\.pth does not fit RRDBNet"),
-        ({"checkpoint": "../x2.pt", "model": "edsr", "res_scale": 0.1}, r"x2\.pt upscales by 2; .* x4"),
-    ],
-)
+@pytest.mark.parametrize(("change", "says"), [
+    ({"model": "pesr", "checkpoint": "esrgan"}, "esrgan: .* not a PESR"),
+    ({"checkpoint": "esrgone"}, "no file esrgone"),
+    ({"sets": ["kat"]}, "no data set 'kat'.*did you mean 'cat'"),
+    ({"checkpoint": "../x2plus.pth"}, r"x2plus\.pth does not fit RRDBNet"),
+    ({"checkpoint": "../x2.pt", "model": "edsr", "res_scale": 0.1}, r"x2\.pt upscales by 2; .* x4"),
+])
 def test_what_cannot_be_evaluated_is_told_before_the_work(change, says, checkpoint, project, monkeypatch):
     torch.save(EDSR(1, 8, scale=2).state_dict(), project.parent / "x2.pt")
     torch.save(FOLDED, project.parent / "x2plus.pth")

@@ -146,17 +146,14 @@ def test_fidelity_needs_a_reference_and_the_border_does_not_count(weights: Quali
     assert brighter.rmse == 6 and brighter.psnr == pytest.approx(20 * np.log10(255 / 6))
 
 
-@pytest.mark.parametrize(
-    ("image", "missing"),
-    [
-        (np.full((130, 130, 3), 128, np.uint8), {"niqe", "ma"}),
-        (CHECKERBOARD, {"niqe", "ma"}),
-        (CAT[:100, :200], {"niqe"}),
-        (CAT[60:125, 100:175], {"niqe"}),  # pyiqa's NRQM ends with an IndexError for this size
-        (CAT[:60, :60], {"niqe", "ma"}),
-        (CAT[:12, :16], {"niqe", "ma", "ssim"}),
-    ],
-)
+@pytest.mark.parametrize(("image", "missing"), [
+    (np.full((130, 130, 3), 128, np.uint8), {"niqe", "ma"}),
+    (CHECKERBOARD, {"niqe", "ma"}),
+    (CAT[:100, :200], {"niqe"}),
+    (CAT[60:125, 100:175], {"niqe"}),  # pyiqa's NRQM ends with an IndexError for this size
+    (CAT[:60, :60], {"niqe", "ma"}),
+    (CAT[:12, :16], {"niqe", "ma", "ssim"}),
+])
 def test_an_image_without_a_score_is_reported_and_nothing_else_stops(image, missing, weights) -> None:
     ours = score(image, image, weights)
     assert {name for name in ("niqe", "ma", "ssim") if np.isnan(getattr(ours, name))} == missing
@@ -203,13 +200,10 @@ def test_random_crops_are_the_same_each_time() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        (["lpisp"], "no measure 'lpisp' .did you mean 'lpips'"), (["psnr"], "psnr would be measured twice"),
-        (["lpips", "lpips"], "twice"), (["fid"], "fid is not a measure of one picture"),
-    ],
-)
+@pytest.mark.parametrize(("names", "expected"), [
+    (["lpisp"], "no measure 'lpisp' .did you mean 'lpips'"), (["psnr"], "psnr would be measured twice"),
+    (["lpips", "lpips"], "twice"), (["fid"], "fid is not a measure of one picture"),
+])
 def test_a_wrong_name_is_one_line(names: list[str], expected: str) -> None:
     with pytest.raises(MasksrError, match=expected):
         measures.load(names)

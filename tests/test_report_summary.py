@@ -50,15 +50,12 @@ FOUND = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({}, FOUND), ({"verdict": "better", "masked": 4.0}, ["\u22121.00 to \u22121.00", "3 better"]),
-        ({"table1__masks": ["none"], "figure4__largest_difference": 0}, ["nothing was compared"]),
-        ({"table1__seeds": [0, 1, 2]}, ["other seeds, of which 3 were run"]),
-        ({"sweep__k": [1.0], "kind": "official"}, ["2 pairs of k and b", "The mean PI changes"]),
-    ],
-)
+@pytest.mark.parametrize(("changes", "words"), [
+    ({}, FOUND), ({"verdict": "better", "masked": 4.0}, ["\u22121.00 to \u22121.00", "3 better"]),
+    ({"table1__masks": ["none"], "figure4__largest_difference": 0}, ["nothing was compared"]),
+    ({"table1__seeds": [0, 1, 2]}, ["other seeds, of which 3 were run"]),
+    ({"sweep__k": [1.0], "kind": "official"}, ["2 pairs of k and b", "The mean PI changes"]),
+])
 def test_every_sentence_follows_its_data(summarize, changes, words):
     text = summarize(**changes)
     assert not [word for word in words if word not in text]

@@ -51,14 +51,11 @@ def test_reading_gives_back_what_was_written(tmp_path):
     assert read["image"].iloc[0] == "000"  # a name, not a number
 
 
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda t: t.drop(columns="psnr"), "psnr"), (lambda t: t.assign(lpisp=0.1), "lpisp"),
-        (lambda t: t.assign(pi="three"), "not a quality table"), (lambda t: pd.concat([t, t]), "twice"),
-        (lambda t: t.assign(ma_weights=["stand-in"] + ["official"] * (len(t) - 1)), "mixed"),
-    ],
-)
+@pytest.mark.parametrize(("spoil", "message"), [
+    (lambda t: t.drop(columns="psnr"), "psnr"), (lambda t: t.assign(lpisp=0.1), "lpisp"),
+    (lambda t: t.assign(pi="three"), "not a quality table"), (lambda t: pd.concat([t, t]), "twice"),
+    (lambda t: t.assign(ma_weights=["stand-in"] + ["official"] * (len(t) - 1)), "mixed"),
+])
 def test_a_table_that_cannot_be_trusted_is_refused(tmp_path, spoil, message):
     spoil(quality(profile())).to_csv(tmp_path / "quality.csv", index=False)
     with pytest.raises(MasksrError, match=message):

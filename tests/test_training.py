@@ -43,13 +43,10 @@ def test_a_gan_training_leaves_weights_history_and_record(paths: Paths, model: s
     assert generator(torch.rand(1, 3, 8, 9)).shape == (1, 3, 32, 36)
 
 
-@pytest.mark.parametrize(
-    ("settings", "kind", "stop_at"),
-    [
-        ({}, "expected", 3), ({"ema": 0.9}, "shuffled", 5),
-        ({"accumulate": 2, "ema": 0.9, "gradient_checkpointing": True}, "random", 10),
-    ],
-)
+@pytest.mark.parametrize(("settings", "kind", "stop_at"), [
+    ({}, "expected", 3), ({"ema": 0.9}, "shuffled", 5),
+    ({"accumulate": 2, "ema": 0.9, "gradient_checkpointing": True}, "random", 10),
+])
 def test_an_interrupted_training_ends_in_the_same_bits(
     paths: Paths, monkeypatch, settings: dict, kind: str, stop_at: int
 ) -> None:

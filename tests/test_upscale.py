@@ -81,17 +81,14 @@ def test_all_modes_of_8_bits_are_read_as_pillow_reads_them_and_upright(tmp_path,
     np.testing.assert_array_equal(photo.alpha, None if mode in ("1", "L") else rgba[..., 3])
 
 
-@pytest.mark.parametrize(
-    ("name", "save", "says"),
-    [
-        ("a.png", lambda path: None, "no such file"),
-        ("a.png", lambda path: Image.new("RGBA", (4, 4), (9, 9, 9, 254)).save(path), "transparent"),
-        ("a.png", lambda path: Image.new("P", (4, 4)).save(path, transparency=0), "transparent"),
-        ("a.tif", lambda path: Image.new("CMYK", (4, 4)).save(path), "mode CMYK .*RGB PNG"),
-        ("a.tif", lambda path: cv2.imwrite(str(path), noise(4, 4, 3, dtype=np.uint16)), "8 bits"),
-        ("a.gif", lambda path: TWO[0].save(path, save_all=True, append_images=TWO[1:]), "several pictures"),
-    ],
-)
+@pytest.mark.parametrize(("name", "save", "says"), [
+    ("a.png", lambda path: None, "no such file"),
+    ("a.png", lambda path: Image.new("RGBA", (4, 4), (9, 9, 9, 254)).save(path), "transparent"),
+    ("a.png", lambda path: Image.new("P", (4, 4)).save(path, transparency=0), "transparent"),
+    ("a.tif", lambda path: Image.new("CMYK", (4, 4)).save(path), "mode CMYK .*RGB PNG"),
+    ("a.tif", lambda path: cv2.imwrite(str(path), noise(4, 4, 3, dtype=np.uint16)), "8 bits"),
+    ("a.gif", lambda path: TWO[0].save(path, save_all=True, append_images=TWO[1:]), "several pictures"),
+])
 def test_what_is_not_read_is_named(tmp_path, name, save, says):
     save(tmp_path / name)
     with pytest.raises(MasksrError, match=rf"{name}: .*{says}"):
