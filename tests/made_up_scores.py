@@ -18,8 +18,6 @@ from masksr.quality.niqe import NiqeModel
 from masksr.quality.weights import RECORD, write_ma, write_niqe
 from masksr.results.scores import COLUMNS
 
-MINI = ROOT / "profiles/mini.yaml"
-
 
 def score_table(
     pi: Mapping[tuple[str, str, str], np.ndarray], niqe: str = "official", ma: str = "official"
@@ -43,7 +41,7 @@ def mini(
     test: Sequence[str] = ("cat", "temple"),
 ) -> Params:
     """The profile mini with another Table 1."""
-    settings = params.load(MINI)
+    settings = params.load(ROOT / "profiles/mini.yaml")
     table1 = {"models": list(models), "masks": list(masks), "seeds": list(range(seeds))}
     data = settings.data.model_copy(update={"test": list(test)})
     return settings.model_copy(update={"table1": settings.table1.model_copy(update=table1), "data": data})

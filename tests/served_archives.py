@@ -66,7 +66,7 @@ def encoded(number: int, scale: int, suffix: str) -> bytes:
     return buffer.getvalue()
 
 
-def make_archives(folder: Path) -> None:
+def make_archives(folder: Path) -> Path:
     """The archives of ``CONTENT`` and the weight files, under their real names."""
     for name, groups in CONTENT.items():
         files = {
@@ -88,6 +88,7 @@ def make_archives(folder: Path) -> None:
     write_niqe(folder / "niqe_modelparameters.mat", SOME_NIQE)
     write_ma(folder / "NRQM_model.mat", SOME_MA)
     torch.save(random_vgg19(1.0, seed=0).state_dict(), folder / "vgg19-dcbb9e9d.pth")
+    return folder
 
 
 def local_registry(original: Path, served: Path, address: str) -> str:

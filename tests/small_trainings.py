@@ -24,8 +24,7 @@ def small(batch: int = 2, **train) -> Params:
         model["discriminator"]["num_feat"] = 4
         for phase in model["start"]["phases"]:
             phase |= {"epochs": 1, "halve_at": []}
-    sizes = {"esrgan": {"num_feat": 8, "num_block": 1, "num_grow_ch": 4}}
-    sizes["pesr"] = {"depth": 1, "num_channels": 8}
+    sizes = {"esrgan": {"num_feat": 8, "num_block": 1, "num_grow_ch": 4}, "pesr": {"depth": 1, "num_channels": 8}}
     for name, size in (sizes | {"edsr": {"n_resblocks": 1, "n_feats": 8}}).items():
         content["models"][name]["generator"] |= size
     content["train"] |= {"device": "cpu", "steps_per_epoch": 4, "log_every": 2, "validate_every": 4}

@@ -71,10 +71,9 @@ def test_a_control_does_not_count_and_another_setting_is_named(change, expected)
     assert verdicts["Textures are more realistic and less distorted"] == "not run"
 
 
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [({}, f"supported{TOY}"), ({"excess": 0.2}, "undecided"), ({"excess": -1}, f"contradicted{TOY}")],
-)
+@pytest.mark.parametrize(("change", "expected"), [
+    ({}, f"supported{TOY}"), ({"excess": 0.2}, "undecided"), ({"excess": -1}, f"contradicted{TOY}"),
+])
 def test_the_claim_of_equations_4_to_7(change, expected):
     numbers = {"weights": 9, "classes": 4, "members": 8, "excess": 0.01, "excess_before": 1, "identity": 0.0}
     argument = numbers | {"distance": 1.0, "distance_before": 9.0} | change

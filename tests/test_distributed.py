@@ -19,7 +19,6 @@ from small_trainings import copy, small
 from torch.multiprocessing import ProcessRaisedException
 
 from masksr.io import MasksrError
-from masksr.params import Params
 from masksr.paths import Paths
 from masksr.training import device as devices
 from masksr.training import train as training
@@ -28,10 +27,7 @@ from masksr.training.train import Job
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch without gloo")
 
 
-def settings(batch: int = 4, **train) -> Params:
-    return small(batch, log_every=1, steps_per_epoch=2, validate_every=4, **train)
-
-
+settings = partial(small, batch=4, log_every=1, steps_per_epoch=2, validate_every=4)
 mask = partial(small_trainings.mask, k=1.0, b=0.2, error_range="1")
 CASES = {
     "esrgan relative": ({}, "esrgan", mask("error", error_range="relative")),
@@ -75,14 +71,12 @@ def test_two_processes_take_the_steps_of_one(both: dict, name: str) -> None:
         if name not in INSTEAD_OF_ONE:
             for key, value in alone["statistics"].items():
                 torch.testing.assert_close(found["statistics"][key], value)
-
     for one, two in zip(alone["history"], ranks[0]["history"], strict=True):
         assert two.pop("gpus") == 2
         assert one.keys() == two.keys()
         for key in one.keys() - {"phase", "images_per_s"}:
             assert two[key] == pytest.approx(one[key], rel=1e-5, abs=1e-6), key
     assert "psnr" in ranks[0]["history"][-1] and "psnr" not in ranks[1]["history"][-1]
-
     for step, patches in enumerate(alone["patches"]):
         shares = [tuple(map(tuple, found["patches"][step])) for found in ranks]
         assert sorted(map(tuple, patches)) == sorted(shares[0] + shares[1])
@@ -107,7 +101,6 @@ def test_one_process_goes_on_after_one_of_two_has_failed(paths: Paths, monkeypat
     assert "goes on from step 4 of 8" in capfd.readouterr().out
     live = pd.read_csv(fewer.live(fewer.root / "out"))
     assert live.gpus.notna().tolist() == [True, True, False, False]
-
     undisturbed = weights(paths.root / "undisturbed")
     way = undisturbed - weights(paths.start("pesr", 0))
     # Adam's first steps go as far for a gradient that is only rounding, and two processes round so: a 100th

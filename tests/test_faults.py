@@ -17,20 +17,15 @@ from masksr.io import MasksrError
 from masksr.paths import Paths
 from masksr.training import train as training
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="kills and limits as Linux has them"),
-]
+linux = pytest.mark.skipif(sys.platform != "linux", reason="kills and limits as Linux has them")
+pytestmark = [pytest.mark.slow, linux]
 
 
-def settings():
-    """A training of 40 steps, with everything a checkpoint can hold."""
-    return small(steps_per_epoch=20, validate_every=20, ema=0.9)
+SETTINGS = small(steps_per_epoch=20, validate_every=20, ema=0.9)  # with everything a checkpoint can hold
 
 
 def train(folder: Path) -> None:
-    params = settings()
-    training.train_gan(params, "esrgan", params.masks["shuffled"], 0, Paths(folder, "mini"), folder / "out")
+    training.train_gan(SETTINGS, "esrgan", SETTINGS.masks["shuffled"], 0, Paths(folder, "mini"), folder / "out")
 
 
 def start(folder: Path, largest_file: int | None = None) -> subprocess.Popen[str]:
@@ -76,7 +71,7 @@ def until(condition: Callable[[], object]) -> None:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
     """A folder in which a training can begin, and what it must leave."""
     base = tmp_path_factory.mktemp("base")
-    prepare(base, settings())
+    prepare(base, SETTINGS)
     place = shutil.copytree(base, base.with_name("undisturbed"))
     train(place)
     return base, results(place)

@@ -27,9 +27,7 @@ from masksr.training import train as training
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("archives")
-    make_archives(folder)
-    return folder
+    return make_archives(tmp_path_factory.mktemp("archives"))
 
 
 @pytest.fixture
@@ -38,8 +36,21 @@ def served(archives: Path, tmp_path: Path) -> Path:
     return shutil.copytree(archives, tmp_path / "served", copy_function=os.link)
 
 
+CONTENT, OTHER = os.urandom(400_000), os.urandom(400_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def server(served: Path) -> Iterator[Server]:
+    """Has the file at /x and another one at /other."""
+    (served / "x").write_bytes(CONTENT)
+    (served / "other").write_bytes(OTHER)
+    with serving(served) as server:
+        yield server
+
+
 @pytest.fixture(autouse=True)
-def registry(served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def registry(served: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """That of a project, with this machine's addresses, beside an empty cache."""
     for variable in ("MASKSR_DATA", "MASKSR_OFFLINE"):
         monkeypatch.delenv(variable, raising=False)
@@ -50,10 +61,9 @@ def registry(served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     (folder / "dvc.yaml").touch()
     shutil.copy(ROOT / "profiles/paper.yaml", folder / "params.yaml")
     monkeypatch.chdir(folder)
-    with serving(served) as server:
-        text = local_registry(ROOT / "data/registry.yaml", served, server.address)
-        (folder / "data/registry.yaml").write_text(text)
-        yield folder / "data/registry.yaml"
+    text = local_registry(ROOT / "data/registry.yaml", served, server.address)
+    (folder / "data/registry.yaml").write_text(text)
+    return folder / "data/registry.yaml"
 
 
 def forget_checksum(registry: Path, name: str, **known: object) -> None:
@@ -131,22 +141,6 @@ def test_the_command_fetches_and_lists(capsys):
     assert main(["fetch", "Set5", "Sett5"]) == 1
     said = capsys.readouterr()
     assert "cite" not in said.out and "did you mean 'Set5'" in said.err
-
-
-CONTENT, OTHER = os.urandom(400_000), os.urandom(400_000)
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch) -> Iterator[Server]:
-    """Has the file at /x and another one at /other."""
-    monkeypatch.delenv("MASKSR_OFFLINE", raising=False)
-    folder = tmp_path / "mirrors"
-    folder.mkdir()
-    (folder / "x").write_bytes(CONTENT)
-    (folder / "other").write_bytes(OTHER)
-    with serving(folder) as server:
-        yield server
 
 
 def a_file(server: Server, *paths: str, **known: object) -> File:
@@ -256,7 +250,6 @@ def shortened(profile: str) -> dict:
 @pytest.mark.slow
 @pytest.mark.parametrize("profile", ["paper", "study"])
 def test_the_full_networks_start_and_end(profile: str) -> None:
-    """Fetch, pack, weights, every start, every masked training and its evaluation, as in the notebooks."""
     Path("params.yaml").write_text(yaml.safe_dump(shortened(profile)))
     settings = params.load()
     paths = Paths.of(settings)

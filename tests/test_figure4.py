@@ -19,8 +19,6 @@ from masksr.models.build import load_generator
 from masksr.params import Figure4
 from masksr.results import figure4 as details
 
-SIZE = 64
-
 
 class Images(list):
     """As much of a pack as the rules look at."""
@@ -85,7 +83,7 @@ def test_what_the_test_sets_do_not_have(changes, message):
 @torch.inference_mode()
 def test_every_row_has_every_variant_at_one_place_and_the_masks_of_equation_8(tmp_path):
     crop = {"set": "cat", "image": 1, "top": 40, "left": 60, "size": 96}
-    figure4 = {"size": SIZE, "largest_difference": 1, "random": 1, "crops": [crop]}
+    figure4 = {"size": 64, "largest_difference": 1, "random": 1, "crops": [crop]}
     table1, data, root = {"models": ["esrgan", "edsr"]}, {"test": ["cat"]}, tmp_path / "a project"
     root.mkdir()
     settings, paths = random_project(root, figure4=figure4, table1=table1, data=data)

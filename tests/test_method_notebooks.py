@@ -21,9 +21,7 @@ from masksr.training.losses import generator_loss
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
-    """The names of 02_mask, run."""
-    settings, paths = random_project(tmp_path_factory.mktemp("a project"))
-    return run_notebook(settings, paths)
+    return run_notebook(*random_project(tmp_path_factory.mktemp("a project")))
 
 
 def run_notebook(settings, paths):

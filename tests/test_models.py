@@ -111,10 +111,9 @@ def test_saved_weights_come_back_and_equal_ones_are_equal_bytes(tmp_path: Path):
 ONE, ZERO = ({"a": tensor} for tensor in (torch.ones(1), torch.zeros(1)))
 
 
-@pytest.mark.parametrize(
-    "content",
-    [ONE, {"state_dict": ONE, "epoch": 3}, {"model": {"params": ONE}}, {"params": ZERO, "params_ema": ONE}],
-)
+@pytest.mark.parametrize("content", [
+    ONE, {"state_dict": ONE, "epoch": 3}, {"model": {"params": ONE}}, {"params": ZERO, "params_ema": ONE},
+])
 def test_public_checkpoints_are_unwrapped(content: dict, tmp_path: Path):
     torch.save(content, tmp_path / "g.pth")
     assert read_weights(tmp_path / "g.pth") == ONE

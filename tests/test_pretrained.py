@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up_scores import make_project, mini
 from safetensors.torch import save_file
-from torch import Tensor
 
 from masksr.fetch.find import build_pack
 from masksr.io import MasksrError
@@ -24,18 +23,13 @@ from masksr.results.scores import COLUMNS, read_quality, summarize
 from masksr.tools import pretrained
 from masksr.tools.pretrained import load_pretrained, run
 
-State = dict[str, Tensor]
 
-
-def old_names(state: State) -> State:
+def old_names(state: dict) -> dict:
     """RRDBNet in the key names of the ESRGAN repository."""
     names = {"rdb": "RDB", "conv_body": "trunk_conv", "body.": "RRDB_trunk.", "conv_up": "upconv", "conv_hr": "HRconv"}
-    renamed = {}
-    for key, value in state.items():
-        for ours, theirs in names.items():
-            key = key.replace(ours, theirs)
-        renamed[key] = value
-    return renamed
+    for ours, theirs in names.items():
+        state = {key.replace(ours, theirs): value for key, value in state.items()}
+    return state
 
 
 few, factor = st.integers(1, 6), st.floats(0.01, 2)
@@ -128,7 +122,6 @@ def checkpoint(tmp_path) -> str:
 
 
 def test_the_rows_are_those_of_the_variants_evaluation(checkpoint, project, tmp_path, capsys, monkeypatch):
-    """The same weights once as a variant of ours, through the notebook, and once as a public file."""
     paths = Paths(project, "mini")
     size = RRDB(architecture="rrdb", num_feat=8, num_block=1, num_grow_ch=4)
     folder = paths.variant("esrgan", "none", 0)

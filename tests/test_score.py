@@ -41,7 +41,6 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_numbers_are_those_of_the_evaluation(pictures):
-    """The same pictures as a pack and as files, to the last bit."""
     pack = build_pack("cat", pictures / "pack")
     for number, name in enumerate(pack.names):
         write_png(pictures / f"a/{name}.png", pack.hr(number))

@@ -53,7 +53,6 @@ def reference_step(g, d, vgg, lr: Tensor, hr: Tensor, loss: Loss, mask: Mask) ->
     total = total + loss.tv * tv
     g.zero_grad()
     total.backward()
-
     d.zero_grad()
     sr, m = sr.detach(), m.detach()
     fake, real = d(m * sr), d(m * hr)

@@ -47,9 +47,7 @@ def test_a_gan_training_leaves_weights_history_and_record(paths: Paths, model: s
     ({}, "expected", 3), ({"ema": 0.9}, "shuffled", 5),
     ({"accumulate": 2, "ema": 0.9, "gradient_checkpointing": True}, "random", 10),
 ])
-def test_an_interrupted_training_ends_in_the_same_bits(
-    paths: Paths, monkeypatch, settings: dict, kind: str, stop_at: int
-) -> None:
+def test_an_interrupted_training_ends_in_the_same_bits(paths, monkeypatch, settings, kind, stop_at) -> None:
     parts = settings.get("accumulate", 1)
     params = small(2 * parts, **settings)
     mask, real, calls = params.masks[kind], training.adversarial_step, []
@@ -131,7 +129,6 @@ NOT_IN_A_KEY |= {"training/store.py", "models/__init__.py", "data/__init__.py", 
 
 
 def test_the_code_in_the_key_is_all_that_computes_in_a_training(tmp_path: Path, monkeypatch) -> None:
-    """Each file that a training reaches, changed alone, changes the keys of what it computes in."""
     params, folder = small(), ROOT / "masksr"
     reached = {path.relative_to(folder).as_posix() for path in find_modules(ROOT, ["masksr.training.train"])}
     rooms = ("data", "models", "training")

@@ -245,10 +245,9 @@ def test_with_enough_context_the_result_is_that_of_the_whole_picture(height, wid
     assert len(sizes) <= 1 and all(max(sides) <= tile for sides in sizes)  # one shape, in one bound of memory
 
 
-@pytest.mark.parametrize(
-    ("make", "reach"),
-    [(lambda: RRDBNet(8, 1, 4), 19), (lambda: PESR(2, 8), 8), (lambda: EDSR(2, 8, scale=3), 8)],
-)
+@pytest.mark.parametrize(("make", "reach"), [
+    (lambda: RRDBNet(8, 1, 4), 19), (lambda: PESR(2, 8), 8), (lambda: EDSR(2, 8, scale=3), 8),
+])
 def test_every_architecture_upscales_without_seams(make, reach):
     """reach: how far it looks in LR pixels; a convolution 1, after an upsampling 1/2, then 1/4."""
     torch.manual_seed(0)
