@@ -33,7 +33,7 @@ def small(batch: int = 2, **train) -> Params:
     return Params.model_validate(content)
 
 
-def mask(kind: str = "error", **changes) -> Mask:
+def paper_mask(kind: str = "error", **changes) -> Mask:
     """The paper's mask, but for ``changes``."""
     fields = {"k": 0.2, "b": 0.5, "error_range": "native", "window": 1, "per_channel": False, "apply": "both"}
     return Mask(kind=kind, **fields | {"detach": True} | changes)

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reaso
 
 
 settings = partial(small, batch=4, log_every=1, steps_per_epoch=2, validate_every=4)
-mask = partial(small_trainings.mask, k=1.0, b=0.2, error_range="1")
+mask = partial(small_trainings.paper_mask, k=1.0, b=0.2, error_range="1")
 CASES = {
     "esrgan relative": ({}, "esrgan", mask("error", error_range="relative")),
     "esrgan relative with gradient": ({}, "esrgan", mask("error", error_range="relative", detach=False)),

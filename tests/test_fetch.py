@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from served_archives import IMAGES, Server, encoded, local_registry, make_archives, serving
-from tiny_project import ROOT
+from tiny_project import ROOT, copy_sources
 
 from masksr import params, weights
 from masksr.cli import main
@@ -56,9 +56,7 @@ def registry(served: Path, server: Server, tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("MASKSR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    folder = tmp_path / "project"
-    (folder / "data").mkdir(parents=True)
-    (folder / "dvc.yaml").touch()
+    folder = copy_sources(tmp_path / "project", ["data/registry.yaml", "dvc.yaml"])
     shutil.copy(ROOT / "profiles/paper.yaml", folder / "params.yaml")
     monkeypatch.chdir(folder)
     text = local_registry(ROOT / "data/registry.yaml", served, server.address)

@@ -6,15 +6,13 @@ import pandas as pd
 import pytest
 import yaml
 from notebook_cells import run_as_jupyter
-from tiny_project import ROOT
+from tiny_project import ROOT, copy_sources
 
 
 @pytest.fixture
 def summarize(tmp_path, monkeypatch):
     """Run 30_summary on results made up here, and return what it shows."""
-    (tmp_path / "data").mkdir()
-    for name in ("data/paper.yaml", "dvc.yaml"):
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    copy_sources(tmp_path, ["data/paper.yaml", "dvc.yaml"])
     results = tmp_path / "results/mini"
     results.mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
