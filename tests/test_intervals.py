@@ -145,7 +145,6 @@ def test_figure_5_has_a_row_for_every_pair_and_set_and_for_the_mean_of_the_sets(
 
 
 def test_the_number_of_seeds_decides_as_often_as_it_says(notebook):
-    """With the very test that gives the verdicts, for as many cells as there are."""
     level, rng = intervals.bonferroni(0.95, 12), np.random.default_rng(7)
     known = Effect(0.0, -1, 1, 0.1, 0.1, 0.05, 0.1, seeds=3, images=30)
     needed = notebook.seeds_needed(known, 0.2, 0.1, level)

@@ -6,13 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
+from dvc.utils.serialize import parse_yaml as parse_as_dvc
 
 from masksr.io import MasksrError, alone, parse_yaml, read_yaml, write_atomic
 
 
 def test_yaml_is_read_as_dvc_reads_it_and_other_text_is_one_error(tmp_path: Path) -> None:
-    from dvc.utils.serialize import parse_yaml as parse_as_dvc
-
     text = "a: 1e-4\nb: no\nc: 010\nd: {e: [0o17, 1.5, null, true]}\nf: &g text\nh: *g\n"
     read = parse_yaml(text, "x")
     assert read == parse_as_dvc(text, "x")

@@ -69,7 +69,6 @@ def test_they_run_where_editors_run_them_and_write_what_stages_write(tmp_path: P
 
 
 def test_what_params_yaml_names_is_found_from_the_folder_notebooks(tmp_path: Path, monkeypatch) -> None:
-    """A stage runs in the project's folder; an editor runs its notebook in another one."""
     project = tmp_path / "project"
     for name in ("dvc.yaml", "params.yaml", "notebooks/a.ipynb", "my_data/mine.pt"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)

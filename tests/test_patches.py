@@ -44,10 +44,6 @@ def origin(patch: torch.Tensor) -> tuple[int, int, int, str]:
     return int(images[0, 0]), int(rows.min()), int(columns.min()), down + " mirrored" * bool(mirrored)
 
 
-def upscaled(lr: torch.Tensor, scale: int) -> torch.Tensor:
-    return lr.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
-
-
 PACK = MapPack((20, 30), (16, 16), (40, 12))
 
 
@@ -64,7 +60,7 @@ def test_lr_and_hr_show_the_same_place_in_the_same_orientation(lr_size, scale, b
     assert lr.shape == (batch, 3, lr_size, lr_size) and lr.dtype == hr.dtype == torch.uint8
     assert hr.shape == (batch, 3, lr_size * scale, lr_size * scale)
     assert lr.is_contiguous() and hr.is_contiguous()
-    assert torch.equal(hr, upscaled(lr, scale))
+    assert torch.equal(hr, lr.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3))
     for patch in lr:
         image, top, left, _ = origin(patch)
         height, width = PACK.sizes[image]
@@ -122,7 +118,7 @@ def test_validation_patches_are_fixed_aligned_and_spread_over_the_images(sizes, 
     lr, hr = validation_patches(pack, lr_size=8, scale=scale, count=count)
     again, _ = validation_patches(pack, lr_size=8, scale=scale, count=count)
     assert lr.shape == (count, 3, 8, 8) and torch.equal(lr, again)
-    assert torch.equal(hr, upscaled(lr, scale))
+    assert torch.equal(hr, lr.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3))
     origins = [origin(patch) for patch in lr]
     assert {turn for *_, turn in origins} == {"south"}
     shares = Counter(image for image, *_ in origins)

@@ -69,9 +69,8 @@ def test_phases_follow_each_other_also_two_of_one_name_and_odd_histories_draw():
     lines = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) > 2]
     assert sorted((x[0], x[-1]) for x in lines) == [(10, 200), (210, 500)]
     assert len(ax.get_legend().get_texts()) == 1, "the only part is the sum"
-    nan = history(**dict.fromkeys(GAN, np.nan), loss_g=np.nan)
-    odd = pd.DataFrame(columns=["phase", "step"]), history(1, **GAN), history(**(GAN | {"gan": 0.0}))
-    for table in (*odd, nan):
+    odd = [pd.DataFrame(columns=["phase", "step"]), history(1, **GAN), history(**GAN | {"gan": 0.0})]
+    for table in (*odd, history(**dict.fromkeys(GAN, np.nan), loss_g=np.nan)):
         drawn(charts.training_curves(table, MASK))
 
 
