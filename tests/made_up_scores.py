@@ -18,6 +18,8 @@ from masksr.quality.niqe import NiqeModel
 from masksr.quality.weights import RECORD, write_ma, write_niqe
 from masksr.results.scores import COLUMNS
 
+MINI = ROOT / "profiles/mini.yaml"
+
 
 def score_table(
     pi: Mapping[tuple[str, str, str], np.ndarray], niqe: str = "official", ma: str = "official"
@@ -41,7 +43,7 @@ def mini(
     test: Sequence[str] = ("cat", "temple"),
 ) -> Params:
     """The profile mini with another Table 1."""
-    settings = params.load(ROOT / "profiles/mini.yaml")
+    settings = params.load(MINI)
     table1 = {"models": list(models), "masks": list(masks), "seeds": list(range(seeds))}
     data = settings.data.model_copy(update={"test": list(test)})
     return settings.model_copy(update={"table1": settings.table1.model_copy(update=table1), "data": data})
@@ -59,7 +61,7 @@ def make_project(root: Path) -> Paths:
     write_ma(weights / "ma.mat", random_ma(levels=5, trees=5))
     write_niqe(weights / "niqe.mat", SOME_NIQE)
     (weights / RECORD).write_text(json.dumps({half: {"source": "stand-in"} for half in ("niqe", "ma")}))
-    shutil.copy(ROOT / "profiles/mini.yaml", root / "params.yaml")
+    shutil.copy(MINI, root / "params.yaml")
     shutil.copy(ROOT / "data/registry.yaml", root / "data")
     (root / "dvc.yaml").touch()
     return paths
