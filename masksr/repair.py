@@ -34,9 +34,8 @@ def repair(root: Path) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    from dvc.rwlock import SCHEMA
+    from dvc.rwlock import SCHEMA, Invalid
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-    from voluptuous import Invalid
 
     try:
         if path.name == "rwlock":

@@ -22,7 +22,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from masksr.fetch.registry import load_registry, look_up
+from masksr.fetch.registry import check_figure4, load_registry, look_up
 from masksr.io import MasksrError, write_atomic
 from masksr.params import load
 from masksr.paths import profile_of
@@ -42,6 +42,7 @@ def describe_inputs(root: Path, code: Collection[str] | None = None) -> dict[str
     cannot be read, or is not valid.
     """
     settings, registry = load(root / "params.yaml"), load_registry(root / "data/registry.yaml")
+    check_figure4(settings, registry)
     content = settings.model_dump(mode="json")
     data, table1, sweep, masks = (content[name] for name in ("data", "table1", "sweep", "masks"))
     local, paper_mask = data.pop("local"), masks[sweep["mask"]]

@@ -40,8 +40,6 @@ def test_every_command_has_help_and_right_examples(capsys: pytest.CaptureFixture
 
 def test_an_error_is_one_line_and_commands_work_below_a_project(tmp_path: Path, monkeypatch, capsys) -> None:
     (make_project(tmp_path).root / "notebooks").mkdir()
-    (tmp_path / "data").mkdir(exist_ok=True)
-    shutil.copy(ROOT / "data/registry.yaml", tmp_path / "data")
     monkeypatch.chdir(tmp_path / "notebooks")
 
     def error(*words: str) -> str:

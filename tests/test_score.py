@@ -144,6 +144,8 @@ def test_the_same_name_goes_before_a_like_name():
     hr = paths("hr/cat.png", "hr/cat_sr.png", "hr/dog_HR.jpg", "hr/scout.png")
     found = pair(paths("out/cat_sr.png", "out/cat.jpg", "out/dog_x4.png", "out/scout.png"), hr, 4)
     assert [found[path].name for path in found] == ["cat_sr.png", "cat.png", "dog_HR.jpg", "scout.png"]
+    named = pair(paths("out/baby_SwinIR.png", "out/bird_ESRGAN_x4.png"), paths("hr/baby.png", "hr/bird.png"), 4)
+    assert [found.name for found in named.values()] == ["baby.png", "bird.png"]
     assert pair(paths("result.png"), paths("photo.jpg"), 4) == {Path("result.png"): Path("photo.jpg")}
     twice = (["o/cat_x4.png"], ["h/cat.png", "h/CAT.jpg"]), (["o/cat_x2.png", "o/sr.png"], ["h/cat.png"])
     for sr, several in twice:

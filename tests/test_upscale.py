@@ -57,6 +57,10 @@ def noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
 )
 def test_a_photo_comes_back_as_it_was_written(tmp_path_factory, size, channels, transparent, dtype, profile):
     pixels, alpha = noise(*size, channels, dtype=dtype), noise(*size, dtype=dtype)
+    if profile and channels == 1:  # of colours it is left out
+        write_photo(tmp_path_factory.getbasetemp() / "colours.png", Photo(pixels, None, profile))
+        assert read_photo(tmp_path_factory.getbasetemp() / "colours.png").profile is None
+        profile = profile[:16] + b"GRAY" + profile[20:]
     path = tmp_path_factory.getbasetemp() / "new" / "photo.png"
     write_photo(path, Photo(pixels, alpha if transparent else None, profile))
     back = read_photo(path)

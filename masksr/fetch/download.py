@@ -31,7 +31,8 @@ def offline() -> bool:
 def announce(spec: FolderSet | Weights) -> None:
     """Say what is about to be downloaded, and on which terms."""
     if not offline():
-        notice(f"{spec.name} is downloaded\n  {spec.title}\n  licence: {spec.licence}\n  cite: {spec.citation}")
+        terms = f"  licence: {spec.licence}\n  cite: {spec.citation}"
+        notice(f"{spec.name} is downloaded\n  {spec.title}\n{terms}")
 
 
 def answers(url: str, seconds: float) -> bool:

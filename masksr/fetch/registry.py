@@ -1,5 +1,6 @@
 """``data/registry.yaml``: what each data set and file of weights is, and where it can be downloaded."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -8,7 +9,7 @@ import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
 
 from masksr.io import MasksrError, project_root, read_yaml
-from masksr.params import suggest
+from masksr.params import Params, suggest
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Side = Annotated[int, Field(gt=0, multiple_of=4)]  # whole LR pixels at x4
@@ -51,6 +52,10 @@ class PackageSet(Section):
     role: Literal["train", "validation", "test"]
     kind: Literal["package"]
     photographs: Annotated[list[Photograph], Field(min_length=1)]
+
+    @property
+    def images(self) -> int:
+        return sum(len(p.crops) if p.crops else 1 for p in self.photographs)
 
     @property
     def citation(self) -> str:
@@ -163,6 +168,22 @@ def load_registry(path: Path | str | None = None) -> Registry:
         first = error.errors()[0]
         keys = [str(key) for key in first["loc"] if key not in ("package", "folder")]  # not keys of the file
         raise MasksrError(f"{path.name}: {'.'.join(keys)}: {first['msg']}") from None
+
+
+def check_figure4(params: Params, registry: Registry) -> None:
+    """Raise MasksrError where Figure 4 asks for more images than the test sets have: before any training."""
+    data, figure4, there = params.data, params.figure4, {}
+    for name in data.test:
+        spec = look_up(name, registry.sets, "data set")
+        has = sys.maxsize if getattr(spec, "at_least", False) else spec.images
+        there[name] = min(has, data.limit or has)
+    searched = sum(min(count, figure4.search or count) for count in there.values())
+    asked = {"random": (figure4.random, sum(there.values()))}
+    asked["largest_difference"] = figure4.largest_difference, searched
+    asked |= {f"crops: image of {crop.set}": (crop.image + 1, there[crop.set]) for crop in figure4.crops}
+    for key, (wanted, has) in asked.items():
+        if wanted > has:
+            raise MasksrError(f"params.yaml: figure4.{key}: asks for {wanted} images, of {has}; lower it")
 
 
 def find_set(name: str) -> SetSpec:

@@ -161,17 +161,19 @@ def gsm_features(plane: Array) -> Array:
     with the high-pass residual, 15 between the divided bands of the finer level. Raises Unmeasurable.
     """
     residual, (fine, coarse) = oriented_bands(plane)
-    parents = [filters.resize(band, plane.shape) for band in coarse]
+    high = Local(residual)  # it and the bands go as soon as they can: each has the size of the picture
+    rounded = (filters.resize(band, plane.shape) for band in (*fine, *coarse))
+    at_residual = [Local(band).similarity(high) for band in rounded]
+    del high, residual
+    parents = [filters.resize(band, plane.shape).astype(np.float32) for band in coarse]  # nothing is lost
     divided = [_divide(fine, parents, b, BORDERS[0]) for b in range(ORIENTATIONS)]
+    del fine, parents
     divided_coarse = [_divide(coarse, None, b, BORDERS[1]) for b in range(ORIENTATIONS)]
+    del coarse
 
     pairs = zip(divided, divided_coarse, strict=True)
     shapes = [filters.fit_ggd(band.ravel()) for band in (*divided, *divided_coarse)]
     shapes += [filters.fit_ggd(np.concatenate([band.ravel(), above.ravel()])) for band, above in pairs]
-
-    high = Local(residual)
-    same_size = [filters.resize(band, plane.shape) for band in fine]  # only rounded
-    at_residual = [Local(band).similarity(high) for band in (*same_size, *parents)]
     between = [a.similarity(b) for a, b in combinations([Local(band) for band in divided], 2)]
     return np.array([*shapes, *at_residual, *between])
 

@@ -1,6 +1,6 @@
 """Scores of a generator on test sets: every variant under the same protocol, one row per image."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import islice
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import torch
 from torch import nn
 from tqdm import tqdm
@@ -27,6 +28,7 @@ from masksr.results.scores import COLUMNS
 from masksr.results.tiles import upscale_tiled
 from masksr.training.device import choose_device, cores, is_out_of_memory
 
+MEMORY = 270  # bytes for each pixel that is scored: Ma's bands, measured at 24 megapixels
 Upscale = Callable[[Pack, int], np.ndarray]  # (pack, image number) -> (H, W, 3) uint8, four times LR
 
 
@@ -64,11 +66,16 @@ def evaluate(
     """Score one upscaler on every image: ``COLUMNS``, with these labels (model, mask, seed), and ``also``."""
     rows = []
     for name, pack in packs.items():
-        numbers = tqdm(range(len(pack)), desc=f"{labels['model']}, {name}", leave=False)
-        pairs = ((upscale(pack, number), pack.hr(number)) for number in numbers if pack.verify(number) is None)
+        pairs = _upscaled(pack, upscale, title=f"{labels['model']}, {name}")
         for image, row in zip(pack.names, score_images(pairs, weights, also), strict=True):
             rows.append(labels | {"set": name, "image": image} | row)
     return pd.DataFrame(rows)[[*COLUMNS, *(measure.name for measure in also)]]
+
+
+def _upscaled(pack: Pack, upscale: Upscale, title: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for number in tqdm(range(len(pack)), desc=title, leave=False):
+        pack.verify(number)
+        yield upscale(pack, number), pack.hr(number)
 
 
 def score_images(
@@ -83,7 +90,8 @@ def score_images(
     rows, left = [], iter(pairs)
     while some := list(islice(left, 8 * cores())):  # bounded: images of 2K are 10 MB each
         # One limit around all: threads that set and reset it in turn would undo each other's.
-        with BLAS.limit(limits=1), ThreadPoolExecutor(cores()) as pool:
+        room = psutil.virtual_memory().available // (MEMORY * max(image.size // 3 for image, _ in some))
+        with BLAS.limit(limits=1), ThreadPoolExecutor(max(1, min(cores(), room))) as pool:
             scores = list(pool.map(lambda pair: asdict(score(*pair, weights)), some))
         for (image, reference), row in zip(some, scores, strict=True):
             for measure in also:

@@ -52,8 +52,8 @@ def _read(file: Path) -> pd.DataFrame:
 
 
 def write_quality(table: pd.DataFrame, path: Path) -> None:
-    """Write a quality table as CSV, with ten digits; a name that is no Unicode by the codes of its bytes."""
-    write_atomic(path, table.to_csv(index=False, float_format="%.10g").encode(errors="backslashreplace"))
+    """Write a quality table as CSV, with ten digits."""
+    write_atomic(path, table.to_csv(index=False, float_format="%.10g").encode())
 
 
 def further_measures(quality: pd.DataFrame) -> list[str]:

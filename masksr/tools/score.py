@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+import psutil
 from tqdm import tqdm
 
 from masksr.data.images import find_photos, modcrop, read_image
@@ -13,7 +14,7 @@ from masksr.io import MasksrError
 from masksr.quality import measures
 from masksr.quality.filters import Image, cut_border
 from masksr.quality.weights import default_weights
-from masksr.results.evaluate import score_images
+from masksr.results.evaluate import MEMORY, score_images
 from masksr.results.scores import COLUMNS, summarize, write_quality
 from masksr.training.device import choose_device
 
@@ -53,13 +54,15 @@ def run(
                 if partner:
                     image, reference = cut_alike(image, read_image(partner), scale)
                 cut_border(image)  # a ValueError where nothing else is left
+                _tell_what_it_takes(picture, image.size // 3)
             except (MasksrError, ValueError) as problem:  # the others may be in order
                 problems.append(str(problem) if str(picture) in str(problem) else f"{picture}: {problem}")
                 continue
             of_set = "/".join(partner.absolute().parent.parts[-2:]) if partner else "pictures"
             name = partner.stem if partner else picture.name
-            labels = {"model": picture.parent.as_posix(), "mask": "none", "seed": 0}
-            keys.append(labels | {"set": of_set, "image": name})
+            names = {"model": picture.parent.as_posix(), "set": of_set, "image": name}
+            names = {key: text.encode(errors="backslashreplace").decode() for key, text in names.items()}
+            keys.append({"mask": "none", "seed": 0} | names)  # any bytes can be a name; Unicode is not
             yield image, reference
 
     scores = score_images(read_pairs(), weights, taken)
@@ -79,6 +82,15 @@ def run(
     return table
 
 
+def _tell_what_it_takes(picture: Path, pixels: int) -> None:
+    """Say so of a large picture, before it is scored. Raises MasksrError where memory does not hold it."""
+    need, free = MEMORY * pixels / 1e9, psutil.virtual_memory().available / 1e9
+    if need > free:
+        raise MasksrError(f"{picture}: takes {need:.1f} GB of memory, {free:.1f} are free; score parts of it")
+    if pixels > 8e6:  # 7 s a megapixel, measured on one core of 2026
+        print(f"{picture}: takes about {need:.1f} GB and {7 * pixels / 60e6:.0f} minutes", flush=True)
+
+
 def pair(pictures: Sequence[Path], references: Sequence[Path], scale: int) -> dict[Path, Path]:
     """Find the HR picture of each SR picture: of the same stem, else of the same stem without an ending.
 
@@ -95,7 +107,7 @@ def pair(pictures: Sequence[Path], references: Sequence[Path], scale: int) -> di
     for picture in pictures:
         partners = [reference for reference in references if reference.stem == picture.stem]
         partners = partners or [reference for reference in references if plain[reference] == plain[picture]]
-        named = picture.stem.casefold()
+        named = "" if re.search(r"_x\d+$", plain[picture]) else plain[picture]  # that is another scale
         partners = partners or [other for other in references if named.startswith(f"{plain[other]}_")]
         if len(partners) != 1:
             names = ", ".join(reference.name for reference in partners) or "none"

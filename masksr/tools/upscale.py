@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ from masksr.data.images import Photo, find_photos, read_photo, write_photo
 from masksr.io import MasksrError
 from masksr.models.build import load_generator
 from masksr.paths import Paths
-from masksr.results.tiles import OVERLAP, TILE, check_tiles, upscale_tiled
+from masksr.results.tiles import OVERLAP, TILE, check_tiles, spans, upscale_tiled
 from masksr.tools.pretrained import load_pretrained
 from masksr.training.device import autocast, choose_device, describe_device, make_deterministic
 
@@ -100,6 +101,10 @@ def run(
             continue
         try:
             photo = read_photo(picture)
+            tiles = prod(len(spans(side, tile, overlap)) for side in photo.pixels.shape[:2])
+            if tiles > 1:
+                sides = " x ".join(str(side * generator.scale) for side in photo.pixels.shape[1::-1])
+                print(f"{count} {picture}: {sides} pixels in {tiles} tiles", flush=True)
             with autocast(where, precision)():
                 sr = upscale_photo(photo, generator, tile=tile, overlap=overlap, title=count)
             write_photo(target, sr)
