@@ -97,13 +97,14 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     Takes it out of the usual containers (``params_ema`` before ``params``, ``state_dict``, ``model``), of
     DataParallel and of torch.compile, and gives the RRDBNet of ESRGAN's own repository BasicSR's key names.
     Never unpickles code. Raises MasksrError where the file is missing, cannot be read or holds something
-    else, and where a training.json beside it, of ours, has another checksum.
+    else, and where the training.json beside a generator.safetensors has another checksum.
     """
     path = Path(path)
     if not path.is_file():
         raise MasksrError(f"there are no weights at {path}: no such file")
     record = path.with_name("training.json")
-    if record.is_file() and json.loads(record.read_bytes()).get("weights", "") != file_digest(path):
+    ours = path.name == "generator.safetensors" and record.is_file()
+    if ours and json.loads(record.read_bytes())["weights"] != file_digest(path):
         raise MasksrError(f"{path}: damaged (not the sha256 in {record.name}); remove it, then dvc checkout")
     try:
         if is_safetensors(path):

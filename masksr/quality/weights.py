@@ -2,6 +2,7 @@
 
 import io
 import json
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -101,12 +102,14 @@ def write_ma(path: Path, model: MaModel) -> None:
 def _read(path: Path, *variables: str) -> list[np.ndarray]:
     """Read variables of a MAT-file. Raises MasksrError where it is missing or damaged, or has others."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
+    damages = OSError, ValueError, TypeError, LookupError, NotImplementedError, zlib.error, MatReadError
     try:
         content = loadmat(path)
         return [content[variable] for variable in variables]
-    except Exception:  # scipy has a dozen errors for a file that is not one, or is damaged
-        what = f"does not hold {' and '.join(variables)} (damaged, or another file?)"
+    except damages as error:
+        what = f"does not hold {' and '.join(variables)} (damaged, or another file? {error})"
         raise MasksrError(f"{path}: {what}; delete it and fetch it again") from None
 
 
