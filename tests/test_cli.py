@@ -13,6 +13,8 @@ from tiny_project import ROOT
 
 from masksr import cli
 from masksr.cli import main
+from masksr.io import MasksrError
+from masksr.paths import cache_folder, weight_places
 
 COMMANDS = ["check", "params", "cost", "fetch", "run", "plan", "cluster", "summary", "report", "pdf"]
 COMMANDS += ["verify", "compare", "evaluate", "upscale", "score"]  # in the order in which people meet them
@@ -36,6 +38,37 @@ def test_every_command_has_help_and_right_examples(capsys: pytest.CaptureFixture
             name, *words = shlex.split(example)
             assert name == command
             cli.app.commands[name].make_context(name, words)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pipes and /dev/full as Linux has them")
+def test_a_stream_may_lack_signs_readers_or_room() -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+
+    def params(stdout: object) -> subprocess.CompletedProcess:
+        how = {"stderr": subprocess.PIPE, "text": True, "env": environment}
+        return subprocess.run([sys.executable, "-m", "masksr", "params"], stdout=stdout, **how)
+
+    whole = params(subprocess.PIPE)
+    assert whole.returncode == 0 and "\\u" in whole.stdout and not whole.stderr
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert (params(writer).returncode, params(writer).stderr) == (1, "")
+    with open("/dev/full", "w") as full:
+        error = "masksr: error: the output cannot be written (No space left on device)\n"
+        assert (params(full).returncode, params(full).stderr) == (1, error)
+
+
+def test_without_a_home_folder_a_line_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_entry(*_: object) -> None:
+        raise KeyError("getpwuid(): uid not found: 1000")
+
+    for name in ("HOME", "MASKSR_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", no_entry)
+    with pytest.raises(MasksrError, match="no home folder; set HOME"):
+        weight_places()
+    monkeypatch.setenv("MASKSR_CACHE", "/kept/here")
+    assert cache_folder() == Path("/kept/here")
 
 
 def test_an_error_is_one_line_and_commands_work_below_a_project(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -1,5 +1,6 @@
 """The networks against public implementations (golden vectors), VGG19 against torchvision, weight files."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from masksr.io import MasksrError
+from masksr.io import MasksrError, file_digest
 from masksr.models.build import load_state, read_weights, save_weights
 from masksr.models.discriminators import SRGANDiscriminator, VGGStyleDiscriminator
 from masksr.models.edsr import EDSR, PESR
@@ -144,6 +145,24 @@ def test_a_wrong_checkpoint_names_the_file_and_the_keys(tmp_path: Path):
     for part in wrong:
         assert part in str(error.value) and str(path) in str(error.value)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_weights_are_known_by_their_content_and_compiled_ones_by_their_names(tmp_path: Path):
+    state = EDSR(1, 8).state_dict()
+    torch.save({f"module._orig_mod.{key}": value for key, value in state.items()}, tmp_path / "a.safetensors")
+    save_file({key.replace("head.", "head._orig_mod."): value for key, value in state.items()}, tmp_path / "b.pth")
+    for name in ("a.safetensors", "b.pth"):
+        assert read_weights(tmp_path / name).keys() == state.keys()
+
+
+def test_a_flipped_bit_in_a_generator_of_ours_is_found(tmp_path: Path):
+    path = tmp_path / "generator.safetensors"
+    save_weights(EDSR(1, 8), path)
+    (tmp_path / "training.json").write_text(json.dumps({"weights": file_digest(path)}))
+    assert read_weights(path)
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    with pytest.raises(MasksrError, match=r"damaged \(not the sha256 in training.json\); remove it, then dvc"):
+        read_weights(path)
 
 
 def test_unreadable_files_are_one_clear_error(tmp_path: Path):

@@ -111,6 +111,13 @@ print("the same")""",
     assert "xxx" in sys.stdout.getvalue() and "3 of 3 after" in said and "TCP" not in said
 
 
+def test_a_link_is_replaced_and_what_it_leads_to_stays(root: Path) -> None:
+    (root / "object").write_text("of DVC's cache")
+    (root / "out.ipynb").symlink_to("object")
+    run_notebook(notebook(root / "n.ipynb"), root / "out.ipynb", {}, root=root)
+    assert (root / "object").read_text() == "of DVC's cache" and not (root / "out.ipynb").is_symlink()
+
+
 @pytest.mark.parametrize(
     ("cell", "says"),
     [

@@ -45,6 +45,17 @@ def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+@pytest.mark.parametrize(("key", "wrong", "says"), [
+    ("temple, ", "tempel, ", "no data set 'tempel' .*did you mean 'temple'"),
+    ("  random: 2 ", "  random: 20 ", r"figure4\.random: asks for 20 images, of \d; lower it"),
+])
+def test_what_the_registry_lacks_is_told_before_anything_runs(staged: Path, key: str, wrong: str, says: str) -> None:
+    assert key in CONTENT["params.yaml"]
+    (staged / "params.yaml").write_text(CONTENT["params.yaml"].replace(key, wrong))
+    with pytest.raises(MasksrError, match=says):
+        describe_inputs(staged, code=())
+
+
 def test_each_part_of_the_settings_has_a_file_that_says_it(staged: Path) -> None:
     folder = staged / "runs/mini"
     texts = describe_inputs(staged)

@@ -52,14 +52,25 @@ def test_reading_gives_back_what_was_written(tmp_path):
 
 
 @pytest.mark.parametrize(("spoil", "message"), [
+    (lambda t: t.assign(seed=10**22), "not a quality table"),
     (lambda t: t.drop(columns="psnr"), "psnr"), (lambda t: t.assign(lpisp=0.1), "lpisp"),
     (lambda t: t.assign(pi="three"), "not a quality table"), (lambda t: pd.concat([t, t]), "twice"),
     (lambda t: t.assign(ma_weights=["stand-in"] + ["official"] * (len(t) - 1)), "mixed"),
 ])
 def test_a_table_that_cannot_be_trusted_is_refused(tmp_path, spoil, message):
-    spoil(quality(profile())).to_csv(tmp_path / "quality.csv", index=False)
+    file = tmp_path / "quality.csv"
+    spoil(quality(profile())).to_csv(file, index=False)
     with pytest.raises(MasksrError, match=message):
-        scores.read_quality([tmp_path / "quality.csv"])
+        scores.read_quality([file])
+
+
+def test_a_table_that_was_cut_within_a_number_is_refused(tmp_path):
+    scores.write_quality(quality(profile()), tmp_path / "quality.csv")
+    whole = (tmp_path / "quality.csv").read_bytes()
+    for length in (len(whole) - 1, len(whole) // 2, 3):
+        (tmp_path / "quality.csv").write_bytes(whole[:length])
+        with pytest.raises(MasksrError, match=r"quality\.csv: not a quality table"):
+            scores.read_quality([tmp_path / "quality.csv"])
 
 
 @pytest.mark.parametrize(

@@ -108,15 +108,16 @@ def test_to_image_undoes_to_tensor_and_refuses_nan(pixel_range):
 
 
 def test_folders_and_patterns_stand_for_their_pictures(tmp_path):
-    for name in ("b.JPG", "a.png", "notes.txt", ".hidden.png", "below/c.png", "[a].png", "empty/x.txt"):
+    for name in ("b.JPG", "a.png", "notes.txt", ".hidden.png", "below/c.png", "[a].png", "empty/x.txt", "z/d.jfif"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
+    (tmp_path / "z/e.jpe").symlink_to("d.jfif")  # a name of its own, as in the stores of DVC and git-annex
 
     def found(*names: str) -> list[str]:
         return [path.name for path in find_photos([str(tmp_path / name) for name in names])]
 
     assert found("b.JPG", "*.png", "", "**/c.*") == ["b.JPG", "[a].png", "a.png", "c.png"]  # nothing twice
-    assert found("[a].png") == ["[a].png"]
+    assert found("[a].png") == ["[a].png"] and found("z", "z/../z/d.jfif") == ["d.jfif", "e.jpe"]
     for wrong in ("nothing.png", "*.bmp", "empty"):
         with pytest.raises(MasksrError, match="no such file, or no picture"):
             found("a.png", wrong)
@@ -179,7 +180,9 @@ def test_no_picture_replaces_another(album, tmp_path):
     (album / "ONE.jpg").write_bytes((album / "three.jpg").read_bytes())
     names = {path.name for path in plan(find_photos([str(album)]), tmp_path / "out").values()}
     assert names == {"ONE.jpg.png", "one.png.png", "three.png", "two.png"}
+    (tmp_path / "linked").symlink_to(album)
     for pictures, out in (
+        ([tmp_path / "linked/two.png"], album),
         ([album / "one.png", tmp_path / "other/ONE.png"], tmp_path / "out"),
         ([album / "three.jpg", album / "two.png"], album),
     ):
