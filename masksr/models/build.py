@@ -110,7 +110,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         if is_safetensors(path):
             content = safetensors.torch.load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with path.open("rb") as file:  # of a name torch, too, would take the ending for the content
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and safetensors each fail in their own way
         raise MasksrError(
             f"{path} cannot be read as weights ({type(error).__name__}); it may be cut short or hold more "
