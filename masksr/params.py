@@ -193,7 +193,7 @@ class Phase(Schedule):
     """A phase before the GAN: one distance, no mask, no discriminator."""
 
     scale: Literal[2, 4]
-    """What this phase enlarges by; where it rises, EDSR gets a fresh tail."""
+    """What this phase enlarges by; from 2 to 4, EDSR gets a second sub-pixel convolution and keeps the rest."""
     loss: Literal["l1", "mse"]
     """The distance between SR and HR."""
 
@@ -244,7 +244,7 @@ class Model(Section):
             scales.add(self.start.init_scale)
         _check(scales, "start: needs phases or a checkpoint to begin from (init)")
         fits = 2 not in scales or self.generator.architecture == "edsr"
-        _check(fits, "start: only edsr changes its scale (x2, then a fresh x4 tail); use scale 4")
+        _check(fits, "start: only edsr changes its scale (x2, then x4); use scale 4")
         focal = self.loss.gan_type == "relativistic_pairwise" or not self.loss.focal_gamma
         _check(focal, "loss.focal_gamma belongs to gan_type relativistic_pairwise; set it to 0.0")
         multiple, least = (8, 16) if self.discriminator.architecture == "vggstyle" else (4, 8)

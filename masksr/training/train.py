@@ -35,7 +35,8 @@ NOT_IN_THE_KEY = {"device", "gpus", "sync_batchnorm", "checkpoint_every", "log_e
 def train_start(params: Params, model: str, seed: int, paths: Paths) -> dict[str, Any]:
     """Train what comes before the GAN: the phases of ``models.<model>.start``, shared by all its masks.
 
-    Where the scale changes (EDSR x2, then x4) the network keeps all but its tail; the result is always x4.
+    Where the scale changes (EDSR x2, then x4) the network keeps what fits, as EDSR-PyTorch's loader does: all
+    but its second sub-pixel convolution; the result is always x4.
     Writes generator.safetensors, history.csv, validation.csv and training.json to the folder
     ``paths.start(model, seed)`` and returns the last.
     """
@@ -165,9 +166,9 @@ def _run_start(job: Job, checkpoints: Path, init: Path | None) -> Trained:
         if before is not None and before.scale == scale:
             return before
         network = build.build_generator(recipe.generator, scale, seed_for(job.seed, f"generator x{scale}"))
-        if before is not None:  # from x2 to x4: all but the tail, which stays fresh
-            tail = {key: value for key, value in network.state_dict().items() if key.startswith("tail.")}
-            build.load_state(network, before.state_dict() | tail, "the network to start from")
+        if before is not None:
+            # From x2 to x4 every shape fits; only the second sub-pixel convolution (tail.0.2) stays fresh.
+            build.load_state(network, network.state_dict() | before.state_dict(), "the network to start from")
         return network
 
     generator, history = None, []
