@@ -36,12 +36,12 @@ def change(profile: Params, **sections: dict[str, Any]) -> Params:
 
 @pytest.fixture
 def papers_own() -> Params:
-    """The profile paper, but PESR and EDSR begin from trained networks."""
+    """The profile paper with one mask, but PESR and EDSR begin from trained networks."""
     profile = params.load(ROOT / "profiles/paper.yaml")
     models = profile.model_dump()["models"]
     for model in ("pesr", "edsr"):
         models[model]["start"] |= {"init": "trained.pt", "phases": []}
-    return change(profile, models=models)
+    return change(profile, models=models, table1={"masks": ["none", "paper"]})
 
 
 def test_the_papers_own_profile_cuts_nothing(papers_own):
@@ -51,6 +51,15 @@ def test_the_papers_own_profile_cuts_nothing(papers_own):
         if entry["parameter"]:
             values = paper.used_values(papers_own, entry["parameter"])
             assert values and paper.MISSING not in values.values(), entry["parameter"]
+
+
+@pytest.mark.parametrize("name", ["paper", "study"])
+def test_the_profiles_have_every_reading_of_apply(name: str):
+    profile = params.load(ROOT / f"profiles/{name}.yaml")
+    (row,) = (row for row in paper.answers(profile).itertuples() if row.parameter == "masks.*.apply")
+    assert row.used == {"paper": "both", "letter": "sr", "gradient": "gradient"} and row.status == "differs"
+    others = [profile.masks[mask].model_dump(exclude={"apply"}) for mask in row.used]
+    assert others[0] == others[1] == others[2]
 
 
 def test_the_value_used_is_read_live_and_a_difference_is_flagged(papers_own):

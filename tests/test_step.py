@@ -4,6 +4,7 @@ import copy
 import json
 import math
 from functools import partial
+from itertools import product
 from unittest.mock import Mock
 
 import numpy as np
@@ -102,6 +103,26 @@ def test_apply_mask() -> None:
     assert torch.equal(fake, sr) and torch.equal(real, hr)
     fake.sum().backward()
     torch.testing.assert_close(sr.grad, mask.expand_as(sr))
+
+
+@pytest.mark.parametrize(("model", "blind"), [("esrgan", False), ("pesr", True), ("edsr", True)])
+def test_a_constant_mask_is_lost_in_batch_normalisation_but_not_in_vgg_style(model: str, blind: bool) -> None:
+    """SRGAN's discriminator has no bias before its first normalisation: G's gradient does not become smaller."""
+    g, d, _, loss = networks(model)
+    d = d.double()
+    lr, hr = (x.double() for x in batch(g.pixel_range))
+    sr = F.interpolate(lr, scale_factor=4, mode="bicubic").requires_grad_()
+    found = {}
+    for apply, m in product(("both", "sr", "gradient"), (1.0, 0.5, 0.1)):
+        fake, real = apply_mask(sr, hr, torch.full_like(hr[:, :1], m), apply)
+        logits = torch.cat([d(real), d(fake)])
+        gan = generator_loss(loss.gan_type, *logits.chunk(2), loss.focal_gamma)
+        found[apply, m] = logits, torch.autograd.grad(gan, sr)[0]
+    one = found["both", 1.0]
+    for apply, m in product(("both", "sr"), (0.5, 0.1)):
+        differs = [((x - y).norm() / y.norm()).item() for x, y in zip(found[apply, m], one, strict=True)]
+        assert max(differs) < 1e-5 if blind else min(differs) > 0.01, (apply, m, differs)
+    torch.testing.assert_close(found["gradient", 0.1], (one[0], 0.1 * one[1]))
 
 
 @pytest.mark.parametrize("per_channel", [False, True])

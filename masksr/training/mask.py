@@ -115,9 +115,12 @@ def apply_mask(
 ) -> tuple[Tensor, Tensor]:
     """Make the fake and the real input of the discriminator, (B, 3, H, W) each (figure 3).
 
-    ``both`` multiplies SR and HR by the mask; ``sr`` SR alone (the text's letter; the discriminator can then
-    tell real from fake by brightness); ``gradient`` shows both as they are and scales by the mask only the
-    gradient that comes back to the generator.
+    ``both`` multiplies SR and HR by the mask; ``sr`` SR alone (the text's letter); ``gradient`` shows both as
+    they are and scales by the mask only the gradient that comes back to the generator.
+
+    A discriminator that normalises its first convolution, which has no bias (SRGAN's, so that of PESR and
+    EDSR), does not know a constant factor, whichever image has it. There ``both`` and ``sr`` act by the mask's
+    contrast alone; a lower b lowers the weight of the adversarial loss only with ``gradient``.
     """
     if apply == "gradient":
         return _ScaleGradient.apply(sr, mask), hr
