@@ -169,7 +169,8 @@ class Loss(Section):
     l1: NonNegative
     """Weight of the mean absolute difference of pixels."""
     tv: NonNegative
-    """Weight of the total variation, a sum over batch, channels and pixels."""
+    """Weight of the total variation, a sum over batch, channels and pixels where all other terms are means: for
+    the same objective it goes as 1 / (batch * lr_patch^2)."""
 
 
 class Schedule(Section):

@@ -35,6 +35,16 @@ def load(folder: Path, at: str = "profile", value: object = "mini") -> params.Pa
     return params.load(folder / "params.yaml")
 
 
+@pytest.mark.parametrize("profile", ["mini", "study", "study_cpu", "masks_cpu"])
+def test_total_variation_weighs_as_much_as_in_the_profile_paper(profile: str) -> None:
+    """It is a sum over the pixels of a batch, while the other terms are means."""
+    paper, cut = (params.load(ROOT / f"profiles/{name}.yaml").models["pesr"] for name in ("paper", profile))
+    pixels = {recipe.lr_patch: recipe.batch * (4 * recipe.lr_patch) ** 2 for recipe in (paper, cut)}
+    assert cut.loss.tv == pytest.approx(paper.loss.tv * pixels[paper.lr_patch] / pixels[cut.lr_patch], rel=1e-3)
+    terms = ("vgg54", "gan", "l1", "vgg54_distance", "gan_type", "focal_gamma")
+    assert [getattr(cut.loss, term) for term in terms] == [getattr(paper.loss, term) for term in terms]
+
+
 @pytest.mark.parametrize(
     ("at", "value", "expected"),
     [

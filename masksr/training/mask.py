@@ -119,8 +119,8 @@ def apply_mask(
     they are and scales by the mask only the gradient that comes back to the generator.
 
     A discriminator that normalises its first convolution, which has no bias (SRGAN's, so that of PESR and
-    EDSR), does not know a constant factor, whichever image has it. There ``both`` and ``sr`` act by the mask's
-    contrast alone; a lower b lowers the weight of the adversarial loss only with ``gradient``.
+    EDSR), does not know a constant factor, whichever image has it: there ``both`` and ``sr`` act by the
+    mask's contrast alone; a lower b lowers the weight of the adversarial loss only with ``gradient``.
     """
     if apply == "gradient":
         return _ScaleGradient.apply(sr, mask), hr
