@@ -169,8 +169,8 @@ class Loss(Section):
     l1: NonNegative
     """Weight of the mean absolute difference of pixels."""
     tv: NonNegative
-    """Weight of the total variation, a sum over batch, channels and pixels where all other terms are means: for
-    the same objective it goes as 1 / (batch * lr_patch^2)."""
+    """Weight of the total variation, a sum over batch, channels and pixels where all other terms are means;
+    for the same objective it goes as 1 / (batch * lr_patch^2)."""
 
 
 class Schedule(Section):
@@ -194,7 +194,7 @@ class Phase(Schedule):
     """A phase before the GAN: one distance, no mask, no discriminator."""
 
     scale: Literal[2, 4]
-    """What this phase enlarges by; from 2 to 4, EDSR gets a second sub-pixel convolution and keeps the rest."""
+    """What this phase enlarges by; from 2 to 4, EDSR keeps all and gets a second sub-pixel convolution."""
     loss: Literal["l1", "mse"]
     """The distance between SR and HR."""
 
@@ -211,11 +211,12 @@ class Start(Section):
     """What comes before the GAN and knows nothing of masks: once for each model and seed."""
 
     init: str | None
-    """A checkpoint to begin from, a file or a name of data/registry.yaml; null: random weights."""
+    """A checkpoint to begin from: a file, a name of data/registry.yaml, or the name of an archive there with
+    the file in it, such as `pesr/psnr.pt`. One that is not to be had is an error; null: random weights."""
     init_scale: Literal[2, 4]
     """What that checkpoint enlarges by."""
     phases: list[Phase]
-    """Trained one after the other; empty where the checkpoint is enough."""
+    """Trained one after the other, from the checkpoint; empty where that is enough."""
 
 
 class Model(Section):

@@ -122,18 +122,23 @@ def test_checkpoints_have_names(registry, served, tmp_path):
     with zipfile.ZipFile(served / "PESR_pretrained", "w") as archive:
         for name in ("pesr/psnr.pt", "pesr/perception.pt", "pesr/readme.txt"):
             archive.writestr(name, b"-")
-    with pytest.raises(MasksrError, match=r"several checkpoints.*perception\.pt, .*psnr\.pt$"):
-        fetch_pretrained("pesr")
-    assert fetch_pretrained(str(cache_folder() / "weights" / "pesr/pesr/psnr.pt")).is_file()
+    for name in ("pesr", "pesr/psnr.pt", "pesr/pesr/readme.txt"):
+        with pytest.raises(MasksrError, match=r"several checkpoints.*: pesr/pesr/perception\.pt, pesr/pesr/psnr\.pt$"):
+            fetch_pretrained(name)
+    psnr = cache_folder() / "weights" / "pesr/pesr/psnr.pt"
+    assert fetch_pretrained("pesr/pesr/psnr.pt") == fetch_pretrained(str(psnr)) == psnr
+    with pytest.raises(MasksrError, match=r"no file esrgan/psnr.pt"):
+        fetch_pretrained("esrgan/psnr.pt")
 
 
-def test_the_command_fetches_and_lists(capsys):
+def test_the_command_fetches_and_lists(served, capsys):
+    (served / "edsr_x2-0edfb8a3.pt").write_bytes(b"weights")
     assert main(["fetch", "--list", "Set5", "niqe", "cat"]) == 0
     listed = capsys.readouterr().out
     assert "to download: " in listed and "in the installed packages" in listed and "licence: " in listed
     assert main(["fetch"]) == 0
     said = capsys.readouterr().out
-    for name in ("DIV2K_train", "Set5", "DIV2K_valid", "Urban100", "BSD100", "PIRM_valid", "vgg19", "ma"):
+    for name in ("DIV2K_train", "Set5", "DIV2K_valid", "Urban100", "BSD100", "PIRM_valid", "vgg19", "ma", "edsr_x2"):
         assert f"{name}: in " in said
     assert "cite: " in said and f"Set5: in {cache_folder() / 'sets'}" in said
     assert main(["fetch", "Set5", "Sett5"]) == 1
@@ -240,6 +245,9 @@ def shortened(profile: str) -> dict:
     content["measures"]["also"] = ["gmsd"]  # which needs no weights, in the place of LPIPS and DISTS
     for model in content["models"].values():
         model |= {"batch": 2, "lr_patch": model["lr_patch"] // 2}
+        if not model["start"]["phases"]:  # a public checkpoint, which is not served here
+            phase = {"scale": model["start"]["init_scale"], "loss": "l1", "learning_rate": 1e-4}
+            model["start"] |= {"init": None, "phases": [phase]}
         for schedule in (model["gan"], *model["start"]["phases"]):
             schedule |= {"epochs": 1, "halve_at": []}
     return content

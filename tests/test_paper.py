@@ -36,11 +36,10 @@ def change(profile: Params, **sections: dict[str, Any]) -> Params:
 
 @pytest.fixture
 def papers_own() -> Params:
-    """The profile paper with one mask, but PESR and EDSR begin from trained networks."""
+    """The profile paper with one mask, but PESR begins from a trained network."""
     profile = params.load(ROOT / "profiles/paper.yaml")
     models = profile.model_dump()["models"]
-    for model in ("pesr", "edsr"):
-        models[model]["start"] |= {"init": "trained.pt", "phases": []}
+    models["pesr"]["start"] |= {"init": "pesr/psnr.pt", "phases": []}
     return change(profile, models=models, table1={"masks": ["none", "paper"]})
 
 

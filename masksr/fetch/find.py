@@ -198,20 +198,25 @@ def fetch_weights(spec: Weights, data_folder: Path | None = None) -> Path:
 def fetch_pretrained(name: str, data_folder: Path | None = None) -> Path:
     """Find a checkpoint: a path, or the name of an entry of ``weights``, which is downloaded if need be.
 
-    Raises MasksrError when there is neither, and when the name stands for several checkpoints.
+    A file of an entry that is an archive has the entry's name before its own, as in ``pesr/psnr.pt``. Raises
+    MasksrError when there is no such file or entry, and when the name stands for several checkpoints.
     """
     path = here_or_in_project(name)
     if path.is_file():  # outside of a project there is no registry
         return path
     known = {key: spec for key, spec in registry.load_registry().weights.items() if spec.architecture}
-    if name not in known:
+    entry, _, member = name.partition("/")
+    if entry not in known or (member and not known[entry].archive):
         there = ", ".join(known)
         raise MasksrError(f"there is no file {name}, and no checkpoint of that name (there are: {there})")
-    found = fetch_weights(known[name], data_folder)
-    if found.is_dir():
-        inside = ", ".join(str(path) for path in sorted(found.rglob("*")) if path.suffix in CHECKPOINTS)
-        raise MasksrError(f"{name} is an archive of several checkpoints; name one of its files: {inside}")
-    return found
+    found = fetch_weights(known[entry], data_folder)
+    if not found.is_dir():
+        return found
+    inside = [path for path in sorted(found.rglob("*")) if path.suffix in CHECKPOINTS]
+    if found / member in inside:
+        return found / member
+    names = ", ".join(f"{entry}/{path.relative_to(found).as_posix()}" for path in inside)
+    raise MasksrError(f"{name}: {entry} is an archive of several checkpoints; name one of its files: {names}")
 
 
 # ---- python -m masksr fetch --------------------------------------------------------------------------------
@@ -258,7 +263,8 @@ def _needed(params: Params) -> list[str]:
     names += ["vgg19"] if params.weights.vgg == "imagenet" and not params.weights.vgg_file else []
     names += ["niqe", "ma"] if params.weights.quality == "official" else []
     starts = [params.models[model].start.init for model in params.table1.models]
-    return names + [init for init in dict.fromkeys(starts) if init in registry.load_registry().weights]
+    entries = dict.fromkeys(init.partition("/")[0] for init in starts if init)
+    return names + [entry for entry in entries if entry in registry.load_registry().weights]
 
 
 def _place(spec: SetSpec | Weights, folder: Path | None) -> Path | str | None:

@@ -90,8 +90,8 @@ def total_variation(image: Tensor) -> Tensor:
     """Equation 11's TV: absolute differences of neighbouring pixels, summed over batch, channels and pixels.
 
     image: (B, C, H, W). A sum, as in PESR's train.py, where every other term is a mean: its share grows with
-    the patch and the batch. PESR's weight 1e-6 is meant for LR 24 and batch 16 in [0, 255]; at LR 64, which the
-    paper names beside it, it weighs (64 / 24)² = 7.1 times as much.
+    the patch and the batch. PESR's weight 1e-6 is meant for LR 24 and batch 16 in [0, 255]; at LR 64, which
+    the paper names beside it, it weighs (64 / 24)² = 7.1 times as much.
     """
     image = _float32(image)
     return image.diff(dim=-1).abs().sum() + image.diff(dim=-2).abs().sum()

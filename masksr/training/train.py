@@ -201,14 +201,14 @@ def _find_init(params: Params, model: str) -> Path | None:
         return None
     from masksr.fetch.find import fetch_pretrained  # here: most trainings need no network
 
-    published = getattr(load_registry().weights.get(init), "res_scale", None)
+    published = getattr(load_registry().weights.get(init.partition("/")[0]), "res_scale", None)
     ours = getattr(params.models[model].generator, "res_scale", None)
     if published not in (None, ours):  # the one thing that the weights do not tell
         raise MasksrError(f"{where}: {init} has res_scale {published}, models.{model} has {ours}")
     try:
         return fetch_pretrained(init, find_data_folder(params.data.local))
     except MasksrError as error:
-        raise MasksrError(f"{where}: {error}; null begins from random weights") from None
+        raise MasksrError(f"{where}: {error}; null and phases begin from random weights") from None
 
 
 # ---- The GAN -----------------------------------------------------------------------------------------------
