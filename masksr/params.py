@@ -177,7 +177,7 @@ class Schedule(Section):
     """How long, and with which learning rate (Adam, beta 0.9 and 0.999)."""
 
     epochs: PositiveInt
-    """How long, in epochs of train.steps_per_epoch steps. [epochs]"""
+    """How long; the model's steps_per_epoch, or train's, says what an epoch is. [epochs]"""
     learning_rate: Positive
     """Adam's, at the beginning."""
     halve_at: list[PositiveInt]
@@ -234,6 +234,8 @@ class Model(Section):
     """Side of an LR patch: with `vggstyle` 16, 24, 32 and so on, with `srgan` 8, 12, 16. [LR pixels]"""
     batch: Annotated[int, Field(ge=2)]
     """Patches in a step. [patches]"""
+    steps_per_epoch: PositiveInt | None
+    """How long an epoch of this model is; null: train.steps_per_epoch. [steps]"""
     start: Start
     """What comes before the GAN."""
     gan: Gan
@@ -307,7 +309,7 @@ class Train(Section):
     """Of the networks; losses and weights stay in fp32. `tf32`: fp32 with products rounded to 10 bits, on
     NVIDIA GPUs from Ampere on; `bf16`: autocast."""
     steps_per_epoch: PositiveInt
-    """How long an epoch is. [steps]"""
+    """How long an epoch is, but of a model that has its own. [steps]"""
     compile: Literal[True, False, "reduce-overhead"]
     """torch.compile: minutes at the start, then faster on most GPUs; `reduce-overhead` replays CUDA graphs
     too, for small patches, where starting kernels takes longer than running them."""
@@ -481,6 +483,11 @@ class Params(Section):
     def model(self, name: str) -> Model:
         """The entry ``name`` of ``models``. Raises MasksrError where there is none."""
         return _find(name, "models", self.models)
+
+    def train_of(self, model: str) -> Train:
+        """``train`` as it holds for ``models.<model>``, whose own steps_per_epoch comes first."""
+        own = self.models[model].steps_per_epoch
+        return self.train.model_copy(update={"steps_per_epoch": own or self.train.steps_per_epoch})
 
     def mask(self, name: str, k: float | None = None, b: float | None = None) -> Mask:
         """The entry ``name`` of ``masks``; with k and b, the point of Figure 5 that has these instead.

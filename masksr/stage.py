@@ -60,7 +60,7 @@ def describe_inputs(root: Path, code: Collection[str] | None = None) -> dict[str
     parts |= {f"params/masks/{name}": mask for name, mask in masks.items()}
     for name, model in content["models"].items():
         parts[f"params/models/{name}"] = {key: value for key, value in model.items() if key != "start"}
-        started = ("title", "generator", "start", "lr_patch", "batch")
+        started = ("title", "generator", "start", "lr_patch", "batch", "steps_per_epoch")
         parts[f"params/starts/{name}"] = {key: model[key] for key in started}
     for name in (data["train"], data["validation"], *data["test"]):
         found = look_up(name, registry.sets, "data set")

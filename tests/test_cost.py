@@ -92,11 +92,13 @@ def test_equal_trainings_count_once_and_seeds_multiply() -> None:
     content = only("pesr")
     content["masks"]["again"] = content["masks"]["paper"]
     content["table1"] |= {"masks": ["none", "paper", "again"], "seeds": [0, 1]}
+    content["models"]["pesr"]["steps_per_epoch"] = 7  # in place of train's 20
     content["sweep"] |= {"k": [0.2, 1.0], "b": [0.5, 0.7], "seeds": [1]}
     table = training_costs(params.Params.model_validate(content), tflops=100).set_index("training")
     expected = {"PESR start": 2, "PESR none": 2, "PESR paper": 2, "PESR again": 0}
     expected |= {"PESR Figure 5": 3, "all": 9}
     assert table["trainings"].to_dict() == expected
+    assert (table["steps each"]["PESR start"], table["steps each"]["PESR paper"]) == (7 * 25, 7 * 5)
     assert table["PFLOP in all"]["all"] == pytest.approx(table["PFLOP in all"].drop("all").sum())
     assert table["hours in all"]["all"] == pytest.approx(table["PFLOP in all"]["all"] * 1e15 / 100e12 / 3600)
 

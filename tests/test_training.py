@@ -75,7 +75,12 @@ def test_equal_trainings_are_done_once_whatever_their_names_and_what_they_show(p
     monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("trained twice"))
     params = small(steps_per_epoch=1, log_every=1, validate_every=1, checkpoint_every=1)
     training.train_gan(params, "esrgan", params.mask("paper", 0.2, 0.5), 0, paths, paths.root / "b")
-    assert weights(paths.root / "a") == weights(paths.root / "b")
+    content = small().model_dump(exclude_unset=True)
+    content["models"]["esrgan"]["steps_per_epoch"] = 1  # before train's 4
+    own = Params.model_validate(content)
+    assert own.train_of("esrgan").steps_per_epoch == 1 and own.train_of("pesr").steps_per_epoch == 4
+    training.train_gan(own, "esrgan", own.masks["paper"], 0, paths, paths.root / "c")
+    assert weights(paths.root / "a") == weights(paths.root / "b") == weights(paths.root / "c")
 
 
 def test_masks_change_the_training(paths: Paths) -> None:

@@ -125,7 +125,7 @@ def training_costs(params: Params, tflops: float) -> pd.DataFrame:
     for name, model, mask, count in _trainings(params):
         recipe = params.models[model]
         stages = [(mask, recipe.gan.epochs)] if mask else [(p, p.epochs) for p in recipe.start.phases]
-        steps = [epochs * params.train.steps_per_epoch for _, epochs in stages]
+        steps = [epochs * params.train_of(model).steps_per_epoch for _, epochs in stages]
         costs = {p: [step_cost(params, model, stage, p) for stage, _ in stages] for p in ("fp32", "bf16")}
         flop = sum(n * cost.flop for n, cost in zip(steps, costs["fp32"], strict=True))
         hours = flop / (tflops * 1e12) / 3600 / params.train.gpus

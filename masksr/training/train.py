@@ -66,7 +66,7 @@ def start_inputs(job: "Job") -> dict[str, Any]:
 def gan_inputs(job: "Job", mask: Mask) -> dict[str, Any]:
     """What determines the training with the GAN, beside its code."""
     return job.inputs | {
-        "model": job.recipe.model_dump(exclude={"title", "start"}, mode="json"),
+        "model": job.recipe.model_dump(exclude={"title", "start", "steps_per_epoch"}, mode="json"),
         "mask": mask.model_dump(mode="json"),
         "from": file_digest(job.start),
         "vgg": file_digest(job.vgg19) if job.recipe.loss.vgg54 else None,
@@ -85,7 +85,7 @@ class Job:
         self, params: Params, model: str, seed: int, paths: Paths, out: Path, rank: int = 0, ranks: int = 1
     ) -> None:
         self.params, self.model, self.seed, self.paths, self.out = params, model, seed, paths, out
-        self.recipe, self.settings = params.models[model], params.train
+        self.recipe, self.settings = params.models[model], params.train_of(model)
         self.start, self.vgg19 = (
             paths.start(model, seed) / "generator.safetensors",
             paths.weights / "vgg19.safetensors",
