@@ -72,8 +72,8 @@ def adversarial_step(
 
     lr: (B, 3, h, w), hr: (B, 3, H, W), in [0, ``pixel_range``]. The discriminator is not updated between its
     own part and the generator's, so one forward pass on each image serves both (the public ESRGAN step takes
-    five). expectation: the ErrorNetwork of a mask of kind ``expected``, which gets the gradient of its own
-    loss.
+    five; PESR and EDSR-PyTorch update D first, so their G meets a D that is one update newer). expectation:
+    the ErrorNetwork of a mask of kind ``expected``, which gets the gradient of its own loss.
 
     Where the images are a ``share`` of a batch, the mean of the gradients of all shares is that of the batch;
     what couples images (relativistic means, batch statistics, a relative error) sees all processes, but one
