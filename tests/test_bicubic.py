@@ -34,7 +34,7 @@ def cubic(x: Fraction) -> Fraction:
     return -Fraction(1, 2) * x**3 + Fraction(5, 2) * x**2 - 4 * x + 2 if x < 2 else Fraction(0)
 
 
-def resize_line(line: list[int], scale: Fraction) -> list[int]:
+def resize_line(line: list[int], scale: Fraction, border: str) -> list[int]:
     """One line of pixels, an output pixel at a time, in fractions: pixel i covers [i, i + 1)."""
     stretch = min(scale, Fraction(1))
     result = []
@@ -42,27 +42,36 @@ def resize_line(line: list[int], scale: Fraction) -> list[int]:
         centre = (i + Fraction(1, 2)) / scale - Fraction(1, 2)
         reach = range(math.floor(centre - 2 / stretch), math.ceil(centre + 2 / stretch) + 1)
         weights = [cubic(stretch * (centre - j)) for j in reach]
-        near = [line[min(max(j, 0), len(line) - 1)] for j in reach]
+        near = [(line + line[::-1])[j % (2 * len(line))] for j in reach]
+        if border == "repeat":
+            near = [line[min(max(j, 0), len(line) - 1)] for j in reach]
         value = sum(w * pixel for w, pixel in zip(weights, near, strict=True)) / sum(weights)
         result.append(min(max(math.floor(value + Fraction(1, 2)), 0), 255))
     return result
 
 
-def resize_slowly(image: np.ndarray, scale: Fraction) -> np.ndarray:
-    columns = np.array([resize_line(column.tolist(), scale) for column in image.T]).T  # the height first
-    return np.array([resize_line(row.tolist(), scale) for row in columns], dtype=np.uint8)
+def resize_slowly(image: np.ndarray, scale: Fraction, border: str = "repeat") -> np.ndarray:
+    columns = np.array([resize_line(column.tolist(), scale, border) for column in image.T]).T  # the height first
+    return np.array([resize_line(row.tolist(), scale, border) for row in columns], dtype=np.uint8)
 
 
 @settings(max_examples=25, deadline=None)
 @given(
     height=st.integers(1, 14), width=st.integers(1, 14),
     scale=st.sampled_from([Fraction(1, 4), Fraction(1, 2), Fraction(2), Fraction(4)]),
-    seed=st.integers(0, 999),
+    seed=st.integers(0, 999), border=st.sampled_from(["repeat", "mirror"]),
 )
-def test_an_independent_formula_in_exact_arithmetic(height, width, scale, seed):
+def test_an_independent_formula_in_exact_arithmetic(height, width, scale, seed, border):
     """At these scales all weights are exact in floating point: even values halfway between levels agree."""
     image = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
-    np.testing.assert_array_equal(imresize(image, float(scale)), resize_slowly(image, scale))
+    np.testing.assert_array_equal(imresize(image, float(scale), border), resize_slowly(image, scale, border))
+
+
+def test_the_borders_differ_at_the_border_alone_and_repeat_is_the_default():
+    image = np.random.default_rng(0).integers(0, 256, (48, 40, 3), dtype=np.uint8)
+    one, other = (imresize(image, 0.25, border).astype(int) for border in ("repeat", "mirror"))
+    np.testing.assert_array_equal(imresize(image, 0.25), one)
+    assert np.abs(one - other)[2:-2, 2:-2].max() == 0 < np.abs(one - other).max()
 
 
 @pytest.mark.parametrize("scale", [1 / 3, 3.0, 0.7, 1.3, 0.375, 1.25])
