@@ -1,6 +1,7 @@
 """`dvc repro` is killed at random, and while DVC rewrites its own files; it goes on to the same bits. Slow.
 
-MASKSR_KILLS=100 in the environment asks for so many kills; the counts by kind are printed (pytest -s).
+MASKSR_KILLS=100 in the environment asks for so many kills; the counts by kind are printed (pytest -s) and, as
+it goes on, in the project's kills.txt.
 """
 
 import os
@@ -84,6 +85,7 @@ def test_a_pipeline_that_is_killed_again_and_again_ends_in_the_same_bits(project
             how = rng.choice(["kill -9 of dvc", "kill -9 of all", "Ctrl-C"])
             if kills.total() < KILLS and strike(process, project, when, how, rng):
                 kills[f"{how}, {when}"] += 1
+                (project / "kills.txt").write_text(repr(kills))
             else:
                 assert process.wait() == 0, (project / "log.txt").read_text()[-3000:]
                 finished = True
