@@ -6,9 +6,11 @@ Small networks leave most of a large GPU idle, so that trainings side by side, o
 the other. Each is one of ``masksr.training.train``, stored in ``--root`` by its key: the same command goes on where it
 was stopped. What is finished is packed into archives below ``--out``, its generator as float16; what an earlier call
 has packed is not packed again.
-"""
 
-from __future__ import annotations
+    python -m benchmarks.trainings --params FILE --take FOLDER
+
+In the project, once its stages ``start`` have run: takes what the archives, unpacked in FOLDER, hold for its trainings.
+"""
 
 import argparse
 import json
@@ -31,13 +33,15 @@ from masksr import params as params_file
 from masksr.data.packs import Pack
 from masksr.fetch.find import build_pack, find_layout
 from masksr.fetch.registry import find_set
-from masksr.io import write_atomic
+from masksr.io import file_digest, write_atomic
 from masksr.models.build import load_generator, save_generator
 from masksr.params import Params
 from masksr.paths import Paths
-from masksr.training.train import train_gan, train_start
+from masksr.training.store import OUTPUTS, RECORD, training_key
+from masksr.training.train import Job, gan_inputs, train_gan, train_start
 
 ARCHIVE, ARCHIVES = 15 << 20, 4  # bytes of an archive, and how many: what a machine may give back
+HALF = "weights.safetensors"  # not generator.safetensors, whose sha256 training.json has
 PACKING = 15  # seconds kept for it
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -47,15 +51,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trainings", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--params", type=Path, required=True, help="a params.yaml")
-    parser.add_argument("--data", type=Path, required=True, help="what `make carry` built")
-    parser.add_argument("--root", type=Path, required=True, help="folder that keeps trainings between calls")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the archives")
-    parser.add_argument("--seconds", type=float, required=True, help="after which it ends")
+    parser.add_argument("--data", type=Path, help="what `make carry` built")
+    parser.add_argument("--root", type=Path, default=".", help="folder that keeps trainings between calls")
+    parser.add_argument("--out", type=Path, help="folder of the archives")
+    parser.add_argument("--seconds", type=float, help="after which it ends")
+    parser.add_argument("--take", type=Path, help="folder with the unpacked archives")
     options = parser.parse_args(arguments)
     os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     settings = params_file.load(options.params)
     paths = Paths(options.root.resolve(), settings.profile)
+    if options.take:
+        return take(settings, paths, options.take)
     build_material(settings, paths, options.data)
     begin, then = calls(settings, paths)
     ends = begun + options.seconds - PACKING
@@ -84,7 +91,7 @@ def calls(settings: Params, paths: Paths) -> tuple[dict[str, Call], dict[str, Ca
     """What comes before the GAN; then Table 1, seed by seed, and Figure 5, so that what is done first is whole."""
     table, sweep = settings.table1, settings.sweep
     begin, then = {}, {}
-    for seed, model in product(table.seeds, table.models):
+    for model, seed in product(table.models, table.seeds):
         begin[f"{model} start s{seed}"] = train_start, (settings, model, seed, paths)
     for seed, model, mask in product(table.seeds, table.models, table.masks):
         out = paths.variant(model, mask, seed)
@@ -113,7 +120,7 @@ def run_until(ends: float, pool: Pool, parts: Mapping[str, Call]) -> dict[str, A
 def pack(paths: Paths, settings: Params, out: Path) -> None:
     """Put finished trainings that no earlier call packed into archives, generators in float16, half the bytes."""
     out.mkdir(parents=True, exist_ok=True)
-    listed, half, number, size = paths.root / "packed.json", paths.root / "generator.safetensors", 0, 0
+    listed, half, number, size = paths.root / "packed.json", paths.root / HALF, 0, 0
     packed = json.loads(listed.read_text()) if listed.exists() else []
     for record in sorted(paths.runs.glob("*/*/training.json")):
         folder, name = record.parent, record.parent.relative_to(paths.root).as_posix()
@@ -129,10 +136,29 @@ def pack(paths: Paths, settings: Params, out: Path) -> None:
             print(f"the archives are full; a later call packs {name} and what comes after it", flush=True)
             break
         with zipfile.ZipFile(out / f"trainings-{number}.zip", "a", zipfile.ZIP_DEFLATED) as archive:
-            for file in (half, folder / "history.csv", record):
+            for file in (half, folder / "history.csv", folder / "validation.csv", record):
                 archive.write(file, f"{name}/{file.name}")
         packed.append(name)
     write_atomic(listed, json.dumps(packed).encode())
+
+
+def take(settings: Params, paths: Paths, folder: Path) -> int:
+    """Store GAN trainings of another machine by the keys they have here; their records keep the inputs of there."""
+    for name, (_, (*of, mask, seed, _, out)) in calls(settings, paths)[1].items():
+        job, theirs = Job(*of, seed, paths, out), folder / out.relative_to(paths.root)
+        record, inputs = json.loads((theirs / RECORD).read_bytes()), gan_inputs(job, mask)
+        other = {key for key, value in inputs.items() if record["inputs"].get(key) != value}
+        if other - {"device", "torch", "vgg"}:
+            sys.exit(f"error: {name} was trained with other inputs: {', '.join(sorted(other))}")
+        record["key"] = training_key(inputs, job.recipe, mask)
+        ours = paths.trainings / record["key"]
+        save_generator(load_generator(theirs / HALF), job.recipe.generator, ours / OUTPUTS["weights"])
+        for kind in ("history", "validation"):
+            write_atomic(ours / OUTPUTS[kind], (theirs / OUTPUTS[kind]).read_bytes())
+        record |= {kind: file_digest(ours / file) for kind, file in OUTPUTS.items()}
+        write_atomic(ours / RECORD, json.dumps(record, indent=2).encode())
+        print(f"{name}: taken, with another {', '.join(sorted(other)) or 'nothing'}", flush=True)
+    return 0
 
 
 if __name__ == "__main__":
