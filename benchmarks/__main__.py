@@ -3,8 +3,6 @@
 ``benchmarks.first_gpu`` is the one for a GPU.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -5,8 +5,6 @@ photographs to train on. They are taken from the folder that MASKSR_DATA names: 
 beside the tracked files of this project.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

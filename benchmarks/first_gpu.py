@@ -8,8 +8,6 @@ itself. ``--device cpu`` does all of it on tiny networks within minutes, so that
 Nothing else should run on the machine meanwhile: what shares a GPU waits for it.
 """
 
-from __future__ import annotations
-
 import argparse
 import copy
 import itertools

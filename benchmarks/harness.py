@@ -1,7 +1,5 @@
 """What measurements need: where findings go, what the machine is and can do, fair timing, and an end in time."""
 
-from __future__ import annotations
-
 import faulthandler
 import gc
 import json
@@ -161,7 +159,7 @@ class Run(Findings):
         signal.signal(signal.SIGALRM, self._time_up)
         faulthandler.dump_traceback_later(60 * minutes + 20, exit=True)  # where no Python runs that could be stopped
 
-    def all(self, sections: Mapping[str, tuple[Callable[[Run], None], float]]) -> None:
+    def all(self, sections: Mapping[str, tuple[Callable[["Run"], None], float]]) -> None:
         """Run each section for at most its seconds."""
         for name, (section, seconds) in sections.items():
             self.attempt(seconds, name, "the section", lambda section=section: section(self))

@@ -3,8 +3,6 @@
 The weights are right in form, random in content.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

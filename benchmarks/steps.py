@@ -15,8 +15,6 @@ PESR and EDSR-PyTorch update the discriminator before the generator's part, mask
 algorithm, not of the work. The tests compare gradients with an optimiser that takes no step.
 """
 
-from __future__ import annotations
-
 import atexit
 import copy
 import shutil
