@@ -146,6 +146,8 @@ def take(settings: Params, paths: Paths, folder: Path) -> int:
     """Store GAN trainings of another machine by the keys they have here; their records keep the inputs of there."""
     for name, (_, (*of, mask, seed, _, out)) in calls(settings, paths)[1].items():
         job, theirs = Job(*of, seed, paths, out), folder / out.relative_to(paths.root)
+        if not theirs.exists():
+            continue
         record, inputs = json.loads((theirs / RECORD).read_bytes()), gan_inputs(job, mask)
         other = {key for key, value in inputs.items() if record["inputs"].get(key) != value}
         if other - {"device", "torch", "vgg"}:

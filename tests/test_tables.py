@@ -181,12 +181,13 @@ def summarize(tmp_path, monkeypatch):
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
         names = settings["table1"]["models"], settings["table1"]["masks"], ["left", "right"]
         quality = pd.DataFrame(product(*names), columns=["model", "mask", "image"])
-        quality = quality.assign(set="cat", psnr=30.0)
+        quality = quality.assign(set="BSD100", psnr=30.0)
         quality["pi"] = quality["mask"].eq("none").map({True: 5.0, False: masked})
         effects = quality.query("image == 'left' and mask != 'none'")[["model", "mask"]]
         tables = {
             "quality": quality.assign(niqe_weights=kind, ma_weights=kind),
-            "evidence": effects.assign(low=-0.3, high=0.1, verdict=verdict),
+            "evidence": effects.assign(set="BSD100", difference=masked - 5, low=-0.3, high=0.1, verdict=verdict,
+                                       seeds=len(settings["table1"]["seeds"]), images=100),
             "claims": pd.DataFrame({"claim": ["A wins", "B wins"], "verdict": ["not run", "mixed here"]}),
         }
         for name, table in tables.items():
@@ -198,16 +199,18 @@ def summarize(tmp_path, monkeypatch):
 
 FOUND = [
     *("\u22120.41 for PESR", "6 trainings for [Table 1]", "1 mask (*paper*), 1 seed.", "“A wins”"),
-    *("2 images of 1 test set", "PI (stand-in) changes by +0.50 to +0.50", "3 undecided (one seed)"),
+    *("2 images of 1 test set", "| BSD100 | \u22120.64 | +0.50 | +0.00 | undecided (one seed) |"),
+    *("3 undecided (one seed)",),
     *("one seed says nothing", "1 not run, 1 mixed here", "no evidence for or against the paper"),
 ]
 
 
 @pytest.mark.parametrize(("changes", "words"), [
-    ({}, FOUND), ({"verdict": "better", "masked": 4.0}, ["\u22121.00 to \u22121.00", "3 better"]),
+    ({}, FOUND), ({"verdict": "better", "masked": 4.0}, ["| \u22121.00 | +0.00 | better |", "3 better"]),
     ({"table1__masks": ["none"], "figure4__largest_difference": 0}, ["nothing was compared"]),
-    ({"table1__seeds": [0, 1, 2]}, ["other seeds, of which 3 were run"]),
-    ({"sweep__k": [1.0], "kind": "official"}, ["2 pairs of k and b", "The mean PI changes"]),
+    ({"table1__seeds": [0, 1, 2], "verdict": "undecided"}, ["other seeds, of which 3 were run", "hold together at 95 %",
+      "+0.50 (\u22120.30 to +0.10)", "not detected; more than 0.30 is excluded"]),
+    ({"sweep__k": [1.0], "kind": "official"}, ["2 pairs of k and b", "| PI, mask minus plain |"]),
 ])
 def test_every_sentence_follows_its_data(summarize, changes, words):
     text = summarize(**changes)
