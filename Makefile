@@ -49,7 +49,7 @@ lint: setup  ## ruff, and no outputs in notebooks/
 	@.venv/bin/python -m ruff check
 	@.venv/bin/nbstripout --verify --keep-id notebooks/*.ipynb
 
-profile-%: profiles/%.yaml  ## copy profiles/NAME.yaml (mini, study_cpu, study, paper) to params.yaml
+profile-%: profiles/%.yaml  ## copy profiles/NAME.yaml (mini, real, study, paper) to params.yaml
 	@known=$(filter 1,$(FORCE)); \
 	for profile in profiles/*.yaml; do cmp -s params.yaml "$$profile" && known=1; done; \
 	if [ -e params.yaml ] && [ -z "$$known" ]; then \

@@ -147,5 +147,5 @@ def test_what_is_no_run_is_one_error(project, capsys):
 
 def test_the_notebook_runs_on_committed_results(monkeypatch):
     monkeypatch.chdir(ROOT / "notebooks")
-    names = run_cells("40_compare", a="masks_cpu", measure="niqe")
+    names = run_cells("40_compare", a="real", measure="niqe")
     assert len(names["effects"]) and isinstance(names["note"], str)

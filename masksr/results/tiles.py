@@ -7,7 +7,7 @@ x4, fp32, 24 x 24 LR pixels of at least 4 pictures of BSD100 and Urban100 for ea
     LR pixels of context                                        8      16     24     32     40     48     64
     ESRGAN, 23 blocks, GAN-trained (RealSR's public weights)   30     8.9    5.4    2.8    0.7   0.13  0.004
     ESRGAN, 6 blocks; EDSR and PESR, 16 blocks; trained for
-      a CPU's hours (profile study_cpu)                      0.04  0.0001
+      a CPU's hours (800 steps of GAN)                       0.04  0.0001
     EDSR and PESR, 32 blocks, untrained                    0.0003
 
 So only a network as it is published tells how far it looks. In theory an ESRGAN of 23 blocks sees 349 LR
