@@ -2,10 +2,9 @@
 
     python -m benchmarks.trainings --params FILE --data carry --root FOLDER --out FOLDER --seconds 500
 
-Small networks leave most of a large GPU idle, so that trainings side by side, one a CPU core, are faster than one after
-the other. Each is one of ``masksr.training.train``, stored in ``--root`` by its key: the same command goes on where it
-was stopped. What is finished is packed into archives below ``--out``, its generator as float16; what an earlier call
-has packed is not packed again.
+Small networks leave most of a large GPU idle, so one training a CPU core. They are stored in ``--root`` by their keys:
+the same command goes on where it was stopped. What is finished, and not packed by an earlier call, is packed into
+archives below ``--out``, its generator as float16.
 
     python -m benchmarks.trainings --params FILE --take FOLDER
 
@@ -42,20 +41,18 @@ from masksr.training.train import Job, gan_inputs, train_gan, train_start
 
 ARCHIVE, ARCHIVES = 15 << 20, 4  # bytes of an archive, and how many: what a machine may give back
 HALF = "weights.safetensors"  # not generator.safetensors, whose sha256 training.json has
-PACKING = 15  # seconds kept for it
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 def main(arguments: list[str] | None = None) -> int:
     begun = time.monotonic()
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.trainings", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.trainings", description=__doc__)
     parser.add_argument("--params", type=Path, required=True, help="a params.yaml")
     parser.add_argument("--data", type=Path, help="what `make carry` built")
     parser.add_argument("--root", type=Path, default=".", help="folder that keeps trainings between calls")
     parser.add_argument("--out", type=Path, help="folder of the archives")
-    parser.add_argument("--seconds", type=float, help="after which it ends")
     parser.add_argument("--take", type=Path, help="folder with the unpacked archives")
+    parser.add_argument("--seconds", type=float, help="after which it ends")
     options = parser.parse_args(arguments)
     os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -65,11 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
         return take(settings, paths, options.take)
     build_material(settings, paths, options.data)
     begin, then = calls(settings, paths)
-    ends = begun + options.seconds - PACKING
+    ends = begun + options.seconds - 15  # for packing
     with get_context("spawn").Pool(os.cpu_count(), torch.set_num_threads, (1,)) as pool:
         done = run_until(ends, pool, begin)
         done |= run_until(ends, pool, then)
-    # What was not done was ended with the pool; it goes on from its checkpoints in a later call.
     pack(paths, settings, options.out)
     print(f"{len(done)} of {len(begin) + len(then)} trainings done", flush=True)
     return int(any(isinstance(result, str) for result in done.values()))

@@ -139,7 +139,7 @@ def test_a_section_that_fails_or_takes_too_long_stops_nothing(tmp_path: Path, mo
     sections = {"one": (broken, 1), "two": (lambda _: time.sleep(600), 0.02)}
     sections["three"] = lambda run: run.add("three", "after", True, ms=1.2345), 1
     monkeypatch.setattr(first_gpu, "SECTIONS", sections)
-    assert first_gpu.main(["--out", str(tmp_path), "--minutes", "0.5", "--only", "one,two,three"]) == 1
+    assert first_gpu.main(["--out", str(tmp_path), "--minutes", "0.5", "--only", "one", "two", "three"]) == 1
     findings = json.loads((tmp_path / "first_gpu.json").read_text())
     found = {(entry["section"], entry["what"]): entry for entry in findings}
     assert found["one", "before"]["passed"] is True
