@@ -243,12 +243,15 @@ SECTIONS: dict[str, tuple[Callable[[Run], None], float]] = {  # and which part o
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.first_gpu", description=__doc__)
+    how = {"description": __doc__, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.first_gpu", **how)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--out", type=Path, default=Path("first_gpu"), help="folder of the results")
     parser.add_argument("--minutes", type=float, default=6.0, help="after which it ends (default: 6)")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=[*SECTIONS])
     options = parser.parse_args(arguments)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no GPU here")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     run = Run(options.device, options.out, options.minutes)
     run.all({name: (SECTIONS[name][0], 60 * options.minutes * SECTIONS[name][1]) for name in options.only})

@@ -46,7 +46,8 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 def main(arguments: list[str] | None = None) -> int:
     begun = time.monotonic()
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.trainings", description=__doc__)
+    how = {"description": __doc__, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.trainings", **how)
     parser.add_argument("--params", type=Path, required=True, help="a params.yaml")
     parser.add_argument("--data", type=Path, help="what `make carry` built")
     parser.add_argument("--root", type=Path, default=".", help="folder that keeps trainings between calls")
@@ -54,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--take", type=Path, help="folder with the unpacked archives")
     parser.add_argument("--seconds", type=float, help="after which it ends")
     options = parser.parse_args(arguments)
+    if not (options.take or (options.data and options.out and options.seconds)):
+        parser.error("to train, --data, --out and --seconds are needed")
     os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     settings = params_file.load(options.params)
@@ -66,6 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     with get_context("spawn").Pool(os.cpu_count(), torch.set_num_threads, (1,)) as pool:
         done = run_until(ends, pool, begin)
         done |= run_until(ends, pool, then)
+    # What was not done was ended with the pool; it goes on from its checkpoints in a later call.
     pack(paths, settings, options.out)
     print(f"{len(done)} of {len(begin) + len(then)} trainings done", flush=True)
     return int(any(isinstance(result, str) for result in done.values()))
@@ -141,9 +145,13 @@ def pack(paths: Paths, settings: Params, out: Path) -> None:
 def take(settings: Params, paths: Paths, folder: Path) -> int:
     """Store GAN trainings of another machine by the keys they have here; their records keep the inputs of there."""
     for name, (_, (*of, mask, seed, _, out)) in calls(settings, paths)[1].items():
-        job, theirs = Job(*of, seed, paths, out), folder / out.relative_to(paths.root)
+        theirs = folder / out.relative_to(paths.root)
         if not theirs.exists():
+            print(f"{name}: not in {folder}", flush=True)
             continue
+        job = Job(*of, seed, paths, out)
+        if not job.start.exists():
+            sys.exit(f"error: {job.start} is missing; `dvc repro start` makes it")
         record, inputs = json.loads((theirs / RECORD).read_bytes()), gan_inputs(job, mask)
         other = {key for key, value in inputs.items() if record["inputs"].get(key) != value}
         if other - {"device", "torch", "vgg"}:

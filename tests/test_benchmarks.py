@@ -5,19 +5,24 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from small_trainings import copy, small
 from test_step import FP32, batch
 from tiny_project import ROOT
 from torch import nn
 
 from benchmarks import __main__ as command
-from benchmarks import first_gpu
+from benchmarks import first_gpu, trainings
 from benchmarks.harness import Run
 from benchmarks.steps import STEPS, TITLES, WAYS, Case, as_published, make_step, networks
+from masksr.models.build import read_weights
 from masksr.params import Mask
+from masksr.paths import Paths
+from masksr.training import train
 from masksr.training.step import adversarial_step
 
 CASE = {model: Case(model, 16, 2, tiny=True) for model in TITLES}
@@ -147,3 +152,27 @@ def test_a_section_that_fails_or_takes_too_long_stops_nothing(tmp_path: Path, mo
     assert found["two", "the section"]["error"] == "TimeUp: it took too long"
     assert found["three", "after"]["passed"] is True
     assert "| three | after | yes | ms 1.23 |" in (tmp_path / "first_gpu.md").read_text()
+
+
+def test_a_training_of_another_machine_is_taken_with_its_record(paths: Paths, tmp_path: Path, monkeypatch) -> None:
+    params, there = small(), copy(paths, "there", "data", "runs")
+    how = (params, "esrgan", params.masks["none"], 0)
+    train.train_gan(*how, there, there.variant("esrgan", "none", 0))
+    trainings.pack(there, params, tmp_path)
+    with zipfile.ZipFile(tmp_path / "trainings-0.zip") as archive:
+        archive.extractall(tmp_path)
+    packed = tmp_path / there.variant("esrgan", "none", 0).relative_to(there.root)
+    record = json.loads((packed / "training.json").read_text())
+    for inputs, wrong in ({"device": "cuda"}, False), ({"device": "cuda", "seed": 1}, True):
+        (packed / "training.json").write_text(json.dumps(record | {"inputs": record["inputs"] | inputs}))
+        if wrong:
+            with pytest.raises(SystemExit, match="esrgan none s0 was trained with other inputs: device, seed"):
+                trainings.take(params, paths, tmp_path)
+        else:
+            assert trainings.take(params, paths, tmp_path) == 0
+    monkeypatch.setattr(train, "fit", None)  # nothing is trained here
+    taken = train.train_gan(*how, paths, paths.variant("esrgan", "none", 0))
+    assert taken["inputs"]["device"] == "cuda"
+    half = read_weights(packed / trainings.HALF)
+    ours = read_weights(paths.variant("esrgan", "none", 0) / "generator.safetensors")
+    assert all(value.dtype == torch.float16 and torch.equal(ours[key], value.float()) for key, value in half.items())

@@ -2,6 +2,7 @@
 
 import re
 
+import pandas as pd
 from tiny_project import ROOT
 
 ENGLISH, CHINESE = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md"))
@@ -35,3 +36,13 @@ def test_they_have_the_same_sections_with_the_same_facts() -> None:
     for (heading, english), (other, chinese) in zip(sections(ENGLISH), sections(CHINESE), strict=True):
         assert heading.count("#") == other.count("#")
         assert facts(english) == facts(chinese), f"{heading!r} of README.md, {other!r} of README.zh.md"
+
+
+def test_its_table_of_real_has_the_numbers_of_the_results() -> None:
+    cells = pd.read_csv(ROOT / "results/real/evidence.csv")
+    for cell in cells.itertuples():
+        title = cell.variant.partition("+")[0]
+        (row,) = [line for line in ENGLISH.splitlines() if line.startswith(f"| {title}, {cell.set}")]
+        assert f"{cell.difference:+.2f} ({cell.low:+.2f} to {cell.high:+.2f})" in row
+        assert (f"more than {-cell.low:.2f} is excluded" in row) == (cell.verdict == "undecided")
+        assert ("| worse" in row) == (cell.verdict == "worse")
