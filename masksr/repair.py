@@ -19,7 +19,13 @@ def keep_lock(root: Path) -> None:
 
 
 def repair(root: Path) -> None:
-    """Mend what a DVC that is no more has left cut, and say so; does nothing while one is at work."""
+    """Mend what a DVC that is no more has left cut, and say so; does nothing while one is at work.
+
+    Raises MasksrError where dvc.lock is in the middle of a merge.
+    """
+    if (root / LOCK).is_file() and b"\n<<<<<<< " in (root / LOCK).read_bytes():
+        raise MasksrError(f"{LOCK} has the marks of an unfinished merge (<<<<<<<): take one side of it, "
+                          "git checkout --ours dvc.lock or --theirs, and run this again")  # fmt: skip
     broken = [name for name in (LOCK, RWLOCK) if (root / name).exists() and not _is_whole(root / name)]
     if not broken or _dvc_works(root):
         return
@@ -29,7 +35,9 @@ def repair(root: Path) -> None:
             how = f"{KEPT}, from before the last stage, takes its place"
         else:
             (root / name).unlink()
-            how = "it is removed; what was trained is kept" if name == LOCK else "it is removed"
+            how = "it is removed"
+            if name == LOCK:
+                how += "; `git checkout dvc.lock` brings a committed one back; what was trained is kept"
         print(f"{name} was cut when DVC was killed or the disk was full: {how}")
 
 

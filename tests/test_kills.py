@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from tiny_project import environment_in, run
 
+from masksr.io import MasksrError
 from masksr.provenance import digests, recorded_stages
 from masksr.repair import LOCK, RWLOCK, repair
 
@@ -106,6 +107,12 @@ def test_what_a_full_disk_leaves_of_dvcs_files_is_mended(project: Path, capsys: 
     shutil.rmtree(project / ".cache")
     (project / LOCK).write_bytes(lock[: len(lock) // 2])
     repair(project)
-    assert not (project / LOCK).exists() and "what was trained is kept" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert not (project / LOCK).exists() and "git checkout dvc.lock" in said and "what was trained is kept" in said
     repair(project)
     assert capsys.readouterr().out == ""
+    merging = lock.replace(b"\nstages:", b"\n<<<<<<< HEAD\nstages:", 1)
+    (project / LOCK).write_bytes(merging)
+    with pytest.raises(MasksrError, match="unfinished merge"):
+        repair(project)
+    assert (project / LOCK).read_bytes() == merging

@@ -45,16 +45,18 @@ def pack(data, spec, tmp_path) -> Pack:
     return build_pack(spec, tmp_path / "sets/own", data_folder=data)
 
 
-def test_a_flipped_bit_is_found_and_says_where(pack):
+def test_a_flipped_bit_is_found_where_an_image_is_read_and_says_where(pack):
     pack.verify()
     with (pack.folder / "lr_x4.npy").open("r+b") as file:
         file.seek(-1, 2)
         last = file.read()[0]
         file.seek(-1, 2)
         file.write(bytes([last ^ 1]))
-    pack.verify(0)
-    with pytest.raises(MasksrError, match=r"own: lr_x4\.npy is damaged at 2; remove the folder and build"):
-        pack.verify()
+    damaged = Pack(pack.folder)
+    assert damaged.hr(2).size and damaged.lr(0).size
+    for read in damaged.verify, lambda: damaged.lr(2):
+        with pytest.raises(MasksrError, match=r"own: lr_x4\.npy is damaged at 2; remove the folder and build"):
+            read()
 
 
 def test_what_goes_in_comes_out_as_read_only_views(pack):

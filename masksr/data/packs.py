@@ -58,7 +58,8 @@ class Manifest(BaseModel):
 
 
 class Pack:
-    """A pack on disk. Raises MasksrError when something is missing, truncated or of another format."""
+    """A pack on disk. Raises MasksrError when something is missing, truncated or of another format, and where
+    an image that is read for the first time is not the one that its checksum is of."""
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
@@ -68,6 +69,7 @@ class Pack:
             self.scales = tuple(self.manifest.scales)
             total = sum(3 * image.height * image.width for image in self.manifest.images)
             self._arrays = {scale: self._open(scale, total // scale**2) for scale in (1, *self.scales)}
+            self._verified: set[tuple[int, int]] = set()  # image and scale
         except FileNotFoundError as error:
             raise MasksrError(f"no pack is here: {error.filename} is missing; build it first") from None
         except (OSError, ValueError, EOFError) as error:  # pydantic's are ValueErrors
@@ -79,11 +81,11 @@ class Pack:
 
     def hr(self, index: int) -> NDArray[np.uint8]:
         """The HR image, (H, W, 3) uint8: a read-only view of the file, no copy."""
-        return self._view(index, 1)
+        return self._read(index, 1)
 
     def lr(self, index: int, scale: int = 4) -> NDArray[np.uint8]:
         """The LR image, (H/scale, W/scale, 3) uint8: a read-only view of the file, no copy."""
-        return self._view(index, scale)
+        return self._read(index, scale)
 
     @property
     def digest(self) -> str:
@@ -91,14 +93,11 @@ class Pack:
         content = [[image.name, image.height, image.width, image.sha256] for image in self.manifest.images]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def verify(self, index: int | None = None) -> None:
-        """Compare the pixels of an image, or of all, with their checksums. Raises MasksrError."""
-        for number in range(len(self)) if index is None else [index]:
+    def verify(self) -> None:
+        """Compare the pixels of all images with their checksums. Raises MasksrError."""
+        for index in range(len(self)):
             for scale in (1, *self.scales):
-                name, pixels = array_name(scale), self._view(number, scale)
-                if hashlib.sha256(pixels).hexdigest() != self.manifest.images[number].sha256[name]:
-                    damaged = f"{name}.npy is damaged at {self.names[number]}"
-                    raise MasksrError(f"{self.folder}: {damaged}; remove the folder and build the pack again")
+                self._read(index, scale)
 
     def _open(self, scale: int, size: int) -> NDArray[np.uint8]:
         path = self.folder / f"{array_name(scale)}.npy"
@@ -107,10 +106,17 @@ class Pack:
             raise ValueError(f"{path.name} has not the size that the manifest gives")
         return np.asarray(array)  # the plain array: slicing a memmap costs several times as much
 
-    def _view(self, index: int, scale: int) -> NDArray[np.uint8]:
+    def _read(self, index: int, scale: int) -> NDArray[np.uint8]:
         image = self.manifest.images[index]
         height, width, begin = image.height // scale, image.width // scale, image.offset // scale**2
-        return self._arrays[scale][begin : begin + 3 * height * width].reshape(height, width, 3)
+        pixels = self._arrays[scale][begin : begin + 3 * height * width].reshape(height, width, 3)
+        if (index, scale) not in self._verified:
+            name = array_name(scale)
+            if hashlib.sha256(pixels).hexdigest() != image.sha256[name]:
+                damaged = f"{name}.npy is damaged at {image.name}"
+                raise MasksrError(f"{self.folder}: {damaged}; remove the folder and build the pack again")
+            self._verified.add((index, scale))
+        return pixels
 
 
 def array_name(scale: int) -> str:

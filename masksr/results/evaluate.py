@@ -74,7 +74,6 @@ def evaluate(
 
 def _upscaled(pack: Pack, upscale: Upscale, title: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for number in tqdm(range(len(pack)), desc=title, leave=False):
-        pack.verify(number)
         yield upscale(pack, number), pack.hr(number)
 
 

@@ -34,9 +34,8 @@ def load_pretrained(name: str, model: str, res_scale: float | None = None) -> tu
     x4; and where the file cannot be read or holds another network (it names the keys).
     """
     architecture, folder = MODELS[model], None
-    if not user_path(name).is_file() and (
-        entry := load_registry().weights.get(name.partition("/")[0])
-    ):
+    entry = None if user_path(name).is_file() else load_registry().weights.get(name.partition("/")[0])
+    if entry:
         if (entry.architecture, entry.scale) != (architecture, 4):
             raise MasksrError(f"{name}: {entry.title}; not {NAMES[architecture]} for x4 (--model)")
         res_scale, folder = res_scale or entry.res_scale, find_data_folder(params_file.load().data.local)
