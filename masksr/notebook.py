@@ -171,7 +171,25 @@ def _normalize(notebook: "NotebookNode", root: Path) -> bytes:
             cell.source = cell.source.replace("# Parameters", INJECTED, 1)
         if cell.cell_type == "code":
             cell.outputs = _merge_streams(cell.outputs, root)
+    notebook.cells = [cell for section in _sections(notebook.cells) if _applies(section) for cell in section]
     return nbformat.writes(notebook).rstrip("\n").encode() + b"\n"
+
+
+def _sections(cells: "list[NotebookNode]") -> "Iterator[list[NotebookNode]]":
+    """Cut the cells before each heading ##."""
+    section: list[NotebookNode] = []
+    for cell in cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("## "):
+            yield section
+            section = []
+        section.append(cell)
+    yield section
+
+
+def _applies(section: "list[NotebookNode]") -> bool:
+    """Whether the section shows anything; asked only of one whose first cell has the tag ``if-any``."""
+    asked = bool(section) and "if-any" in section[0].metadata.get("tags", [])
+    return not asked or any(cell.get("outputs") for cell in section)
 
 
 def _merge_streams(outputs: "list[NotebookNode]", root: Path) -> "list[NotebookNode]":

@@ -111,6 +111,19 @@ print("the same")""",
     assert "xxx" in sys.stdout.getvalue() and "3 of 3 after" in said and "TCP" not in said
 
 
+def test_a_section_with_the_tag_if_any_is_left_out_where_it_shows_nothing(root: Path) -> None:
+    source = notebook(root / "n.ipynb")
+    written = nbformat.read(source, as_version=4)
+    for title, cell in (("Nothing", "print('\\rtrue of this run alone')"), ("Something", "print(1)")):
+        written.cells.append(nbformat.v4.new_markdown_cell(f"## {title}", metadata={"tags": ["if-any"]}))
+        written.cells.append(nbformat.v4.new_code_cell(cell))
+    written.cells.append(nbformat.v4.new_markdown_cell("## Untagged"))
+    nbformat.write(written, source)
+    run_notebook(source, root / "out.ipynb", {}, root=root)
+    headings = [cell["source"] for cell in json.loads((root / "out.ipynb").read_text())["cells"]]
+    assert headings[1:] == [["## Something"], ["print(1)"], ["## Untagged"]]
+
+
 def test_a_link_is_replaced_and_what_it_leads_to_stays(root: Path) -> None:
     (root / "object").write_text("of DVC's cache")
     (root / "out.ipynb").symlink_to("object")

@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 # (model, mask, title of the variant, test set) -> differences (seeds, images)
 Cells = dict[tuple[str, str, str, str], pd.DataFrame]
 LEVEL = 0.95  # of all intervals of a table together
+FEWEST_IMAGES = 3  # with an interval: that of two images is twelve standard errors long, and says nothing
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,16 @@ COLUMNS = ["model", "mask", "variant", "set", "metric", *FIELDS, "verdict", "tra
 def effect(d: Array, level: float = LEVEL) -> Effect:
     """The mean of differences (seeds, images), all finite and at least one, and how sure it is.
 
-    With one seed the interval is over images alone: it says nothing about another training.
+    With one seed the interval is over images alone: it says nothing about another training. Of fewer than
+    three images there is none.
     """
     (seeds, images), nan = d.shape, float("nan")
     mean, half, sds = d.mean(), nan, (nan,) * 4
-    if seeds > 1 and images > 1:
+    if images >= FEWEST_IMAGES and seeds > 1:
         half, sds = _crossed(d, level)
-    elif d.size > 1:  # one seed, or one image
+    elif images >= FEWEST_IMAGES:
         sd = float(d.std(ddof=1))
-        half = stats.t.ppf((1 + level) / 2, d.size - 1) * sd / np.sqrt(d.size)
-        sds = (sd, sd, nan, nan) if images == 1 else (nan, nan, sd, nan)
+        half, sds = stats.t.ppf((1 + level) / 2, images - 1) * sd / np.sqrt(images), (nan, nan, sd, nan)
     return Effect(float(mean), float(mean - half), float(mean + half), *sds, seeds, images)
 
 
@@ -83,10 +84,11 @@ def _crossed(d: Array, level: float) -> tuple[float, tuple[float, ...]]:
 
 
 def verdict(effect: Effect, lower_is_better: bool = True) -> str:
-    """``better``, ``worse`` or ``undecided``, which it always is with a single seed or image."""
+    """``better``, ``worse`` or ``undecided``, which it always is with a single seed or few images."""
     if effect.seeds < 2:
         return "undecided (one seed)"
-    return "undecided (one image)" if effect.images < 2 else direction(effect, lower_is_better)
+    few = effect.images < FEWEST_IMAGES
+    return "undecided (too few images)" if few else direction(effect, lower_is_better)
 
 
 def direction(effect: Effect, lower_is_better: bool = True) -> str:
@@ -168,10 +170,13 @@ def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
         text = f"{low:+.{digits}f}\u00a0…\u00a0{high:+.{digits}f}"  # with spaces that do not break
         intervals.append("—" if math.isnan(low) else text.replace("-", "\N{MINUS SIGN}"))
     columns = {key: effects[key] for key in ("variant", "other is", "set") if key in effects}
-    columns |= {effects["metric"].iloc[0]: effects["difference"], "interval": intervals}
+    columns[effects["metric"].iloc[0]] = effects["difference"]
+    if effects["low"].notna().any():
+        columns["interval"] = intervals
     columns |= {"seeds": effects["seeds"], "images": effects["images"]}
     if effects["without"].any():
         columns["left out"] = effects["without"]
-    if (effects["trainings"] != effects["verdict"]).any():
+    decided = effects["trainings"].isin(["better", "worse"])
+    if (decided & (effects["trainings"] != effects["verdict"])).any():
         columns["these trainings"] = effects["trainings"]
     return pd.DataFrame(columns | {"verdict": effects["verdict"]})

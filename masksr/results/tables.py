@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from masksr.io import MasksrError, write_atomic
+from masksr.io import MasksrError, notice, write_atomic
 from masksr.params import Mask, Params
 from masksr.paths import Paths
 from masksr.results.scores import KEYS, measure_titles, read_quality
@@ -87,4 +87,4 @@ def write_results(files: Mapping[str, str | bytes], paths: Paths) -> None:
     for name, content in files.items():
         path = paths.results / name
         write_atomic(path, content.encode() if isinstance(content, str) else content)
-        print("wrote", path.relative_to(paths.root).as_posix())
+        notice(f"wrote {path.relative_to(paths.root).as_posix()}")
