@@ -3,6 +3,7 @@
 import re
 
 import pandas as pd
+import pytest
 from tiny_project import ROOT
 
 ENGLISH, CHINESE = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md"))
@@ -46,3 +47,10 @@ def test_its_table_of_real_has_the_numbers_of_the_results() -> None:
         assert f"{cell.difference:+.2f} ({cell.low:+.2f} to {cell.high:+.2f})" in row
         assert (f"more than {-cell.low:.2f} is excluded" in row) == (cell.verdict == "undecided")
         assert ("| worse" in row) == (cell.verdict == "worse")
+
+
+@pytest.mark.parametrize("model", ["esrgan", "pesr", "edsr"])
+def test_a_plain_gan_of_mini_ends_below_bicubic_and_its_pretrained_generator(model: str) -> None:
+    images = pd.read_csv(ROOT / "results/mini/quality.csv", keep_default_na=False)
+    pi = images.groupby(["model", "mask", "set"])["pi"].mean().groupby(["model", "mask"]).mean()
+    assert pi[model, "none"] < min(pi["bicubic", "none"], pi[model, "start"])

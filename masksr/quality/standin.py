@@ -28,8 +28,8 @@ SEED = 0
 MIN_SIDE = 216  # pixels of a photograph
 PHOTOGRAPHS = 20  # at most: more would take minutes
 # NIQE
-SHARPNESS = 0.65  # of the sharpest patch: what NIQE learns from
-SHRINKAGE = 0.2  # of NIQE's covariance towards its diagonal: there are hardly more patches than features
+SHARPNESS = 0.5  # of the sharpest patch: what NIQE learns from
+SHRINKAGE = 0.2  # of NIQE's covariance towards its diagonal: overlapping patches of few photographs are alike
 # Ma
 TREES, LEAF = 200, 3
 CROPS = 150
@@ -42,7 +42,7 @@ CONTRAST = (0.6, 1.5)
 def fit_niqe(photographs: Sequence[Photograph], workers: int = 1) -> tuple[NiqeModel, dict[str, Any]]:
     """Fit NIQE's Gaussian to the sharp patches of ``photographs`` (name, (H, W, 3) uint8); also says how.
 
-    As in Mittal et al. only sharp patches count, here sharper than 0.65 of the sharpest of all photographs,
+    As in Mittal et al. only sharp patches count, here sharper than half the sharpest of all photographs,
     so that a soft photograph adds nothing. To make a few photographs do, the patches overlap by half and the
     photographs are also taken at 0.7 and 0.5 of their size. Raises MasksrError where one is too small.
     """
