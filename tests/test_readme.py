@@ -1,12 +1,17 @@
-"""The Chinese README keeps in step with the English one: sections, commands, tables, links and numbers."""
+"""README: its numbers stand in committed files, its code runs, and the Chinese one keeps in step with it."""
 
 import re
 
 import pandas as pd
 import pytest
+import torch
 from tiny_project import ROOT
+from torch import nn
+
+from masksr import params
 
 ENGLISH, CHINESE = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md"))
+NUMBER = r"(?<![\d.])\d[\d,]*(?:\.\d+)?(?![\d.]*\d)"
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -37,6 +42,35 @@ def test_they_have_the_same_sections_with_the_same_facts() -> None:
     for (heading, english), (other, chinese) in zip(sections(ENGLISH), sections(CHINESE), strict=True):
         assert heading.count("#") == other.count("#")
         assert facts(english) == facts(chinese), f"{heading!r} of README.md, {other!r} of README.zh.md"
+
+
+def test_the_mask_in_a_loop_of_ones_own_is_code_that_runs() -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```$", ENGLISH, flags=re.MULTILINE | re.DOTALL)
+    torch.manual_seed(0)
+    generator = nn.Sequential(nn.Upsample(scale_factor=4), nn.Conv2d(3, 3, 3, padding=1))
+    discriminator = nn.Sequential(nn.Conv2d(3, 1, 4, stride=4), nn.Flatten(), nn.Linear(16, 1))
+    names = {"generator": generator, "discriminator": discriminator}
+    names |= {f"optimizer_{n[0]}": torch.optim.Adam(network.parameters()) for n, network in names.items()}
+    convolutions = generator[1], discriminator[0]
+    before = [convolution.weight.clone() for convolution in convolutions]
+    exec(code, names | {"batches": [(torch.rand(2, 3, 4, 4), torch.rand(2, 3, 16, 16)) for _ in range(3)]})
+    assert not any(torch.equal(old, new.weight) for old, new in zip(before, convolutions, strict=True))
+
+
+def test_its_other_numbers_stand_in_committed_files() -> None:
+    speed = ENGLISH[ENGLISH.index("## How fast it is") : ENGLISH.index("## How the parts fit")]
+    files = ("benchmarks/results/cpu.md", "docs/gpu.md")
+    measured = re.findall(NUMBER, " ".join((ROOT / name).read_text(encoding="utf-8") for name in files))
+    values = [float(number.replace(",", "")) for number in measured]
+    for cell in re.findall(r"(?<=[|;]) ([\d.,]+)(?: s)?(?= [|;])|(\d+)(?= ms)", speed):
+        number = "".join(cell).replace(",", "")
+        digits = len(number.partition(".")[2])
+        assert any(abs(value - float(number)) <= 0.5001 * 10**-digits for value in values), number
+    models = params.load(ROOT / "params.yaml")
+    steps = [model.gan.epochs * models.train.steps_per_epoch for model in models.models.values()]
+    assert f"{min(steps)} to {max(steps)} steps" in ENGLISH
+    idea = (ROOT / "results/mini/idea.ipynb").read_text(encoding="utf-8")
+    assert "from an error of 1.6 grey levels on" in idea and "it has reached 0.501 at" in idea
 
 
 def test_its_table_of_real_has_the_numbers_of_the_results() -> None:
