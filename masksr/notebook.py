@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 _CELL_FILE = re.compile(r"^\S*ipykernel_\d+\S*\.py", re.MULTILINE)  # in warnings; holds the process id
+_LINK = re.compile(r"\]\((\d\d)_(\w+)\.ipynb")  # between notebooks
 # Progress bars, which hold times, and what is true of one run alone (``io.notice``).
 _PASSING = re.compile(r"^[^\r\n]*\r.*\n?", re.MULTILINE)
 # Above the values that papermill adds below the cell tagged "parameters".
@@ -58,7 +59,8 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, r
         except OSError as error:
             reason = f"{error.filename or partial} cannot be written ({error.strerror or error})"
             raise MasksrError(f"{name}: {reason}; free space or fix the rights, then try again") from None
-        write_atomic(output, _normalize(notebook, root))
+        written = _normalize(notebook, root, parameters)
+        write_atomic(output, _lead_links(written, source.parent, output.parent).encode())
         partial.unlink(missing_ok=True)
 
 
@@ -156,8 +158,11 @@ def _execute(
 
 
 # ---- The same bytes in every run; times are kept beside ----------------------------------------------------
-def _normalize(notebook: "NotebookNode", root: Path) -> bytes:
-    """The notebook without what differs between equal runs: times, ids, versions, progress bars, paths."""
+def _normalize(notebook: "NotebookNode", root: Path, parameters: Mapping[str, Any]) -> str:
+    """The notebook without what differs between equal runs: times, ids, versions, progress bars, paths.
+
+    Its title names the run.
+    """
     import nbformat
 
     notebook.metadata = {
@@ -172,7 +177,26 @@ def _normalize(notebook: "NotebookNode", root: Path) -> bytes:
         if cell.cell_type == "code":
             cell.outputs = _merge_streams(cell.outputs, root)
     notebook.cells = [cell for section in _sections(notebook.cells) if _applies(section) for cell in section]
-    return nbformat.writes(notebook).rstrip("\n").encode() + b"\n"
+    if parameters and notebook.cells[0].cell_type == "markdown":
+        title, end, rest = notebook.cells[0].source.partition("\n")
+        run = ", ".join(f"{name} {value}" for name, value in parameters.items())
+        notebook.cells[0].source = f"{title}: {run}{end}{rest}"
+    return nbformat.writes(notebook).rstrip("\n") + "\n"
+
+
+def _lead_links(text: str, sources: Path, folder: Path) -> str:
+    """Lead links between the notebooks of ``sources`` to the executed one that lies in ``folder`` as ``NAME.ipynb``.
+
+    Those of results (not 10 to 16) lie there together, under ``results/PROFILE``; elsewhere links lead to the sources.
+    """
+    beside = os.path.relpath(sources, folder).replace(os.sep, "/")
+
+    def lead(link: re.Match[str]) -> str:
+        number, name = link.groups()
+        executed = folder.parent.name == "results" and not 10 <= int(number) <= 16
+        return f"]({name}.ipynb" if executed else f"]({beside}/{number}_{name}.ipynb"
+
+    return _LINK.sub(lead, text)
 
 
 def _sections(cells: "list[NotebookNode]") -> "Iterator[list[NotebookNode]]":

@@ -42,6 +42,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def notebook(path: Path, *cells: str, parameters: str = PARAMETERS) -> Path:
     tagged = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
     codes = [nbformat.v4.new_code_cell(source) for source in cells]
+    path.parent.mkdir(exist_ok=True)
     nbformat.write(nbformat.v4.new_notebook(cells=[tagged, *codes]), path)
     return path
 
@@ -122,6 +123,18 @@ def test_a_section_with_the_tag_if_any_is_left_out_where_it_shows_nothing(root: 
     run_notebook(source, root / "out.ipynb", {}, root=root)
     headings = [cell["source"] for cell in json.loads((root / "out.ipynb").read_text())["cells"]]
     assert headings[1:] == [["## Something"], ["print(1)"], ["## Untagged"]]
+
+
+def test_the_title_names_the_run_and_links_lead_to_what_lies_there(root: Path) -> None:
+    source = notebook(root / "notebooks/n.ipynb", parameters="seed: int = 0")
+    written = nbformat.read(source, as_version=4)
+    written.cells.insert(0, nbformat.v4.new_markdown_cell("# A run\n\n[idea](00_idea.ipynb), [data](10_data.ipynb#x)"))
+    nbformat.write(written, source)
+    for folder, links in {"results/mini": ("idea.ipynb", "../../notebooks/10_data.ipynb#x"),
+                          "runs/mini": ("../../notebooks/00_idea.ipynb", "../../notebooks/10_data.ipynb#x")}.items():
+        run_notebook(source, root / folder / "n.ipynb", {"seed": 3}, root=root)
+        text = "".join(json.loads((root / folder / "n.ipynb").read_text())["cells"][0]["source"])
+        assert text == "# A run: seed 3\n\n[idea]({}), [data]({})".format(*links)
 
 
 def test_a_link_is_replaced_and_what_it_leads_to_stays(root: Path) -> None:
