@@ -87,12 +87,13 @@ def test_pictures_keep_their_pixels_and_are_described_by_their_caption(build):
     named = output("image/png", png(16), {"image/png": {"alt": "By <the> cell"}})
     named.data["image/svg+xml"] = "<svg/>"
     cells = ["# T", code("p", output("image/png", png())), "*What $to$ see.*\n\nMore.", code("p", named)]
-    page = build(a=(cells, {}), b=(cells, {"group": "G"}))
+    page = build(a=(cells, {"exact": True}), b=(cells, {"group": "G"}))
     figure, other, folded, _ = page.main.find_all("figure")
     kind, _, content = figure.img["src"].partition(",")
     shown = Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB")
     assert "webp" in kind and np.array_equal(shown, Image.open(io.BytesIO(png())))
     assert len(folded.img["src"]) < len(figure.img["src"]), "folded sections need fewer bytes"
+    assert other.img["class"] == ["chart"] and not figure.img.has_attr("class"), "charts turn dark, pictures do not"
     assert figure.img["alt"] == "What $to$ see." and figure.figcaption.find("math")
     assert other.img["alt"] == "By <the> cell" and not other.figcaption
     assert other.img["src"].startswith("data:image/svg+xml"), "a drawing is preferred to its pixels"

@@ -37,9 +37,12 @@ FOLDER = Path(__file__).parent / "template"
 CAPTION = re.compile(r"\*(?!\*).+?\*(\n\n|\Z)", re.DOTALL)  # a first paragraph in italics, below a figure
 BARS = re.compile("<mo>(&#x02016;|&#x0007C;|[|‖])</mo>")  # as in TeX, bars grow only after \left
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-# Notebooks of results, in the order of reading.
-RESULTS = ["summary", "idea", "argument", "method", "table1", "evidence", "figure4", "figure5", "mask"]
-RESULTS += ["curves", "questions"]
+# Notebooks of results, in the order of reading: what came out, then why; the rest is folded.
+OPEN = ["summary", "table1", "figure5", "figure4", "idea"]
+FOLDED = {
+    "The argument and the mask": ["argument", "mask"],
+    "How sure, and how it was done": ["evidence", "method", "curves", "questions", "test_sets", "weights"],
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Section:
     stage: the stage of dvc.yaml that makes the notebook, for the error where it is missing.
     title: in place of the notebook's own, where many share one: ``ESRGAN, mask paper, seed 0``.
     group: the heading over this section and its neighbours; sections of a group are folded.
+    exact: its pictures keep every pixel, see ``_draw``.
     crops: titles and PNG files, a list for each place, to be compared with a handle below the notebook.
     """
 
@@ -58,6 +62,7 @@ class Section:
     stage: str
     title: str = ""
     group: str = ""
+    exact: bool = False
     crops: tuple[list[tuple[str, bytes]], ...] = ()
 
 
@@ -74,9 +79,12 @@ def write_report(params: Params, paths: Paths) -> Path:
 def list_sections(params: Params, paths: Paths) -> list[Section]:
     """The notebooks in reading order: results, then what was done to get them, in folded groups."""
     crops = {"figure4": tuple(figure4.load(paths.runs / "figure4"))}
-    files = {name: paths.results / f"{name}.ipynb" for name in RESULTS}
-    files |= {name: paths.executed(name) for name in ("test_sets", "weights")}
-    sections = [Section(file, name, name, crops=crops.get(name, ())) for name, file in files.items()]
+    executed = {name: paths.executed(name) for name in ("test_sets", "weights")}
+    sections = []
+    for group, names in ({"": OPEN} | FOLDED).items():
+        for name in names:
+            file = executed.get(name, paths.results / f"{name}.ipynb")
+            sections.append(Section(file, name, name, group=group, exact=True, crops=crops.get(name, ())))
 
     def fold(group: str, title: str, notebook: Path, stage: str) -> None:
         anchor = re.sub(r"[^\w.]+", "-", f"{stage}-{title}")
@@ -85,8 +93,8 @@ def list_sections(params: Params, paths: Paths) -> list[Section]:
     for name in (params.data.train, params.data.validation, *params.data.test):
         stage = "test_data" if name in params.data.test else "data"
         fold("Photographs", name, paths.executed("data", name), stage)
-    groups = {"start": "Before the GAN", "train": "Trainings of Table 1", "sweep": "Trainings of Figure 5"}
-    evaluations = [("The ends of the scale", paths.executed("ends"), "ends")]
+    groups = {"start": "Pretrained generators", "train": "Trainings of Table 1", "sweep": "Trainings of Figure 5"}
+    evaluations = [("Sanity checks of the metric", paths.executed("ends"), "ends")]
     for one in list_trainings(params, paths):
         stage, title, name = one.stage.partition("@")[0], params.models[one.model].title, one.folder.name
         if stage == "train":
@@ -142,17 +150,24 @@ class Exporter(HTMLExporter):
         title, _, first.source = first.source.partition("\n")
         for cell, following in pairwise([*notebook.cells, nbformat.v4.new_markdown_cell()]):
             if cell.cell_type == "code":
-                _prepare_outputs(cell, following, exact=not section.group)
+                _prepare_outputs(cell, following, exact=section.exact)
         renderer = Renderer(section.anchor, 3 if section.group else 2, self.anchors)
         self.environment.filters["markdown2html"] = MarkdownWithMath(renderer=renderer).render
         body, _ = self.from_notebook_node(notebook)
         title = section.title or title.lstrip("# ")
-        return vars(section) | {"title": title, "body": body, "headings": renderer.headings}
+        answer = _answer(notebook) if section.exact else ""
+        return vars(section) | {"title": title, "body": body, "headings": renderer.headings, "answer": answer}
 
 
 def data_url(content: bytes, kind: str) -> str:
     """Bytes as an address that needs no file."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _answer(notebook: NotebookNode) -> str:
+    """What the last cell prints: the notebook's answer."""
+    outputs = notebook.cells[-1].get("outputs", [])
+    return " ".join("".join(output.text for output in outputs if output.output_type == "stream").split())
 
 
 def _read(section: Section) -> NotebookNode:
@@ -193,14 +208,14 @@ def _draw(data: NotebookNode, *, exact: bool) -> dict[str, Any]:
     exact: keep every pixel. The page compares super-resolved pictures; artefacts of a codec would pass for
     those of a network; in folded sections few bytes count more.
     """
-    figure: dict[str, Any] = {}
+    figure: dict[str, Any] = {"chart": "image/svg+xml" in data}  # pictures have no drawing
     if "image/png" in data:
         webp = io.BytesIO()
         with Image.open(io.BytesIO(base64.b64decode(data["image/png"]))) as image:
             image.convert("RGBA").save(webp, "WEBP", lossless=exact, quality=80, method=3)
-            figure = {"width": image.width, "height": image.height}
+            figure |= {"width": image.width, "height": image.height}
         figure["address"] = data_url(webp.getvalue(), "image/webp")
-    if "image/svg+xml" in data and (exact or not figure):
+    if "image/svg+xml" in data and (exact or "address" not in figure):
         figure["address"] = data_url(data["image/svg+xml"].encode(), "image/svg+xml")
     return figure
 

@@ -15,6 +15,15 @@ for (const widget of document.querySelectorAll(".compare")) {
       figures.forEach((figure, n) => figure.classList.toggle(side, n === select.selectedIndex)));
   }
   handle.addEventListener("input", move);
+
+  // Blind until asked: which of the two is on the left is left to chance.
+  const selects = [...widget.querySelectorAll("select")];
+  if (Math.random() < 0.5) {
+    [selects[0].selectedIndex, selects[1].selectedIndex] = [selects[1].selectedIndex, selects[0].selectedIndex];
+    selects.forEach((select) => select.dispatchEvent(new Event("change")));
+  }
+  widget.classList.add("blind");
+  widget.querySelector(".reveal").addEventListener("click", () => widget.classList.remove("blind"));
   const drag = (event) => {
     if (event.type === "pointermove" && !event.buttons) return;
     const frame = pictures.getBoundingClientRect();
@@ -24,6 +33,21 @@ for (const widget of document.querySelectorAll(".compare")) {
   pictures.addEventListener("pointerdown", drag);
   pictures.addEventListener("pointermove", drag);
   pictures.addEventListener("dragstart", (event) => event.preventDefault());
+}
+
+// Equation 8 with any k and b.
+for (const tool of document.querySelectorAll(".response")) {
+  const [k, b, range] = ["k", "b", "range"].map((name) => tool.querySelector(`[name=${name}]`));
+  const draw = () => {
+    const [slope, least, top] = [10 ** k.value, Number(b.value), Number(range.value)];
+    const mask = (level) => Math.min(1, slope * ((level * top) / 255) ** 2 + least);
+    const place = (n) => `${2 * n} ${240 - 240 * mask(0.1 * 2550 ** (n / 300))}`;
+    tool.querySelector(".curve").setAttribute("d", "M" + Array.from({ length: 301 }, (_, n) => place(n)).join("L"));
+    const at = [1, 10, 50].map((level) => `${mask(level).toFixed(2)} at ${level}`).join(", ");
+    tool.querySelector("output").textContent = `k = ${slope.toPrecision(2)}, b = ${least}: the mask is ${at} levels of error.`;
+  };
+  tool.addEventListener("input", draw);
+  draw();
 }
 
 // Tables with one row of headings: a click sorts up, another one down; what is no number stays below the numbers.
