@@ -377,7 +377,7 @@ class Figure4(Section):
     size: Annotated[int, Field(ge=16, le=512, multiple_of=4)]
     """Side of the squares that the rules choose. [HR pixels]"""
     largest_difference: Annotated[int, Field(ge=0, le=20)]
-    """How many details where the masked and the plain outputs differ most: mean absolute difference of luma
+    """How many details where masked and baseline outputs differ most: mean absolute difference of luma
     over the square, mean over the models; at most one of an image. [details]"""
     search: PositiveInt | None
     """How many images of each test set are searched for them, the first ones; null: all. [images]"""

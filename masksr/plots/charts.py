@@ -99,7 +99,7 @@ def draw_intervals(ax: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> Non
 
 
 def effects(table: pd.DataFrame) -> Figure:
-    """Draw mask minus plain of the cells of ``intervals.compare``, at least one: a panel per test set."""
+    """Draw mask minus baseline of the cells of ``intervals.compare``, at least one: a panel per test set."""
     sets, variants = list(table["set"].unique()), list(table["variant"].unique())
     layout = {"figsize": (WIDTH, 1.3 + 0.34 * len(variants)), "layout": "constrained"}
     figure, axes = plt.subplots(1, len(sets), sharex=True, sharey=True, squeeze=False, **layout)
@@ -108,8 +108,8 @@ def effects(table: pd.DataFrame) -> Figure:
         ax.set_title(name)
     ends = table[["difference", "low", "high"]].abs().max()
     reach = 10 * ends["difference"]
-    if 0 < reach < ends.max():  # intervals of two images run off the page; the points are worth seeing
+    if 0 < reach < ends.max():  # long intervals run off the page; the points are worth seeing
         ax.set_xlim(-reach, reach)
-    other = "other mask" if "other is" in table else "plain"
+    other = "other mask" if "other is" in table else "baseline"
     figure.supxlabel(f"{table['metric'].iloc[0]}, mask minus {other}", fontsize=11)
     return figure

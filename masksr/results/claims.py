@@ -11,7 +11,7 @@ from masksr.results.scores import pi_label
 
 COLUMNS = ["claim", "source", "what we ran", "what came out", "verdict", "notebook"]
 Outcome = tuple[str, str, str]  # what we ran, what came out, verdict
-Points = Mapping[tuple[float, float], pd.DataFrame]  # (k, b) -> mask minus plain, (seeds, images of all sets)
+Points = Mapping[tuple[float, float], pd.DataFrame]  # (k, b) -> mask minus baseline, (seeds, images of all sets)
 
 
 def claims(
@@ -85,7 +85,7 @@ def _every_pair_improves(points: Points, model: str, params: Params) -> Outcome:
     lower = sum(d.mean() < 0 for d in finite if d.size)
     sets = _count(len(params.data.test), "set")
     ran = f"{_count(len(points), 'pair')} of k and b, {_count(seeds, 'seed')}, {sets}"
-    out = f"{lower} of {len(points)} have a lower mean than the plain model"
+    out = f"{lower} of {len(points)} have a lower mean than the baseline"
     if seeds < 2:
         return ran, out, "undecided (one seed)"
     level = intervals.bonferroni(intervals.LEVEL, len(points))

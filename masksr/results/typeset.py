@@ -33,7 +33,7 @@ def to_markdown(table: pd.DataFrame) -> str:
 def format_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, list[str]]:
     """Write the cells of a table as text, without the columns that a reader does not need.
 
-    Returns also which rows are ends of the scale (``block``), and how each column is aligned.
+    Returns also which rows are sanity checks (``block``), and how each column is aligned.
     """
     ends = table["block"].eq("ends") if "block" in table else pd.Series(False, table.index)
     hidden = {"block", "metric"} | ({"seeds", "images"} if "metric" in table else set())  # the CSV has them
