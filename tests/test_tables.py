@@ -213,7 +213,7 @@ FOUND = [
     ({"table1__masks": ["none"], "figure4__largest_difference": 0}, ["nothing was compared"]),
     ({"table1__seeds": [0, 1, 2], "verdict": "undecided"}, ["other seeds, of which 3 were run", "hold together at 95 %",
       "+0.50 (\u22120.30 to +0.10)", "not detected; a gain of more than 0.30 is excluded"]),
-    ({"sweep__k": [1.0], "kind": "official"}, ["2 pairs of k and b", "| PI, mask minus baseline |"]),
+    ({"sweep__k": [1.0], "kind": "official"}, ["2 pairs of k and b", "| here, PI |"]),
 ])
 def test_every_sentence_follows_its_data(summarize, changes, words):
     text = summarize(**changes)
