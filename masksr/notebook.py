@@ -185,9 +185,10 @@ def _normalize(notebook: "NotebookNode", root: Path, parameters: Mapping[str, An
 
 
 def _lead_links(text: str, sources: Path, folder: Path) -> str:
-    """Lead links between the notebooks of ``sources`` to the executed one that lies in ``folder`` as ``NAME.ipynb``.
+    """Lead links between notebooks to what lies there, seen from the executed one in ``folder``.
 
-    Those of results (not 10 to 16) lie there together, under ``results/PROFILE``; elsewhere links lead to the sources.
+    Executed notebooks of results (not 10 to 16) lie together in ``results/PROFILE`` as ``NAME.ipynb``;
+    all other links lead to the notebooks without outputs in ``sources``.
     """
     beside = os.path.relpath(sources, folder).replace(os.sep, "/")
 

@@ -94,7 +94,7 @@ class Pack:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def verify(self) -> None:
-        """Compare the pixels of all images with their checksums. Raises MasksrError."""
+        """Read all images, those that were not read yet against their checksums. Raises MasksrError."""
         for index in range(len(self)):
             for scale in (1, *self.scales):
                 self._read(index, scale)

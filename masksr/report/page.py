@@ -53,7 +53,7 @@ class Section:
     stage: the stage of dvc.yaml that makes the notebook, for the error where it is missing.
     title: in place of the notebook's own, where many share one: ``ESRGAN, mask paper, seed 0``.
     group: the heading over this section and its neighbours; sections of a group are folded.
-    exact: its pictures keep every pixel, see ``_draw``.
+    exact: one of results, with its answer beside its title where it is folded; its pictures keep every pixel.
     crops: titles and PNG files, a list for each place, to be compared with a handle below the notebook.
     """
 
@@ -93,7 +93,8 @@ def list_sections(params: Params, paths: Paths) -> list[Section]:
     for name in (params.data.train, params.data.validation, *params.data.test):
         stage = "test_data" if name in params.data.test else "data"
         fold("Photographs", name, paths.executed("data", name), stage)
-    groups = {"start": "Pretrained generators", "train": "Trainings of Table 1", "sweep": "Trainings of Figure 5"}
+    groups = {"start": "Pretrained generators"}
+    groups |= {"train": "Trainings of Table 1", "sweep": "Trainings of Figure 5"}
     evaluations = [("Sanity checks of the metric", paths.executed("ends"), "ends")]
     for one in list_trainings(params, paths):
         stage, title, name = one.stage.partition("@")[0], params.models[one.model].title, one.folder.name
@@ -167,7 +168,7 @@ def data_url(content: bytes, kind: str) -> str:
 def _answer(notebook: NotebookNode) -> str:
     """What the last cell prints: the notebook's answer."""
     outputs = notebook.cells[-1].get("outputs", [])
-    return " ".join("".join(output.text for output in outputs if output.output_type == "stream").split())
+    return " ".join("".join(output.text for output in outputs if output.get("name") == "stdout").split())
 
 
 def _read(section: Section) -> NotebookNode:
@@ -206,7 +207,7 @@ def _draw(data: NotebookNode, *, exact: bool) -> dict[str, Any]:
     """Return the address of a picture in few bytes, and its width and height in pixels where it has some.
 
     exact: keep every pixel. The page compares super-resolved pictures; artefacts of a codec would pass for
-    those of a network; in folded sections few bytes count more.
+    those of a network; in the notebooks of single trainings few bytes count more.
     """
     figure: dict[str, Any] = {"chart": "image/svg+xml" in data}  # pictures have no drawing
     if "image/png" in data:

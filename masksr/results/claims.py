@@ -11,7 +11,8 @@ from masksr.results.scores import pi_label
 
 COLUMNS = ["claim", "source", "what we ran", "what came out", "verdict", "notebook"]
 Outcome = tuple[str, str, str]  # what we ran, what came out, verdict
-Points = Mapping[tuple[float, float], pd.DataFrame]  # (k, b) -> mask minus baseline, (seeds, images of all sets)
+# (k, b) -> mask minus baseline, (seeds, images of all sets)
+Points = Mapping[tuple[float, float], pd.DataFrame]
 
 
 def claims(

@@ -15,15 +15,24 @@ for (const widget of document.querySelectorAll(".compare")) {
       figures.forEach((figure, n) => figure.classList.toggle(side, n === select.selectedIndex)));
   }
   handle.addEventListener("input", move);
+  move(); // a browser may have kept where it was
 
   // Blind until asked: which of the two is on the left is left to chance.
   const selects = [...widget.querySelectorAll("select")];
-  if (Math.random() < 0.5) {
-    [selects[0].selectedIndex, selects[1].selectedIndex] = [selects[1].selectedIndex, selects[0].selectedIndex];
-    selects.forEach((select) => select.dispatchEvent(new Event("change")));
-  }
+  const pair = Math.random() < 0.5 ? [1, 2] : [2, 1];
+  selects.forEach((select, n) => {
+    select.selectedIndex = pair[n];
+    select.dispatchEvent(new Event("change"));
+  });
   widget.classList.add("blind");
-  widget.querySelector(".reveal").addEventListener("click", () => widget.classList.remove("blind"));
+  const pictured = figures.map((figure) => figure.querySelector("img"));
+  const names = pictured.map((picture) => picture.alt);
+  pictured.forEach((picture) => (picture.alt = "one of the two"));
+  widget.querySelector(".reveal").addEventListener("click", () => {
+    widget.classList.remove("blind");
+    pictured.forEach((picture, n) => (picture.alt = names[n]));
+    selects[0].focus();
+  });
   const drag = (event) => {
     if (event.type === "pointermove" && !event.buttons) return;
     const frame = pictures.getBoundingClientRect();
@@ -44,9 +53,10 @@ for (const tool of document.querySelectorAll(".response")) {
     const place = (n) => `${2 * n} ${240 - 240 * mask(0.1 * 2550 ** (n / 300))}`;
     tool.querySelector(".curve").setAttribute("d", "M" + Array.from({ length: 301 }, (_, n) => place(n)).join("L"));
     const at = [1, 10, 50].map((level) => `${mask(level).toFixed(2)} at ${level}`).join(", ");
-    tool.querySelector("output").textContent = `k = ${slope.toPrecision(2)}, b = ${least}: the mask is ${at} levels of error.`;
+    tool.querySelector("output").textContent = `k = ${Number(slope.toPrecision(2))}, b = ${least}: the mask is ${at} levels of error.`;
   };
   tool.addEventListener("input", draw);
+  k.addEventListener("input", () => k.setAttribute("aria-valuetext", `k = ${Number((10 ** k.value).toPrecision(2))}`));
   draw();
 }
 
@@ -79,6 +89,9 @@ for (const table of document.querySelectorAll(".table table")) {
     });
   });
 }
+
+// What is folded of the results is printed, too.
+addEventListener("beforeprint", () => document.querySelectorAll("main > details.section").forEach((one) => (one.open = true)));
 
 // A link into a folded section opens it.
 function unfold() {
