@@ -45,7 +45,7 @@ def test_every_profile_is_a_whole_pipeline(profile: Path, tmp_path: Path) -> Non
 def test_one_command_makes_every_result(reproduced: Path) -> None:
     results = reproduced / "results/mini"
     table = pd.read_csv(results / "table1.csv")
-    assert list(table.variant) == ["ESRGAN", "ESRGAN+Mask", "HR", "bicubic", "ESRGAN start"]
+    assert list(table.variant) == ["ESRGAN", "ESRGAN+Mask", "HR", "bicubic", "ESRGAN, pretrained"]
     assert table.metric.str.contains("stand-in").all(), "offline, PI must never pass for the official one"
     assert table.cat.notna().all()
     quality = pd.read_csv(results / "quality.csv")

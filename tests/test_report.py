@@ -109,13 +109,18 @@ def test_code_folds_tags_hide_parameters_are_shown_and_crops_compared(build):
         code("secret", output("stdout", "secret out"), tags=["remove-cell"]),
         code("hidden", output("stdout", "visible out"), tags=["hide-input"]),
         code("kept", *outputs),
+        new_markdown_cell("## Less\n\nIn short.", metadata={"tags": ["fold"]}),
+        code("more", output("stdout", "out of more")),
+        "## Open",
     ]
     crops = [("LR", png(4)), ("ESRGAN", png(16)), ("ESRGAN+<Mask>", png(16)), ("HR", png(16))]
     page = build(a=(cells, {"crops": (crops, crops)}))
     text = page.main.get_text()
     assert not [word for word in ("secret", "hidden", "absent", "Axes") if word in text]
     assert page.select_one("pre.parameters").get_text() == "model = 'pesr'" and "visible out" in text
-    kept, messages = page.main.select("details.code")
+    kept, messages, _ = page.main.select("details.code")
+    assert page.select_one("details.fold > summary > h3").get_text() == "Less"
+    assert "out of more" in (folded := page.select_one("details.fold").get_text()) and "Open" not in folded
     assert "kept" in kept.get_text() and "a <warning>" in messages.get_text()
     assert page.select_one(".table table.dataframe")
     assert len(page.select(".compare")) == 2

@@ -152,6 +152,7 @@ class Exporter(HTMLExporter):
         for cell, following in pairwise([*notebook.cells, nbformat.v4.new_markdown_cell()]):
             if cell.cell_type == "code":
                 _prepare_outputs(cell, following, exact=section.exact)
+        _fold(notebook)
         renderer = Renderer(section.anchor, 3 if section.group else 2, self.anchors)
         self.environment.filters["markdown2html"] = MarkdownWithMath(renderer=renderer).render
         body, _ = self.from_notebook_node(notebook)
@@ -163,6 +164,17 @@ class Exporter(HTMLExporter):
 def data_url(content: bytes, kind: str) -> str:
     """Bytes as an address that needs no file."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _fold(notebook: NotebookNode) -> None:
+    """Mark the parts that the page folds: from a heading whose cell is tagged ``fold`` to the next heading."""
+    cells = notebook.cells
+    heads = [n for n, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source.startswith("## ")]
+    for head, following in pairwise([*heads, len(cells)]):
+        if "fold" in cells[head].metadata.get("tags", []):
+            title, _, cells[head].source = cells[head].source.partition("\n")
+            cells[head].metadata["folds"] = title.lstrip("# ")
+            cells[following - 1].metadata["folded"] = True
 
 
 def _answer(notebook: NotebookNode) -> str:

@@ -206,7 +206,7 @@ def _subtract(one: pd.DataFrame, other: pd.DataFrame, measure: str, keys: list[s
 def _judge(cells: Cells, run: Run, measure: str) -> pd.DataFrame:
     by_title = {}
     for (model, mask, name), d in cells.items():
-        title = {"none": model, "start": f"{model} start"}.get(mask, f"{model}, mask {mask}")
+        title = {"none": model, "start": f"{model}, pretrained"}.get(mask, f"{model}, mask {mask}")
         by_title[model, mask, title, name] = d
     return judge_cells(by_title, measure_titles(run.quality)[measure], measure)
 

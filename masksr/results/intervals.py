@@ -22,7 +22,7 @@ from scipy import stats
 from masksr.params import Params
 from masksr.quality.measures import lower_is_better
 from masksr.results.scores import measure_titles
-from masksr.results.tables import list_variants, variant_title
+from masksr.results.tables import list_variants, mask_words, variant_title
 
 Array = NDArray[np.float64]
 # (model, mask, title of the variant, test set) -> differences (seeds, images)
@@ -122,14 +122,15 @@ def judge_cells(cells: Cells, metric: str, measure: str) -> pd.DataFrame:
     """Judge all cells of a table: one row each, with ``COLUMNS``.
 
     The intervals of all rows hold together with ``LEVEL`` (Bonferroni). Where no score differs the verdict is
-    ``the same``: no interval is needed there, and none of the 5 % is spent.
+    ``the same``: no interval is needed there, nor given for fewer than three images, and none of the 5 % is spent.
 
     difference: ``mean`` of the Effect. without: images left out because the measure failed in some training;
     that is not by chance, so the cell is undecided. trainings: where the interval is for these very
     trainings, images alone being left to chance (with several seeds as for the verdict).
     """
     same = {cell for cell, d in cells.items() if d.eq(0).all(axis=None)}
-    level, rows = bonferroni(LEVEL, max(len(cells) - len(same), 1)), []
+    without = {cell for cell, d in cells.items() if d.shape[1] < FEWEST_IMAGES}  # which get no interval
+    level, rows = bonferroni(LEVEL, max(len(cells) - len(same | without), 1)), []
     for cell, d in cells.items():
         row = dict(zip(COLUMNS, [*cell, metric], strict=False)) | judge(d, measure, level)
         if cell in same:
@@ -155,7 +156,7 @@ def compare(
             parts = [table[table["set"] == name] for table in (variants[model, mask], variants[model, other])]
             grids = [part.pivot(index="seed", columns="image", values=measure) for part in parts]
             title = variant_title(params, model, mask)
-            title += f" − {other}" if other != "none" else ""  # noqa: RUF001
+            title += f" − {mask_words(params, other)}" if other != "none" else ""  # noqa: RUF001
             cells[model, mask, title, name] = grids[0] - grids[1]
     return judge_cells(cells, measure_titles(quality)[measure], measure)
 

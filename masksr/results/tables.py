@@ -23,11 +23,41 @@ class Variant(NamedTuple):
 
 
 def variant_title(params: Params, model: str, mask: str) -> str:
-    """``ESRGAN``; ``ESRGAN+Mask`` for the paper's mask; ``ESRGAN+Mask (constant)``; ``ESRGAN start``."""
+    """``ESRGAN``; ``ESRGAN+Mask`` for the paper's mask; ``ESRGAN+Mask (SR alone)``; ``ESRGAN, pretrained``."""
     if model not in params.models:  # HR, bicubic
         return model
-    ending = {"none": "", "paper": "+Mask", "start": " start"}.get(mask, f"+Mask ({mask})")
-    return params.models[model].title + ending
+    ending = {"none": "", "paper": "+Mask", "start": ", pretrained"}.get(mask)
+    return params.models[model].title + (f"+Mask ({mask_words(params, mask)})" if ending is None else ending)
+
+
+def mask_words(params: Params, name: str) -> str:
+    """What makes a mask another one than the paper's: ``relative error, SR alone``.
+
+    Its name where it has no words of its own: another k, say.
+    """
+    words = {key: _words(mask) for key, mask in params.masks.items() if key != "none"}
+    own = words.get(name) and list(words.values()).count(words[name]) == 1
+    return words[name] if own else name.replace("_", " ")
+
+
+def _words(mask: Mask) -> str:
+    ranges = {"1": "error in [0, 1]", "255": "error in [0, 255]", "relative": "relative error"}
+    found = [
+        "" if mask.kind == "error" else mask.kind,
+        ranges.get(mask.error_range, ""),
+        f"window of {mask.window}" if mask.window > 1 else "",
+        "for each colour" if mask.per_channel else "",
+        {"sr": "SR alone", "gradient": "gradient alone"}.get(mask.apply, ""),
+        "" if mask.detach else "with its gradient",
+    ]
+    return ", ".join(filter(None, found))
+
+
+def legend_words(params: Params) -> dict[str, str]:
+    """What a figure calls the masks of Table 1, its pretrained generators (``start``) and its models."""
+    words = {mask: f"mask ({mask_words(params, mask)})" for mask in params.table1.masks}
+    words |= {"start": "pretrained", "none": "no mask", "paper": "mask"}
+    return words | {name: model.title for name, model in params.models.items()}
 
 
 def inspected_mask(params: Params) -> tuple[str, Mask]:

@@ -91,7 +91,7 @@ for (const table of document.querySelectorAll(".table table")) {
 }
 
 // What is folded of the results is printed, too.
-addEventListener("beforeprint", () => document.querySelectorAll("main > details.section").forEach((one) => (one.open = true)));
+addEventListener("beforeprint", () => document.querySelectorAll("main > details.section, details.fold").forEach((one) => (one.open = true)));
 
 // A link into a folded section opens it.
 function unfold() {
