@@ -122,7 +122,8 @@ def judge_cells(cells: Cells, metric: str, measure: str) -> pd.DataFrame:
     """Judge all cells of a table: one row each, with ``COLUMNS``.
 
     The intervals of all rows hold together with ``LEVEL`` (Bonferroni). Where no score differs the verdict is
-    ``the same``: no interval is needed there, nor given for fewer than three images, and none of the 5 % is spent.
+    ``the same``: no interval is needed there, nor given for fewer than three images, and none of the 5 % is
+    spent.
 
     difference: ``mean`` of the Effect. without: images left out because the measure failed in some training;
     that is not by chance, so the cell is undecided. trainings: where the interval is for these very

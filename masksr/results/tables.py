@@ -23,7 +23,7 @@ class Variant(NamedTuple):
 
 
 def variant_title(params: Params, model: str, mask: str) -> str:
-    """``ESRGAN``; ``ESRGAN+Mask`` for the paper's mask; ``ESRGAN+Mask (SR alone)``; ``ESRGAN, pretrained``."""
+    """``ESRGAN``; ``ESRGAN+Mask``, the paper's; ``ESRGAN+Mask (SR alone)``; ``ESRGAN, pretrained``."""
     if model not in params.models:  # HR, bicubic
         return model
     ending = {"none": "", "paper": "+Mask", "start": ", pretrained"}.get(mask)
