@@ -222,12 +222,20 @@ def summary() -> None:
 
 
 @app.command
-def report() -> None:
-    """Join the executed notebooks to one HTML page."""
-    from masksr.report.page import write_report
+@argument("profile", required=False)
+def report(profile: str | None = None) -> None:
+    """Join the executed notebooks to one HTML page.
+
+    PROFILE: that of another one, which was run elsewhere, from its notebooks in results/PROFILE alone.
+    """
+    from masksr.paths import Paths
+    from masksr.report.page import write_page_of, write_report
     from masksr.stage import guard_inputs
 
     settings, paths = _project()
+    if profile not in (None, settings.profile):
+        print(write_page_of(Paths(paths.root, profile)))
+        return
     with guard_inputs(paths.root, "report"):
         print(write_report(settings, paths))
 

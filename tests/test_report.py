@@ -14,6 +14,7 @@ from PIL import Image
 
 from masksr.io import MasksrError
 from masksr.notebook import INJECTED
+from masksr.paths import Paths
 from masksr.report import page as report_page
 from masksr.report.page import Section, build_report, formula
 
@@ -138,6 +139,19 @@ def test_a_broken_notebook_or_no_chromium_is_one_error(tmp_path, monkeypatch):
     monkeypatch.setenv("CHROMIUM", "no-such-program")
     with pytest.raises(MasksrError, match="no-such-program is no program"):
         report_page.find_chromium()
+
+
+def test_a_profile_that_was_run_elsewhere_has_a_page_of_its_committed_notebooks(tmp_path):
+    paths = Paths(tmp_path, "far")
+    with pytest.raises(MasksrError, match=r"far has no executed notebooks; these have: $"):
+        report_page.write_page_of(paths)
+    for name in ("summary", "evidence"):
+        paths.results.mkdir(parents=True, exist_ok=True)
+        nbformat.write(new_notebook(cells=[new_markdown_cell(f"# Of {name}")]), paths.results / f"{name}.ipynb")
+    page = BeautifulSoup(report_page.write_page_of(paths).read_bytes(), "html.parser")
+    titles = [page.select_one(heading).get_text() for heading in ("section h2", "details h3")]
+    assert titles == ["Of summary", "Of evidence"]
+    assert "the notebooks in results/far alone" in page.main.get_text() and "times.csv" not in page.main.get_text()
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -72,19 +72,27 @@ def write_report(params: Params, paths: Paths) -> Path:
     Raises MasksrError where a notebook is missing.
     """
     sections, output = list_sections(params, paths), paths.results / "report.html"
-    build_report(sections, output, facts={"profile": params.profile} | provenance.made_with())
+    build_report(sections, output, facts={"profile": params.profile} | provenance.made_with(), times=True)
+    return output
+
+
+def write_page_of(paths: Paths) -> Path:
+    """Write the page of a profile that was run elsewhere, from its notebooks in ``results`` alone.
+
+    Raises MasksrError where there are none.
+    """
+    sections = [section for section in _of_results(paths, {}) if section.notebook.is_file()]
+    if not sections:
+        known = sorted({path.parent.name for path in (paths.root / "results").glob("*/summary.ipynb")})
+        raise MasksrError(f"{paths.results} has no executed notebooks; these have: {', '.join(known)}")
+    output, made_of = paths.results / "report.html", f"the notebooks in results/{paths.profile} alone"
+    build_report(sections, output, facts={"profile": paths.profile, "made of": made_of})
     return output
 
 
 def list_sections(params: Params, paths: Paths) -> list[Section]:
     """The notebooks in reading order: results, then what was done to get them, in folded groups."""
-    crops = {"figure4": tuple(figure4.load(paths.runs / "figure4"))}
-    executed = {name: paths.executed(name) for name in ("test_sets", "weights")}
-    sections = []
-    for group, names in ({"": OPEN} | FOLDED).items():
-        for name in names:
-            file = executed.get(name, paths.results / f"{name}.ipynb")
-            sections.append(Section(file, name, name, group=group, exact=True, crops=crops.get(name, ())))
+    sections = _of_results(paths, {"figure4": tuple(figure4.load(paths.runs / "figure4"))})
 
     def fold(group: str, title: str, notebook: Path, stage: str) -> None:
         anchor = re.sub(r"[^\w.]+", "-", f"{stage}-{title}")
@@ -109,6 +117,16 @@ def list_sections(params: Params, paths: Paths) -> list[Section]:
             evaluations.append((title, paths.executed(evaluated, name), evaluated))
     for evaluation in evaluations:
         fold("Evaluations", *evaluation)
+    return sections
+
+
+def _of_results(paths: Paths, crops: Mapping[str, Any]) -> list[Section]:
+    executed = {name: paths.executed(name) for name in ("test_sets", "weights")}
+    sections = []
+    for group, names in ({"": OPEN} | FOLDED).items():
+        for name in names:
+            file = executed.get(name, paths.results / f"{name}.ipynb")
+            sections.append(Section(file, name, name, group=group, exact=True, crops=crops.get(name, ())))
     return sections
 
 
