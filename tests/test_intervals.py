@@ -219,6 +219,14 @@ def test_a_control_does_not_count_and_another_setting_is_named(change, expected)
     assert verdicts["Textures are more realistic and less distorted"] == "not run"
 
 
+def test_without_a_mask_named_paper_the_first_error_mask_is_judged():
+    table, points, params = measure()
+    params = params.model_copy(update={"masks": params.masks | {"letter": params.masks["paper"]}}, deep=True)
+    params.table1.masks[:] = ["none", "letter"]
+    found = judge(table.replace({"mask": {"paper": "letter"}}), points, params).loc[ESRGAN]
+    assert found["verdict"] == "supported here" and found["what we ran"].endswith(", mask letter")
+
+
 @pytest.mark.parametrize(("change", "expected"), [
     ({}, f"supported{TOY}"), ({"excess": 0.2}, "undecided"), ({"excess": -1}, f"contradicted{TOY}"),
 ])

@@ -8,6 +8,7 @@ import pandas as pd
 from masksr.params import Params
 from masksr.results import intervals, paper
 from masksr.results.scores import pi_label
+from masksr.results.tables import mask_words
 
 COLUMNS = ["claim", "source", "what we ran", "what came out", "verdict", "notebook"]
 Outcome = tuple[str, str, str]  # what we ran, what came out, verdict
@@ -60,14 +61,17 @@ def _departs(model: str, params: Params) -> bool:
 
 
 def _mask_improves(effects: pd.DataFrame, model: str, params: Params) -> Outcome:
-    rows = effects[(effects["model"] == model) & (effects["mask"] == "paper")]
+    names = [name for name in params.table1.masks if params.masks[name].kind == "error"]
+    name = "paper" if "paper" in params.table1.masks else next(iter(names), "paper")
+    rows = effects[(effects["model"] == model) & (effects["mask"] == name)]
     if rows.empty:
         return "—", "this model is not in Table 1 of the profile, with the mask and without", "not run"
-    if params.masks["paper"].kind != "error":
-        return "—", f"masks.paper is of kind {params.masks['paper'].kind}, not the paper's", "not run"
+    if name not in names:
+        return "—", f"masks.{name} is of kind {params.masks[name].kind}, not the paper's", "not run"
     seeds, without = len(params.table1.seeds), int(rows["without"].sum())
     ran = f"{_count(seeds, 'pair')} of trainings, {_count(int(rows['images'].sum()), 'image')}"
     ran += (f" ({without} more left out)" if without else "") + f" of {_count(len(rows), 'set')}"
+    ran += f", mask {mask_words(params, name)}" if name != "paper" else ""
     changes = [f"{row.set} {row.difference:+.2f}" for row in rows.dropna(subset="difference").itertuples()]
     counts = rows["verdict" if seeds > 1 else "trainings"].value_counts()
     out = ", ".join(changes) or "nothing"
