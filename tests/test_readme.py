@@ -9,6 +9,7 @@ from tiny_project import ROOT
 from torch import nn
 
 from masksr import params
+from masksr.results.intervals import effect
 
 ENGLISH, CHINESE = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md"))
 NUMBER = r"(?<![\d.])\d[\d,]*(?:\.\d+)?(?![\d.]*\d)"
@@ -81,6 +82,20 @@ def test_its_table_of_real_has_the_numbers_of_the_results() -> None:
         assert f"{cell.difference:+.2f} ({cell.low:+.2f} to {cell.high:+.2f})" in row
         assert (f"more than {-cell.low:.2f} is excluded" in row) == (cell.verdict == "undecided")
         assert ("| worse" in row) == (cell.verdict == "worse")
+
+
+def test_its_rows_of_pesr_have_the_numbers_of_the_results() -> None:
+    images = pd.read_csv(ROOT / "results/real_pesr/quality.csv", keep_default_na=False).query("model == 'pesr'")
+    for name, cell in images.groupby("set"):
+        pi = cell.pivot(index="image", columns=["mask", "seed"], values="pi")
+        (row,) = [line for line in ENGLISH.splitlines() if line.startswith(f"| PESR, {name}")]
+        planned = 1 - 0.05 / 6  # the level of each of six comparisons, results/real_pesr/README.md
+        of = {mask: effect((pi[mask] - pi["none"]).to_numpy().T, planned) for mask in ("letter", "relative")}
+        found = of["letter"]
+        assert f"{found.mean:+.2f} ({found.low:+.2f} to {found.high:+.2f})" in row
+        assert f"more than {-found.low:.2f} is excluded" in row
+        words = " ".join(ENGLISH.split())
+        assert f"{of['relative'].mean:+.2f}" in words and f"{-of['relative'].low:.2f}" in words
 
 
 @pytest.mark.parametrize("model", ["esrgan", "pesr", "edsr"])
