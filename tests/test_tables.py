@@ -221,7 +221,8 @@ FOUND = [
     ({}, FOUND), ({"verdict": "better", "masked": 4.0}, ["| \u22121.00 | +0.00 | better |", "3 better"]),
     ({"table1__masks": ["none"], "figure4__largest_difference": 0}, ["nothing was compared"]),
     ({"table1__seeds": [0, 1, 2], "verdict": "undecided"}, ["other seeds, of which 3 were run", "hold together at 95 %",
-      "+0.50 (\u22120.30 to +0.10)", "not detected; a gain of more than 0.30 is excluded"]),
+      "+0.50 (\u22120.30 to +0.10)", "not detected; a gain of more than 0.30 is excluded",
+      "excluded, and so the paper's \u22120.64"]),
     ({"sweep__k": [1.0], "kind": "official"}, ["2 pairs of k and b", "| here, PI |"]),
 ])
 def test_every_sentence_follows_its_data(summarize, changes, words):

@@ -72,7 +72,9 @@ def _mask_improves(effects: pd.DataFrame, model: str, params: Params) -> Outcome
     ran = f"{_count(seeds, 'pair')} of trainings, {_count(int(rows['images'].sum()), 'image')}"
     ran += (f" ({without} more left out)" if without else "") + f" of {_count(len(rows), 'set')}"
     ran += f", mask {mask_words(params, name)}" if name != "paper" else ""
-    changes = [f"{row.set} {row.difference:+.2f}" for row in rows.dropna(subset="difference").itertuples()]
+    known = rows.dropna(subset="difference")
+    signed = [f"{change:+.2f}".replace("-", "\N{MINUS SIGN}") for change in known["difference"]]
+    changes = [f"{name} {change}" for name, change in zip(known["set"], signed, strict=True)]
     counts = rows["verdict" if seeds > 1 else "trainings"].value_counts()
     out = ", ".join(changes) or "nothing"
     out += "; " + ", ".join(f"{word} on {number}" for word, number in counts.items())
