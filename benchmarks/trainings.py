@@ -144,6 +144,8 @@ def pack(paths: Paths, settings: Params, out: Path) -> None:
 
 def take(settings: Params, paths: Paths, folder: Path) -> int:
     """Store GAN trainings of another machine by the keys they have here; their records keep the inputs of there."""
+    if not (folder / paths.runs.relative_to(paths.root)).is_dir():
+        sys.exit(f"error: {folder} has no runs/{settings.profile}; unpack the archives of that profile there")
     for name, (_, (*of, mask, seed, _, out)) in calls(settings, paths)[1].items():
         theirs = folder / out.relative_to(paths.root)
         if not theirs.exists():

@@ -161,6 +161,8 @@ def test_a_training_of_another_machine_is_taken_with_its_record(paths: Paths, tm
     trainings.pack(there, params, tmp_path)
     with zipfile.ZipFile(tmp_path / "trainings-0.zip") as archive:
         archive.extractall(tmp_path)
+    with pytest.raises(SystemExit, match="unpack the archives of that profile there"):
+        trainings.take(params, paths, tmp_path / "runs")
     packed = tmp_path / there.variant("esrgan", "none", 0).relative_to(there.root)
     record = json.loads((packed / "training.json").read_text())
     for inputs, wrong in ({"device": "cuda"}, False), ({"device": "cuda", "seed": 1}, True):
