@@ -100,20 +100,8 @@ def _take_step(
         network.to(device, dtype, memory_format=memory_format(device, precision)).train()
     pixel_range = start.generator.pixel_range
     lr, hr = (patches.to(device, dtype) * (pixel_range / 255) for patches in steps.first_batch(case))
-    generator, discriminator, *more = networks
-    metrics = adversarial_step(
-        generator,
-        discriminator,
-        start.vgg,
-        lr,
-        hr,
-        loss=recipe.loss,
-        mask=mask,
-        pixel_range=pixel_range,
-        autocast=autocast(device, precision),
-        expectation=more[0] if more else None,
-        rng=torch.Generator().manual_seed(1),
-    )
+    step = train.gan_step(recipe, mask, start.vgg, pixel_range, autocast(device, precision), seed=0)
+    metrics = step(networks, lr, hr, 1)
     gradients = [
         torch.cat([p.grad.flatten().double().cpu() for p in network.parameters() if p.grad is not None])
         for network in networks

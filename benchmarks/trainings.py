@@ -19,7 +19,6 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Mapping
-from itertools import product
 from multiprocessing import get_context
 from multiprocessing.pool import Pool
 from pathlib import Path
@@ -35,7 +34,7 @@ from masksr.fetch.registry import find_set
 from masksr.io import file_digest, write_atomic
 from masksr.models.build import load_generator, save_generator
 from masksr.params import Params
-from masksr.paths import Paths
+from masksr.paths import Paths, list_trainings
 from masksr.training.store import OUTPUTS, RECORD, training_key
 from masksr.training.train import Job, gan_inputs, train_gan, train_start
 
@@ -89,16 +88,13 @@ def build_material(settings: Params, paths: Paths, data: Path) -> None:
 
 def calls(settings: Params, paths: Paths) -> tuple[dict[str, Call], dict[str, Call]]:
     """What comes before the GAN; then Table 1, seed by seed, and Figure 5, so that what is done first is whole."""
-    table, sweep = settings.table1, settings.sweep
     begin, then = {}, {}
-    for model, seed in product(table.models, table.seeds):
-        begin[f"{model} start s{seed}"] = train_start, (settings, model, seed, paths)
-    for seed, model, mask in product(table.seeds, table.models, table.masks):
-        out = paths.variant(model, mask, seed)
-        then[f"{model} {mask} s{seed}"] = train_gan, (settings, model, settings.mask(mask), seed, paths, out)
-    for seed, k, b in product(sweep.seeds, sweep.k, sweep.b):
-        mask, out = settings.mask(sweep.mask, k, b), paths.sweep_point(k, b, seed)
-        then[f"k {k} b {b} s{seed}"] = train_gan, (settings, sweep.model, mask, seed, paths, out)
+    for one in sorted(list_trainings(settings, paths), key=lambda one: (one.k is not None, one.seed)):
+        if one.mask == "start":
+            begin[one.stage] = train_start, (settings, one.model, one.seed, paths)
+        else:
+            mask = settings.mask(one.mask, one.k, one.b)
+            then[one.stage] = train_gan, (settings, one.model, mask, one.seed, paths, one.folder)
     return begin, then
 
 

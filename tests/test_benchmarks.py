@@ -168,7 +168,7 @@ def test_a_training_of_another_machine_is_taken_with_its_record(paths: Paths, tm
     for inputs, wrong in ({"device": "cuda"}, False), ({"device": "cuda", "seed": 1}, True):
         (packed / "training.json").write_text(json.dumps(record | {"inputs": record["inputs"] | inputs}))
         if wrong:
-            with pytest.raises(SystemExit, match="esrgan none s0 was trained with other inputs: device, seed"):
+            with pytest.raises(SystemExit, match="esrgan-none-0 was trained with other inputs: device, seed"):
                 trainings.take(params, paths, tmp_path)
         else:
             assert trainings.take(params, paths, tmp_path) == 0
