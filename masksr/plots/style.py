@@ -9,13 +9,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from IPython.core.getipython import get_ipython
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.text import Text
 
 WIDTH = 10.0  # inches; the report shows them 1000 pixels wide
 GREY = "0.45"
 TIMES = "\N{MULTIPLICATION SIGN}"
 ACCENT = "#D55E00"
+ON_ANY = "0.48"  # a grey that is legible on white and on the page's dark ground
 # Okabe and Ito's palette, which the colour-blind can tell apart: https://jfly.uni-koeln.de/color/
 FIXED = {"esrgan": "#0072B2", "pesr": "#D55E00", "edsr": "#009E73"}
 FURTHER = ["#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A"]
@@ -53,8 +56,16 @@ def marker(mask: str, *, filled: bool = True) -> dict[str, Any]:
 
 
 def encode(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
-    """Return the figure as a file of equal bytes for equal figures; its label is the description there."""
+    """Return the figure as a file of equal bytes for equal figures; its label is the description there.
+
+    A PNG of pictures is transparent around them, with grey words: its colours must stay on a dark page.
+    """
     _settle(figure)
+    if kind == "png" and figure.findobj(AxesImage):
+        figure.set_facecolor("none")
+        for text in figure.findobj(Text):
+            if max(to_rgb(text.get_color())) < 0.5:
+                text.set_color(ON_ANY)
     file = io.BytesIO()
     metadata = {"Creator": None, "Date": None} if kind == "svg" else {"Software": None}
     if figure.get_label():
