@@ -1,23 +1,24 @@
 """The crops of Figure 4: the rules against brute force and chance, the rows from random generators."""
 
-import shutil
 from collections import Counter
 from itertools import product
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from notebook_cells import code_cells
+from notebook_cells import run_cells
 from small_trainings import random_project
 
-from masksr.data.images import to_image, to_tensor, write_png
+from masksr import params
+from masksr.data.images import to_image, to_tensor
 from masksr.data.packs import Pack
 from masksr.io import MasksrError
 from masksr.models.build import load_generator
 from masksr.params import Figure4
-from masksr.results import figure4 as details
+from masksr.report.page import read_crops
 
 
 class Images(list):
@@ -31,19 +32,20 @@ PACKS = {
     "a": Images(np.zeros(shape, np.uint8) for shape in [(40, 60, 3), (24, 24, 3)]),
     "b": Images([np.zeros((32, 48, 3), np.uint8), np.zeros((16, 64, 3), np.uint8)]),
 }
+RULES = run_cells("22_figure4", "22_figure4-01", "window", "choose")
 BY_HAND = {"set": "b", "image": 1, "top": 0, "left": 4, "size": 16}
 
 
 def choose(difference=lambda pack, image: np.zeros(pack.hr(image).shape[:2]), **changes):
     rule = {"size": 24, "largest_difference": 0, "search": None, "random": 0, "seed": 0, "crops": []}
-    chosen = details.choose_crops(Figure4.model_validate(rule | changes), PACKS, difference)
+    chosen = RULES["choose_crops"](Figure4.model_validate(rule | changes), PACKS, difference)
     return [(*crop.model_dump().values(), how) for crop, how in chosen]
 
 
 @given(st.integers(24, 45), st.integers(24, 45), st.sampled_from([16, 20, 24]), st.integers(0, 2**31))
 def test_the_largest_window_is_that_of_a_search(height, width, size, seed):
     values = np.random.default_rng(seed).random((height, width))
-    mean, top, left = details.largest_window(values, size)
+    mean, top, left = RULES["largest_window"](values, size)
     corners = product(range(0, height - size + 1, 4), range(0, width - size + 1, 4))
     means = {(y, x): values[y : y + size, x : x + size].mean() for y, x in corners}
     assert mean == pytest.approx(max(means.values())) and means[top, left] == pytest.approx(mean)
@@ -81,13 +83,17 @@ def test_what_the_test_sets_do_not_have(changes, message):
 
 
 @torch.inference_mode()
-def test_every_row_has_every_variant_at_one_place_and_the_masks_of_equation_8(tmp_path):
+def test_every_row_has_every_variant_at_one_place_and_the_masks_of_equation_8(tmp_path, monkeypatch):
     crop = {"set": "cat", "image": 1, "top": 40, "left": 60, "size": 96}
     figure4 = {"size": 64, "largest_difference": 1, "random": 1, "crops": [crop]}
     table1, data, root = {"models": ["esrgan", "edsr"]}, {"test": ["cat"]}, tmp_path / "a project"
     root.mkdir()
     settings, paths = random_project(root, figure4=figure4, table1=table1, data=data)
-    rows, titles = details.figure4_rows(settings, paths)
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(params, "load", lambda: settings)
+    names = run_cells("22_figure4")
+    plt.close("all")
+    rows, titles = names["rows"], names["titles"]
     assert titles == ["LR", "ESRGAN", "ESRGAN+Mask", "EDSR", "EDSR+Mask", "HR"]
     by_hand, pack = rows[-1], Pack(paths.set("cat"))
     assert by_hand.box == (40, 60, 96) and by_hand.name == f"cat: {pack.names[1]}"
@@ -102,7 +108,7 @@ def test_every_row_has_every_variant_at_one_place_and_the_masks_of_equation_8(tm
         sr, hr = (image.astype(float) * top / 255 for image in both)  # in the network's range
         expected = np.clip(mask.k * np.square(sr - hr).mean(axis=2) + mask.b, 0, 1)[40:136, 60:156]
         np.testing.assert_allclose(by_hand.masks[titles[column]], expected, atol=1e-4)
-    assert details.load(root / "none") == []
-    keep = next("".join(cell["source"]) for cell in code_cells("22_figure4") if cell["id"] == "crops")
-    exec(keep, {"paths": paths, "rows": rows, "titles": titles, "shutil": shutil, "write_png": write_png})
-    assert [[title for title, _ in row] for row in details.load(paths.runs / "figure4")] == [titles] * 3
+    assert read_crops(root / "none") == []
+    assert [[title for title, _ in row] for row in read_crops(paths.runs / "figure4")] == [titles] * 3
+    written = {path.name for path in paths.results.iterdir()}
+    assert written == {f"figure4{which}.{kind}" for which in ("", "_maps") for kind in ("png", "svg")}

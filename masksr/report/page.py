@@ -31,7 +31,6 @@ from masksr import provenance
 from masksr.io import MasksrError, write_atomic
 from masksr.params import Params
 from masksr.paths import Paths, list_trainings
-from masksr.results import figure4
 
 FOLDER = Path(__file__).parent / "template"
 CAPTION = re.compile(r"\*(?!\*).+?\*(\n\n|\Z)", re.DOTALL)  # a first paragraph in italics, below a figure
@@ -92,7 +91,7 @@ def write_page_of(paths: Paths) -> Path:
 
 def list_sections(params: Params, paths: Paths) -> list[Section]:
     """The notebooks in reading order: results, then what was done to get them, in folded groups."""
-    sections = _of_results(paths, {"figure4": tuple(figure4.load(paths.runs / "figure4"))})
+    sections = _of_results(paths, {"figure4": tuple(read_crops(paths.runs / "figure4"))})
 
     def fold(group: str, title: str, notebook: Path, stage: str) -> None:
         anchor = re.sub(r"[^\w.]+", "-", f"{stage}-{title}")
@@ -128,6 +127,12 @@ def _of_results(paths: Paths, crops: Mapping[str, Any]) -> list[Section]:
             file = executed.get(name, paths.results / f"{name}.ipynb")
             sections.append(Section(file, name, name, group=group, exact=True, crops=crops.get(name, ())))
     return sections
+
+
+def read_crops(folder: Path) -> list[list[tuple[str, bytes]]]:
+    """Read what 22_figure4 wrote there, ``<row>-<column> <title>.png``: titles and PNG files of each row."""
+    rows = groupby(sorted(folder.glob("*.png")), key=lambda file: file.stem.partition("-")[0])
+    return [[(file.stem[6:], file.read_bytes()) for file in row] for _, row in rows]
 
 
 def build_report(sections: Sequence[Section], output: Path, **page: Any) -> None:
