@@ -12,13 +12,15 @@ from notebook_cells import run_cells
 from scipy import stats
 
 from masksr.params import Mask, Params
-from masksr.results import claims, intervals, paper
+from masksr.results import intervals, paper
 from masksr.results.intervals import Effect, compare, direction, effect, verdict
 
 SETS = ("cat", "temple")
 ESRGAN = "The mask improves the PI of ESRGAN"
 PAIRS = "Every k and b that was tried beats ESRGAN without a mask"
 TOY = " in a toy world"
+CELLS = ["21_evidence-01", "one-change-pairs", "power", "claims-table1", "claims-others", "claims-judge"]
+NOTEBOOK = SimpleNamespace(**run_cells("21_evidence", *CELLS))
 
 
 def everywhere(value: float, seeds: int = 2) -> dict[tuple[str, str, str], np.ndarray]:
@@ -107,22 +109,17 @@ def test_equal_scores_are_the_same_and_an_image_without_the_measure_leaves_the_c
     assert intervals.effects_table(found)["interval"][1] == "—"
 
 
-@pytest.fixture(scope="module")
-def notebook() -> SimpleNamespace:
-    return SimpleNamespace(**run_cells("21_evidence", "21_evidence-01", "one-change-pairs", "power"))
-
-
-def test_a_mask_is_compared_with_those_that_differ_in_one_setting(notebook):
+def test_a_mask_is_compared_with_those_that_differ_in_one_setting():
     base, changes = mini(seeds=3), {"flat": {"kind": "constant"}, "k": {"k": 1.0}}
     changes["far"] = {"apply": "sr", "kind": "constant"}
     more = {name: Mask(**base.masks["paper"].model_dump() | change) for name, change in changes.items()}
     masks = base.model_copy(update={"masks": base.masks | more})
     masks.table1.masks.extend(more)
-    assert notebook.one_change(masks) == {("paper", "flat"): "kind: constant", ("paper", "k"): "k: 1.0"}
+    assert NOTEBOOK.one_change(masks) == {("paper", "flat"): "kind: constant", ("paper", "k"): "k: 1.0"}
     rng = np.random.default_rng(1)
     pi = {("esrgan", mask, name): rng.standard_normal((3, 6)) for mask in masks.table1.masks for name in SETS}
     pi["esrgan", "paper", "cat"] = pi["esrgan", "flat", "cat"] - 5 + 0.01 * rng.standard_normal((3, 6))
-    table = notebook.compare_controls(score_table(pi), masks)
+    table = NOTEBOOK.compare_controls(score_table(pi), masks)
     assert list(table["other is"][::2]) == ["kind: constant", "k: 1.0"]
     change = pi["esrgan", "paper", "cat"] - pi["esrgan", "flat", "cat"]
     cat, alone = table.iloc[0], effect(change, 1 - 0.05 / 4)
@@ -151,15 +148,15 @@ def test_figure_5_has_a_row_for_every_pair_and_set_and_for_the_mean_of_the_sets(
     assert list(sweep_intervals(one_set)["set"]) == ["a", "a"]
 
 
-def test_the_number_of_seeds_decides_as_often_as_it_says(notebook):
+def test_the_number_of_seeds_decides_as_often_as_it_says():
     level, rng = intervals.bonferroni(0.95, 12), np.random.default_rng(7)
     known = Effect(0.0, -1, 1, 0.1, 0.1, 0.05, 0.1, seeds=3, images=30)
-    needed = notebook.seeds_needed(known, 0.2, 0.1, level)
+    needed = NOTEBOOK.seeds_needed(known, 0.2, 0.1, level)
     found = [effect(0.2 + crossed(rng, needed, 30, (0.1, 0.05, 0.1)), level) for _ in range(300)]
     better = [direction(e, lower_is_better=False) == "better" for e in found]
     assert np.mean(better) == pytest.approx(0.8, abs=0.12)
     few_images = Effect(0.0, -1, 1, 0.1, 0.1, 1.0, 0.0, seeds=3, images=10)
-    assert notebook.seeds_needed(few_images, 0.1, 0.1, level) is None
+    assert NOTEBOOK.seeds_needed(few_images, 0.1, 0.1, level) is None
 
 
 def measure(change=(-1.0, -1.0), seeds: int = 4, by_k=((0.2, -1.0), (2.0, -1.0))):
@@ -177,8 +174,8 @@ def measure(change=(-1.0, -1.0), seeds: int = 4, by_k=((0.2, -1.0), (2.0, -1.0))
 
 
 def judge(table: pd.DataFrame, points: dict, params: Params, argument: dict | None = None) -> pd.DataFrame:
-    found = claims.claims(intervals.compare(table, params), points, params, table, argument)
-    assert list(found.columns) == claims.COLUMNS and len(found) == len(paper.load()["claims"])
+    found = NOTEBOOK.judge_claims(intervals.compare(table, params), points, params, table, argument)
+    assert len(found) == len(paper.load()["claims"])
     return found.set_index("claim")
 
 
