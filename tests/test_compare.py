@@ -87,16 +87,14 @@ def test_the_mask_within_one_run_is_what_the_evidence_says():
 
 
 def test_what_was_asked():
-    def run(name: str, **parameters: object) -> Run:
-        return Run(name, scores({CELLS[0]: noise(1)}), "p", {"check@p": {"params": {"params.yaml": parameters}}})
-
-    a = run("a", **{"sweep.k": [0.2, 2.0], "n": {"m": 1}})
-    b = run("b", **{"sweep.k": [0.2], "n": {"m": 1}, "new": True})
+    quality = scores({CELLS[0]: noise(1)})
+    a = Run("a", quality, {"sweep.k": [0.2, 2.0], "n.m": 1})
+    b = Run("b", quality, {"sweep.k": [0.2], "n.m": 1, "new": True})
     table, note = compare_parameters(a, b)
     assert table.to_numpy().tolist() == [["`sweep.k`", "[0.2, 2.0]", "[0.2]"], ["`new`", "—", "True"]]
     assert note == "2 of 3 parameters differ."
     assert compare_parameters(a, a)[1] == "All parameters are the same."
-    assert "of c are not known" in compare_parameters(a, Run("c", b.quality))[1]
+    assert "of c are not known" in compare_parameters(a, Run("c", quality))[1]
 
 
 @pytest.fixture

@@ -32,13 +32,7 @@ Cells = dict[tuple[str, str, str], pd.DataFrame]  # (model, mask, test set) -> (
 class Run:
     name: str  # as the user has it
     quality: pd.DataFrame  # scores.COLUMNS
-    profile: str = ""
-    stages: dict[str, Any] = field(default_factory=dict)  # of dvc.lock; empty: unknown
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The values that its stages were made with, by dotted name."""
-        return _flatten(recorded_params(self.stages))
+    parameters: dict[str, Any] = field(default_factory=dict)  # of dvc.lock, by dotted name; empty: unknown
 
 
 # ---- Where a run comes from --------------------------------------------------------------------------------
@@ -87,8 +81,8 @@ def _extract(text: str, folder: Path) -> tuple[Path, str]:
 
 
 def _read(file: Path, name: str, lock: str) -> Run:
-    profile = file.absolute().parent.name
-    return Run(name, read_quality([file]), profile, recorded_stages(profile, lock))
+    stages = recorded_stages(file.absolute().parent.name, lock)
+    return Run(name, read_quality([file]), _flatten(recorded_params(stages)))
 
 
 def _flatten(tree: Any, name: str = "") -> dict[str, Any]:
