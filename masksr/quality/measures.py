@@ -83,18 +83,14 @@ class Measure:
     network: Any  # nn.Module
     device: Any  # torch.device
 
-    @property
-    def compares(self) -> bool:
-        """Whether it wants the HR picture too."""
-        return known()[self.name].compares
-
     def __call__(self, image: Image, reference: Image | None = None) -> tuple[float, str | None]:
         """Measure a picture (H, W, 3) uint8, beside its HR picture where it ``compares``; or NaN and why."""
         import torch
 
-        if self.compares and reference is None:
+        compares = known()[self.name].compares
+        if compares and reference is None:
             return float("nan"), None
-        pictures = (image, reference) if self.compares else (image,)
+        pictures = (image, reference) if compares else (image,)
         inner = [np.ascontiguousarray(cut_border(picture).transpose(2, 0, 1)) for picture in pictures]
         seeded = torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
         try:
