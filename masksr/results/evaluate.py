@@ -1,6 +1,6 @@
 """Scores of a generator on test sets: every variant under the same protocol, one row per image."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import islice
@@ -66,15 +66,11 @@ def evaluate(
     """Score one upscaler on every image: ``COLUMNS``, with these labels (model, mask, seed), and ``also``."""
     rows = []
     for name, pack in packs.items():
-        pairs = _upscaled(pack, upscale, title=f"{labels['model']}, {name}")
+        numbers = tqdm(range(len(pack)), desc=f"{labels['model']}, {name}", leave=False)
+        pairs = ((upscale(pack, number), pack.hr(number)) for number in numbers)
         for image, row in zip(pack.names, score_images(pairs, weights, also), strict=True):
             rows.append(labels | {"set": name, "image": image} | row)
     return pd.DataFrame(rows)[[*COLUMNS, *(measure.name for measure in also)]]
-
-
-def _upscaled(pack: Pack, upscale: Upscale, title: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for number in tqdm(range(len(pack)), desc=title, leave=False):
-        yield upscale(pack, number), pack.hr(number)
 
 
 def score_images(
