@@ -39,8 +39,7 @@ def _read(file: Path) -> pd.DataFrame:
     try:
         if not file.read_bytes().endswith(b"\n"):
             raise ValueError("its last line is cut short")
-        columns = pd.read_csv(file, nrows=0).columns
-        more = [name for name in columns if name not in COLUMNS and name in measures.known()]
+        more = further_measures(pd.read_csv(file, nrows=0))
         numbers = [*MEASURES, *more]
         empty = {name: ["", "nan", "NaN"] for name in numbers}  # elsewhere an empty cell is an empty text
         table = pd.read_csv(file, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=empty)
