@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +176,7 @@ def _normalize(notebook: "NotebookNode", root: Path, parameters: Mapping[str, An
             cell.source = cell.source.replace("# Parameters", INJECTED, 1)
         if cell.cell_type == "code":
             cell.outputs = _merge_streams(cell.outputs, root)
-    notebook.cells = [cell for section in _sections(notebook.cells) if _applies(section) for cell in section]
+    notebook.cells = list(_applying(notebook.cells))
     if parameters and notebook.cells[0].cell_type == "markdown":
         title, end, rest = notebook.cells[0].source.partition("\n")
         run = ", ".join(f"{name} {value}" for name, value in parameters.items())
@@ -200,21 +200,14 @@ def _lead_links(text: str, sources: Path, folder: Path) -> str:
     return _LINK.sub(lead, text)
 
 
-def _sections(cells: "list[NotebookNode]") -> "Iterator[list[NotebookNode]]":
-    """Cut the cells before each heading ##."""
-    section: list[NotebookNode] = []
-    for cell in cells:
-        if cell.cell_type == "markdown" and cell.source.startswith("## "):
-            yield section
-            section = []
-        section.append(cell)
-    yield section
-
-
-def _applies(section: "list[NotebookNode]") -> bool:
-    """Whether the section shows anything; asked only of one whose first cell has the tag ``if-any``."""
-    asked = bool(section) and "if-any" in section[0].metadata.get("tags", [])
-    return not asked or any(cell.get("outputs") for cell in section)
+def _applying(cells: "list[NotebookNode]") -> "Iterator[NotebookNode]":
+    """The cells, without sections ## whose heading has the tag ``if-any`` where none shows anything."""
+    heads = [n for n, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source[:3] == "## "]
+    for begin, end in pairwise([0, *heads, len(cells)]):
+        section = cells[begin:end]
+        asked = section and "if-any" in section[0].metadata.get("tags", [])
+        if not asked or any(cell.get("outputs") for cell in section):
+            yield from section
 
 
 def _merge_streams(outputs: "list[NotebookNode]", root: Path) -> "list[NotebookNode]":
@@ -226,9 +219,9 @@ def _merge_streams(outputs: "list[NotebookNode]", root: Path) -> "list[NotebookN
         if not printed:
             merged += group
             continue
-        pieces = [(output.name, output.text) for output in group]
+        pieces = list(group)
         for name in ("stdout", "stderr"):
-            text = "".join(piece for stream, piece in pieces if stream == name).replace("\r\n", "\n")
+            text = "".join(piece.text for piece in pieces if piece.name == name).replace("\r\n", "\n")
             text = re.sub(r"\r +\r", "\r\n", text)  # a progress bar that wipes itself out
             text = _CELL_FILE.sub("<cell>", _PASSING.sub("", text))
             text = text.replace(f"{root}{os.sep}", "")
