@@ -6,8 +6,7 @@ key that is there twice, and reads YAML 1.2: ``1e-4`` is a number and ``no`` a t
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -95,23 +94,16 @@ def notice(text: str) -> None:
     print("\r" + text.replace("\n", "\n\r"), flush=True)
 
 
-@contextmanager
-def alone(lock: Path, doing: str) -> Iterator[bool]:
-    """Keep other processes with the same ``lock``, a file that stays, out of here. Yields whether it waited.
+def alone(lock: Path, doing: str) -> AbstractContextManager:
+    """Keep other processes with the same ``lock``, a file that stays, out of what is done ``with`` it.
 
     The lock ends with its process, however that ends. doing: what the others are at, to say so while waiting.
     """
     from filelock import FileLock, Timeout  # here, because reading parameters needs none
 
-    held, waited = FileLock(lock), False
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        held.acquire(timeout=0)
+        return FileLock(lock).acquire(timeout=0)
     except Timeout:
-        waited = True
         notice(f"Another process is at {doing}; waiting for it to finish.")
-        held.acquire()
-    try:
-        yield waited
-    finally:
-        held.release()
+        return FileLock(lock).acquire()
