@@ -59,11 +59,8 @@ def _dvc_works(root: Path) -> bool:
     """Whether a DVC process is in this project."""
     import psutil
 
-    for process in psutil.process_iter():
-        try:
-            words, folder = process.cmdline()[:4], process.cwd()
-        except psutil.Error:  # it has ended, or is somebody else's
-            continue
-        if any(Path(word).name == "dvc" for word in words) and Path(folder).is_relative_to(root):
+    for process in psutil.process_iter(["cmdline", "cwd"]):  # None where it is somebody else's
+        words, folder = process.info["cmdline"] or [], process.info["cwd"] or ""
+        if any(Path(word).name == "dvc" for word in words[:4]) and Path(folder).is_relative_to(root):
             return True
     return False
