@@ -63,15 +63,12 @@ def read_cells(path: Path) -> list[tuple[str, str, list[str]]]:
 
 
 def _parse_cell(text: str) -> ast.AST:
-    try:
-        return ast.parse(text)
-    except SyntaxError:  # what only IPython understands, such as %%time
-        from IPython.core.inputtransformer2 import TransformerManager
+    from IPython.core.inputtransformer2 import TransformerManager  # of what is no Python, such as %%time
 
-        try:
-            return ast.parse(TransformerManager().transform_cell(text))
-        except SyntaxError:  # the cell will say so when it runs
-            return ast.Module([], [])
+    try:
+        return ast.parse(TransformerManager().transform_cell(text))
+    except SyntaxError:  # the cell will say so when it runs
+        return ast.Module([], [])
 
 
 def find_modules(root: Path, roots: Iterable[str]) -> list[Path]:
@@ -136,8 +133,4 @@ def _shape(node: Any) -> Any:
 
 def _is_text(node: Any) -> bool:
     """Whether a statement is a docstring, or the text below an attribute."""
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)
