@@ -20,8 +20,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from masksr.fetch.registry import check_figure4, load_registry, look_up
 from masksr.io import MasksrError, write_atomic
 from masksr.params import load
@@ -43,7 +41,7 @@ def describe_inputs(root: Path, code: Collection[str] | None = None) -> dict[str
     """
     settings, registry = load(root / "params.yaml"), load_registry(root / "data/registry.yaml")
     check_figure4(settings, registry)
-    content = settings.model_dump(mode="json")
+    content, known = settings.model_dump(mode="json"), registry.model_dump(mode="json")
     data, table1, sweep, masks = (content[name] for name in ("data", "table1", "sweep", "masks"))
     local, paper_mask = data.pop("local"), masks[sweep["mask"]]
     train = {key: value for key, value in content["train"].items() if key not in NOT_IN_RESULTS}
@@ -54,7 +52,7 @@ def describe_inputs(root: Path, code: Collection[str] | None = None) -> dict[str
         "params/ends": {key: table1[key] for key in ("models", "seeds")},
         "params/sweep": sweep,
         "params/sweep_mask": {key: value for key, value in paper_mask.items() if key not in ("k", "b")},
-        "sources/weights": {"local": local} | {name: _dump(registry.weights.get(name)) for name in JUDGES},
+        "sources/weights": {"local": local} | {name: known["weights"].get(name) for name in JUDGES},
     }
     parts |= {f"params/{name}": content[name] for name in ("weights", "measures", "figure4")}
     parts |= {f"params/masks/{name}": mask for name, mask in masks.items()}
@@ -63,16 +61,11 @@ def describe_inputs(root: Path, code: Collection[str] | None = None) -> dict[str
         started = ("title", "generator", "start", "lr_patch", "batch", "steps_per_epoch")
         parts[f"params/starts/{name}"] = {key: model[key] for key in started}
     for name in (data["train"], data["validation"], *data["test"]):
-        found = look_up(name, registry.sets, "data set")
         where = {"local": local, "limit": settings.data.limit_of(name)}
-        parts[f"sources/sets/{name}"] = where | {"set": _dump(found)}
+        parts[f"sources/sets/{name}"] = where | {"set": look_up(name, known["sets"], "data set")}
     texts = {f"{name}.json": json.dumps(part, indent=2) + "\n" for name, part in parts.items()}
     names = list_code(root) if code is None else code
     return texts | {f"code/{name}.txt": describe_code(root, name) for name in names}
-
-
-def _dump(entry: BaseModel | None) -> Any:
-    return entry and entry.model_dump(mode="json")
 
 
 def write_inputs(root: Path, folder: Path) -> None:
@@ -87,13 +80,10 @@ def write_inputs(root: Path, folder: Path) -> None:
 def edited_inputs(root: Path, folder: Path, code: Collection[str] | None = None) -> set[str]:
     """Those of these files in ``folder`` that would have another text now, or none."""
     now = describe_inputs(root, code)
-    files = [path for part in ("params", "sources") for path in folder.glob(f"{part}/**/*.json")]
-    names = now.keys() | {path.relative_to(folder).as_posix() for path in files}
-    return {name for name in names if not _says(folder / name, now.get(name))}
-
-
-def _says(path: Path, text: str | None) -> bool:
-    return path.is_file() and path.read_text(encoding="utf-8") == text
+    files = {folder / name for name in now} | {*folder.glob("params/**/*"), *folder.glob("sources/**/*")}
+    there = {path.relative_to(folder).as_posix(): path for path in files if path.is_file()}
+    before = {name: path.read_text(encoding="utf-8") for name, path in there.items()}
+    return {name for name in now.keys() | before if now.get(name) != before.get(name)}
 
 
 # ---- Around the work of a stage ----------------------------------------------------------------------------
