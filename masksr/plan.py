@@ -7,16 +7,18 @@ the code itself, and of each training whether one with its key is finished alrea
 from collections.abc import Collection
 from contextlib import chdir
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import networkx as nx
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.stage import Stage
 
 from masksr.io import MasksrError
 from masksr.params import Params, load
 from masksr.paths import Paths, list_trainings
 from masksr.stage import edited_inputs
-
-if TYPE_CHECKING:
-    import networkx as nx
-    from dvc.stage import Stage
+from masksr.training import store
+from masksr.training.train import Job, gan_inputs, start_inputs
 
 TRAININGS = ("start@", "train@", "sweep@")
 UPSTREAM = ("data@", "weights@", *TRAININGS)  # whose results a training reads
@@ -31,12 +33,8 @@ def plan(root: Path, targets: Collection[str] = ()) -> dict[str, set[str]]:
     return _follow(root, *_read_graph(root, targets))
 
 
-def _read_graph(root: Path, targets: Collection[str]) -> "tuple[nx.DiGraph, dict[str, Stage], set[str]]":
+def _read_graph(root: Path, targets: Collection[str]) -> tuple[nx.DiGraph, dict[str, Stage], set[str]]:
     """What is asked for, by names: who reads whom, the stages, and those that DVC calls out of date."""
-    import networkx as nx
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
     try:
         with chdir(root), Repo(_wait_for_lock=True) as repo:
             graph = repo.index.graph
@@ -51,11 +49,9 @@ def _read_graph(root: Path, targets: Collection[str]) -> "tuple[nx.DiGraph, dict
 
 
 def _follow(
-    root: Path, graph: "nx.DiGraph", stages: "dict[str, Stage]", stale: set[str], taken: Collection[str] = ()
+    root: Path, graph: nx.DiGraph, stages: dict[str, Stage], stale: set[str], taken: Collection[str] = ()
 ) -> dict[str, set[str]]:
     """What ``plan`` returns. taken: finished trainings, whose stage writes only its notebook."""
-    import networkx as nx
-
     folder = Paths(root, load(root / "params.yaml").profile).runs
     edited = {folder / file for file in edited_inputs(root, folder)}
     running, written = [], []
@@ -116,15 +112,12 @@ def describe_plan(params: Params, paths: Paths, targets: Collection[str] = ()) -
 
 def _finished(params: Params, paths: Paths) -> set[str]:
     """The stages whose training is finished, with the packs, weights and starts that are here."""
-    from masksr.training import store  # torch
-    from masksr.training import train as training
-
     finished = set()
     for one in list_trainings(params, paths):
         mask = None if one.mask == "start" else params.mask(one.mask, one.k, one.b)
         try:
-            job = training.Job(params, one.model, one.seed, paths, one.folder)
-            inputs = training.start_inputs(job) if mask is None else training.gan_inputs(job, mask)
+            job = Job(params, one.model, one.seed, paths, one.folder)
+            inputs = start_inputs(job) if mask is None else gan_inputs(job, mask)
         except (MasksrError, OSError):  # what it reads is not here
             continue
         if store.find_trained(store.training_key(inputs, job.recipe, mask), one.folder, paths):
