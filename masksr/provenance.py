@@ -54,14 +54,11 @@ def verify(profile: str | None = None) -> None:
         repo = Repo(str(root))
     except DvcException as error:
         raise MasksrError(f"{root}: DVC cannot read this project: {error}") from None
-    if profile == present.profile:  # without what params.yaml no longer names
-        stages = {
-            stage.addressing: stages[stage.addressing]
-            for stage in repo.index.stages
-            if stage.addressing in stages
-        }
     different, missing = [], set()
-    file = root / ("params.yaml" if profile == present.profile else f"profiles/{profile}.yaml")
+    file = root / f"profiles/{profile}.yaml"
+    if profile == present.profile:
+        file, named = root / "params.yaml", {stage.addressing for stage in repo.index.stages}
+        stages = {name: stage for name, stage in stages.items() if name in named}  # of params.yaml as it is
     if file.is_file():
         now = read_yaml(file)
         recorded = recorded_params(stages).items()
