@@ -6,6 +6,7 @@ the code itself, and of each training whether one with its key is finished alrea
 
 from collections.abc import Collection
 from contextlib import chdir
+from itertools import chain
 from pathlib import Path
 
 import networkx as nx
@@ -37,10 +38,8 @@ def _read_graph(root: Path, targets: Collection[str]) -> tuple[nx.DiGraph, dict[
     """What is asked for, by names: who reads whom, the stages, and those that DVC calls out of date."""
     try:
         with chdir(root), Repo(_wait_for_lock=True) as repo:
-            graph = repo.index.graph
-            wanted = {stage for target in targets for stage in repo.stage.collect(target)}
-            if wanted:
-                graph = graph.subgraph(wanted.union(*(nx.descendants(graph, stage) for stage in wanted)))
+            stages = [repo.stage.collect(target, with_deps=True) for target in targets]
+            graph = repo.index.graph.subgraph(chain(*stages)) if targets else repo.index.graph
             names = {stage: stage.addressing for stage in graph}
             stages = {name: stage for stage, name in names.items()}
             return nx.relabel_nodes(graph, names), stages, set(repo.status())
@@ -65,11 +64,8 @@ def _follow(
             outs = [Path(out.fs_path) for out in stages[name].outs]
             written += [out for out in outs if out.suffix == ".ipynb" or name not in taken]
     graph = graph.subgraph(running)
-    chain: dict[str, int] = {}
-    for name in nx.topological_sort(graph):
-        chain[name] = 1 + max((chain[later] for later in graph.predecessors(name)), default=0)
-    order = sorted(chain, key=lambda name: (-chain[name], name))
-    return {name: set(graph.successors(name)) for name in order}
+    generations = reversed(list(nx.topological_generations(graph)))  # the last ones: what most others wait for
+    return {name: set(graph.successors(name)) for some in generations for name in sorted(some)}
 
 
 def _meet(one: Path, other: Path) -> bool:
