@@ -49,13 +49,6 @@ def parse_yaml(text: str, origin: str) -> Any:
         raise MasksrError(f"{origin}: not valid YAML: {problem}{where}") from None
 
 
-def find_key(content: Any, dotted: str) -> Any:
-    """The value of a key such as ``masks.paper.k`` in nested maps; None where there is none."""
-    for key in dotted.split("."):
-        content = content.get(key) if isinstance(content, dict) else None
-    return content
-
-
 def file_digest(path: Path) -> str:
     """sha256 of a file's content."""
     with open(path, "rb") as file:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from masksr import __version__, params
-from masksr.io import MasksrError, find_key, parse_yaml, project_root, read_yaml
+from masksr.io import MasksrError, parse_yaml, project_root
 from masksr.paths import profile_of
 
 
@@ -39,6 +39,7 @@ def verify(profile: str | None = None) -> None:
     stage has written. What is not here is only counted: a fresh clone has no weights. Raises MasksrError
     where something differs, and where nothing is recorded.
     """
+    from dvc.dependency.param import read_param_file
     from dvc.exceptions import DvcException
     from dvc.output import Output
     from dvc.repo import Repo
@@ -60,9 +61,9 @@ def verify(profile: str | None = None) -> None:
         file, named = root / "params.yaml", {stage.addressing for stage in repo.index.stages}
         stages = {name: stage for name, stage in stages.items() if name in named}  # of params.yaml as it is
     if file.is_file():
-        now = read_yaml(file)
-        recorded = recorded_params(stages).items()
-        changed = [key for key, value in recorded if find_key(now, key) != value]
+        recorded = recorded_params(stages)
+        now = read_param_file(repo.fs, str(file), list(recorded), flatten=True)
+        changed = [key for key, value in recorded.items() if now.get(key) != value]
         different += [f"parameters: {key} is modified" for key in sorted(changed)]
     written = {path: md5 for stage in stages.values() for path, md5 in digests(stage, "outs").items()}
     for name, stage in stages.items():
