@@ -82,10 +82,10 @@ def test_settings_that_save_memory_do(mini: params.Params) -> None:
     plain, half, parts = cost(ema=None), cost(ema=None, precision="bf16"), cost(ema=None, accumulate=2)
     recomputed, averaged = cost(ema=None, gradient_checkpointing=True), cost(ema=0.999)
     assert parts.flop == plain.flop == half.flop < recomputed.flop
-    assert parts.memory < plain.memory and recomputed.memory < plain.memory
-    assert 0.5 * plain.memory < half.memory < 0.9 * plain.memory
+    assert parts.peak < plain.peak and recomputed.peak < plain.peak
+    assert 0.5 * plain.peak < half.peak < 0.9 * plain.peak
     generator = build_generator(mini.models["pesr"].generator, 4, seed=0)
-    assert averaged.memory - plain.memory == sum(value.nbytes for value in generator.state_dict().values())
+    assert averaged.peak - plain.peak == sum(value.nbytes for value in generator.state_dict().values())
 
 
 def test_equal_trainings_count_once_and_seeds_multiply() -> None:

@@ -14,7 +14,6 @@ network of any size is counted within seconds on any machine. Not validations an
 
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -70,19 +69,10 @@ class Meter(TorchDispatchMode):
         self.alive -= size
 
 
-@dataclass(frozen=True)
-class StepCost:
-    """One optimisation step: floating-point operations of all GPUs, and the peak memory of each, in bytes."""
-
-    flop: int
-    memory: int
-
-
-def step_cost(
-    params: Params, model: str, stage: Phase | Mask, precision: Precision | None = None
-) -> StepCost:
+def step_cost(params: Params, model: str, stage: Phase | Mask, precision: Precision | None = None) -> Meter:
     """One step of ``models.<model>``: of a phase of its start, or of its adversarial training with a mask.
 
+    Returns the operations of all GPUs, and the peak memory of each with what is kept from step to step.
     precision: that of ``params.train`` where None. bf16 is counted under the CPU's autocast, which treats the
     layers of these networks as CUDA's does.
     """
@@ -104,7 +94,9 @@ def step_cost(
         step(networks, lr, hr, 0)
         kept = [p for network in networks for p in network.parameters() if p.requires_grad] * 2  # by Adam
         kept += networks[0].state_dict().values() if train.ema else []  # the moving average
-        return StepCost(shares * meter.flop, meter.peak + sum(tensor.nbytes for tensor in kept))
+    meter.flop *= shares
+    meter.peak += sum(tensor.nbytes for tensor in kept)
+    return meter
 
 
 def training_costs(params: Params, tflops: float) -> pd.DataFrame:
@@ -132,7 +124,7 @@ def training_costs(params: Params, tflops: float) -> pd.DataFrame:
         row: dict[str, Any] = {"training": name, "trainings": count, "steps each": sum(steps)}
         row["GFLOP per step"] = flop / max(sum(steps), 1) / 1e9
         row["PFLOP in all"] = count * flop / 1e15
-        row |= {f"GB {p}": max((cost.memory for cost in costs[p]), default=0) / 1e9 for p in costs}
+        row |= {f"GB {p}": max((cost.peak for cost in costs[p]), default=0) / 1e9 for p in costs}
         rows.append(row | {"hours each": hours, "hours in all": count * hours})
     table = pd.DataFrame(rows)
     total = table[["trainings", "PFLOP in all", "hours in all"]].sum()
