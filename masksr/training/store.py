@@ -38,18 +38,16 @@ OF_THE_GAN = ["models/discriminators.py", "models/vgg.py", "training/losses.py"]
 OF_THE_MASK = ["training/mask.py"]
 
 
-def training_code(model: Model, mask: Mask | None) -> list[str]:
-    """The files that a training's key knows; mask: None for what comes before the GAN."""
+def training_key(inputs: dict[str, Any], model: Model, mask: Mask | None) -> str:
+    """Hash what determines a training: its JSON-serialisable ``inputs`` and its code.
+
+    mask: None for what comes before the GAN.
+    """
     architecture = model.generator.architecture
     files = [*STEPS, f"models/{'edsr' if architecture == 'pesr' else architecture}.py"]
     if mask is not None:
         files += OF_THE_GAN + (OF_THE_MASK if mask.kind != "none" else [])
-    return files
-
-
-def training_key(inputs: dict[str, Any], model: Model, mask: Mask | None) -> str:
-    """Hash what determines a training: its JSON-serialisable ``inputs`` and its code."""
-    code = digest_code(training_code(model, mask))
+    code = digest_code(files)
     return hashlib.sha256(json.dumps(inputs | {"code": code}, sort_keys=True).encode()).hexdigest()[:20]
 
 
