@@ -46,9 +46,7 @@ def first_steps(job: Any, mask: Any, folder: Path) -> dict[str, Any]:
         for module, name in makers:
             make = getattr(module, name)
             patch.setattr(module, name, partial(lambda make, *of, **more: make(*of, **more).double(), make))
-        start = job.paths.start(job.model, job.seed) / "generator.safetensors"
-        vgg19 = job.paths.weights / "vgg19.safetensors"
-        _, found["history"] = training._run_gan(job, folder, mask, start, vgg19)
+        _, found["history"] = training._run_gan(job, folder, mask)
     return found
 
 

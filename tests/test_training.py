@@ -179,10 +179,12 @@ def test_phases_see_different_patches_and_masks_the_same(paths: Paths, monkeypat
     assert len(seeds) == 4 and len(set(seeds)) == 3 and seeds[2] == seeds[3]
 
 
-def test_the_discriminator_has_a_learning_rate_of_its_own():
+def test_the_discriminator_has_a_learning_rate_of_its_own(paths: Paths) -> None:
     schedule = Gan(epochs=2, learning_rate=1e-3, discriminator_learning_rate=1e-5, halve_at=[1])
+    job = training.Job(small(), "esrgan", 0, paths, paths.root / "out")
+    of_three = job.training("", [torch.nn.Module()] * 3, None, schedule, 4, "patches")
     # An expected error's network has the generator's.
-    assert training.learning_rates(schedule, 3) == [1e-3, 1e-5, 1e-3]
+    assert of_three.learning_rates == [1e-3, 1e-5, 1e-3]
 
 
 def trained(params: Params, here: Paths, name: str) -> dict[str, torch.Tensor]:

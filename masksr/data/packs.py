@@ -93,12 +93,6 @@ class Pack:
         content = [[image.name, image.height, image.width, image.sha256] for image in self.manifest.images]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def verify(self) -> None:
-        """Read all images, those that were not read yet against their checksums. Raises MasksrError."""
-        for index in range(len(self)):
-            for scale in (1, *self.scales):
-                self._read(index, scale)
-
     def _open(self, scale: int, size: int) -> NDArray[np.uint8]:
         path = self.folder / f"{array_name(scale)}.npy"
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -136,39 +130,37 @@ class Source:
     sides: tuple[int, int] = (0, 0)  # of the HR image before it is cut to multiples of 4, in any order
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One image of a set: HR with sides that are multiples of 4, and its LR."""
-
-    hr: NDArray[np.uint8]  # (H, W, 3)
-    lr: dict[int, NDArray[np.uint8]]  # by scale s: (H/s, W/s, 3), official or imresize(hr, 1/s)
-    difference: dict[int, int]  # of each official LR: its largest distance from imresize(hr, 1/s), in levels
-    deviation: dict[int, float]  # and its mean distance, in units of the contrast
-    cut: bool  # whether the sides of the file were no multiples of 4
-
-
-def load_image(source: Source, scales: Sequence[int] = (SCALE,)) -> Picture:
+def load_image(
+    source: Source, scales: Sequence[int] = (SCALE,), offset: int = 0
+) -> tuple[dict[int, NDArray[np.uint8]], ImageEntry, dict[int, float]]:
     """Read one image; its official LR is compared with ours, which is taken where there is none.
 
-    Raises MasksrError when a file is damaged, or an LR has not the size that its HR shrinks to.
+    Returns by scale s the pixels (H/s, W/s, 3), of which 1 is HR, cut to sides that are multiples of 4; what
+    the manifest says of them, with this offset; and of each official LR, by scale, the mean distance from
+    imresize(hr, 1/s) in units of the contrast. Raises MasksrError when a file is damaged, or an LR has not
+    the size that its HR shrinks to.
     """
     hr = read_image(source.hr)
     if box := source.crop:
         hr = hr[box.top : box.top + box.height, box.left : box.left + box.width]
     whole, hr = hr.shape, np.ascontiguousarray(modcrop(hr, SCALE))
-    lr, difference, deviation = {}, {}, {}
+    pixels, origin, deviation = {1: hr}, {}, {}
     for scale in scales:
-        ours = lr[scale] = imresize(hr, 1 / scale)
+        ours = pixels[scale] = imresize(hr, 1 / scale)
+        origin[array_name(scale)] = "masksr"
         if path := source.lr.get(scale):
-            lr[scale] = read_image(path)
-            if lr[scale].shape != ours.shape:
-                sizes = [f"{image.shape[0]} x {image.shape[1]}" for image in (lr[scale], ours)]
+            lr = pixels[scale] = read_image(path)
+            if lr.shape != ours.shape:
+                sizes = [f"{image.shape[0]} x {image.shape[1]}" for image in (lr, ours)]
                 raise MasksrError(f"{path}: is {sizes[0]}, but {source.hr} shrinks to {sizes[1]}; {_REMEDY}")
-            distance = np.abs(lr[scale].astype(np.int16) - ours)
+            distance = np.abs(lr.astype(np.int16) - ours)
+            origin[array_name(scale)] = int(distance.max())
             # The one level keeps flat pictures from being refused for their rounding.
             contrast = np.abs(ours - ours.mean(axis=(0, 1))).mean() + 1
-            difference[scale], deviation[scale] = int(distance.max()), float(distance.mean() / contrast)
-    return Picture(hr, lr, difference, deviation, cut=hr.shape != whole)
+            deviation[scale] = float(distance.mean() / contrast)
+    about = {"name": source.name, "height": hr.shape[0], "width": hr.shape[1], "cut": hr.shape != whole}
+    sha256 = {array_name(scale): hashlib.sha256(image.data).hexdigest() for scale, image in pixels.items()}
+    return pixels, ImageEntry(**about, offset=offset, lr=origin, sha256=sha256), deviation
 
 
 _REMEDY = "fetch both from one distribution of the set, or remove the LR folder to have LR made from HR"
@@ -228,18 +220,13 @@ def _write(folder: Path, info: Any, sources: list[Source], scales: list[int]) ->
             header = {"descr": "|u1", "fortran_order": False, "shape": (total // scale**2,)}
             np.lib.format.write_array_header_1_0(files[scale], header)
         for source in sources:
-            picture = load_image(source, scales)
-            pixels = {1: picture.hr, **picture.lr}
+            pixels, entry, deviation = load_image(source, scales, offset)
             for scale, file in files.items():
                 file.write(pixels[scale].data)
-            for scale, deviation in picture.deviation.items():
-                deviations[scale].append(deviation)
-            height, width, _ = picture.hr.shape
-            about = {"name": source.name, "height": height, "width": width, "cut": picture.cut}
-            lr = {array_name(scale): picture.difference.get(scale, "masksr") for scale in scales}
-            sha256 = {array_name(scale): hashlib.sha256(pixels[scale].data).hexdigest() for scale in files}
-            images.append(ImageEntry(**about, offset=offset, lr=lr, sha256=sha256))
-            offset += picture.hr.size
+            for scale, of_image in deviation.items():
+                deviations[scale].append(of_image)
+            images.append(entry)
+            offset += pixels[1].size
     for scale, of_images in deviations.items():
         _check_lr(info.name, scale, of_images)
     about = {key: getattr(info, key) for key in ("title", "citation", "licence", "origin")}

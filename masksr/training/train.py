@@ -51,7 +51,7 @@ def train_gan(params: Params, model: str, mask: Mask, seed: int, paths: Paths, o
     comparisons are paired. Writes the files that ``train_start`` writes to ``out`` and returns training.json.
     """
     job = Job(params, model, seed, paths, out)
-    return job.do(mask, gan_inputs(job, mask), _run_gan, mask, job.start, job.vgg19)
+    return job.do(mask, gan_inputs(job, mask), _run_gan, mask)
 
 
 def start_inputs(job: "Job") -> dict[str, Any]:
@@ -86,10 +86,8 @@ class Job:
     ) -> None:
         self.params, self.model, self.seed, self.paths, self.out = params, model, seed, paths, out
         self.recipe, self.settings = params.models[model], params.train_of(model)
-        self.start, self.vgg19 = (
-            paths.start(model, seed) / "generator.safetensors",
-            paths.weights / "vgg19.safetensors",
-        )
+        self.start = paths.start(model, seed) / "generator.safetensors"
+        self.vgg19 = paths.weights / "vgg19.safetensors"
         self.share = Share(rank, ranks, params.train.accumulate)
         self.pack = Pack(paths.set(params.data.train))
         self.held_out = Pack(paths.set(params.data.validation))
@@ -123,8 +121,6 @@ class Job:
         """
 
         def train(checkpoints: Path) -> Trained:
-            self.pack.verify()
-            self.held_out.verify()
             if (gpus := self.settings.gpus) > 1:
                 backend = "nccl" if self.device.type == "cuda" else "gloo"
                 of = self.params, self.model, self.seed, self.paths, self.out
@@ -144,18 +140,12 @@ class Job:
         """patches: names their stream; no two phases see the same ones, all masks of a phase do."""
         what = {"lr_size": self.recipe.lr_patch, "scale": scale, "batch": self.recipe.batch}
         sampler = PatchSampler(self.pack, **what, seed=seed_for(self.seed, patches), share=self.share)
-        rates = learning_rates(schedule, len(networks))
+        rates = [schedule.learning_rate] * len(networks)
+        if isinstance(schedule, Gan):  # the discriminator may have another than the rest
+            rates[1] = schedule.discriminator_learning_rate
         how = self.settings, self.device, self.memory_format, self.paths.live(self.out)
         names = self.recipe.title, phase
         return Training(*names, networks, step, sampler, self.validation(scale), schedule, rates, *how)
-
-
-def learning_rates(schedule: Schedule, networks: int) -> list[float]:
-    """Of each network at the beginning: the discriminator, the second one, may have another than the rest."""
-    rates = [schedule.learning_rate] * networks
-    if isinstance(schedule, Gan):
-        rates[1] = schedule.discriminator_learning_rate
-    return rates
 
 
 # ---- The start: one distance after the other, no mask, no discriminator ------------------------------------
@@ -212,10 +202,10 @@ def _find_init(params: Params, model: str) -> Path | None:
 
 
 # ---- The GAN -----------------------------------------------------------------------------------------------
-def _run_gan(job: Job, checkpoints: Path, mask: Mask, start: Path, vgg19: Path) -> Trained:
-    recipe, generator, vgg = job.recipe, build.load_generator(start), None
+def _run_gan(job: Job, checkpoints: Path, mask: Mask) -> Trained:
+    recipe, generator, vgg = job.recipe, build.load_generator(job.start), None
     if recipe.loss.vgg54:
-        vgg = load_vgg19(vgg19).to(job.device, memory_format=job.memory_format)
+        vgg = load_vgg19(job.vgg19).to(job.device, memory_format=job.memory_format)
         if job.settings.compile:
             devices.compile_network(vgg, job.settings.compile)
     networks = networks_of_a_gan(recipe, mask, generator, job.seed)
