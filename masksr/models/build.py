@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from math import isqrt
 from pathlib import Path
+from textwrap import shorten
 from typing import Literal
 
 import safetensors.torch
@@ -71,24 +72,18 @@ def build_discriminator(kind: Discriminator, input_size: int, seed: int) -> nn.M
 
 # ---- Weights on disk ---------------------------------------------------------------------------------------
 def load_state(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
-    """``network.load_state_dict``, strict and all or nothing, with an error a user can act on.
+    """``network.load_state_dict``, strict, with an error a user can act on.
 
     origin: what the weights are or where they came from, as the message begins.
     """
-    own = network.state_dict()
-    shared = own.keys() & weights.keys()
-    wrong = {
-        "missing": own.keys() - shared,
-        "unexpected": weights.keys() - shared,
-        "of another shape": {key for key in shared if weights[key].shape != own[key].shape},
-    }
-    problems = [f"{len(keys)} {what} ({', '.join(sorted(keys)[:3])})" for what, keys in wrong.items() if keys]
-    if problems:
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        problem = shorten(str(error).partition(":")[2], 300)
         raise MasksrError(
-            f"{origin} does not fit {type(network).__name__}: {'; '.join(problems)}. "
-            "Check that it holds this network, made with the same sizes"
-        )
-    network.load_state_dict(weights)
+            f"{origin} does not fit {type(network).__name__}: {problem} Check that it holds this network, "
+            "made with the same sizes"
+        ) from None
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
