@@ -40,9 +40,8 @@ def generator_loss(
 
         E[BCE(D(fake), 1)]
 
-    No gradient flows to ``real``. Raises ValueError where the shapes differ.
+    No gradient flows to ``real``.
     """
-    _check(real, fake)
     real, fake = _float32(real.detach()), _float32(fake)
     if kind == "relativistic_average":
         return (softplus(real - mean(fake)).mean() + softplus(mean(real) - fake).mean()) / 2
@@ -68,10 +67,7 @@ def discriminator_loss(kind: GanType, real: Tensor, fake: Tensor, *, mean: Mean 
     ``standard`` (EDSR)::
 
         E[BCE(D(real), 1)] + E[BCE(D(fake), 0)]
-
-    Raises ValueError where the shapes differ.
     """
-    _check(real, fake)
     real, fake = _float32(real), _float32(fake)
     if kind == "relativistic_average":
         return (softplus(mean(fake).detach() - real).mean() + softplus(fake - mean(real).detach()).mean()) / 2
@@ -95,11 +91,6 @@ def total_variation(image: Tensor) -> Tensor:
     """
     image = _float32(image)
     return image.diff(dim=-1).abs().sum() + image.diff(dim=-2).abs().sum()
-
-
-def _check(real: Tensor, fake: Tensor) -> None:
-    if real.shape != fake.shape:  # (B,) and (B, 1) would broadcast to every pair
-        raise ValueError(f"logits must have one shape, got {tuple(real.shape)} and {tuple(fake.shape)}")
 
 
 def _float32(x: Tensor) -> Tensor:
