@@ -1,6 +1,7 @@
 """The mask module: equation 8, everything the paper leaves open about it, and its controls."""
 
 import math
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masksr.data.batch_share import WHOLE, Share
+from masksr.models.layers import conv3x3
 from masksr.params import Mask
 
 
@@ -32,8 +34,6 @@ def error_mask(
 
     expected: the squared error that an ``ErrorNetwork`` expects, (B, C, H, W), for that kind. rng:
     where ``shuffled`` and ``random`` draw from, for the whole batch where the images are a ``share`` of it.
-
-    Raises ValueError where the shapes differ.
     """
     if mask.kind == "none":
         return sr.new_ones(()).expand(sr.shape[0], 1, *sr.shape[2:])
@@ -54,11 +54,7 @@ def squared_error(sr: Tensor, hr: Tensor, mask: Mask) -> Tensor:
     """The error of equation 8, (B, 1, H, W), or (B, 3, H, W) with ``per_channel``, in squared pixel values.
 
     sr, hr: (B, 3, H, W). Each value is the mean over a box of ``window`` pixels a side; 1 is per pixel.
-
-    Raises ValueError where the shapes differ.
     """
-    if sr.shape != hr.shape:
-        raise ValueError(f"sr and hr must have one shape, got {tuple(sr.shape)} and {tuple(hr.shape)}")
     error = (sr - hr).square()
     if not mask.per_channel:
         error = error.mean(dim=1, keepdim=True)
@@ -123,22 +119,11 @@ def apply_mask(
     mask's contrast alone; a lower b lowers the weight of the adversarial loss only with ``gradient``.
     """
     if apply == "gradient":
-        return _ScaleGradient.apply(sr, mask), hr
+        shown = sr.view_as(sr)
+        if shown.requires_grad:
+            shown.register_hook(lambda gradient: gradient * mask)
+        return shown, hr
     return mask * sr, (mask * hr if apply == "both" else hr)
-
-
-class _ScaleGradient(torch.autograd.Function):
-    """The identity, whose gradient is multiplied by a mask."""
-
-    @staticmethod
-    def forward(ctx, image: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.save_for_backward(mask)
-        return image.view_as(image)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        (mask,) = ctx.saved_tensors
-        return gradient * mask, None
 
 
 # The mask the paper leaves to the future: equation 8 with the expected error. The paper writes that and takes
@@ -155,16 +140,9 @@ class ErrorNetwork(nn.Module):
 
     def __init__(self, channels: int = 1, num_feat: int = 32, scale: int = 4) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(3, num_feat, 3, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(num_feat, num_feat, 3, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(num_feat, num_feat, 3, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(num_feat, channels * scale**2, 3, padding=1),
-            nn.PixelShuffle(scale),
-        )
+        widths = [3, num_feat, num_feat, num_feat]
+        layers = [layer for width in pairwise(widths) for layer in (conv3x3(*width), nn.LeakyReLU(0.2))]
+        self.body = nn.Sequential(*layers, conv3x3(num_feat, channels * scale**2), nn.PixelShuffle(scale))
         nn.init.constant_(self.body[-2].bias, math.log(FIRST_GUESS))
         with torch.no_grad():
             self.body[-2].weight.mul_(0.1)  # or the first guess would be lost in noise
