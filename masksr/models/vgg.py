@@ -29,18 +29,17 @@ class VGG19Features(nn.Module):
         super().__init__()
         last = _multiple_of_4(512 * width)  # which tells the widths of all other layers
         layers, channels_in = [], 3
-        for channels, convolutions in STAGES:
-            channels_out = _multiple_of_4(channels * last / 512)
-            for _ in range(convolutions):
-                layers += [conv3x3(channels_in, channels_out), nn.ReLU(inplace=True)]
-                channels_in = channels_out
-            layers.append(nn.MaxPool2d(2))
+        with torch.random.fork_rng(devices=[]):  # these weights are drawn, and overwritten at once
+            for channels, convolutions in STAGES:
+                channels_out = _multiple_of_4(channels * last / 512)
+                for _ in range(convolutions):
+                    layers += [conv3x3(channels_in, channels_out), nn.ReLU(inplace=True)]
+                    channels_in = channels_out
+                layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers[:-2])  # conv5_4 is last: neither its ReLU nor the fifth pooling
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
-        for parameter in self.parameters():
-            parameter.requires_grad = False
-        self.eval()
+        self.requires_grad_(False).eval()
 
     def forward(self, image: Tensor) -> Tensor:
         return self.features((image - self.mean) / self.std)
@@ -64,7 +63,7 @@ def load_vgg19(path: str | Path) -> VGG19Features:
     }
     conv5_4 = weights.get("features.34.weight")
     width = conv5_4.shape[0] / 512 if conv5_4 is not None and conv5_4.ndim == 4 else 1.0
-    network = _vgg19(width if 0 < width <= 1 else 1.0)  # load_state says what does not fit
+    network = VGG19Features(width if 0 < width <= 1 else 1.0)  # load_state says what does not fit
     load_state(network, weights, str(path))
     return network
 
@@ -83,7 +82,7 @@ def random_vgg19(width: float, seed: int) -> VGG19Features:
     He's initialisation, in which activations keep their size from layer to layer; torch's global random
     numbers are left alone. Its features are no perceptual metric; they let the whole pipeline run.
     """
-    network = _vgg19(width)
+    network = VGG19Features(width)
     rng = torch.Generator().manual_seed(seed)
     for layer in network.features:
         if isinstance(layer, nn.Conv2d):
@@ -94,8 +93,3 @@ def random_vgg19(width: float, seed: int) -> VGG19Features:
 
 def _multiple_of_4(channels: float) -> int:
     return max(4, 4 * round(channels / 4))
-
-
-def _vgg19(width: float) -> VGG19Features:
-    with torch.random.fork_rng(devices=[]):  # making layers draws weights that are overwritten at once
-        return VGG19Features(width)
