@@ -64,7 +64,7 @@ def _follow(
             outs = [Path(out.fs_path) for out in stages[name].outs]
             written += [out for out in outs if out.suffix == ".ipynb" or name not in taken]
     graph = graph.subgraph(running)
-    generations = reversed(list(nx.topological_generations(graph)))  # the last ones: what most others wait for
+    generations = reversed(list(nx.topological_generations(graph)))  # first what most wait for
     return {name: set(graph.successors(name)) for some in generations for name in sorted(some)}
 
 
