@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from masksr.data.packs import Pack
-from masksr.fetch.download import answers
 from masksr.fetch.find import fetch_weights, weights_there
 from masksr.fetch.registry import find_weights
 from masksr.io import MasksrError, file_digest, write_atomic
@@ -85,7 +84,7 @@ def _find_official(half: Half, mode: str, folder: Path | None) -> Path | None:
     published = find_weights(half)
     if mode == "official" or (mode == "auto" and weights_there(published, folder)):
         return fetch_weights(published, folder)
-    if mode == "auto" and answers(published.downloads[0].urls[0], seconds=5):
+    if mode == "auto":
         with suppress(MasksrError):
             return fetch_weights(published, folder)
     return None

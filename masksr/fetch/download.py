@@ -8,7 +8,6 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +28,10 @@ def offline() -> bool:
 
 
 def announce(spec: FolderSet | Weights) -> None:
-    """Say what is about to be downloaded, and on which terms."""
+    """Say what is downloaded, and on which terms."""
     if not offline():
         terms = f"  licence: {spec.licence}\n  cite: {spec.citation}"
         notice(f"{spec.name} is downloaded\n  {spec.title}\n{terms}")
-
-
-def answers(url: str, seconds: float) -> bool:
-    """Whether a server answers for ``url`` within ``seconds``."""
-    if not offline():
-        with suppress(requests.RequestException), requests.get(url, stream=True, timeout=seconds) as response:
-            return response.ok
-    return False
 
 
 def first_that_works(ways: Sequence[Any], get: Callable[[Any], Path], problem: str, remedy: str = "") -> Path:

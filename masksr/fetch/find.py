@@ -183,10 +183,10 @@ def fetch_weights(spec: Weights, data_folder: Path | None = None) -> Path:
     """
     if there := weights_there(spec, data_folder):
         return there
-    announce(spec)
 
     def get(file: File) -> Path:
         path = download(file, cache_folder() / "weights")
+        announce(spec)
         if spec.archive:
             unpack([path], path.with_name(spec.name))
             path.unlink()
