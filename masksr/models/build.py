@@ -119,7 +119,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise MasksrError(f"{path} holds no state dict (names and tensors); save network.state_dict()")
     weights = {key.replace("_orig_mod.", "").removeprefix("module."): content[key] for key in content}
     if any(key.startswith(("RRDB_trunk.", "model.1.sub.")) for key in weights):
-        return {_basicsr_name(key): value for key, value in weights.items()}
+        for theirs, ours in ESRGAN_NAMES.items():
+            weights = {re.sub(f"^{theirs}", ours, key): value for key, value in weights.items()}
     return weights
 
 
@@ -127,13 +128,6 @@ def is_safetensors(path: Path) -> bool:
     """Whether the file begins as safetensors do: the length of a header, then the header, a JSON map."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
-
-
-def _basicsr_name(key: str) -> str:
-    for theirs, ours in ESRGAN_NAMES.items():
-        if match := re.match(theirs, key):
-            return match.expand(ours) + key[match.end() :]
-    return key
 
 
 def save_weights(
