@@ -40,8 +40,8 @@ KEPT = 2  # checkpoints: a damaged one costs the steps since the one before
 class Training:
     """One phase of a training: what is trained, on what, for how long. The first network is the generator."""
 
-    title: str  # of the model, for people: the history does not have it
-    phase: str
+    name: str  # of model and phase, for people
+    phase: str  # as the history has it
     networks: list[nn.Module]
     step: Step
     sampler: PatchSampler
@@ -53,10 +53,6 @@ class Training:
     memory_format: torch.memory_format
     live: Path  # a CSV that grows while it trains
     history: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        return f"{self.title}, {self.phase}"
 
     @property
     def steps(self) -> int:
@@ -167,15 +163,12 @@ class State:
         self.networks = [self.share.replicate(network) for network in networks]  # those to call
 
         fused = device.type in ("cpu", "cuda")
-        self.optimizers = [
-            torch.optim.Adam((p for p in n.parameters() if p.requires_grad), betas=(0.9, 0.999), fused=fused)
-            for n in networks
-        ]
+        trained = [[p for p in network.parameters() if p.requires_grad] for network in networks]
+        self.optimizers = [torch.optim.Adam(of_one, betas=(0.9, 0.999), fused=fused) for of_one in trained]
 
         self.result, self.ema = networks[0], None
         if decay := settings.ema:
-            average_of = get_ema_multi_avg_fn(decay)
-            self.ema = AveragedModel(self.result, multi_avg_fn=average_of, use_buffers=True)
+            self.ema = AveragedModel(self.result, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
             self.ema.n_averaged.fill_(1)  # it begins at the initial weights, which the copy has
             self.result = self.ema.module
 

@@ -144,8 +144,8 @@ class Job:
         if isinstance(schedule, Gan):  # the discriminator may have another than the rest
             rates[1] = schedule.discriminator_learning_rate
         how = self.settings, self.device, self.memory_format, self.paths.live(self.out)
-        names = self.recipe.title, phase
-        return Training(*names, networks, step, sampler, self.validation(scale), schedule, rates, *how)
+        name = f"{self.recipe.title}, {phase}"
+        return Training(name, phase, networks, step, sampler, self.validation(scale), schedule, rates, *how)
 
 
 # ---- The start: one distance after the other, no mask, no discriminator ------------------------------------
