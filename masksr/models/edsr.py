@@ -18,9 +18,7 @@ def mean_shift(sign: int) -> nn.Conv2d:
     with torch.no_grad():
         shift.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
         shift.bias.copy_(sign * 255 * torch.tensor(DIV2K_MEAN))
-    for parameter in shift.parameters():
-        parameter.requires_grad = False
-    return shift
+    return shift.requires_grad_(False)
 
 
 class ResBlock(nn.Module):

@@ -56,11 +56,8 @@ def load_vgg19(path: str | Path) -> VGG19Features:
     give far larger features: an L1 distance of 13 between bicubic and HR patches, where public logs of ESRGAN
     show 1 to 2; see ``rescale_features``.
     """
-    weights = {
-        key: value
-        for key, value in read_weights(path).items()
-        if not key.startswith(("classifier.", "pre_logits.", "head."))  # torchvision's and timm's names
-    }
+    of_classifier = "classifier.", "pre_logits.", "head."  # torchvision's and timm's names
+    weights = {key: value for key, value in read_weights(path).items() if not key.startswith(of_classifier)}
     conv5_4 = weights.get("features.34.weight")
     width = conv5_4.shape[0] / 512 if conv5_4 is not None and conv5_4.ndim == 4 else 1.0
     network = VGG19Features(width if 0 < width <= 1 else 1.0)  # load_state says what does not fit
