@@ -38,8 +38,8 @@ def _read_graph(root: Path, targets: Collection[str]) -> tuple[nx.DiGraph, dict[
     """What is asked for, by names: who reads whom, the stages, and those that DVC calls out of date."""
     try:
         with chdir(root), Repo(_wait_for_lock=True) as repo:
-            stages = [repo.stage.collect(target, with_deps=True) for target in targets]
-            graph = repo.index.graph.subgraph(chain(*stages)) if targets else repo.index.graph
+            wanted = [repo.stage.collect(target, with_deps=True) for target in targets]
+            graph = repo.index.graph.subgraph(chain(*wanted)) if targets else repo.index.graph
             names = {stage: stage.addressing for stage in graph}
             stages = {name: stage for stage, name in names.items()}
             return nx.relabel_nodes(graph, names), stages, set(repo.status())
