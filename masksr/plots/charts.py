@@ -1,85 +1,13 @@
-"""How a training went, and how sure a difference is."""
+"""How sure a difference is."""
 
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from masksr.params import Loss, Mask
-from masksr.plots.style import ACCENT, FIXED, FURTHER, GREY, WIDTH, colours, marker
-
-BLUE = FIXED["esrgan"]
-# column of history.csv -> panel, name in its legend, colour
-CURVES = {
-    "loss_g": ("loss of G", "sum", "black"),
-    "vgg54": ("loss of G", "VGG54", BLUE),
-    "gan": ("loss of G", "GAN", ACCENT),
-    "l1": ("loss of G", "L1", FIXED["edsr"]),
-    "mse": ("loss of G", "MSE", FIXED["edsr"]),
-    "tv": ("loss of G", "TV", FURTHER[0]),
-    "loss_d": ("loss of D", "D", "black"),
-    "d_real": ("output of D (logit)", "HR", BLUE),
-    "d_fake": ("output of D (logit)", "SR", ACCENT),
-    "mask_mean": ("mask", "mean", BLUE),
-    "mask_saturated": ("mask", "share at 0 or 1", ACCENT),
-    "learning_rate": ("learning rate", "G", "black"),
-    "psnr": ("validation PSNR-Y (dB)", "SR", ACCENT),
-    "psnr_bicubic": ("validation PSNR-Y (dB)", "bicubic", GREY),
-}
-PARTS = ("vgg54", "gan", "l1", "mse", "tv")
-
-
-def training_curves(history: pd.DataFrame, mask: Mask | None = None, *, loss: Loss | None = None) -> Figure:
-    """Draw losses, discriminator, mask, learning rate and validation PSNR over the steps, as far as recorded.
-
-    history: rows of ``history.csv``; several phases follow each other on the axis, with a line between them.
-    mask: the variant's; its b is the floor of the mask's mean. loss: the weights with which each part of the
-    loss enters the sum; without them the parts are drawn as measured.
-    """
-    new = (history["phase"] != history["phase"].shift()) | (history["step"].diff() < 0)
-    number = new.cumsum()  # of each row's phase
-    lengths = history.groupby(number)["step"].last()
-    before = number.map(lengths.cumsum() - lengths)
-    history = history.assign(number=number, at=history["step"] + before)  # the step through all phases
-    if loss is not None:
-        weights = {part: getattr(loss, part, 1.0) for part in PARTS if part in history}
-        history = history.assign(**{part: history[part] * weight for part, weight in weights.items()})
-    recorded = [name for name in CURVES if name in history and history[name].notna().any()]
-    if sum(name in PARTS for name in recorded) == 1:
-        recorded.remove("loss_g")  # the only part is the sum
-    if mask is not None and mask.kind == "none":  # its mask is one everywhere
-        recorded = [name for name in recorded if CURVES[name][0] != "mask"]
-    long = history.melt(["at", "number"], recorded, var_name="name").dropna()
-    for number, column in enumerate(["panel", "line"]):
-        long[column] = [CURVES[name][number] for name in long["name"]]
-    panels = long["panel"].unique()
-
-    lines = max(-(-len(panels) // 3), 1)
-    size = (WIDTH, 2.8 * lines + 0.3)
-    figure, axes = plt.subplots(lines, 3, figsize=size, squeeze=False, layout="constrained")
-    for ax in axes.flat[len(panels) :]:
-        ax.set_axis_off()
-    for ax, panel in zip(axes.flat, panels, strict=False):
-        palette = {line: colour for its_panel, line, colour in CURVES.values() if its_panel == panel}
-        rows = long[long["panel"] == panel]
-        how = {"hue": "line", "palette": palette, "units": "number", "estimator": None}
-        sns.lineplot(rows, x="at", y="value", **how, ax=ax)
-        ax.set(ylabel=panel, xlabel="")
-        for start in history.groupby("number")["at"].first().iloc[1:]:
-            ax.axvline(start, color=GREY, linewidth=0.8, linestyle=":")
-        if panel == "loss of G" and (rows["value"] > 0).any():
-            ax.set_yscale("log")
-        if panel == "mask":
-            ax.set_ylim(-0.03, 1.03)
-            if mask is not None:
-                ax.axhline(mask.b, color=GREY, linewidth=1, linestyle=":")
-        sns.move_legend(ax, "lower center", bbox_to_anchor=(0.5, 0.97), ncols=4, title="", fontsize=9)
-    phases = " | ".join(history.drop_duplicates("number")["phase"])
-    figure.supxlabel(f"step of the generator ({phases})", fontsize=10.5)
-    return figure
+from masksr.plots.style import GREY, WIDTH, colours, marker
 
 
 def draw_intervals(ax: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> None:
