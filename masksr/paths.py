@@ -145,7 +145,15 @@ def find_data_folder(named: Path | str | None = None) -> Path | None:
 def cache_folder() -> Path:
     """Where downloads are kept for all projects: the variable MASKSR_CACHE, else ``~/.cache/masksr``."""
     named = os.environ.get("MASKSR_CACHE")
-    return user_path(named) if named else Path.home() / ".cache/masksr"
+    return user_path(named) if named else home() / ".cache/masksr"
+
+
+def home() -> Path:
+    """The user's folder. Raises MasksrError where the system knows none, as in some containers."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise MasksrError("this user has no home folder; set HOME to a folder to write to") from None
 
 
 def weight_places(named: Path | str | None = None) -> list[Path]:
@@ -154,7 +162,7 @@ def weight_places(named: Path | str | None = None) -> list[Path]:
     The data folder (see ``find_data_folder``) and its ``weights``, those of torchvision and pyiqa, our cache.
     """
     folder = find_data_folder(named)
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache")
     torch = Path(os.environ.get("TORCH_HOME") or caches / "torch") / "hub"
     places = [folder, folder / "weights"] if folder else []
     return [*places, torch / "checkpoints", torch / "pyiqa", cache_folder() / "weights"]
