@@ -201,13 +201,20 @@ def _lead_links(text: str, sources: Path, folder: Path) -> str:
 
 
 def _applying(cells: "list[NotebookNode]") -> "Iterator[NotebookNode]":
-    """The cells, without sections ## whose heading has the tag ``if-any`` where none shows anything."""
+    """The cells without those tagged ``if-any`` that have nothing to be about.
+
+    A heading ## stands for its section, of which no cell shows anything; any other cell is the caption of the
+    one above it, which shows nothing.
+    """
     heads = [n for n, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source[:3] == "## "]
     for begin, end in pairwise([0, *heads, len(cells)]):
-        section = cells[begin:end]
-        asked = section and "if-any" in section[0].metadata.get("tags", [])
-        if not asked or any(cell.get("outputs") for cell in section):
-            yield from section
+        whole = any(cell.get("outputs") for cell in cells[begin:end])
+        for number, cell in enumerate(cells[begin:end], begin):
+            shows = whole if number == begin else cells[number - 1].get("outputs")
+            if "if-any" not in cell.metadata.get("tags", []) or shows:
+                yield cell
+            elif number == begin:
+                break
 
 
 def _merge_streams(outputs: "list[NotebookNode]", root: Path) -> "list[NotebookNode]":

@@ -6,7 +6,7 @@ the code itself, and of each training whether one with its key is finished alrea
 
 from collections.abc import Collection
 from contextlib import chdir
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 
 import networkx as nx
@@ -56,7 +56,8 @@ def _follow(
     running, written = [], []
     for name in reversed(list(nx.topological_sort(graph))):
         reads = [Path(dep.fs_path) for dep in stages[name].deps]
-        changed = any(_meet(path, other) for path in reads for other in (*edited, *written))
+        pairs = product(reads, [*edited, *written])
+        changed = any(one.is_relative_to(other) or other.is_relative_to(one) for one, other in pairs)
         if not (changed or name in stale):
             continue
         running.append(name)
@@ -66,11 +67,6 @@ def _follow(
     graph = graph.subgraph(running)
     generations = reversed(list(nx.topological_generations(graph)))  # first what most wait for
     return {name: set(graph.successors(name)) for some in generations for name in sorted(some)}
-
-
-def _meet(one: Path, other: Path) -> bool:
-    """Whether two paths are one, or one lies in the other."""
-    return one == other or one in other.parents or other in one.parents
 
 
 def sort_stages(

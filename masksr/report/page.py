@@ -33,6 +33,7 @@ from masksr.params import Params
 from masksr.paths import Paths, list_trainings
 
 FOLDER = Path(__file__).parent / "template"
+LEFT_OUT = {"remove-cell", "parameters"}  # tags of cells that the page does not have
 CAPTION = re.compile(r"\*(?!\*).+?\*(\n\n|\Z)", re.DOTALL)  # a first paragraph in italics, below a figure
 BARS = re.compile("<mo>(&#x02016;|&#x0007C;|[|‖])</mo>")  # as in TeX, bars grow only after \left
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -163,7 +164,7 @@ class Exporter(HTMLExporter):
     def __init__(self, anchors: Collection[str]) -> None:
         """anchors: of all sections, which links between notebooks may lead to."""
         super().__init__(extra_template_basedirs=[str(FOLDER.parent)])
-        tags = {"remove_cell_tags": {"remove-cell", "parameters"}, "remove_input_tags": {"hide-input"}}
+        tags = {"remove_cell_tags": LEFT_OUT, "remove_input_tags": {"hide-input"}}
         self.register_preprocessor(TagRemovePreprocessor(**tags), enabled=True)
         self.environment.filters["data_url"] = data_url
         self.anchors = anchors
@@ -180,7 +181,9 @@ class Exporter(HTMLExporter):
         self.environment.filters["markdown2html"] = MarkdownWithMath(renderer=renderer).render
         body, _ = self.from_notebook_node(notebook)
         title = section.title or title.lstrip("# ")
-        answer = _answer(notebook) if section.exact else ""
+        outputs = notebook.cells[-1].get("outputs", []) if section.exact else []
+        printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
+        answer = " ".join(printed.split())
         return vars(section) | {"title": title, "body": body, "headings": renderer.headings, "answer": answer}
 
 
@@ -198,13 +201,8 @@ def _fold(notebook: NotebookNode) -> None:
         if "fold" in cells[head].metadata.get("tags", []):
             title, _, cells[head].source = cells[head].source.partition("\n")
             cells[head].metadata["folds"] = title.lstrip("# ")
-            cells[following - 1].metadata["folded"] = True
-
-
-def _answer(notebook: NotebookNode) -> str:
-    """What the last cell prints: the notebook's answer."""
-    outputs = notebook.cells[-1].get("outputs", [])
-    return " ".join("".join(output.text for output in outputs if output.get("name") == "stdout").split())
+            tags = [cell.metadata.get("tags", ()) for cell in cells[:following]]
+            cells[max(n for n, of in enumerate(tags) if LEFT_OUT.isdisjoint(of))].metadata["folded"] = True
 
 
 def _read(section: Section) -> NotebookNode:

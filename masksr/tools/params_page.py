@@ -1,11 +1,11 @@
 """``docs/params.md``: every key of ``params.yaml``, made from the types and texts in ``masksr.params``."""
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from masksr.params import Params
+from masksr.results.paper import write_value
 
 COMMAND = "python -m masksr params"
 NAMED = {"models": "MODEL", "masks": "MASK", "cluster": "STAGE"}  # maps by names that the reader chooses
@@ -36,7 +36,7 @@ def markdown() -> str:
             meaning, unit = re.fullmatch(r"(.*?)(?: \[(.+)\])?", join_lines(value["description"])).groups()
             takes = describe(value) + (f" [{unit}]" if unit else "")
             if "default" in value:
-                takes += f"; left out: `{write(value['default'])}`"
+                takes += f"; left out: `{write_value(value['default'])}`"
             lines.append(f"| `{key}` | {takes} | {meaning} |")
         kind = section["properties"].get("architecture", {}).get("const")
         of_kind = f" with `architecture: {kind}`" if kind else ""
@@ -68,16 +68,11 @@ def describe(value: dict[str, Any]) -> str:
         bound = {"ge": value["ge"]} if "ge" in value else {}
         return ", or ".join(describe(one | bound) for one in value["anyOf"])
     if choice := value.get("enum", [value["const"]] if "const" in value else []):
-        return ", ".join(f"`{write(one)}`" for one in choice)
+        return ", ".join(f"`{write_value(one)}`" for one in choice)
     if value["type"] == "array":
         return f"a list; each {describe(value['items'])}"
-    bounds = [f"{sign} {write(value[key])}" for key, sign in SIGNS.items() if key in value]
+    bounds = [f"{sign} {write_value(value[key])}" for key, sign in SIGNS.items() if key in value]
     return f"{KINDS[value['type']]} {', '.join(bounds)}".strip()
-
-
-def write(value: Any) -> str:
-    """Write a value as YAML has it."""
-    return json.dumps(value).strip('"')
 
 
 def join_lines(text: str) -> str:
