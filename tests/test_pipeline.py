@@ -4,23 +4,20 @@ import json
 import re
 import shutil
 import sys
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import nbformat
 import pandas as pd
 import pytest
 from dvc.repo import Repo
+from served_archives import serving
 from small_trainings import weights
-from tiny_project import change, copy_sources, dvc, ran, run
+from tiny_project import ROOT, change, copy_sources, dvc, ran, run
 
 from masksr.params import load
 from masksr.paths import Paths, list_trainings
 from masksr.provenance import recorded_stages
 
-ROOT = Path(__file__).parents[1]
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 PLAN, VERIFY = ([sys.executable, "-m", "masksr", command] for command in ("plan", "verify"))
 
@@ -74,13 +71,9 @@ def test_a_clone_pulls_everything_runs_nothing_and_verifies(project: Path, tmp_p
     run(project, "git", "commit", "--quiet", "--all", "--message", "a remote")
     run(tmp_path, "git", "clone", "--quiet", str(project), str(clone))
     assert not (clone / "data/sets").exists() and "files and folders are not here" in run(clone, *VERIFY)
-    serve = partial(SimpleHTTPRequestHandler, directory=str(remote))
-    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        dvc(clone, "remote", "add", "--local", "--default", "results", address)
+    with serving(remote) as server:
+        dvc(clone, "remote", "add", "--local", "--default", "results", server.address)
         dvc(clone, "pull")
-        server.shutdown()
     for folder in (project, clone):
         output = dvc(folder, "repro")
         assert "Data and pipelines are up to date" in output
@@ -124,6 +117,7 @@ def test_what_only_shows_trains_nothing_and_profiles_keep_their_stages(project: 
     settings = (project / "params.yaml").read_bytes()
     change(project, "profile", value="other")
     assert ran(dvc(project, "repro", "questions")) == {"check@other", "questions@other"}
+    assert recorded_stages("other", (project / "dvc.lock").read_text()).keys() == {"check@other", "questions@other"}
     (project / "params.yaml").write_bytes(settings)
     assert not ran(dvc(project, "repro", "train", "questions"))
     assert "Nothing would run" in run(project, *PLAN, "train")
@@ -144,9 +138,9 @@ if not Path(".cache/killed").exists():
 """
 
 
-@pytest.mark.parametrize(
-    ("cell", "says"), [(EDITS, "masksr/params.py changed while questions@mini ran"), (KILLS, "Running stage")]
-)
+@pytest.mark.parametrize(("cell", "says"), [
+    (EDITS, "masksr/params.py changed while questions@mini ran"), (KILLS, "Running stage"),
+])
 def test_a_stage_that_was_killed_or_whose_code_was_edited_does_not_count(project: Path, cell, says) -> None:
     add_cell(project, "24_questions", cell)
     said, lock = dvc(project, "repro", "questions", ok=False), (project / "dvc.lock").read_text()
