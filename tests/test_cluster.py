@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from tiny_project import dvc, ran
+from tiny_project import ROOT, copy_sources, dvc, ran, write_files
 
 from masksr import cluster, params
 from masksr.cli import main
 from masksr.io import MasksrError
 
-ROOT = Path(__file__).parents[1]
 HAS_RAY = importlib.util.find_spec("ray") is not None
 SIZES = {name: {"cpus": cpus, "gpus": 0, "memory_gb": 0.1} for name, cpus in (("others", 1), ("train", 2))}
 
@@ -29,14 +27,10 @@ def stage(cmd: str, *deps: str, out: str, **more) -> dict:
 
 def project(folder: Path, stages: dict) -> Path:
     """A project with the parameters of mini and these stages."""
-    (folder / ".dvc").mkdir(parents=True)
-    (folder / "data").mkdir()
-    (folder / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     content = yaml.safe_load((ROOT / "profiles/mini.yaml").read_text()) | {"cluster": SIZES}
-    (folder / "params.yaml").write_text(yaml.safe_dump(content))
-    shutil.copy(ROOT / "data/registry.yaml", folder / "data")
-    return folder
+    files = {"dvc.yaml": yaml.safe_dump({"stages": stages}), "params.yaml": yaml.safe_dump(content)}
+    files[".dvc/config"] = "[core]\n    no_scm = true\n    analytics = false\n"
+    return write_files(copy_sources(folder, ["data/registry.yaml"]), files)
 
 
 def start(root: Path, *words: str) -> subprocess.Popen[str]:
@@ -47,7 +41,6 @@ def start(root: Path, *words: str) -> subprocess.Popen[str]:
         [sys.executable, "-m", "masksr", "cluster", *words],
         **{"cwd": root, "env": environment, "text": True},
         **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

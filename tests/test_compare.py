@@ -1,7 +1,6 @@
 """Two runs side by side: pairs are pairs, what was measured otherwise is refused, the unknown is said."""
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,21 +8,13 @@ import pytest
 import yaml
 from made_up_scores import MINI, mini, score_table
 from notebook_cells import run_cells
-from tiny_project import run
+from tiny_project import ROOT, run
 
 from masksr.cli import main
 from masksr.io import MasksrError
 from masksr.results import intervals
-from masksr.results.compare import (
-    Run,
-    compare_parameters,
-    compare_scores,
-    mask_minus_plain,
-    open_run,
-    why_not,
-)
+from masksr.results.compare import Run, compare_parameters, compare_scores, mask_minus_plain, open_run, why_not
 
-ROOT = Path(__file__).parents[1]
 IMAGES = 8
 CELLS = [("esrgan", "none", "cat"), ("esrgan", "paper", "cat"), ("esrgan", "none", "dog")]
 

@@ -1,11 +1,8 @@
 """What a profile costs: the count against hand formulas, torch's own counter and for whole profiles."""
 
-import copy
-from pathlib import Path
-
 import pytest
 import torch
-import yaml
+from tiny_project import ROOT
 from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -18,19 +15,15 @@ from masksr.training.cost import Meter, describe_costs, step_cost, training_cost
 from masksr.training.device import autocast
 from masksr.training.step import distance_step
 
-ROOT = Path(__file__).parents[1]
-MINI = yaml.safe_load((ROOT / "profiles/mini.yaml").read_text())
-
-
-@pytest.fixture(scope="module")
-def mini() -> params.Params:
-    return params.load(ROOT / "profiles/mini.yaml")
+MINI = params.load(ROOT / "profiles/mini.yaml")
 
 
 def only(model: str) -> dict:
     """A parameter file with one model, two masks and a sweep of one point that is none of them."""
-    sweep = MINI["sweep"] | {"model": model, "k": [1.0], "b": [0.5]}
-    return copy.deepcopy(MINI | {"table1": MINI["table1"] | {"models": [model]}, "sweep": sweep})
+    content = MINI.model_dump(exclude_unset=True)
+    content["sweep"] |= {"model": model, "k": [1.0], "b": [0.5]}
+    content["table1"]["models"] = [model]
+    return content
 
 
 def forward_flop(network: nn.Module, side: int) -> int:
@@ -40,8 +33,8 @@ def forward_flop(network: nn.Module, side: int) -> int:
     return meter.flop
 
 
-def test_the_counter_of_torch_agrees(mini: params.Params) -> None:
-    recipe = mini.models["edsr"]
+def test_the_counter_of_torch_agrees() -> None:
+    recipe = MINI.models["edsr"]
     phase = recipe.start.phases[0]
     generator = build_generator(recipe.generator, phase.scale, seed=0)
     sides = recipe.lr_patch, phase.scale * recipe.lr_patch
@@ -49,7 +42,7 @@ def test_the_counter_of_torch_agrees(mini: params.Params) -> None:
     with FlopCounterMode(display=False) as counter:
         distance_step(generator, lr, hr, kind="l1", autocast=autocast(torch.device("cpu"), "fp32"))
     before = torch.get_rng_state()
-    assert step_cost(mini, "edsr", phase).flop == counter.get_total_flops() > 0
+    assert step_cost(MINI, "edsr", phase).flop == counter.get_total_flops() > 0
     assert torch.equal(torch.get_rng_state(), before)  # counting leaves the random numbers alone
 
 
@@ -74,9 +67,9 @@ def test_a_gan_step_is_three_passes_of_g_three_of_vgg_and_seven_of_d(model: str,
     assert flop / 1e12 == pytest.approx(tflop, rel=1e-3)  # what the README's hours are made of
 
 
-def test_settings_that_save_memory_do(mini: params.Params) -> None:
+def test_settings_that_save_memory_do() -> None:
     def cost(**train: object):
-        settings = mini.model_copy(update={"train": mini.train.model_copy(update=train)})
+        settings = MINI.model_copy(update={"train": MINI.train.model_copy(update=train)})
         return step_cost(settings, "pesr", settings.masks["none"])
 
     plain, half, parts = cost(ema=None), cost(ema=None, precision="bf16"), cost(ema=None, accumulate=2)
@@ -84,7 +77,7 @@ def test_settings_that_save_memory_do(mini: params.Params) -> None:
     assert parts.flop == plain.flop == half.flop < recomputed.flop
     assert parts.peak < plain.peak and recomputed.peak < plain.peak
     assert 0.5 * plain.peak < half.peak < 0.9 * plain.peak
-    generator = build_generator(mini.models["pesr"].generator, 4, seed=0)
+    generator = build_generator(MINI.models["pesr"].generator, 4, seed=0)
     assert averaged.peak - plain.peak == sum(value.nbytes for value in generator.state_dict().values())
 
 

@@ -2,21 +2,18 @@
 
 import ast
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
-from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from tiny_project import ROOT, copy_sources, run, write_files
 
-ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DEPENDENCIES = [Requirement(text) for text in PROJECT["dependencies"]]
 OPTIONAL = {key: [*map(Requirement, texts)] for key, texts in PROJECT["optional-dependencies"].items()}
@@ -69,39 +66,25 @@ def test_every_import_is_a_declared_dependency():
 @pytest.fixture
 def clone(tmp_path):
     """What `make` sees of a fresh clone, in a folder with a space in its name."""
-    folder = tmp_path / "a clone"
-    (folder / "profiles").mkdir(parents=True)
-    for name in "Makefile", "pyproject.toml", "requirements.lock":
-        shutil.copy(ROOT / name, folder)
-    for name in "mini", "paper":
-        (folder / f"profiles/{name}.yaml").write_text(f"profile: {name}\n")
-    return folder
-
-
-def make(folder: Path, *words: str, ok: bool = True) -> str:
-    unset = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    done = subprocess.run(["make", *words], cwd=folder, env=unset, capture_output=True, text=True)
-    assert (done.returncode == 0) == ok, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    folder = copy_sources(tmp_path / "a clone", ["Makefile", "pyproject.toml", "requirements.lock"])
+    return write_files(folder, {f"profiles/{name}.yaml": f"profile: {name}\n" for name in ("mini", "paper")})
 
 
 @needs_make
 def test_a_profile_never_overwrites_changes_and_clean_removes_only_what_runs_made(clone):
     params = clone / "params.yaml"
-    make(clone, "profile-mini")
-    make(clone, "profile-paper")
+    run(clone, "make", "profile-mini")
+    run(clone, "make", "profile-paper")
     assert params.read_text() == "profile: paper\n"
     params.write_text("profile: paper\nmine: 1\n")
-    assert "FORCE=1" in make(clone, "profile-mini", ok=False) and "mine" in params.read_text()
-    make(clone, "profile-mini", "FORCE=1")
+    assert "FORCE=1" in run(clone, "make", "profile-mini", ok=False) and "mine" in params.read_text()
+    run(clone, "make", "profile-mini", "FORCE=1")
     assert params.read_text() == "profile: mini\n"
     made = ["runs/mini/x", "data/sets/x", "data/weights/x", ".cache/x", ".dvc/cache/x"]
     made += ["results/mini/report.html", "results/mini/times.csv"]
     kept = ["data/registry.yaml", "results/mini/table1.md", ".dvc/config", ".venv/made-from"]
-    for name in made + kept:
-        (clone / name).parent.mkdir(parents=True, exist_ok=True)
-        (clone / name).touch()
-    assert "removing runs" in make(clone, "clean")
+    write_files(clone, dict.fromkeys(made + kept, ""))
+    assert "removing runs" in run(clone, "make", "clean")
     assert [name for name in made + kept if (clone / name).exists()] == kept
 
 
@@ -114,4 +97,4 @@ def test_setup_leaves_alone_what_is_up_to_date(clone):
     made_from = "".join([f"{clone}\n", *texts])
     (clone / ".venv/made-from").write_text(made_from)
     (clone / "pyproject.toml").touch()  # a clone's times mean nothing
-    assert make(clone, "setup") == ""
+    assert run(clone, "make", "setup") == ""

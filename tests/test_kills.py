@@ -38,7 +38,6 @@ def start(project: Path) -> subprocess.Popen:
         return subprocess.Popen(
             [sys.executable, "-m", "dvc", "repro"], cwd=project, env=environment_in(project), stdout=log,
             stderr=subprocess.STDOUT, start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
 

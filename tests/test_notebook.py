@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from tiny_project import ROOT, write_files
 
 from masksr.io import MasksrError
 from masksr.notebook import INJECTED, parse_parameters, read_defaults, run_notebook
@@ -21,18 +22,13 @@ PARAMETERS = 'name = "a"\nseed = 0\nratio = 0.5\nfast = False'
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project that is the working directory, where Jupyter is set up by somebody else."""
-    root = tmp_path / "a project"
-    root.mkdir()
-    for name in ("dvc.yaml", "params.yaml"):
-        (root / name).touch()
-    foreign = tmp_path / "jupyter/kernels/python3"
-    foreign.mkdir(parents=True)
-    kernel = {"argv": ["false"], "display_name": "theirs", "language": "python"}
-    (foreign / "kernel.json").write_text(json.dumps(kernel))
-    (tmp_path / "startup.py").write_text("seed = 'set by a start-up file'\n1 / 0")
+    root = write_files(tmp_path / "a project", {"dvc.yaml": "", "params.yaml": ""})
+    kernel = json.dumps({"argv": ["false"], "display_name": "theirs", "language": "python"})
+    foreign = {"jupyter/kernels/python3/kernel.json": kernel}
+    write_files(tmp_path, foreign | {"startup.py": "seed = 'set by a start-up file'\n1 / 0"})
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "startup.py"))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # too long for the names of sockets
     monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.chdir(root)
@@ -144,16 +140,11 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(root: Path) -> None:
     assert (root / "object").read_text() == "of DVC's cache" and not (root / "out.ipynb").is_symlink()
 
 
-@pytest.mark.parametrize(
-    ("cell", "says"),
-    [
-        ("class MasksrError(Exception): pass\nraise MasksrError('no x\\nfetch it')", "no x\nfetch it"),
-        ("import os\nos.kill(os.getpid(), 9)",
-         "the kernel did not start, or died; most often memory ran out"),
-        ("import sys\nsys.exit()", "a cell ended the notebook early (sys.exit)"),
-    ],
-    ids=["MasksrError", "killed", "exit"],
-)
+@pytest.mark.parametrize(("cell", "says"), [
+    ("class MasksrError(Exception): pass\nraise MasksrError('no x\\nfetch it')", "no x\nfetch it"),
+    ("import os\nos.kill(os.getpid(), 9)", "the kernel did not start, or died; most often memory ran out"),
+    ("import sys\nsys.exit()", "a cell ended the notebook early (sys.exit)"),
+], ids=["MasksrError", "killed", "exit"])
 def test_a_failure_is_one_message_and_leaves_a_partial_notebook(root: Path, cell: str, says: str) -> None:
     source = notebook(root / "n.ipynb", "print('before')", cell, "print('after')")
     with pytest.raises(MasksrError) as caught:
@@ -169,9 +160,7 @@ def test_a_failure_is_one_message_and_leaves_a_partial_notebook(root: Path, cell
 def test_the_kernel_ends_with_its_runner(root: Path, sent: str, status: int) -> None:
     notebook(root / "n.ipynb", "import os, time\nprint(os.getpid(), flush=True)\nwhile True: time.sleep(1)")
     command = [sys.executable, "-m", "masksr", "run", "n.ipynb", "-o", "out.ipynb"]
-    # A test run in the background of a shell ignores SIGINT, and its children would too.
-    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heard) as run:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         kernel = psutil.Process(int(run.stdout.readline()))
         run.send_signal(getattr(signal, sent))
         try:

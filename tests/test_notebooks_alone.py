@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_project import ROOT, copy_sources, tiny, yaml
+from tiny_project import ROOT, copy_sources, tiny, write_files, yaml
 
 from masksr import params, weights
 from masksr.fetch.find import build_pack, fetch_pretrained
@@ -70,10 +70,8 @@ def test_they_run_where_editors_run_them_and_write_what_stages_write(tmp_path: P
 
 
 def test_what_params_yaml_names_is_found_from_the_folder_notebooks(tmp_path: Path, monkeypatch) -> None:
-    project = tmp_path / "project"
-    for name in ("dvc.yaml", "params.yaml", "notebooks/a.ipynb", "my_data/mine.pt"):
-        (project / name).parent.mkdir(parents=True, exist_ok=True)
-        (project / name).touch()
+    files = ("dvc.yaml", "params.yaml", "notebooks/a.ipynb", "my_data/mine.pt")
+    project = write_files(tmp_path / "project", dict.fromkeys(files, ""))
     monkeypatch.chdir(project / "notebooks")
     assert find_data_folder("my_data") == project / "my_data"
     assert fetch_pretrained("my_data/mine.pt") == project / "my_data/mine.pt"

@@ -11,13 +11,13 @@ from dvc.repo import Repo
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
+from tiny_project import ROOT
 
 from masksr import params
 from masksr.cli import main
 from masksr.io import MasksrError
 from masksr.tools import params_page
 
-ROOT = Path(__file__).parents[1]
 MINI = (ROOT / "profiles/mini.yaml").read_text()
 GRADIENT = yaml.safe_load(MINI)["masks"]["paper"] | {"apply": "gradient", "detach": False}
 NOTHING = {"size": 64, "largest_difference": 0, "search": 1, "random": 0, "seed": 0, "crops": []}
@@ -45,36 +45,33 @@ def test_total_variation_weighs_as_much_as_in_the_profile_paper(profile: str) ->
     assert [getattr(cut.loss, term) for term in terms] == [getattr(paper.loss, term) for term in terms]
 
 
-@pytest.mark.parametrize(
-    ("at", "value", "expected"),
-    [
-        ("masks.paper.kk", 1.0, "masks.paper.kk: unknown key .did you mean 'k'"),
-        ("masks.paper.k", "much", "masks.paper.k: .*valid number, got 'much'"),
-        ("masks.paper.window", 4, "masks.paper: window must be odd"),
-        ("masks.paper", {"kind": "error", "k": 0.2}, "masks.paper: kind: error also needs apply, b"),
-        ("masks.none.k", 0.2, "masks.none: kind: none takes no other key"),
-        ("models.esrgan.gan.halve_at", [99], "models.esrgan.gan: halve_at must rise and stay below epochs"),
-        ("models.pesr.start.phases.0.scale", 2, "models.pesr: start: only edsr changes its scale"),
-        ("models.edsr.loss.focal_gamma", 1.0, "models.edsr: loss.focal_gamma belongs to"),
-        ("table1.masks", ["none", "papr"], "table1.masks: there is no 'papr' .*'paper'"),
-        ("table1.seeds", [0, 0], "table1.seeds: .*twice"),
-        ("sweep.seeds", [7], "sweep.seeds .*table1.seeds.*: there is no 7"),
-        ("sweep.mask", "none", "sweep.mask: a mask of kind none"),
-        ("sweep.k", [1], "sweep.k.0: write 1.0, with its point"),
-        ("data.test", ["cat", "photographs"], "data: train, validation and test must be different"),
-        ("masks.other", {"kind": "none"}, "masks: one entry, named none"),
-        ("masks.start", {"kind": "none"}, "masks: none may be named start"),
-        ("figure4", NOTHING, "figure4: shows nothing"), ("cluster.others.gpus", 1.5, "cluster.others.gpus"),
-        ("models.esrgan.lr_patch", 18, "models.esrgan: lr_patch must be a multiple of 8, at least 16"),
-        ("models.pesr.start.phases", [], "models.pesr: start: needs phases or a checkpoint"),
-        ("table1.masks", ["none"], "figure4.largest_difference: no mask in table1.masks .* set it to 0"),
-        ("masks.paper", GRADIENT, "masks.paper: .*apply: gradient .* need detach: true"),
-        ("train.accumulate", 3, r"accumulate \(3\) and train.gpus \(1\) must divide models.esrgan.batch"),
-        ("weights.vgg", "imagenet", "weights: vgg_width must be 1"),
-        ("data", {}, "data.local: this key is missing .and 4 more"),
-        ("data.train", "x; touch taken", "data.train: "),
-    ],
-)
+@pytest.mark.parametrize(("at", "value", "expected"), [
+    ("masks.paper.kk", 1.0, "masks.paper.kk: unknown key .did you mean 'k'"),
+    ("masks.paper.k", "much", "masks.paper.k: .*valid number, got 'much'"),
+    ("masks.paper.window", 4, "masks.paper: window must be odd"),
+    ("masks.paper", {"kind": "error", "k": 0.2}, "masks.paper: kind: error also needs apply, b"),
+    ("masks.none.k", 0.2, "masks.none: kind: none takes no other key"),
+    ("models.esrgan.gan.halve_at", [99], "models.esrgan.gan: halve_at must rise and stay below epochs"),
+    ("models.pesr.start.phases.0.scale", 2, "models.pesr: start: only edsr changes its scale"),
+    ("models.edsr.loss.focal_gamma", 1.0, "models.edsr: loss.focal_gamma belongs to"),
+    ("table1.masks", ["none", "papr"], "table1.masks: there is no 'papr' .*'paper'"),
+    ("table1.seeds", [0, 0], "table1.seeds: .*twice"),
+    ("sweep.seeds", [7], "sweep.seeds .*table1.seeds.*: there is no 7"),
+    ("sweep.mask", "none", "sweep.mask: a mask of kind none"),
+    ("sweep.k", [1], "sweep.k.0: write 1.0, with its point"),
+    ("data.test", ["cat", "photographs"], "data: train, validation and test must be different"),
+    ("masks.other", {"kind": "none"}, "masks: one entry, named none"),
+    ("masks.start", {"kind": "none"}, "masks: none may be named start"),
+    ("figure4", NOTHING, "figure4: shows nothing"), ("cluster.others.gpus", 1.5, "cluster.others.gpus"),
+    ("models.esrgan.lr_patch", 18, "models.esrgan: lr_patch must be a multiple of 8, at least 16"),
+    ("models.pesr.start.phases", [], "models.pesr: start: needs phases or a checkpoint"),
+    ("table1.masks", ["none"], "figure4.largest_difference: no mask in table1.masks .* set it to 0"),
+    ("masks.paper", GRADIENT, "masks.paper: .*apply: gradient .* need detach: true"),
+    ("train.accumulate", 3, r"accumulate \(3\) and train.gpus \(1\) must divide models.esrgan.batch"),
+    ("weights.vgg", "imagenet", "weights: vgg_width must be 1"),
+    ("data", {}, "data.local: this key is missing .and 4 more"),
+    ("data.train", "x; touch taken", "data.train: "),
+])
 def test_a_mistake_is_one_line_that_names_the_key(tmp_path: Path, at: str, value, expected: str) -> None:
     with pytest.raises(MasksrError, match=expected) as error:
         load(tmp_path, at, value)

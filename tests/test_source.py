@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from tiny_project import write_files
 
 from masksr.provenance import digests, recorded_stages
 from masksr.source import describe_code, list_code
@@ -27,10 +28,7 @@ FILES = {
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A small masksr, and a notebook ``n`` that uses some of it."""
-    for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    (tmp_path / "notebooks").mkdir()
+    write_files(tmp_path, FILES | {"notebooks/n.ipynb": ""})
     new = nbformat.v4
     cells = [new.new_markdown_cell("# A title\n\nA word."), new.new_code_cell("%matplotlib inline\nseed = 0")]
     cells.append(new.new_code_cell("from masksr import early  # and no more\n\nearly.f(seed)"))
@@ -47,59 +45,43 @@ def test_the_file_names_each_thing_that_the_notebook_reaches(root: Path) -> None
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for _, digest in lines)
 
 
-def rewrite(file: Path, old: str, new: str) -> None:
-    text = file.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new, 1))
-
-
 N = "notebooks/n.ipynb"
 OUTPUTS = '"outputs": [{"output_type": "stream", "name": "stdout", "text": ["1"]}]'
+HOW_IT_IS_WRITTEN = [  # and what nothing reaches
+    ("masksr/early.py", "    return", "    # a comment\n    return", ""),
+    ("masksr/early.py", '    """Twice."""\n', "", ""),
+    ("masksr/early.py", '"""About it."""', "'''About that, in\n\nlines.'''", ""),
+    ("masksr/early.py", '(x, name="a", at=[1])', "(\n        x,\n        name='a', at=[1,],)", ""),
+    ("masksr/types.py", "int", "float", ""),
+    ("masksr/report/page.py", "1", "2", ""),
+    (N, '"outputs": []', OUTPUTS, ""),
+    (N, '"execution_count": null', '"execution_count": 7', ""),
+    (N, '"metadata": {}', '"metadata": {"collapsed": true}', ""),
+    (N, '\n "nbformat"', '\n "widgets": {}, "nbformat"', ""),
+    (N, "\n ", "\n\t", ""),
+]
+WHAT_IT_SAYS = [
+    ("masksr/early.py", "* 2", "* 3", "masksr/early.py"),
+    ("masksr/early.py", '"a"', '"b"', "masksr/early.py"),
+    ("masksr/early.py", "if TYPE_CHECKING:", "if True:", "masksr/early.py masksr/types.py"),
+    ("masksr/deep/late.py", "return x", "return -x", "masksr/deep/late.py"),
+    ("masksr/deep/__init__.py", "", "a = 1", "masksr/deep/__init__.py"),
+    ("masksr/notebook.py", "1", "2", "masksr/notebook.py"),
+    ("requirements.lock", "2.9.0", "2.9.1", "requirements.lock"),
+    (N, "A word", "Another word", "cells"),
+    (N, "seed = 0", "seed = 1", "cells"),
+    (N, '"parameters"', '"other"', "cells"),
+    (N, '"cell_type": "markdown"', '"cell_type": "raw"', "cells"),
+]
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new"),
-    [
-        ("masksr/early.py", "    return", "    # a comment\n    return"),
-        ("masksr/early.py", '    """Twice."""\n', ""),
-        ("masksr/early.py", '"""About it."""', "'''About that, in\n\nlines.'''"),
-        ("masksr/early.py", '(x, name="a", at=[1])', "(\n        x,\n        name='a', at=[1,],)"),
-        ("masksr/types.py", "int", "float"),
-        ("masksr/report/page.py", "1", "2"),
-        (N, '"outputs": []', OUTPUTS),
-        (N, '"execution_count": null', '"execution_count": 7'),
-        (N, '"metadata": {}', '"metadata": {"collapsed": true}'),
-        (N, '\n "nbformat"', '\n "widgets": {}, "nbformat"'),
-        (N, "\n ", "\n\t"),
-    ],
-)
-def test_how_it_is_written_and_what_nothing_reaches_changes_no_byte(root, file, old, new) -> None:
-    before = describe_code(root, "n")
-    rewrite(root / file, old, new)
-    assert describe_code(root, "n") == before
-
-
-@pytest.mark.parametrize(
-    ("file", "old", "new", "named"),
-    [
-        ("masksr/early.py", "* 2", "* 3", ""),
-        ("masksr/early.py", '"a"', '"b"', ""),
-        ("masksr/early.py", "if TYPE_CHECKING:", "if True:", "masksr/early.py masksr/types.py"),
-        ("masksr/deep/late.py", "return x", "return -x", ""),
-        ("masksr/deep/__init__.py", "", "a = 1", ""),
-        ("masksr/notebook.py", "1", "2", ""),
-        ("requirements.lock", "2.9.0", "2.9.1", ""),
-        (N, "A word", "Another word", "cells"),
-        (N, "seed = 0", "seed = 1", "cells"),
-        (N, '"parameters"', '"other"', "cells"),
-        (N, '"cell_type": "markdown"', '"cell_type": "raw"', "cells"),
-    ],
-)
-def test_what_it_says_changes_the_line_that_names_it(root: Path, file, old, new, named: str) -> None:
-    before = describe_code(root, "n").splitlines()
-    rewrite(root / file, old, new)
-    changed = {line.split()[0] for line in describe_code(root, "n").splitlines() if line not in before}
-    assert changed == {*(named or file).split()}
+@pytest.mark.parametrize(("file", "old", "new", "named"), HOW_IT_IS_WRITTEN + WHAT_IT_SAYS)
+def test_what_it_says_changes_the_lines_that_name_it_and_how_it_is_written_none(root, file, old, new, named) -> None:
+    before, text = describe_code(root, "n"), (root / file).read_text()
+    assert old in text
+    (root / file).write_text(text.replace(old, new, 1))
+    changed = {*before.splitlines()} ^ {*describe_code(root, "n").splitlines()}
+    assert {line.split()[0] for line in changed} == {*named.split()}
 
 
 def test_no_stage_imports_a_module_that_its_code_file_does_not_name(reproduced: Path) -> None:

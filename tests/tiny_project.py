@@ -14,8 +14,9 @@ ROOT = Path(__file__).parents[1]
 SOURCES = ["masksr", "notebooks", "data/registry.yaml", "data/paper.yaml", "dvc.yaml", "CITATION.cff"]
 SOURCES += ["profiles", "requirements.lock", "docs", ".dvc/config", ".dvc/.gitignore", ".dvc/plots"]
 SOURCES += [".dvcignore", ".gitignore", ".gitattributes"]
-# Whatever a test patches.
-INHERITED = {name: value for name, value in os.environ.items() if name != "MASKSR_DATA"}
+# Whatever a test patches, and whether `make` runs the tests.
+UNWANTED = ("MASKSR_DATA", "MAKE", "MFLAGS")
+INHERITED = {name: value for name, value in os.environ.items() if not name.startswith(UNWANTED)}
 yaml = YAML()  # keeps comments, quotes and lists in one line
 yaml.preserve_quotes, yaml.width = True, 999
 
@@ -55,6 +56,14 @@ def copy_sources(folder: Path, names: list[str] = SOURCES) -> Path:
             shutil.copytree(ROOT / name, folder / name, ignore=unwanted)
         else:
             shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def write_files(folder: Path, files: dict[str, str]) -> Path:
+    """Files with these texts, by their paths below ``folder``."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
     return folder
 
 
