@@ -89,14 +89,6 @@ def test_a_public_checkpoint_upscales_as_the_network_it_was_saved_from(name, tmp
         assert at == path and not found.training and found.scale == network.scale
 
 
-def test_a_generator_of_ours_says_its_res_scale(tmp_path):
-    size = PESRSize(architecture="pesr", depth=1, num_channels=8, res_scale=0.3)
-    network = build_generator(size, 4, seed=1)
-    save_generator(network, size, path := tmp_path / "generator.safetensors")
-    _, found = load_pretrained(str(path), "pesr")
-    assert found.body[0].res_scale == 0.3 and torch.equal(found.embed.weight, network.embed.weight)
-
-
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
     """A project, and working directory, with the pack of one test set, and quality weights at random."""

@@ -78,16 +78,6 @@ def test_without_hr_there_is_no_fidelity_and_a_flat_picture_says_why_it_has_no_p
     assert list(table["image"]) == ["cat_x4.png", "flat.png", "tac_x4.png"]
 
 
-@pytest.mark.parametrize("photo", [
-    Photo(CAT[..., :1], None, None), Photo(CAT.astype(np.uint16) * 257, None, None),
-    Photo(CAT, np.full(CAT.shape[:2], 255, np.uint8), None),
-])
-def test_grey_and_16_bits_are_measured_as_8_bits_of_colour(photo, tmp_path):
-    write_photo(tmp_path / "a.png", photo)
-    expected = np.broadcast_to(CAT[..., : photo.pixels.shape[2]], CAT.shape)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), expected)
-
-
 def test_pictures_that_cannot_be_scored_do_not_lose_the_others(pictures, capsys):
     hole = np.full(CAT.shape[:2], 255, np.uint8)
     hole[3, 3] = 0

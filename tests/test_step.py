@@ -145,9 +145,17 @@ def bce(logits: Tensor, target: float) -> Tensor:
     return F.binary_cross_entropy(torch.sigmoid(logits), torch.full_like(logits, target))
 
 
-@pytest.mark.parametrize(
-    ("model", "kind", "gamma"), [("esrgan", KINDS[0], 0.0), ("pesr", KINDS[1], 1.0), ("edsr", KINDS[2], 0.0)],
-)
+def in_probabilities(kind: str, real: Tensor, fake: Tensor, gamma: float) -> Tensor:
+    """The loss of G as the papers have it."""
+    if kind == "relativistic_average":
+        return (bce(real - fake.mean(), 0.0) + bce(fake - real.mean(), 1.0)) / 2
+    p = torch.sigmoid(fake if kind == "standard" else fake - real)
+    return (-((1 - p) ** gamma) * p.log()).mean()
+
+
+@pytest.mark.parametrize(("model", "kind", "gamma"), [
+    ("esrgan", KINDS[0], 0.0), ("pesr", KINDS[1], 1.0), ("edsr", KINDS[2], 0.0),
+])
 def test_values_are_those_of_the_public_implementations(golden, model: str, kind: str, gamma: float):
     reference = json.loads(golden("losses.json").read_text())
     real, fake = (column(reference[name], torch.float32) for name in ("real", "fake"))
@@ -164,16 +172,12 @@ def test_total_variation_is_that_of_pesr(golden):
 
 @settings(max_examples=30, deadline=None)
 @given(logits=LOGITS)
-@pytest.mark.parametrize("kind", KINDS)
-def test_generator_gradient_equals_that_of_the_formula_in_probabilities(kind: str, logits):
+@pytest.mark.parametrize(("kind", "gamma"), [(kind, 0.0) for kind in KINDS] + [("relativistic_pairwise", 1.0)])
+def test_generator_gradient_equals_that_of_the_formula_in_probabilities(kind: str, gamma: float, logits):
     real, fake = (column(values).clamp(-6, 6) for values in logits)  # probabilities lose digits near 0 and 1
     ours, theirs = fake.clone().requires_grad_(), fake.clone().requires_grad_()
-    generator_loss(kind, real, ours).backward()
-    if kind == "relativistic_average":
-        loss = (bce(real - theirs.mean(), 0.0) + bce(theirs - real.mean(), 1.0)) / 2
-    else:
-        loss = bce(theirs - real, 1.0) if kind == "relativistic_pairwise" else bce(theirs, 1.0)
-    loss.backward()
+    generator_loss(kind, real, ours, gamma).backward()
+    in_probabilities(kind, real, theirs, gamma).backward()
     assert torch.allclose(ours.grad, theirs.grad, rtol=1e-6, atol=1e-9)
 
 
@@ -220,16 +224,8 @@ def reference_step(g, d, vgg, lr: Tensor, hr: Tensor, loss: Loss, mask: Mask) ->
     """The same step as the public toolboxes write it: a graph through everything, D run anew for each use."""
     sr = g(lr)
     m = error_mask(sr, hr, mask, pixel_range=g.pixel_range)
-    bce = F.binary_cross_entropy_with_logits
-    one, zero = lr.new_ones(len(lr), 1), lr.new_zeros(len(lr), 1)
     fake, real = d(m * sr), d(m * hr).detach()
-    if loss.gan_type == "relativistic_average":
-        gan = (bce(fake - real.mean(), one) + bce(real - fake.mean(), zero)) / 2
-    elif loss.gan_type == "relativistic_pairwise":
-        p = torch.sigmoid(fake - real)
-        gan = (-(1 - p) * torch.log(p)).mean()
-    else:
-        gan = bce(fake, one)
+    gan = in_probabilities(loss.gan_type, real, fake, loss.focal_gamma)
     distance = F.l1_loss if loss.vgg54_distance == "l1" else F.mse_loss
     total = loss.gan * gan + loss.l1 * (sr - hr).abs().mean()
     total = total + loss.vgg54 * distance(vgg(sr / g.pixel_range), vgg(hr / g.pixel_range))
@@ -241,13 +237,13 @@ def reference_step(g, d, vgg, lr: Tensor, hr: Tensor, loss: Loss, mask: Mask) ->
     sr, m = sr.detach(), m.detach()
     fake, real = d(m * sr), d(m * hr)
     if loss.gan_type == "relativistic_average":
-        (bce(real - fake.detach().mean(), one) / 2).backward()
+        (bce(real - fake.detach().mean(), 1.0) / 2).backward()
         fake = d(m * sr)
-        (bce(fake - d(m * hr).detach().mean(), zero) / 2).backward()
+        (bce(fake - d(m * hr).detach().mean(), 0.0) / 2).backward()
     elif loss.gan_type == "relativistic_pairwise":
-        bce(real - fake, one).backward()
+        bce(real - fake, 1.0).backward()
     else:
-        (bce(real, one) + bce(fake, zero)).backward()
+        (bce(real, 1.0) + bce(fake, 0.0)).backward()
 
 
 def gradients(*modules: nn.Module) -> list[Tensor]:

@@ -71,6 +71,7 @@ def test_an_interrupted_training_ends_in_the_same_bits(paths, monkeypatch, setti
 
 def test_equal_trainings_are_done_once_whatever_their_names_and_what_they_show(paths: Paths, monkeypatch) -> None:
     params = small(steps_per_epoch=1)
+    training.train_gan(params, "esrgan", params.masks["none"], 0, paths, paths.root / "plain")
     training.train_gan(params, "esrgan", params.masks["paper"], 0, paths, paths.root / "a")
     monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("trained twice"))
     params = small(steps_per_epoch=1, log_every=1, validate_every=1, checkpoint_every=1)
@@ -81,13 +82,7 @@ def test_equal_trainings_are_done_once_whatever_their_names_and_what_they_show(p
     assert own.train_of("esrgan").steps_per_epoch == 1 and own.train_of("pesr").steps_per_epoch == 4
     training.train_gan(own, "esrgan", own.masks["paper"], 0, paths, paths.root / "c")
     assert weights(paths.root / "a") == weights(paths.root / "b") == weights(paths.root / "c")
-
-
-def test_masks_change_the_training(paths: Paths) -> None:
-    params, names = small(), ("none", "paper", "random")
-    for name in names:
-        training.train_gan(params, "esrgan", params.masks[name], 0, paths, paths.root / name)
-    assert len({weights(paths.root / name) for name in names}) == 3
+    assert weights(paths.root / "a") != weights(paths.root / "plain")
 
 
 def test_edsr_begins_at_x2_and_keeps_all_but_its_second_upscaling(paths: Paths) -> None:

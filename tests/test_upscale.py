@@ -68,6 +68,9 @@ def test_a_photo_comes_back_as_it_was_written(tmp_path_factory, size, channels, 
     assert (back.pixels == pixels).all() and back.pixels.dtype == dtype and back.levels == np.iinfo(dtype).max
     assert back.profile == (profile if dtype == np.uint8 else None)
     np.testing.assert_array_equal(back.alpha, alpha if transparent else None)
+    write_photo(path, Photo(pixels, np.full_like(alpha, back.levels), None))
+    expected = np.rint(pixels * (255 / back.levels)) + np.zeros(3)
+    np.testing.assert_array_equal(read_image(path), expected)  # what is measured: 8 bits of colour
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA"])

@@ -241,14 +241,6 @@ def test_fits_are_reproducible_to_the_byte(tmp_path: Path) -> None:
         assert (tmp_path / f"{half}1").read_bytes() == (tmp_path / f"{half}2").read_bytes()
 
 
-def test_photographs_must_have_some_size_and_structure() -> None:
-    flat = np.full((216, 216, 3), 100, np.uint8)
-    cases = ([("a", flat)], "structure"), ([("a", flat[:200])], "216"), ([], "photographs")
-    for photographs, says in cases:
-        with pytest.raises(RuntimeError, match=says):
-            fit_niqe(photographs)
-
-
 def test_trees_keep_their_answers_in_the_other_layout() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(80, 6)).astype(np.float32).astype(np.float64)
