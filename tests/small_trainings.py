@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
-from tiny_project import ROOT
+from tiny_project import ROOT, write_files
 
 from masksr.fetch.find import build_pack
 from masksr.models.build import build_generator, save_generator
@@ -52,8 +52,7 @@ def random_project(root: Path, **sections: dict) -> tuple[Params, Paths]:
     for section, values in sections.items():
         content[section] |= values
     settings = Params.model_validate(content)
-    for name in ("params.yaml", "dvc.yaml"):
-        (root / name).touch()
+    write_files(root, {"params.yaml": "", "dvc.yaml": ""})
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
     for name in (settings.data.validation, "cat"):
         build_pack(name, paths.set(name))

@@ -1,8 +1,6 @@
 """The benchmark compares equal steps, and all of it runs; that of a GPU on a CPU, with what is there."""
 
 import json
-import os
-import subprocess
 import sys
 import time
 import zipfile
@@ -12,7 +10,7 @@ import pytest
 import torch
 from small_trainings import copy, small
 from test_step import FP32, batch
-from tiny_project import ROOT
+from tiny_project import ROOT, run
 from torch import nn
 
 from benchmarks import __main__ as command
@@ -110,27 +108,18 @@ sys.meta_path = [Lent if finder is PathFinder else finder for finder in sys.meta
 """
 
 
-def run_blocked(code: str, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"MASKSR_OFFLINE": "1"}
-    environment.pop("MASKSR_DATA", None)
-    command = [sys.executable, "-c", BLOCKED + code, *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
-
-
 def test_training_needs_nothing_of_the_pipeline() -> None:
     modules = "masksr.training.train, masksr.results.evaluate, benchmarks.first_gpu, benchmarks.trainings"
-    done = run_blocked(f"import {modules}; print('imported')", timeout=300)
-    assert done.stdout == "imported\n", done.stderr[-2000:]
+    run(ROOT, sys.executable, "-c", f"{BLOCKED}import {modules}")
 
 
 @pytest.mark.slow
 def test_every_section_passes_on_a_cpu(tmp_path: Path) -> None:
-    code = "sys.argv[0] = 'first_gpu'; "
+    code = f"{BLOCKED}sys.argv[0] = 'first_gpu'; "
     code += "runpy.run_module('benchmarks.first_gpu', run_name='__main__', alter_sys=True)"
-    done = run_blocked(code, "--out", str(tmp_path), "--minutes", "30", timeout=1800)
+    run(ROOT, sys.executable, "-c", code, "--out", str(tmp_path), "--minutes", "30")
     found = json.loads((tmp_path / "first_gpu.json").read_text())
     assert [entry for entry in found if entry["passed"] is False] == []
-    assert done.returncode == 0, done.stderr[-2000:]
     assert {entry["section"] for entry in found} == set(first_gpu.SECTIONS)
     table = (tmp_path / "first_gpu.md").read_text().splitlines()
     assert len(table) == len(found) + 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from made_up_scores import make_project
-from tiny_project import ROOT
+from tiny_project import ROOT, run
 
 from masksr import cli
 from masksr.cli import main
@@ -22,10 +22,8 @@ COMMANDS += ["verify", "compare", "evaluate", "upscale", "score"]  # in the orde
 
 def test_help_starts_at_once() -> None:
     code = "import sys, masksr.cli; print(*sys.modules)"
-    how = {"capture_output": True, "text": True, "check": True}
-    run = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, **how)
     heavy = {"torch", "numpy", "pandas", "ruamel.yaml", "pydantic", "jupyter_client"}
-    assert not heavy.intersection(run.stdout.split())
+    assert not heavy.intersection(run(ROOT, sys.executable, "-c", code).split())
 
 
 def test_every_command_has_help_and_right_examples(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,5 @@
 """Two runs side by side: pairs are pairs, what was measured otherwise is refused, the unknown is said."""
 
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,7 +7,7 @@ import pytest
 import yaml
 from made_up_scores import MINI, mini, score_table
 from notebook_cells import run_cells
-from tiny_project import ROOT, run
+from tiny_project import ROOT, run, write_files
 
 from masksr.cli import main
 from masksr.io import MasksrError
@@ -91,13 +90,9 @@ def test_what_was_asked():
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Two profiles with results, committed; since then those of mini have changed."""
-    for name in ("params.yaml", "profiles/other.yaml"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(MINI, tmp_path / name)
-    (tmp_path / "dvc.yaml").touch()
-    for profile in ("mini", "other"):
-        (tmp_path / "results" / profile).mkdir(parents=True)
-        scores(ONE).to_csv(tmp_path / "results" / profile / "quality.csv", index=False)
+    settings, table = MINI.read_text(), scores(ONE).to_csv(index=False)
+    files = {"params.yaml": settings, "profiles/other.yaml": settings, "dvc.yaml": ""}
+    write_files(tmp_path, files | {f"results/{name}/quality.csv": table for name in ("mini", "other")})
 
     def record(**values: object) -> None:
         params = {"params.yaml": {"sweep": {"k": [0.2]}, "m.phases": [{"epochs": 3}, {"epochs": 4}]} | values}

@@ -1,6 +1,5 @@
 """Kills, full disks, damaged files, two at once: after each the same bits, as docs/robustness.md promises."""
 
-import os
 import resource
 import shutil
 import signal
@@ -11,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_trainings import ROOT, prepare, small
+from small_trainings import prepare, small
+from tiny_project import ROOT, environment_in
 
 from masksr.io import MasksrError
 from masksr.paths import Paths
@@ -36,10 +36,9 @@ def start(folder: Path, largest_file: int | None = None) -> subprocess.Popen[str
         if largest_file:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MASKSR_OFFLINE": "1"}
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     command = [sys.executable, __file__, str(folder)]
-    return subprocess.Popen(command, env=environment, preexec_fn=limit, **pipe)
+    return subprocess.Popen(command, env=environment_in(ROOT), preexec_fn=limit, **pipe)
 
 
 def finish(folder: Path, expected: dict[str, bytes]) -> str:

@@ -87,7 +87,6 @@ def test_every_row_has_every_variant_at_one_place_and_the_masks_of_equation_8(tm
     crop = {"set": "cat", "image": 1, "top": 40, "left": 60, "size": 96}
     figure4 = {"size": 64, "largest_difference": 1, "random": 1, "crops": [crop]}
     table1, data, root = {"models": ["esrgan", "edsr"]}, {"test": ["cat"]}, tmp_path / "a project"
-    root.mkdir()
     settings, paths = random_project(root, figure4=figure4, table1=table1, data=data)
     monkeypatch.chdir(root)
     monkeypatch.setattr(params, "load", lambda: settings)

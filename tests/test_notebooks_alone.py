@@ -3,12 +3,11 @@
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tiny_project import ROOT, copy_sources, tiny, write_files, yaml
+from tiny_project import ROOT, copy_sources, run, tiny, write_files, yaml
 
 from masksr import params, weights
 from masksr.fetch.find import build_pack, fetch_pretrained
@@ -48,15 +47,12 @@ def test_they_run_where_editors_run_them_and_write_what_stages_write(tmp_path: P
         mine = {name for name in files if not re.search(r"\.lock$|^\.cache/", name)}
         return {name: file_digest(files[name]) for name in mine}
 
-    def run(folder: Path, *names: str) -> None:  # in one process, as if the kernel were restarted
-        environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-        environment |= {"IPYTHONDIR": str(tmp_path)}
-        command, environment["MASKSR_OFFLINE"] = [sys.executable, "-c", CELL_BY_CELL, *names], "1"
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    def run_cells(folder: Path, *names: str) -> None:  # in one process, as if the kernel were restarted
+        environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "IPYTHONDIR": str(tmp_path)}
+        run(folder, sys.executable, "-c", CELL_BY_CELL, *names, **environment)
 
     before = digests()
-    run(project / "notebooks", "10_data", "12_start", "13_train", "24_questions")
+    run_cells(project / "notebooks", "10_data", "12_start", "13_train", "24_questions")
     made, outputs = digests(), re.sub(r"\$\{.*?\}", "*", (project / "dvc.yaml").read_text())
     written = {name for name in made if made[name] != before.get(name)}
     made_here = {f"runs/mini/{of}/history.csv" for of in ("variants/esrgan-paper-s0", "start/esrgan-s0")}
@@ -65,7 +61,7 @@ def test_they_run_where_editors_run_them_and_write_what_stages_write(tmp_path: P
         pattern = re.sub(r"(?<=runs/)mini|esrgan(?=-)|paper(?=-)|(?<=-s)0", "*", name)
         folder = pattern.rpartition("/")[0]  # a training is one folder to DVC
         assert pattern in outputs or f"- {folder}:" in outputs, f"{name} is no output of a stage"
-    run(project, "12_start")
+    run_cells(project, "12_start")
     assert digests() == made, "in the project's folder, and again, it writes the same"
 
 

@@ -60,6 +60,8 @@ def test_one_command_makes_every_result(reproduced: Path) -> None:
         json.loads((reproduced / "runs/mini" / run / "training.json").read_text())
         for run in ("sweep/k0.2-b0.5-s0", "variants/esrgan-paper-s0")
     )
+    stages = recorded_stages("mini", (reproduced / "dvc.lock").read_text())
+    assert {*pd.read_csv(results / "times.csv").stage} == stages.keys() - {"check@mini"}
     assert point == variant, "a point of Figure 5 that equals a variant is trained once"
 
 

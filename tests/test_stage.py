@@ -1,7 +1,6 @@
 """Around a stage's work: what it depends on is written down, and no edit slips while it runs."""
 
 import json
-import re
 from pathlib import Path
 
 import nbformat
@@ -107,12 +106,3 @@ def test_an_edit_counts_where_the_stage_depends_on_it(
         (staged / file).write_text(before)
         monkeypatch.delenv("DVC_STAGE")  # outside of DVC nothing is watched
     edit()
-
-
-def test_a_stage_says_where_it_is_and_leaves_its_time(staged: Path, capsys) -> None:
-    for _ in range(2):
-        with guard_inputs(staged, "n"):
-            assert capsys.readouterr().out == "[1 of 1] a@mini-paper\n"
-    lines = (staged / "results/mini/times.csv").read_text().splitlines()
-    assert lines[0] == "stage,seconds" and len(lines) == 3
-    assert all(re.fullmatch(r"a@mini-paper,\d+\.\d", line) for line in lines[1:])
