@@ -77,7 +77,7 @@ sys.meta_path.insert(0, Recorder())
 """
 
 
-def reproduce(folder: Path) -> Path:
+def reproduce(folder: Path, *stages: str) -> Path:
     """A tiny project after one `dvc repro`, committed to git; beside it, what each stage imported."""
     copy_sources(folder)
     yaml.dump(tiny(), folder / "params.yaml")
@@ -89,7 +89,7 @@ def reproduce(folder: Path) -> Path:
     imports = folder.parent / "imports"
     imports.mkdir()
     (imports / "sitecustomize.py").write_text(RECORDER)
-    dvc(folder, "repro", PYTHONPATH=f"{folder}{os.pathsep}{imports}")
+    dvc(folder, "repro", *stages, PYTHONPATH=f"{folder}{os.pathsep}{imports}")
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "--quiet", "--message", "results")
     return folder
@@ -109,6 +109,12 @@ def reproduced(reproduction: Future | None) -> Path:
     if not shutil.which("git"):
         pytest.skip("git is not installed")
     return reproduction.result()
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Path:
+    """A project of which only the stage ``questions`` has run, which needs no other; nothing waits for it."""
+    return reproduce(tmp_path / "a project", "questions")
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ class Server:
         if isinstance(fault, int) or not file.is_file():
             return handler.send_error(fault or 404)
         content = file.read_bytes()
-        begin = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        begin = int(wanted.removeprefix("bytes=").partition("-")[0]) if wanted else 0
         if begin and begin >= len(content):
             return handler.send_error(416)
         body = content[begin:]
@@ -139,6 +139,7 @@ class Server:
             handler.wfile.write(body if fault is None else body[: len(body) // 2])
         if fault == "stall":
             self.over.wait(20)
+
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Server]:

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_project import change
+from tiny_project import change, run
 
 from masksr import provenance
 from masksr.__main__ import main
@@ -12,7 +12,7 @@ from masksr.io import MasksrError
 
 
 def test_what_changed_is_named_whatever_profile_params_yaml_has(project: Path, monkeypatch, capsys) -> None:
-    """A clone, a whole project and an edited record are in test_pipeline."""
+    """What is not here is not missed: see the clone in test_pipeline."""
     monkeypatch.chdir(project)
 
     def check(says: str) -> None:
@@ -33,6 +33,11 @@ def test_what_changed_is_named_whatever_profile_params_yaml_has(project: Path, m
     with Path("results/mini/table1.csv").open("a") as table:
         table.write(" ")
     check("table1@mini: results/mini/table1.csv is modified")
+    run(project, "git", "checkout", "--", ".")
+    before, report = Path("dvc.lock").read_text().split("  report@mini:")
+    dependency = "path: results/mini/questions.ipynb\n      hash: md5\n      md5: "
+    Path("dvc.lock").write_text(f"{before}  report@mini:{report.replace(dependency, f'{dependency}0', 1)}")
+    check("report@mini: results/mini/questions.ipynb is not the one that this was made from")
     Path("dvc.lock").unlink()
     with pytest.raises(MasksrError, match=r"dvc\.lock: has no stage of the profile mini; `dvc repro` with"):
         provenance.verify("mini")
