@@ -91,20 +91,10 @@ markupsafe filelock fsspec typing_extensions packaging setuptools pkg_resources 
 THERE += "pydantic pydantic_core annotated_types typing_inspection ruamel masksr benchmarks"  # carried
 BLOCKED = f"""
 import sys, runpy
-from importlib.machinery import PathFinder
-
-class Lent(PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        top = name.partition(".")[0]
-        spec = PathFinder.find_spec(name, path, target)
-        known = top in {THERE!r}.split() or top in sys.stdlib_module_names
-        there = known or top.startswith(("_", "cuda", "nvidia"))
-        origin = spec and str(spec.origin) + str(spec.submodule_search_locations)
-        vendored = spec and "_vendor" in origin  # by setuptools
-        return spec if there or vendored else None
-
-sys.meta_path = [Lent if finder is PathFinder else finder for finder in sys.meta_path]
+from importlib.metadata import packages_distributions
+for name in packages_distributions():
+    if name not in {THERE!r}.split() and not name.startswith(("_", "cuda", "nvidia")):
+        sys.modules[name] = None  # not to be imported
 """
 
 

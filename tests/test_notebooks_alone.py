@@ -1,18 +1,22 @@
-"""Notebooks as VS Code and JupyterLab run them: cell by cell, in the folder ``notebooks``, no pipeline."""
+"""Notebooks as VS Code and JupyterLab run and save them: cell by cell, in their folder, no pipeline."""
 
+import copy
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from jupyter_server.services.contents.largefilemanager import LargeFileManager
 from tiny_project import ROOT, copy_sources, run, tiny, write_files, yaml
 
 from masksr import params, weights
 from masksr.fetch.find import build_pack, fetch_pretrained
 from masksr.io import MasksrError, file_digest
 from masksr.paths import Paths, find_data_folder
+from masksr.tools.lab import keep_metadata
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CELL_BY_CELL = "import sys, notebook_cells\nfor name in sys.argv[1:]: notebook_cells.run_as_jupyter(name)"
@@ -29,6 +33,28 @@ def test_editors_find_a_kernel_and_a_clean_source(notebook: Path) -> None:
     tagged = [n for n, cell in enumerate(code) if "parameters" in cell["metadata"].get("tags", [])]
     assert tagged in ([], [0]), "the parameters cell is the first that runs, so that a reader finds it"
     assert all(len(cell["source"]) <= 45 for cell in code), "a cell fits a screen"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_that_was_only_opened_keeps_its_bytes(notebook: Path, tmp_path: Path) -> None:
+    shutil.copy(notebook, tmp_path / "n.ipynb")
+    manager = LargeFileManager(root_dir=str(tmp_path), pre_save_hook="masksr.tools.lab.keep_metadata")
+    model = manager.get("n.ipynb")
+    model["content"]["metadata"]["language_info"] |= {"version": "3.13.0", "mimetype": "text/x-python"}
+    model["content"]["metadata"]["widgets"] = {}
+    for cell in model["content"]["cells"]:
+        cell["metadata"] |= {"trusted": True, "editable": True}
+    manager.save(copy.deepcopy(model), "n.ipynb")
+    assert (tmp_path / "n.ipynb").read_bytes() == notebook.read_bytes()
+    model["content"]["cells"][0]["source"] += " more"
+    manager.save(model, "n.ipynb")
+    assert " more" in (tmp_path / "n.ipynb").read_text()
+
+
+def test_other_files_are_saved_as_they_are() -> None:
+    model = {"type": "file", "content": "a,b"}
+    keep_metadata(model, path="t.csv", contents_manager=None)
+    assert model == {"type": "file", "content": "a,b"}
 
 
 @pytest.mark.slow

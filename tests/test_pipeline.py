@@ -14,9 +14,11 @@ from served_archives import serving
 from small_trainings import weights
 from tiny_project import ROOT, change, copy_sources, dvc, ran, run
 
+from masksr.__main__ import main
+from masksr.io import MasksrError
 from masksr.params import load
 from masksr.paths import Paths, list_trainings
-from masksr.provenance import recorded_stages
+from masksr.provenance import recorded_stages, verify
 
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 PLAN, VERIFY = ([sys.executable, "-m", "masksr", command] for command in ("plan", "verify"))
@@ -154,6 +156,37 @@ def test_a_stage_that_was_killed_or_whose_code_was_edited_does_not_count(asked: 
     assert now == before
     assert "questions@mini" in ran(dvc(asked, "repro", "questions"))
     assert not list((asked / "results/mini").glob("*.partial.ipynb"))
+
+
+def test_what_changed_is_named_whatever_profile_params_yaml_has(project: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(project)
+
+    def check(says: str) -> None:
+        shutil.copy("params.yaml", "profiles/mini.yaml")
+        for _ in ("of params.yaml", "of another profile"):
+            assert main(["verify", "mini"]) == bool(says)
+            out, error = capsys.readouterr()
+            assert (says or "mini: all files that are here are as recorded") in out
+            assert ("1 differences in mini" in error) == bool(says)
+            change(project, "profile", value="mine")
+        change(project, "profile", value="mini")
+
+    change(project, "train", "log_every", value=7)  # which no result depends on
+    check("")
+    change(project, "train", "steps_per_epoch", value=30)
+    check("parameters: train.steps_per_epoch is modified")
+    change(project, "train", "steps_per_epoch", value=2)
+    with Path("results/mini/table1.csv").open("a") as table:
+        table.write(" ")
+    check("table1@mini: results/mini/table1.csv is modified")
+    run(project, "git", "checkout", "--", ".")
+    before, report = Path("dvc.lock").read_text().split("  report@mini:")
+    dependency = "path: results/mini/questions.ipynb\n      hash: md5\n      md5: "
+    Path("dvc.lock").write_text(f"{before}  report@mini:{report.replace(dependency, f'{dependency}0', 1)}")
+    check("report@mini: results/mini/questions.ipynb is not the one that this was made from")
+    Path("dvc.lock").unlink()
+    with pytest.raises(MasksrError, match=r"dvc\.lock: has no stage of the profile mini; `dvc repro` with"):
+        verify("mini")
 
 
 def test_what_a_process_leaves_is_no_data_but_a_forgotten_folder_is(tmp_path: Path) -> None:

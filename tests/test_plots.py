@@ -53,12 +53,9 @@ def panels(figure):
 def test_curves_of_a_masked_gan():
     loss = MINI.models["esrgan"].loss.model_copy(update={"gan": 5e-3})
     axes = panels(drawn(charts.training_curves(history(**GAN, psnr_bicubic=24.0), MASK, loss=loss)))
-    legends = {name: [text.get_text() for text in ax.get_legend().get_texts()] for name, ax in axes.items()}
-    assert legends == {
-        "loss of G": ["sum", "VGG54", "GAN", "L1"], "loss of D": ["D"], "output of D (logit)": ["HR", "SR"],
-        "mask": ["mean", "share at 0 or 1"], "learning rate": ["G"],
-        "validation PSNR-Y (dB)": ["SR", "bicubic"],
-    }
+    names = "loss of G", "loss of D", "output of D (logit)", "mask", "learning rate", "validation PSNR-Y (dB)"
+    assert axes.keys() == {*names}
+    assert [text.get_text() for text in axes[names[0]].get_legend().get_texts()] == ["sum", "VGG54", "GAN", "L1"]
     assert any(np.allclose(line.get_ydata(), 0.7 * 5e-3) for line in axes["loss of G"].lines)
     assert "mask" not in panels(charts.training_curves(history(**GAN), params.Mask(kind="none")))
 

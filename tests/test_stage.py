@@ -85,9 +85,7 @@ def test_each_part_of_the_settings_has_a_file_that_says_it(staged: Path) -> None
     ("masksr/report.py", "", "x = 1", ""),
     ("notebooks/n.ipynb", "import edsr", "import edsr as e", r"notebooks/n\.ipynb changed while"),
 ])
-def test_an_edit_counts_where_the_stage_depends_on_it(
-    staged: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, says: str
-) -> None:
+def test_an_edit_counts_where_the_stage_depends_on_it(staged: Path, monkeypatch, file, old, new, says: str) -> None:
     before = (staged / file).read_text()
     after = before.replace(old, new) if old else new
     assert after != before

@@ -183,13 +183,12 @@ def summarize(tmp_path, monkeypatch):
             section, key = path.split("__")
             settings[section][key] = value
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-        names = settings["table1"]["models"], settings["table1"]["masks"], ["left", "right"]
-        quality = pd.DataFrame(product(*names), columns=["model", "mask", "image"])
-        quality = quality.assign(set="BSD100", psnr=30.0)
-        quality["pi"] = quality["mask"].eq("none").map({True: 5.0, False: masked})
-        effects = quality.query("image == 'left' and mask != 'none'")[["model", "mask"]]
+        variants = product(settings["table1"]["models"], settings["table1"]["masks"], ["BSD100"])
+        pi = {of: np.full((1, 2), 5.0 if of[1] == "none" else masked) for of in variants}
+        quality = score_table(pi, kind, kind).assign(psnr=30.0)
+        effects = quality.query("image == '000' and mask != 'none'")[["model", "mask"]]
         tables = {
-            "quality": quality.assign(niqe_weights=kind, ma_weights=kind),
+            "quality": quality,
             "evidence": effects.assign(
                 variant=effects["model"], set="BSD100", metric="PI", difference=masked - 5, low=-0.3, high=0.1,
                 verdict=verdict, seeds=len(settings["table1"]["seeds"]), images=100,
