@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +36,7 @@ def score_table(
     return table.assign(**values)
 
 
-def mini(
-    models: Sequence[str] = ("esrgan",),
-    masks: Sequence[str] = ("none", "paper"),
-    seeds: int = 1,
-    test: Sequence[str] = ("cat", "temple"),
-) -> Params:
+def mini(models=("esrgan",), masks=("none", "paper"), seeds: int = 1, test=("cat", "temple")) -> Params:
     """The profile mini with another Table 1."""
     settings = params.load(MINI)
     table1 = {"models": list(models), "masks": list(masks), "seeds": list(range(seeds))}

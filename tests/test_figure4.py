@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from notebook_cells import run_cells
 from small_trainings import random_project
+from test_patches import MapPack
 
 from masksr import params
 from masksr.data.images import to_image, to_tensor
@@ -20,18 +21,7 @@ from masksr.models.build import load_generator
 from masksr.params import Figure4
 from masksr.report.page import read_crops
 
-
-class Images(list):
-    """As much of a pack as the rules look at."""
-
-    def hr(self, number):
-        return self[number]
-
-
-PACKS = {
-    "a": Images(np.zeros(shape, np.uint8) for shape in [(40, 60, 3), (24, 24, 3)]),
-    "b": Images([np.zeros((32, 48, 3), np.uint8), np.zeros((16, 64, 3), np.uint8)]),
-}
+PACKS = {"a": MapPack((10, 15), (6, 6)), "b": MapPack((8, 12), (4, 16))}  # sides in LR pixels
 RULES = run_cells("22_figure4", "22_figure4-01", "window", "choose")
 BY_HAND = {"set": "b", "image": 1, "top": 0, "left": 4, "size": 16}
 
@@ -52,7 +42,7 @@ def test_the_largest_window_is_that_of_a_search(height, width, size, seed):
 
 
 def test_the_largest_difference_is_found_where_it_is_and_once_in_an_image():
-    maps = {name: [np.zeros(image.shape[:2]) for image in images] for name, images in PACKS.items()}
+    maps = {name: [np.zeros(pack.hr(image).shape[:2]) for image in (0, 1)] for name, pack in PACKS.items()}
     maps["a"][0][8:32, 20:44] = 2.0
     maps["b"][0][4:28, 12:36] = 3.0
     maps["b"][1][:] = 9.0  # 16 rows: too small for a square of 24

@@ -37,12 +37,10 @@ def relative_difference(found: Tensor, expected: Tensor) -> float:
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-@pytest.mark.parametrize(
-    ("memory_format", "dtype"),
+@pytest.mark.parametrize(("memory_format", "dtype"), [
     # float64 for another order of sums: in float32 an activation near 0 may take the other side of a ReLU
-    [(torch.contiguous_format, torch.float32), (torch.channels_last, torch.float64)],
-    ids=["nchw", "nhwc"],
-)
+    (torch.contiguous_format, torch.float32), (torch.channels_last, torch.float64),
+], ids=["nchw", "nhwc"])
 def test_same_output_and_input_gradient_as_the_public_implementation(golden, name: str, memory_format, dtype):
     reference = load_file(golden(f"{name}.safetensors"))
     network = GOLDEN[name]().to(dtype=dtype, memory_format=memory_format)

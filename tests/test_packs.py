@@ -28,6 +28,14 @@ def hr_image(number: int) -> np.ndarray:
     return np.random.default_rng(number).integers(0, 256, (*SIZES[number], 3), dtype=np.uint8)
 
 
+def folder_set(images: int, **changes) -> FolderSet:
+    layouts = [{"hr": "first/HR/{name}.png"}, {"hr": "own/HR/{name}.png", "lr_x4": "own/LR/{name}x4.png"}]
+    return FolderSet(name="own", **GOOD | {"images": images, "layouts": layouts} | changes)
+
+
+SPEC = folder_set(3, layouts=[{"hr": "own/{name}.png", "lr_x4": "lr/{name}.png"}])
+
+
 @pytest.fixture
 def data(tmp_path) -> Path:
     for number in range(3):
@@ -36,21 +44,13 @@ def data(tmp_path) -> Path:
 
 
 @pytest.fixture
-def spec() -> FolderSet:
-    return folder_set(3, layouts=[{"hr": "own/{name}.png", "lr_x4": "lr/{name}.png"}])
-
-
-@pytest.fixture
-def pack(data, spec, tmp_path) -> Pack:
-    return build_pack(spec, tmp_path / "sets/own", data_folder=data)
+def pack(data, tmp_path) -> Pack:
+    return build_pack(SPEC, tmp_path / "sets/own", data_folder=data)
 
 
 def test_a_flipped_bit_is_found_where_an_image_is_read_and_says_where(pack):
-    with (pack.folder / "lr_x4.npy").open("r+b") as file:
-        file.seek(-1, 2)
-        last = file.read()[0]
-        file.seek(-1, 2)
-        file.write(bytes([last ^ 1]))
+    content = (pack.folder / "lr_x4.npy").read_bytes()
+    (pack.folder / "lr_x4.npy").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     damaged = Pack(pack.folder)
     assert damaged.hr(2).size and damaged.lr(0).size
     with pytest.raises(MasksrError, match=r"own: lr_x4\.npy is damaged at 2; remove the folder and build"):
@@ -71,12 +71,12 @@ def test_what_goes_in_comes_out_as_read_only_views(pack):
     assert [image.cut for image in pack.manifest.images] == [False, False, True]
 
 
-def test_official_lr_is_taken_and_said_to_be(data, spec, tmp_path):
+def test_official_lr_is_taken_and_said_to_be(data, tmp_path):
     for number in range(3):
         lr = imresize(modcrop(hr_image(number), 4), 0.25)
         lr[0, 0] ^= 7  # an official LR is kept as it is
         write_png(data / f"lr/{number}.png", lr)
-    pack = build_pack(spec, tmp_path / "sets/own", data_folder=data)
+    pack = build_pack(SPEC, tmp_path / "sets/own", data_folder=data)
     for number, image in enumerate(pack.manifest.images):
         assert 0 < image.lr["lr_x4"] <= 7 and image.lr["lr_x2"] == "masksr"
         np.testing.assert_array_equal(pack.lr(number)[0, 0] ^ 7, imresize(pack.hr(number), 0.25)[0, 0])
@@ -88,31 +88,31 @@ def test_official_lr_is_taken_and_said_to_be(data, spec, tmp_path):
     (lambda hr: imresize(np.roll(hr, 2, axis=1), 0.25), False),  # shifted by half a pixel
     (lambda hr: imresize(hr[:, ::-1], 0.25), False),  # mirrored
 ])
-def test_lr_that_was_shrunk_in_another_way_is_refused_for_the_set_as_a_whole(shrink, fits, tmp_path, spec):
+def test_lr_that_was_shrunk_in_another_way_is_refused_for_the_set_as_a_whole(shrink, fits, tmp_path):
     for number in range(3):
         hr = getattr(skimage.data, ("astronaut", "chelsea", "coffee")[number])()[:256, :256]
         write_png(tmp_path / f"data/own/{number}.png", hr)
         write_png(tmp_path / f"data/lr/{number}.png", np.ascontiguousarray(shrink(hr)))
     if fits:
-        build_pack(spec, tmp_path / "pack", data_folder=tmp_path / "data")
+        build_pack(SPEC, tmp_path / "pack", data_folder=tmp_path / "data")
     else:
         with pytest.raises(MasksrError, match=r"does not fit .*shrunk without antialiasing"):
-            build_pack(spec, tmp_path / "pack", data_folder=tmp_path / "data")
+            build_pack(SPEC, tmp_path / "pack", data_folder=tmp_path / "data")
         assert not (tmp_path / "pack").exists()
 
 
-def test_the_same_pictures_give_the_same_bytes(pack, data, spec, tmp_path):
-    again = build_pack(spec, tmp_path / "elsewhere", data_folder=data)
+def test_the_same_pictures_give_the_same_bytes(pack, data, tmp_path):
+    again = build_pack(SPEC, tmp_path / "elsewhere", data_folder=data)
     written = sorted(file.name for file in again.folder.iterdir())
     assert written == ["hr.npy", "lr_x2.npy", "lr_x4.npy", "manifest.json"]
     for file in again.folder.iterdir():
         assert file.read_bytes() == (pack.folder / file.name).read_bytes()
-    only_x4 = build_pack(spec, tmp_path / "four", data_folder=data, scales=(4,))
+    only_x4 = build_pack(SPEC, tmp_path / "four", data_folder=data, scales=(4,))
     assert only_x4.scales == (4,) and not (only_x4.folder / "lr_x2.npy").exists()
-    titled = spec.model_copy(update={"title": "New title"})
+    titled = SPEC.model_copy(update={"title": "New title"})
     renamed = build_pack(titled, tmp_path / "renamed", data_folder=data)
     write_png(data / "own/1.png", hr_image(1) ^ 1)
-    changed = build_pack(spec, tmp_path / "changed", data_folder=data)
+    changed = build_pack(SPEC, tmp_path / "changed", data_folder=data)
     assert renamed.digest == pack.digest != changed.digest
 
 
@@ -123,7 +123,7 @@ def test_the_embedded_photographs_are_the_same_everywhere(tmp_path):
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), OSError(28, "No space left on device"), None])
-def test_a_build_replaces_the_old_pack_as_a_whole_or_not_at_all(pack, data, spec, monkeypatch, stop):
+def test_a_build_replaces_the_old_pack_as_a_whole_or_not_at_all(pack, data, monkeypatch, stop):
     count = iter(range(2))
 
     def load(*wanted, real=packs.load_image):
@@ -135,19 +135,19 @@ def test_a_build_replaces_the_old_pack_as_a_whole_or_not_at_all(pack, data, spec
     if stop:
         monkeypatch.setattr(packs, "load_image", load)
         with pytest.raises((KeyboardInterrupt, MasksrError), match=r"^$|cannot be written \(No space left"):
-            build_pack(spec, pack.folder, data_folder=data)
+            build_pack(SPEC, pack.folder, data_folder=data)
     else:
-        build_pack(spec, pack.folder, data_folder=data)
+        build_pack(SPEC, pack.folder, data_folder=data)
     assert {path.name for path in pack.folder.parent.iterdir()} == {"own", ".own.lock"}
     assert len(list(pack.folder.iterdir())) == 4
     assert (Pack(pack.folder).digest == pack.digest) == bool(stop)
 
 
-def test_what_is_no_pack_is_named_and_left_alone(pack, data, spec, tmp_path):
+def test_what_is_no_pack_is_named_and_left_alone(pack, data, tmp_path):
     with pytest.raises(MasksrError, match=r"no pack is here.*build it"):
         Pack(data)
     with pytest.raises(MasksrError, match="not a pack"):
-        build_pack(spec, data, data_folder=data)
+        build_pack(SPEC, data, data_folder=data)
     whole = (pack.folder / "lr_x4.npy").read_bytes()
     for name, content in (("lr_x4.npy", whole[:-1]), ("lr_x4.npy", b""), ("manifest.json", b'{"format": 0}')):
         (pack.folder / name).write_bytes(content)
@@ -170,11 +170,6 @@ def test_a_mistake_is_one_line_that_names_the_key(tmp_path, changes, message):
     with pytest.raises(MasksrError, match=message) as caught:
         load_registry(path)
     assert "\n" not in str(caught.value)
-
-
-def folder_set(images: int, **changes) -> FolderSet:
-    layouts = [{"hr": "first/HR/{name}.png"}, {"hr": "own/HR/{name}.png", "lr_x4": "own/LR/{name}x4.png"}]
-    return FolderSet(name="own", **GOOD | {"images": images, "layouts": layouts} | changes)
 
 
 @pytest.fixture

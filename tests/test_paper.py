@@ -20,11 +20,9 @@ def test_table1_is_the_one_printed():
     assert paper.load()["mask"] == {"k": 0.2, "b": 0.5}
 
 
-NAMES = {"div2k_valid": "DIV2K", "DIV2K_train": None, "PIRM_valid": "PIRM", "B100": "BSD100", "cat": None}
-
-
 def test_test_sets_are_matched_by_their_usual_names():
-    assert {name: paper.match_set(name) for name in NAMES} == NAMES
+    names = {"div2k_valid": "DIV2K", "DIV2K_train": None, "PIRM_valid": "PIRM", "B100": "BSD100", "cat": None}
+    assert {name: paper.match_set(name) for name in names} == names
 
 
 def change(profile: Params, **sections: dict[str, Any]) -> Params:

@@ -16,7 +16,7 @@ from masksr.io import MasksrError
 class MapPack:
     """A made-up pack; an LR pixel tells its place: (row, column, image). HR repeats it scale^2 times."""
 
-    folder = Path("maps")
+    folder, scale = Path("maps"), 4
 
     def __init__(self, *sizes: tuple[int, int]) -> None:
         self.sizes = sizes

@@ -122,10 +122,7 @@ def paths(*names: str) -> list[Path]:
     return [Path(name) for name in names]
 
 
-NAMES = ["baby", "baby_x4", "babySR", "baby_HR", "baby_SRF_4_SR", "BABY_X4_sr", "baby_x4_out"]
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["baby", "babySR", "baby_HR", "baby_SRF_4_SR", "BABY_X4_sr", "baby_x4_out"])
 def test_endings_that_tell_sr_from_hr_are_no_part_of_the_name(name):
     hr = paths("hr/baby_SRF_4_HR.png", "hr/bird.png")
     assert pair(paths(f"sr/{name}.png", "sr/bird.png"), hr, 4)[Path(f"sr/{name}.png")] == hr[0]

@@ -208,8 +208,7 @@ def test_a_checkpoint_needs_no_project_and_none_is_what_the_profile_trained(albu
         ({"model": "pesr"}, "use --model edsr"), ({"inputs": ["nothing.png"]}, "no such file"),
         ({"tile": 10, "overlap": 5}, "--overlap"), ({"out": Path(__file__)}, "could not be written"),
     ):
-        arguments = {"inputs": [str(album)], "out": tmp_path / "new", "model": "edsr"}
-        arguments["checkpoint"] = str(trained)
+        arguments = {"inputs": [str(album)], "out": tmp_path / "new", "model": "edsr", "checkpoint": str(trained)}
         with pytest.raises(MasksrError, match=says):
             run(**arguments | {"device": "cpu"} | wrong)
 
@@ -231,8 +230,7 @@ class Blur(nn.Module):
 
 
 def picture(height: int, width: int, pixel_range: float = 255) -> Tensor:
-    levels = np.random.default_rng(0).integers(0, 256, (1, 3, height, width))
-    return torch.from_numpy(levels).float() / (255 / pixel_range)
+    return torch.from_numpy(noise(1, 3, height, width)).float() / (255 / pixel_range)
 
 
 def whole(network: nn.Module, lr: Tensor) -> Tensor:
@@ -289,7 +287,7 @@ def test_too_little_memory_a_diverged_network_and_tiles_without_sense_are_errors
 
 
 def test_a_picture_too_large_for_the_device_is_upscaled_in_tiles(capsys, monkeypatch) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 2000, 3), dtype=np.uint8)
+    pixels = noise(40, 2000, 3)
     pack = SimpleNamespace(names=["0"], lr=lambda *_: imresize(pixels, 0.25))
     network = EDSR(1, 8)
     upscale, forward = with_generator(network, torch.device("cpu")), network.forward
