@@ -79,6 +79,8 @@ sys.meta_path.insert(0, Recorder())
 
 def reproduce(folder: Path, *stages: str) -> Path:
     """A tiny project after one `dvc repro`, committed to git; beside it, what each stage imported."""
+    if not shutil.which("git"):
+        pytest.skip("git is not installed")
     copy_sources(folder)
     yaml.dump(tiny(), folder / "params.yaml")
     for name, longer, shorter in SHORTER:
@@ -106,8 +108,6 @@ def reproduction(request: pytest.FixtureRequest, tmp_path_factory) -> Iterator[F
 @pytest.fixture(scope="session")
 def reproduced(reproduction: Future | None) -> Path:
     """That project. Only to be read: see ``project``."""
-    if not shutil.which("git"):
-        pytest.skip("git is not installed")
     return reproduction.result()
 
 
