@@ -182,8 +182,7 @@ class Exporter(HTMLExporter):
         body, _ = self.from_notebook_node(notebook)
         title = section.title or title.lstrip("# ")
         outputs = notebook.cells[-1].get("outputs", []) if section.exact else []
-        printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
-        answer = " ".join(printed.split())
+        answer = " ".join("".join(one.text for one in outputs if one.get("name") == "stdout").split())
         return vars(section) | {"title": title, "body": body, "headings": renderer.headings, "answer": answer}
 
 
