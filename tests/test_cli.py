@@ -13,6 +13,8 @@ from tiny_project import ROOT, run
 
 from masksr import cli
 from masksr.cli import main
+from masksr.io import MasksrError
+from masksr.paths import cache_folder, weight_places
 
 COMMANDS = ["check", "params", "cost", "fetch", "run", "plan", "cluster", "summary", "report", "pdf"]
 COMMANDS += ["verify", "compare", "evaluate", "upscale", "score"]  # in the order in which people meet them
@@ -52,6 +54,19 @@ def test_a_stream_may_lack_signs_readers_or_room() -> None:
     with open("/dev/full", "w") as full:
         error = "masksr: error: the output cannot be written (No space left on device)\n"
         assert (params(full).returncode, params(full).stderr) == (1, error)
+
+
+def test_without_a_home_folder_a_line_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_entry(*_: object) -> None:
+        raise KeyError("getpwuid(): uid not found: 1000")
+
+    for name in ("HOME", "MASKSR_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", no_entry)
+    with pytest.raises(MasksrError, match="no home folder; set HOME"):
+        weight_places()
+    monkeypatch.setenv("MASKSR_CACHE", "/kept/here")
+    assert cache_folder() == Path("/kept/here")
 
 
 def test_an_error_is_one_line_and_commands_work_below_a_project(tmp_path: Path, monkeypatch, capsys) -> None:

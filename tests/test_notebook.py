@@ -115,10 +115,13 @@ def test_a_section_with_the_tag_if_any_is_left_out_where_it_shows_nothing(root: 
         written.cells.append(nbformat.v4.new_markdown_cell(f"## {title}", metadata={"tags": ["if-any"]}))
         written.cells.append(nbformat.v4.new_code_cell(cell))
     written.cells.append(nbformat.v4.new_markdown_cell("## Untagged"))
+    for cell in ("1", "2;"):  # of which the second shows nothing
+        caption = nbformat.v4.new_markdown_cell(f"*Of {cell}*", metadata={"tags": ["if-any"]})
+        written.cells += [nbformat.v4.new_code_cell(cell), caption]
     nbformat.write(written, source)
     run_notebook(source, root / "out.ipynb", {}, root=root)
     headings = [cell["source"] for cell in json.loads((root / "out.ipynb").read_text())["cells"]]
-    assert headings[1:] == [["## Something"], ["print(1)"], ["## Untagged"]]
+    assert headings[1:] == [["## Something"], ["print(1)"], ["## Untagged"], ["1"], ["*Of 1*"], ["2;"]]
 
 
 def test_the_title_names_the_run_and_links_lead_to_what_lies_there(root: Path) -> None:

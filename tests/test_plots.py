@@ -1,5 +1,6 @@
 """Figures: what they draw, the same bytes twice, and what a notebook shows of them."""
 
+import io
 import warnings
 
 import matplotlib
@@ -7,6 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn as sns
+from notebook_cells import code_cells
+from PIL import Image
 from tiny_project import ROOT
 
 from masksr import params
@@ -51,24 +55,17 @@ def panels(figure):
 
 
 def test_curves_of_a_masked_gan():
+    (cell,) = [cell for cell in code_cells("13_train") if cell["id"] == "13_train-curves"]
+    exec("".join(cell["source"]), names := {"style": style, "plt": plt, "sns": sns})
     loss = MINI.models["esrgan"].loss.model_copy(update={"gan": 5e-3})
-    axes = panels(drawn(charts.training_curves(history(**GAN, psnr_bicubic=24.0), MASK, loss=loss)))
-    names = "loss of G", "loss of D", "output of D (logit)", "mask", "learning rate", "validation PSNR-Y (dB)"
-    assert axes.keys() == {*names}
-    assert [text.get_text() for text in axes[names[0]].get_legend().get_texts()] == ["sum", "VGG54", "GAN", "L1"]
+    axes = panels(drawn(names["draw_curves"](history(**GAN, psnr_bicubic=24.0), MASK, loss)))
+    assert axes.keys() == names["PANELS"].keys()
+    legend = axes["loss of G"].get_legend().get_texts()
+    assert [text.get_text() for text in legend] == ["sum", "VGG54", "GAN", "L1"]
     assert any(np.allclose(line.get_ydata(), 0.7 * 5e-3) for line in axes["loss of G"].lines)
-    assert "mask" not in panels(charts.training_curves(history(**GAN), params.Mask(kind="none")))
-
-
-def test_phases_follow_each_other_also_two_of_one_name_and_odd_histories_draw():
-    first, second = history(20, phase="L1", l1=0.1), history(30, phase="L1", l1=0.2)
-    ax = panels(drawn(charts.training_curves(pd.concat([first, second], ignore_index=True))))["loss of G"]
-    lines = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) > 2]
-    assert sorted((x[0], x[-1]) for x in lines) == [(10, 200), (210, 500)]
-    assert len(ax.get_legend().get_texts()) == 1, "the only part is the sum"
-    odd = [pd.DataFrame(columns=["phase", "step"]), history(1, **GAN), history(**GAN | {"gan": 0.0})]
-    for table in (*odd, history(**dict.fromkeys(GAN, np.nan), loss_g=np.nan)):
-        drawn(charts.training_curves(table, MASK))
+    assert "mask" not in panels(names["draw_curves"](history(**GAN), params.Mask(kind="none"), loss))
+    for table in history(1, **GAN), history(**GAN | {"gan": 0.0}):
+        drawn(names["draw_curves"](table, MASK, loss))
 
 
 def effects(**changes):
@@ -113,3 +110,8 @@ def test_the_same_figure_gives_the_same_bytes_without_date_or_version(make, kind
     content = style.encode(figure, kind)
     assert content == style.encode(figure, kind) == style.encode(again, kind)
     assert b"What it shows." in content and b"<dc:date>" not in content and b"Matplotlib" not in content
+
+
+def test_pictures_are_transparent_around_them_and_charts_are_not():
+    alpha = [Image.open(io.BytesIO(style.encode(make(), "png"))).getchannel("A") for make in (effects, photograph)]
+    assert [of.getpixel((0, 0)) for of in alpha] == [255, 0] and alpha[1].getextrema() == (0, 255)

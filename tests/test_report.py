@@ -112,6 +112,7 @@ def test_code_folds_tags_hide_parameters_are_shown_and_crops_compared(build):
         code("kept", *outputs),
         new_markdown_cell("## Less\n\nIn short.", metadata={"tags": ["fold"]}),
         code("more", output("stdout", "out of more")),
+        code("secret", tags=["remove-cell"]),
         "## Open",
     ]
     crops = [("LR", png(4)), ("ESRGAN", png(16)), ("ESRGAN+<Mask>", png(16)), ("HR", png(16))]

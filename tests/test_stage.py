@@ -10,7 +10,7 @@ from tiny_project import ROOT, write_files
 from tiny_project import yaml as written
 
 from masksr.io import MasksrError
-from masksr.stage import describe_inputs, edited_inputs, guard_inputs, write_inputs
+from masksr.stage import describe_inputs, edited_inputs, guard_inputs, stage_number, write_inputs
 
 STAGE = {"deps": ["data/paper.yaml"], "cmd": "true", "outs": ["a.ipynb"], "matrix": {"p": ["mini"], "mask": ["paper"]}}
 STAGE["deps"] += [f"runs/mini/{file}" for file in ("code/n.txt", "params/models", "params/masks/${item.mask}.json")]
@@ -49,6 +49,10 @@ def test_what_the_registry_lacks_is_told_before_anything_runs(staged: Path, key:
     (staged / "params.yaml").write_text(CONTENT["params.yaml"].replace(key, wrong))
     with pytest.raises(MasksrError, match=says):
         describe_inputs(staged, code=())
+
+
+def test_a_stage_says_which_of_how_many_it_is(staged: Path) -> None:
+    assert stage_number(staged, "a@mini-paper") == "[1 of 1] a@mini-paper"
 
 
 def test_each_part_of_the_settings_has_a_file_that_says_it(staged: Path) -> None:
