@@ -46,7 +46,7 @@ EDITS = {
     "a notebook is opened, and saved by its editor": autosave,
     "a docstring or a comment of `training/step.py`": text("masksr/training/step.py", '"""', '"""More. '),
     "a word in the prose of `13_train`": text("notebooks/13_train.ipynb", "# Adversarial", "# GAN"),
-    "a colour in `plots/charts.py`": text("masksr/plots/charts.py", '"black"', '"blue"'),
+    "a line in `plots/charts.py`": text("masksr/plots/charts.py", "linewidth=2.2", "linewidth=2"),
     "equation 8 in `training/mask.py`": text("masksr/training/mask.py", EQUATION, f"2 * {EQUATION}"),
     "`training/losses.py`": text("masksr/training/losses.py", "import torch\n", "import torch\n\nN = 1\n"),
     "`training/loop.py`": text("masksr/training/loop.py", "KEPT = 2", "KEPT = 3"),
