@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from masksr import __version__, params
-from masksr.io import MasksrError, parse_yaml, project_root
+from masksr.io import MasksrError, parse_yaml, project_root, read_yaml
 from masksr.paths import profile_of
 
 
@@ -62,6 +62,7 @@ def verify(profile: str | None = None) -> None:
         stages = {name: stage for name, stage in stages.items() if name in named}  # of params.yaml as it is
     if file.is_file():
         recorded = recorded_params(stages)
+        read_yaml(file)  # whose error is a line
         now = read_param_file(repo.fs, str(file), list(recorded), flatten=True)
         changed = [key for key, value in recorded.items() if now.get(key) != value]
         different += [f"parameters: {key} is modified" for key in sorted(changed)]

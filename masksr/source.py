@@ -123,14 +123,11 @@ def _read_code(text: bytes) -> tuple[str, list[str]]:
 
 
 def _shape(node: Any) -> Any:
+    if isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str):
+        return None  # a docstring, or the text below an attribute
     if isinstance(node, ast.AST):
         fields = [(name, _shape(value)) for name, value in ast.iter_fields(node) if value not in (None, [])]
         return [type(node).__name__, *fields]
     if isinstance(node, list):
-        return [_shape(one) for one in node if not _is_text(one)]
+        return [shape for one in node if (shape := _shape(one)) is not None]
     return repr(node)
-
-
-def _is_text(node: Any) -> bool:
-    """Whether a statement is a docstring, or the text below an attribute."""
-    return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)

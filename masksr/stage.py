@@ -80,10 +80,10 @@ def write_inputs(root: Path, folder: Path) -> None:
 def edited_inputs(root: Path, folder: Path, code: Collection[str] | None = None) -> set[str]:
     """Those of these files in ``folder`` that would have another text now, or none."""
     now = describe_inputs(root, code)
-    files = {folder / name for name in now} | {*folder.glob("params/**/*"), *folder.glob("sources/**/*")}
-    there = {path.relative_to(folder).as_posix(): path for path in files if path.is_file()}
-    before = {name: path.read_text(encoding="utf-8") for name, path in there.items()}
-    return {name for name in now.keys() | before if now.get(name) != before.get(name)}
+    written = (path for part in ("params", "sources") for path in folder.glob(f"{part}/**/*.json"))
+    names = now.keys() | {path.relative_to(folder).as_posix() for path in written}
+    before = {name: (folder / name).read_text("utf-8") for name in names if (folder / name).is_file()}
+    return {name for name in names if now.get(name) != before.get(name)}
 
 
 # ---- Around the work of a stage ----------------------------------------------------------------------------

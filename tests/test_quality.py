@@ -22,12 +22,13 @@ from benchmarks.pictures import niqe_of, pyiqa_score, random_ma
 from masksr.data.bicubic import imresize
 from masksr.data.images import luma, read_image
 from masksr.io import MasksrError
+from masksr.paths import weight_places
 from masksr.quality import fidelity, measures
 from masksr.quality.filters import gaussian_window, luma_plane, resize
 from masksr.quality.index import score
 from masksr.quality.ma import ma_features
 from masksr.quality.niqe import niqe
-from masksr.quality.weights import QualityWeights, find_official, read_niqe
+from masksr.quality.weights import OFFICIAL, QualityWeights, read_niqe
 from masksr.results import evaluate
 from masksr.results.scores import COLUMNS, measure_titles, read_quality, write_quality
 
@@ -80,7 +81,7 @@ def test_niqe_of_odd_planes_is_pyiqas() -> None:
 
 @pytest.mark.skipif("MASKSR_DATA" not in os.environ, reason="MASKSR_DATA names no folder with BSD100, NIQE")
 def test_niqe_of_bsd100_is_known_with_the_official_file() -> None:
-    model = read_niqe(find_official("niqe"))
+    model = read_niqe(next(filter(Path.is_file, (place / OFFICIAL["niqe"] for place in weight_places()))))
     paths = sorted(Path(os.environ["MASKSR_DATA"], "test/BSD100/HR").glob("*.png"))[::8]
     # The mean of all 100 images is 3.35; of these 13 the standard error is 0.3.
     scores = [niqe(luma_plane(read_image(path)), model) for path in paths]

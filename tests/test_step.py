@@ -103,6 +103,9 @@ def test_apply_mask() -> None:
     assert torch.equal(fake, sr) and torch.equal(real, hr)
     fake.sum().backward()
     torch.testing.assert_close(sr.grad, mask.expand_as(sr))
+    half = sr.detach().bfloat16().requires_grad_()  # as an autocast of one's own leaves it
+    apply_mask(half, hr, mask, "gradient")[0].sum().backward()
+    torch.testing.assert_close(half.grad, mask.expand_as(sr).bfloat16())
 
 
 @pytest.mark.parametrize(("model", "blind"), [("esrgan", False), ("pesr", True), ("edsr", True)])

@@ -165,6 +165,14 @@ def test_a_damaged_finished_training_is_done_again(paths: Paths) -> None:
     assert weights(paths.start("pesr", 0)) == good
 
 
+def test_a_damaged_pack_is_told_before_the_first_step_whatever_phase_reads_it(paths: Paths, monkeypatch) -> None:
+    damaged = paths.set("photographs") / "lr_x4.npy"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    monkeypatch.setattr(training, "fit", None)
+    with pytest.raises(MasksrError, match=r"lr_x4\.npy is damaged"):
+        training.train_start(small(), "edsr", 1, paths)
+
+
 def test_phases_see_different_patches_and_masks_the_same(paths: Paths, monkeypatch) -> None:
     params, seeds, real = small(steps_per_epoch=1), [], training.PatchSampler
     monkeypatch.setattr(training, "PatchSampler", lambda *a, **k: (seeds.append(k["seed"]), real(*a, **k))[1])

@@ -93,6 +93,12 @@ class Pack:
         content = [[image.name, image.height, image.width, image.sha256] for image in self.manifest.images]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def verify(self) -> None:
+        """Read all images, those that were not read yet against their checksums. Raises MasksrError."""
+        for index in range(len(self)):
+            for scale in (1, *self.scales):
+                self._read(index, scale)
+
     def _open(self, scale: int, size: int) -> NDArray[np.uint8]:
         path = self.folder / f"{array_name(scale)}.npy"
         array = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -19,7 +19,7 @@ import masksr
 from masksr.fetch.registry import File, FolderSet, Weights
 from masksr.io import MasksrError, alone, notice
 
-TIMEOUT = (10.0, 30.0)  # seconds until the connection is made; until the next bytes
+TIMEOUT = (5.0, 30.0)  # seconds until the connection is made; until the next bytes
 
 
 def offline() -> bool:

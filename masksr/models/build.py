@@ -79,11 +79,9 @@ def load_state(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        problem = shorten(str(error).partition(":")[2], 300)
-        raise MasksrError(
-            f"{origin} does not fit {type(network).__name__}: {problem} Check that it holds this network, "
-            "made with the same sizes"
-        ) from None
+        problem = "; ".join(shorten(line, 150) for line in str(error).splitlines()[1:4])
+        hint = "Check that it holds this network, made with the same sizes"
+        raise MasksrError(f"{origin} does not fit {type(network).__name__}: {problem}. {hint}") from None
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

@@ -61,17 +61,19 @@ def encode(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
     A PNG of pictures is transparent around them, with grey words: its colours must stay on a dark page.
     """
     _settle(figure)
-    if kind == "png" and figure.findobj(AxesImage):
-        figure.set_facecolor("none")
-        for text in figure.findobj(Text):
-            if max(to_rgb(text.get_color())) < 0.5:
-                text.set_color(ON_ANY)
+    pictures = kind == "png" and bool(figure.findobj(AxesImage))
+    texts = {text: text.get_color() for text in figure.findobj(Text)} if pictures else {}
+    for text, colour in texts.items():
+        text.set_color(ON_ANY if max(to_rgb(colour)) < 0.5 else colour)
     file = io.BytesIO()
     metadata = {"Creator": None, "Date": None} if kind == "svg" else {"Software": None}
     if figure.get_label():
         metadata["Description"] = figure.get_label()
     with matplotlib.rc_context({"svg.hashsalt": "masksr"}):
-        figure.savefig(file, format=kind, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
+        how = {"facecolor": "none" if pictures else "auto", "bbox_inches": "tight", "pad_inches": 0.05}
+        figure.savefig(file, format=kind, metadata=metadata, **how)
+    for text, colour in texts.items():
+        text.set_color(colour)
     return file.getvalue()
 
 

@@ -54,18 +54,13 @@ def default_weights() -> QualityWeights:
         settings = params.load()
         if (made := Paths.of(settings).weights / "quality").is_dir():
             return load_quality(made)
-    niqe, ma = (find_official(half, settings and settings.data.local) for half in OFFICIAL)
-    if niqe and ma:
-        return QualityWeights(read_niqe(niqe), read_ma(ma), "official", "official")
+    places = weight_places(settings and settings.data.local)
+    found = [[place / name for place in places if (place / name).is_file()] for name in OFFICIAL.values()]
+    if all(found):
+        return QualityWeights(read_niqe(found[0][0]), read_ma(found[1][0]), "official", "official")
     files, places = " and ".join(OFFICIAL.values()), cache_folder() / "weights"
     remedy = f"run `dvc repro weights` in a project, or put {files} into {places}"
     raise MasksrError(f"no weights for NIQE and Ma: {remedy} (`python -m masksr fetch niqe ma`)")
-
-
-def find_official(half: Half, data_folder: Path | str | None = None) -> Path | None:
-    """Find the official file of a half in one of ``paths.weight_places``; None where there is none."""
-    paths = (place / OFFICIAL[half] for place in weight_places(data_folder))
-    return next((path for path in paths if path.is_file()), None)
 
 
 # ---- MAT-files ---------------------------------------------------------------------------------------------

@@ -194,8 +194,7 @@ def data_url(content: bytes, kind: str) -> str:
 def _fold(notebook: NotebookNode) -> None:
     """Mark what the page folds: from a heading whose cell is tagged ``fold`` to the next heading."""
     cells = notebook.cells
-    markdown = [n for n, cell in enumerate(cells) if cell.cell_type == "markdown"]
-    heads = [n for n in markdown if cells[n].source.startswith("## ")]
+    heads = [n for n, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source[:3] == "## "]
     for head, following in pairwise([*heads, len(cells)]):
         if "fold" in cells[head].metadata.get("tags", []):
             title, _, cells[head].source = cells[head].source.partition("\n")

@@ -121,7 +121,7 @@ def apply_mask(
     if apply == "gradient":
         shown = sr.view_as(sr)
         if shown.requires_grad:
-            shown.register_hook(lambda gradient: gradient * mask)
+            shown.register_hook(lambda gradient: (gradient * mask).to(gradient.dtype))
         return shown, hr
     return mask * sr, (mask * hr if apply == "both" else hr)
 

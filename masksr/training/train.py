@@ -121,6 +121,8 @@ class Job:
         """
 
         def train(checkpoints: Path) -> Trained:
+            self.pack.verify()
+            self.held_out.verify()
             if (gpus := self.settings.gpus) > 1:
                 backend = "nccl" if self.device.type == "cuda" else "gloo"
                 of = self.params, self.model, self.seed, self.paths, self.out
