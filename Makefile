@@ -45,9 +45,10 @@ test: setup  ## the tests, but for the slow ones
 test-all: setup  ## all tests
 	@.venv/bin/python -m pytest
 
-lint: setup  ## ruff, and no outputs in notebooks/
+lint: setup  ## ruff, no outputs in notebooks/, and imports that go one way
 	@.venv/bin/python -m ruff check
 	@.venv/bin/nbstripout --verify --keep-id notebooks/*.ipynb
+	@.venv/bin/lint-imports --no-logo --no-cache
 
 profile-%: profiles/%.yaml  ## copy profiles/NAME.yaml (mini, real, study, paper) to params.yaml
 	@known=$(filter 1,$(FORCE)); \
