@@ -1,9 +1,7 @@
 """The command line: commands have help and right examples and pass on their words; an error is one line."""
 
-import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -36,24 +34,6 @@ def test_every_command_has_help_and_right_examples(capsys: pytest.CaptureFixture
             name, *words = shlex.split(example)
             assert name == command
             cli.app.commands[name].make_context(name, words)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="pipes and /dev/full as Linux has them")
-def test_a_stream_may_lack_signs_readers_or_room() -> None:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
-
-    def params(stdout: object) -> subprocess.CompletedProcess:
-        how = {"stderr": subprocess.PIPE, "text": True, "env": environment}
-        return subprocess.run([sys.executable, "-m", "masksr", "params"], stdout=stdout, **how)
-
-    whole = params(subprocess.PIPE)
-    assert whole.returncode == 0 and "\\u" in whole.stdout and not whole.stderr
-    reader, writer = os.pipe()
-    os.close(reader)
-    assert (params(writer).returncode, params(writer).stderr) == (1, "")
-    with open("/dev/full", "w") as full:
-        error = "masksr: error: the output cannot be written (No space left on device)\n"
-        assert (params(full).returncode, params(full).stderr) == (1, error)
 
 
 def test_without_a_home_folder_a_line_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

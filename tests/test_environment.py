@@ -86,15 +86,3 @@ def test_a_profile_never_overwrites_changes_and_clean_removes_only_what_runs_mad
     write_files(clone, dict.fromkeys(made + kept, ""))
     assert "removing runs" in run(clone, "make", "clean")
     assert [name for name in made + kept if (clone / name).exists()] == kept
-
-
-@needs_make
-def test_setup_leaves_alone_what_is_up_to_date(clone):
-    (clone / ".venv/bin").mkdir(parents=True)
-    (clone / ".venv/bin/python").symlink_to(sys.executable)
-    (clone / ".git").mkdir()
-    texts = [(clone / name).read_text() for name in ("requirements.lock", "pyproject.toml")]
-    made_from = "".join([f"{clone}\n", *texts])
-    (clone / ".venv/made-from").write_text(made_from)
-    (clone / "pyproject.toml").touch()  # a clone's times mean nothing
-    assert run(clone, "make", "setup") == ""

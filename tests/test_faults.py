@@ -91,12 +91,6 @@ def kill_after(folder: Path, step: int) -> None:
     assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
 
 
-def test_a_training_killed_again_and_again_ends_in_the_same_bits(place: Path, undisturbed) -> None:
-    for step in (2, 10, 24):
-        kill_after(place, step)
-    assert "goes on from step" in finish(place, undisturbed[1])
-
-
 @pytest.mark.parametrize("which", [slice(-1, None), slice(None)])
 def test_damaged_checkpoints_cost_the_steps_since_the_one_before(place: Path, undisturbed, which) -> None:
     kill_after(place, 12)

@@ -1,14 +1,11 @@
-"""YAML as DVC reads it, JSON, one clear error where a file is neither; files whole or not at all; locks."""
+"""YAML as DVC reads it, JSON, one clear error where a file is neither; files whole or not at all."""
 
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 from dvc.utils.serialize import parse_yaml as parse_as_dvc
 
-from masksr.io import MasksrError, alone, parse_yaml, read_yaml, write_atomic
+from masksr.io import MasksrError, parse_yaml, read_yaml, write_atomic
 
 
 def test_yaml_is_read_as_dvc_reads_it_and_other_text_is_one_error(tmp_path: Path) -> None:
@@ -35,16 +32,3 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(MasksrError, match=r"could not be written \(.*; free some space"):
         write_atomic(path / "below a file", b"")
     assert path.read_bytes() == b"other" and list(path.parent.iterdir()) == [path]
-
-
-def test_a_lock_is_waited_for_and_ends_with_its_process(tmp_path: Path, capsys) -> None:
-    code = "import sys, time; from pathlib import Path; from masksr.io import alone\n"
-    code += "with alone(Path(sys.argv[1]), 'it'): print('has it', flush=True); time.sleep(60)"
-    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE)
-    assert other.stdout.readline() == b"has it\n"
-    subprocess.Popen([sys.executable, "-c", f"import os, time; time.sleep(0.5); os.kill({other.pid}, 9)"])
-    begun = time.monotonic()
-    with alone(tmp_path / "lock", "the same"):
-        assert time.monotonic() - begun > 0.1
-    assert "Another process is at the same; waiting" in capsys.readouterr().out
-    other.wait()

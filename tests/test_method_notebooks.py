@@ -13,7 +13,6 @@ from small_trainings import random_project
 
 from masksr import params
 from masksr.data.bicubic import imresize
-from masksr.fetch.find import build_pack
 from masksr.models.build import build_discriminator, seed_for
 from masksr.params import Mask
 from masksr.training.losses import generator_loss
@@ -107,19 +106,3 @@ def test_the_change_is_the_smallest_and_the_detail_stays():
     seen = np.linalg.pinv(shrinking) @ shrinking
     lost = change - seen @ change @ seen  # the smallest change has nothing in the null space, but rounding
     assert found.all() and np.sqrt(np.square(lost).mean()) < 0.6 < 4 < np.sqrt(np.square(change).mean())
-
-
-def test_smooth_and_textured_places_differ_in_what_is_probable(tmp_path):
-    cells = run_cells("01_argument", "01_argument-01", "project", "classes", "places", "neighbours")
-    pack = build_pack("rocket", tmp_path / "rocket")
-    smooth, textured = cells["by_detail"](pack, [0.1, 0.9])
-    cells["places"] = cells["draw_places"]([pack])
-    cells["pool"] = cells["without_mean"]([place.lr_of_photograph for place in cells["places"]])
-    cells["contrast"] = np.linalg.norm(cells["pool"], axis=1).clip(min=1e-3)
-    spreads = []
-    for place in (smooth, textured):
-        found = cells["probable"](place, 9)
-        assert all(np.array_equal(imresize(member, 1 / 4), place.lr) for member in found.members)
-        assert found.names[0] == "the photograph" and np.array_equal(found.members[0], place.hr)
-        spreads.append(np.sqrt(found.variance.mean()))
-    assert 4 * spreads[0] < spreads[1] and not smooth.overlaps(textured)

@@ -16,7 +16,6 @@ from masksr import params, weights
 from masksr.fetch.find import build_pack, fetch_pretrained
 from masksr.io import MasksrError, file_digest
 from masksr.paths import Paths, find_data_folder
-from masksr.tools.lab import keep_metadata
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CELL_BY_CELL = "import sys, notebook_cells\nfor name in sys.argv[1:]: notebook_cells.run_as_jupyter(name)"
@@ -49,12 +48,6 @@ def test_a_notebook_that_was_only_opened_keeps_its_bytes(notebook: Path, tmp_pat
     model["content"]["cells"][0]["source"] += " more"
     manager.save(model, "n.ipynb")
     assert " more" in (tmp_path / "n.ipynb").read_text()
-
-
-def test_other_files_are_saved_as_they_are() -> None:
-    model = {"type": "file", "content": "a,b"}
-    keep_metadata(model, path="t.csv", contents_manager=None)
-    assert model == {"type": "file", "content": "a,b"}
 
 
 @pytest.mark.slow

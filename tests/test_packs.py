@@ -1,6 +1,5 @@
 """The registry, the pictures of a set and its pack: the same bytes always, and nothing half-made is trusted."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -250,11 +249,3 @@ def test_every_embedded_photograph_is_the_recorded_file_or_names_the_version_to_
         other = spec.model_copy(update={"photographs": [spec.photographs[0].model_copy(update=changes)]})
         with pytest.raises(MasksrError, match=r"astronaut: .*\.png is missing or .* 0\.26; install"):
             find_images(other)
-
-
-@pytest.mark.skipif("MASKSR_DATA" not in os.environ, reason="MASKSR_DATA is not set: no data sets to look at")
-@pytest.mark.parametrize("name", ["Set5", "Set14", "BSD100", "Urban100", "BSDS500"])
-def test_the_real_sets_are_complete_and_belong_to_their_lr(name):
-    sources = find_images(REGISTRY.sets[name], limit=30 if name == "Urban100" else None)
-    expected = {"lr_x4": "masksr" if name == "BSDS500" else 0}
-    assert all(load_image(source)[1].lr == expected for source in sources[:2])

@@ -1,6 +1,5 @@
 """Scores of any pictures: the numbers of the evaluation, pairs by their names, and errors that name them."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -94,17 +93,6 @@ def test_pictures_that_cannot_be_scored_do_not_lose_the_others(pictures, capsys)
     for reason in (*reasons, "tiny.png: an image of shape (8, 60, 3) is nothing but border"):
         assert reason in said
     assert list(read_quality([pictures / "q.csv"])["image"]) == ["cat", "tac"]
-
-
-def test_any_name_is_a_name_and_a_set_is_called_after_its_links(pictures):
-    (pictures / "store").mkdir()
-    (pictures / "hr/cat.png").rename(pictures / "store/0b1c")
-    (pictures / "hr/cat.png").symlink_to("../store/0b1c")
-    (pictures / "sr/cat_x4.png").rename(os.fsdecode(os.fsencode(pictures) + b"/sr/ca\xf1_x4.png"))
-    (pictures / "hr/cat.png").rename(os.fsdecode(os.fsencode(pictures) + b"/hr/ca\xf1.png"))
-    table = run(["sr"], hr="hr", output=pictures / "q.csv")
-    assert sorted(read_quality([pictures / "q.csv"])["image"]) == ["ca\\udcf1", "tac"]
-    assert len(set(table["set"])) == 1 and table["set"][0].endswith("/hr")
 
 
 def test_without_a_project_the_weights_are_official(pictures, tmp_path_factory, monkeypatch, capsys):

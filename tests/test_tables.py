@@ -13,7 +13,7 @@ from notebook_cells import run_as_jupyter, run_cells
 from tiny_project import ROOT, copy_sources
 
 from masksr.io import MasksrError
-from masksr.params import Mask, Params
+from masksr.params import Params
 from masksr.paths import Paths
 from masksr.results import scores, tables
 from masksr.results.typeset import show, to_markdown
@@ -97,15 +97,6 @@ def test_table1_averages_images_then_seeds():
         build_table1(quality(p).query(missing), p)
     more, now = quality(profile(masks=("none", "paper", "constant"))), profile(test=("cat",))
     pd.testing.assert_frame_equal(build_table1(more, now), build_table1(quality(now), now))
-
-
-def test_masks_have_words_and_their_names_where_words_would_be_the_same():
-    p = profile()
-    error = p.masks["paper"].model_dump()
-    more = {"low_k": {"k": 0.1}, "relative_sr": {"error_range": "relative", "apply": "sr"}, "boxes": {"window": 3}}
-    p = p.model_copy(update={"masks": p.masks | {name: Mask(**error | change) for name, change in more.items()}})
-    words = {"paper": "paper", "low_k": "low k", "relative_sr": "relative error, SR alone", "boxes": "window of 3"}
-    assert {name: tables.mask_words(p, name) for name in words} == words
 
 
 def test_an_image_without_pi_is_counted_and_left_out_of_the_mean():

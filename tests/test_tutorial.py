@@ -7,7 +7,6 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from dvc.repo import Repo
 from PIL import Image
 from skimage import data as photographs
 from tiny_project import ROOT, run, yaml
@@ -73,13 +72,3 @@ def test_section(section: str, reader: Path) -> None:
         else:
             command = {"sh": ["sh", "-e", "-c"], "python": [sys.executable, "-c"]}[block.language]
             said = run(reader, *command, block.content, HOME=str(reader.parent / "home"))
-
-
-def test_the_sections_are_those_that_were_promised_and_leave_a_valid_project(reader: Path) -> None:
-    assert [section[0] for section in SECTIONS] == ["1", "2", "3", "4"]
-    kept = yaml.load(reader / "params.yaml")
-    assert {"strong", "texture"} < set(kept["masks"]) and "espcn" in kept["models"]
-    stages = {stage.name for stage in Repo(str(reader)).index.stages}
-    assert {"test_data@mini-holiday", "train@mini-espcn-texture-0"} < stages
-    for made in "variants/esrgan-strong-s0", "variants/esrgan-texture-s0", "start/espcn-s0":
-        assert (reader / "runs/mini" / made / "generator.safetensors").is_file()
