@@ -3,7 +3,6 @@
 An option that is not given is not passed on, so that its default is in the function that a command calls.
 """
 
-import errno
 import io
 import os
 import signal
@@ -90,13 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         print("masksr: interrupted", file=sys.stderr)
         return 130
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        # Python flushes it once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno != errno.EPIPE:  # whoever read it, such as head, has had enough
-            print(f"masksr: error: the output cannot be written ({error.strerror})", file=sys.stderr)
+    except BrokenPipeError:  # whoever read it, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # flushed once more at the end
         return 1
 
 

@@ -20,7 +20,7 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
 from masksr.io import MasksrError, parse_yaml, write_atomic
-from masksr.source import read_cells
+from masksr.source import imports_of_cells, read_cells
 from masksr.stage import guard_inputs
 
 if TYPE_CHECKING:
@@ -32,6 +32,16 @@ _LINK = re.compile(r"\]\((\d\d)_(\w+)\.ipynb")  # between notebooks
 _PASSING = re.compile(r"^[^\r\n]*\r.*\n?", re.MULTILINE)
 # Above the values that papermill adds below the cell tagged "parameters".
 INJECTED = "# Values of this run: they take the place of the defaults in the cell above, which explains them."
+# What a kernel does while papermill is imported here, in a namespace of its own: cells must import, too.
+# Among new modules there is no garbage; to look for it would take a fifth of the time.
+PREPARE = """
+import contextlib, gc, importlib
+gc.disable()
+for name in {}:
+    with contextlib.suppress(Exception):
+        importlib.import_module(name)
+gc.enable()
+"""
 
 
 def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, root: Path) -> None:
@@ -52,7 +62,7 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, r
     with guard_inputs(root, source.stem):
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
-            with _kernel(root) as kernel:
+            with _kernel(source, root) as kernel:
                 notebook = _execute(source, partial, dict(parameters), kernel, root)
         except MasksrError as error:
             raise MasksrError(f"{name} {error}\n  as far as it got: {_short(partial, root)}") from None
@@ -106,8 +116,8 @@ def parse_parameters(source: Path, assignments: Sequence[str]) -> dict[str, Any]
 
 # ---- Running -----------------------------------------------------------------------------------------------
 @contextmanager
-def _kernel(root: Path) -> Iterator[AsyncKernelManager]:
-    """A kernel whose sockets and profile are in a folder of its own: runs and users cannot meet in it."""
+def _kernel(source: Path, root: Path) -> Iterator[AsyncKernelManager]:
+    """A kernel that begins to import what ``source`` will; it shares no folder with other runs and users."""
     # In /tmp: names of sockets have at most 103 characters, and TMPDIR may be long.
     with tempfile.TemporaryDirectory(prefix="masksr-run-", dir="/tmp", ignore_cleanup_errors=True) as private:
         kernel = AsyncKernelManager(
@@ -120,9 +130,11 @@ def _kernel(root: Path) -> Iterator[AsyncKernelManager]:
         changes["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
         if not sys.stderr.isatty():
             changes["TQDM_MININTERVAL"] = "30"  # seconds: each look of a progress bar stays in a log file
+        prepare = PREPARE.format(imports_of_cells(read_cells(source)))
+        options = ["--HistoryManager.enabled=False", f"--IPKernelApp.exec_lines=exec({prepare!r}, {{}})"]
         start, shut_down = run_sync(kernel.start_kernel), run_sync(kernel.shutdown_kernel)
         try:
-            start(cwd=root, env=os.environ | changes, extra_arguments=["--HistoryManager.enabled=False"])
+            start(cwd=root, env=os.environ | changes, extra_arguments=options)
             yield kernel
         finally:
             shut_down(now=True)  # its cells are done; taking leave of each other would take two seconds
@@ -144,6 +156,7 @@ def _execute(
             **{"km": kernel, "kernel_name": "python3", "language": "python", "cwd": root},
             **{"stdout_file": sys.stdout, "stderr_file": sys.stderr, "progress_bar": False},
             **{"record_timing": False, "store_widget_state": False},
+            start_timeout=600,  # seconds: imports from a network's disk take time
         )
     except papermill.PapermillExecutionError as error:
         reason = str(error.evalue).strip()

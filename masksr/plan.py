@@ -97,9 +97,7 @@ def describe_plan(params: Params, paths: Paths, targets: Collection[str] = ()) -
         f"Would be drawn, scored or written again, without a training step ({len(again)})": again,
         f"Of these, would train if what they read comes out different ({len(unsure)})": unsure,
     }
-    return "\n".join(
-        "\n".join([f"{title}:", *(f"  {name}" for name in names)]) for title, names in titles.items() if names
-    )
+    return "\n".join("\n  ".join([f"{title}:", *names]) for title, names in titles.items() if names)
 
 
 def _finished(params: Params, paths: Paths) -> set[str]:

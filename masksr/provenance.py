@@ -5,6 +5,7 @@ the stage's name. It finds mistakes, not forgery: who edits a table on purpose c
 """
 
 import platform
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -87,16 +88,12 @@ def made_with() -> dict[str, str]:
     """The versions and the device of this process."""
     import torch
 
-    device = f"CPU, {_processor()} ({platform.system()})"
+    cpuinfo = Path("/proc/cpuinfo")  # of Linux, where platform does not know
+    named = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.M) if cpuinfo.exists() else None
+    processor = named[1] if named else platform.processor() or platform.machine()
+    device = f"CPU, {processor} ({platform.system()})"
     if torch.cuda.is_available():
         device = torch.cuda.get_device_name()
     versions = {"masksr": __version__, "python": platform.python_version()}
     versions |= {"torch": torch.__version__} | {name: version(name) for name in ("numpy", "pyiqa")}
     return versions | {"device": device}
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")  # of Linux, where platform does not know
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

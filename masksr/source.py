@@ -44,7 +44,7 @@ def describe_code(root: Path, name: str) -> str:
     else:
         cells = read_cells(root / f"notebooks/{name}.ipynb")
         digests["cells"] = hashlib.sha256(json.dumps(cells).encode()).hexdigest()
-        roots = [name for kind, text, _ in cells if kind == "code" for name in imports(_parse_cell(text))]
+        roots = imports_of_cells(cells)
     digests |= {path.relative_to(root).as_posix(): file_digest(path) for path in files if path.exists()}
     for path in find_modules(root, [RUNNER, *roots]):
         digests[path.relative_to(root).as_posix()] = read_code(path)[0]
@@ -60,6 +60,11 @@ def read_cells(path: Path) -> list[tuple[str, str, list[str]]]:
         ]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         raise MasksrError(f"{path}: not a notebook") from None
+
+
+def imports_of_cells(cells: Iterable[tuple[str, str, list[str]]]) -> list[str]:
+    """The ``imports`` of the code of a notebook's cells, as ``read_cells`` has them."""
+    return [name for kind, text, _ in cells if kind == "code" for name in imports(_parse_cell(text))]
 
 
 def _parse_cell(text: str) -> ast.AST:

@@ -111,7 +111,10 @@ def guard_inputs(root: Path, code: str) -> Iterator[None]:
             f"{edited} changed while {name} ran. Its result belongs to the state before, so it does not "
             "count; run dvc repro again. What was trained is kept, and used if you undo the change"
         )
-    add_time(root, name, time.time() - begun)
+    file = root / f"results/{profile_of(name)}/times.csv"  # which is in no result: no two runs agree on it
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(("" if lines.tell() else "stage,seconds\n") + f"{name},{time.time() - begun:.1f}\n")
 
 
 def _edited_since_check(root: Path, name: str, code: str) -> str:
@@ -154,11 +157,3 @@ def stage_number(root: Path, name: str) -> str:
         write_atomic(file, "\n".join(order).encode())
     names = file.read_text().splitlines()
     return f"[{names.index(name) + 1} of {len(names)}] {name}" if name in names else name
-
-
-def add_time(root: Path, name: str, seconds: float) -> None:
-    """Add a line to ``results/<profile>/times.csv``, which is in no result: no two runs agree on it."""
-    file = root / f"results/{profile_of(name)}/times.csv"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as lines:
-        lines.write(("" if lines.tell() else "stage,seconds\n") + f"{name},{seconds:.1f}\n")

@@ -147,12 +147,14 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(root: Path) -> None:
     ("class MasksrError(Exception): pass\nraise MasksrError('no x\\nfetch it')", "no x\nfetch it"),
     ("import os\nos.kill(os.getpid(), 9)", "the kernel did not start, or died; most often memory ran out"),
     ("import sys\nsys.exit()", "a cell ended the notebook early (sys.exit)"),
-], ids=["MasksrError", "killed", "exit"])
+    # The kernel imports ahead what cells import, and gives it to none.
+    ("shlex.quote('a')\nimport shlex", "NameError: name 'shlex' is not defined"),
+], ids=["MasksrError", "killed", "exit", "late import"])
 def test_a_failure_is_one_message_and_leaves_a_partial_notebook(root: Path, cell: str, says: str) -> None:
     source = notebook(root / "n.ipynb", "print('before')", cell, "print('after')")
     with pytest.raises(MasksrError) as caught:
         run_notebook(source, root / "out/n.ipynb", {}, root=root)
-    where = " in cell [3]" if "MasksrError" in cell else ""
+    where = " in cell [3]" if "Error" in cell + says else ""
     assert str(caught.value) == f"n.ipynb failed{where}: {says}\n  as far as it got: out/n.partial.ipynb"
     assert not (root / "out/n.ipynb").exists()
     assert stream(root / "out/n.partial.ipynb", "stdout") == [["before"]]

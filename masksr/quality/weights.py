@@ -58,8 +58,8 @@ def default_weights() -> QualityWeights:
     found = [[place / name for place in places if (place / name).is_file()] for name in OFFICIAL.values()]
     if all(found):
         return QualityWeights(read_niqe(found[0][0]), read_ma(found[1][0]), "official", "official")
-    files, places = " and ".join(OFFICIAL.values()), cache_folder() / "weights"
-    remedy = f"run `dvc repro weights` in a project, or put {files} into {places}"
+    files, cache = " and ".join(OFFICIAL.values()), cache_folder() / "weights"
+    remedy = f"run `dvc repro weights` in a project, or put {files} into {cache}"
     raise MasksrError(f"no weights for NIQE and Ma: {remedy} (`python -m masksr fetch niqe ma`)")
 
 

@@ -242,14 +242,15 @@ def _draw(data: NotebookNode, *, exact: bool) -> dict[str, Any]:
     those of a network; in the notebooks of single trainings few bytes count more.
     """
     figure: dict[str, Any] = {"chart": "image/svg+xml" in data}  # pictures have no drawing
-    if "image/png" in data:
-        webp = io.BytesIO()
-        with Image.open(io.BytesIO(base64.b64decode(data["image/png"]))) as image:
-            image.convert("RGBA").save(webp, "WEBP", lossless=exact, quality=80, method=3)
-            figure |= {"width": image.width, "height": image.height}
-        figure["address"] = data_url(webp.getvalue(), "image/webp")
-    if "image/svg+xml" in data and (exact or "address" not in figure):
+    drawn = figure["chart"] and (exact or "image/png" not in data)
+    if drawn:
         figure["address"] = data_url(data["image/svg+xml"].encode(), "image/svg+xml")
+    if "image/png" in data:
+        with Image.open(io.BytesIO(base64.b64decode(data["image/png"]))) as image:
+            figure |= {"width": image.width, "height": image.height}
+            if not drawn:
+                image.convert("RGBA").save(webp := io.BytesIO(), "WEBP", lossless=exact, quality=80, method=3)
+                figure["address"] = data_url(webp.getvalue(), "image/webp")
     return figure
 
 

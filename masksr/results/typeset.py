@@ -57,10 +57,8 @@ def format_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, list[str
 
 def format_value(value: Any, digits: int = 2) -> str:
     """Write a cell: a dash for what could not be measured, a true minus sign."""
-    if value is None:
-        return "—"
     if not isinstance(value, float):
-        return str(value)
+        return "—" if value is None else str(value)
     if not math.isfinite(value):
         return "—" if math.isnan(value) else "∞"
     return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")

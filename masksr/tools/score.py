@@ -61,8 +61,7 @@ def run(
             of_set = "/".join(partner.absolute().parent.parts[-2:]) if partner else "pictures"
             name = partner.stem if partner else picture.name
             names = {"model": picture.parent.as_posix(), "set": of_set, "image": name}
-            names = {key: text.encode(errors="backslashreplace").decode() for key, text in names.items()}
-            keys.append({"mask": "none", "seed": 0} | names)  # any bytes can be a name; Unicode is not
+            keys.append({"mask": "none", "seed": 0} | names)
             yield image, reference
 
     scores = score_images(read_pairs(), weights, taken)
