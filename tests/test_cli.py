@@ -36,6 +36,10 @@ def test_every_command_has_help_and_right_examples(capsys: pytest.CaptureFixture
             cli.app.commands[name].make_context(name, words)
 
 
+def test_whoever_reads_the_output_may_leave() -> None:
+    assert run(ROOT, "sh", "-c", f"{sys.executable} -m masksr params | true") == ""
+
+
 def test_without_a_home_folder_a_line_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_entry(*_: object) -> None:
         raise KeyError("getpwuid(): uid not found: 1000")
