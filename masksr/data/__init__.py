@@ -1,1 +1,1 @@
-"""What trainings read: pictures, packs, patches, exact bicubic."""
+"""What trainings read: pictures, packs, patches, exact bicubic resizing."""

@@ -1,10 +1,10 @@
-"""The share of a batch that one process computes, and what the processes of a training work out together.
+"""The share of a batch that one process computes, and what the processes of a training compute together.
 
-A loss that is a mean over images is the mean of the losses of equal shares, and so is its gradient: each
-process takes the gradient of its own share, and DistributedDataParallel averages them. What couples the
-images of a batch (a mean inside a loss or a mask, batch normalisation) is averaged over the processes where
-it stands, its gradient as well. So any number of processes takes the step that one would, but for the
-rounding of sums in another order.
+A loss that is a mean over images is the mean of the losses of equal shares, and the same holds for its
+gradient: each process computes the gradient of its own share, and DistributedDataParallel averages them.
+What couples the images of a batch (a mean inside a loss or a mask, batch normalisation) is averaged over the
+processes at that point, and so is its gradient. Any number of processes thus takes the step that a single
+one would, up to the rounding of sums in another order.
 """
 
 import inspect
@@ -19,9 +19,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 @dataclass(frozen=True)
 class Share:
-    """What is computed at once: by process ``rank`` of ``ranks``, in ``parts`` one after the other.
+    """The share of process ``rank`` of ``ranks`` in a batch that is computed in ``parts``, one after another.
 
-    With more than one rank, torch's default process group must be there and have as many.
+    With more than one rank, torch's default process group must exist and have that many.
     """
 
     rank: int = 0
@@ -29,7 +29,7 @@ class Share:
     parts: int = 1
 
     def of(self, batch: np.ndarray) -> np.ndarray:
-        """This process's rows (B / ranks, ...) of a batch (B, ...).
+        """Return this process's rows (B / ranks, ...) of a batch (B, ...).
 
         Every part is split among the processes, so that a part holds the same images for any number of them.
         """
@@ -37,11 +37,11 @@ class Share:
         return parts[:, self.rank].reshape(-1, *batch.shape[1:])
 
     def mean(self, x: Tensor) -> Tensor:
-        """The mean of ``x`` over all processes, a scalar, with its gradient. All of them must ask for it."""
+        """Return the scalar mean of ``x`` over all processes, with its gradient. All of them must call it."""
         return x.mean() if self.ranks == 1 else average(x.mean())
 
     def synchronise(self, network: nn.Module, device: torch.device) -> None:
-        """Give the batch normalisation of ``network`` the statistics of all processes; its keys stay."""
+        """Make batch normalisation in ``network`` use the statistics of all processes; its keys stay."""
         if self.ranks == 1:
             return
         if device.type == "cuda":
@@ -52,10 +52,10 @@ class Share:
                 layer.__class__ = SyncedBatchNorm
 
     def replicate(self, network: nn.Module) -> nn.Module:
-        """What to call in place of ``network``, so that its gradients are averaged over the processes."""
+        """Return what to call in place of ``network`` to have its gradients averaged over the processes."""
         if self.ranks == 1:
             return network
-        # Statistics are synchronised already, or each process's own. torch 2.14 has a new name for that.
+        # Batch statistics are already synchronised, or each process's own. torch 2.14 renames this option.
         known = inspect.signature(DistributedDataParallel).parameters
         name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         return DistributedDataParallel(network, **{name: False})
@@ -65,12 +65,12 @@ WHOLE = Share()
 
 
 def average(x: Tensor) -> Tensor:
-    """The mean of ``x`` over all processes, element by element. All must ask for it, in the same order."""
+    """Return the elementwise mean of ``x`` over all processes. All must call it, in the same order."""
     return _Average.apply(x)
 
 
 class _Average(torch.autograd.Function):
-    """Backwards a mean over the processes too: each one's loss is a share of the loss and has this mean."""
+    """Backward averages over the processes too: each one's loss is a share of the loss and has this mean."""
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[override]
@@ -91,5 +91,5 @@ class SyncedBatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         rank, ranks = dist.get_rank(), dist.get_world_size()
         shares = torch.stack([x if of == rank else torch.zeros_like(x) for of in range(ranks)])
-        whole = ranks * average(shares)  # (ranks, B / ranks, C, H, W): the sum of what each has of it
+        whole = ranks * average(shares)  # (ranks, B / ranks, C, H, W): the sum gathers all shares
         return super().forward(whole.flatten(0, 1)).unflatten(0, (ranks, -1))[rank]

@@ -1,8 +1,8 @@
 """MATLAB's ``imresize`` with its default bicubic kernel, to the last bit.
 
-The LR images of the super-resolution benchmarks were made by it, and the bicubic baseline of every paper is
-it; other libraries resize differently enough to change the numbers (up to 15 grey levels in Pillow and
-PyTorch, far more in OpenCV, which does not antialias). What has to be right, checked on 149 LR images:
+It made the LR images of the super-resolution benchmarks and is the bicubic baseline of every paper; other
+libraries resize differently enough to change the numbers (by up to 15 grey levels in Pillow and PyTorch, far
+more in OpenCV, which does not antialias). What has to be right, checked on 149 LR images:
 
 - Keys' cubic kernel with a = -0.5 (R. Keys, "Cubic convolution interpolation for digital image processing",
   1981), stretched by 1/scale when shrinking: that is the antialiasing;
@@ -23,9 +23,9 @@ Border = Literal["repeat", "mirror"]
 def imresize(image: NDArray[np.uint8], scale: float, border: Border = "repeat") -> NDArray[np.uint8]:
     """Resize an image by ``scale``, as MATLAB's ``imresize(image, scale)`` does.
 
-    image: (H, W, 3) or (H, W) uint8, else a TypeError. Returns uint8 of ceil(scale * H) x ceil(scale * W).
+    image: (H, W, 3) or (H, W), uint8, else a TypeError. Returns uint8 of ceil(scale * H) x ceil(scale * W).
 
-    border: what is beyond the image. ``repeat``: its border pixel, as in the LR of Set5, Set14, BSD100 and
+    border: what lies beyond the image. ``repeat``: its border pixel, as in the LR of Set5, Set14, BSD100 and
     Urban100. ``mirror``: its mirror image, border pixel included, as in R2017b (docs/data.md).
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
@@ -37,8 +37,8 @@ def imresize(image: NDArray[np.uint8], scale: float, border: Border = "repeat") 
 def _resize_rows(image: NDArray[np.uint8], scale: float, border: Border) -> NDArray[np.uint8]:
     """Resize the first axis: (N, ...) uint8 to (ceil(scale * N), ...) uint8."""
     source, weight = taps(len(image), scale, border)
-    # At x1/4, x1/2, x2 and x4 the weights are multiples of 2^-12: float32 adds them up without any rounding,
-    # in half the time. The sums of other scales are rounded, so they get MATLAB's float64.
+    # At x1/4, x1/2, x2 and x4 the weights are multiples of 2^-12: sums in float32 are then exact, and take
+    # half the time. At other scales sums are rounded, so these use float64, as MATLAB does.
     exact = np.array_equal(weight * 4096, np.rint(weight * 4096))
     dtype = np.float32 if exact else np.float64
     pixels = image.astype(dtype, order="C").reshape(len(image), -1)
@@ -53,11 +53,11 @@ def _resize_rows(image: NDArray[np.uint8], scale: float, border: Border) -> NDAr
 def taps(
     length: int, scale: float, border: Border = "repeat"
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """The source pixels of each output pixel and their weights: two arrays (ceil(scale * length), taps)."""
+    """Return each output pixel's source pixels and their weights: two arrays (ceil(scale * length), taps)."""
     stretch = min(scale, 1.0)
     support = 4 / stretch
-    # Centres of the output pixels in the coordinates of the input, counted from 1 as in MATLAB, term for
-    # term: another order of the same operations moves a centre by one ulp, and with it a rounding.
+    # Centres of the output pixels in input coordinates, counted from 1 as in MATLAB, term for term: another
+    # order of the same operations moves a centre by one ulp, and a rounding with it.
     centre = np.arange(1, math.ceil(scale * length) + 1) / scale + 0.5 * (1 - 1 / scale)
     first = np.floor(centre - support / 2)
     source = first[:, None] + np.arange(math.ceil(support) + 2)  # pixels counted from 1

@@ -1,4 +1,4 @@
-"""Images in and out: photographers' files, uint8 arrays (H, W, 3), float tensors (B, 3, H, W), and luma."""
+"""Read, write and convert images: files, uint8 arrays (H, W, 3), float tensors (B, 3, H, W), and luma."""
 
 import glob
 import io
@@ -23,13 +23,13 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
 SUFFIXES += (".ppm", ".pgm", ".pbm", ".pnm")
-BITS_PER_SAMPLE = 258  # tag of TIFF
+BITS_PER_SAMPLE = 258  # TIFF tag
 READABLE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # Pillow's names for at most 8 bits a channel
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture, upright. All arrays are uint8 or all are uint16."""
+    """An upright picture. Its arrays are all uint8 or all uint16."""
 
     pixels: Pixels  # (H, W, 3) RGB, or (H, W, 1) grey
     alpha: Pixels | None  # (H, W); 0 is transparent
@@ -37,15 +37,15 @@ class Photo:
 
     @property
     def levels(self) -> int:
-        """255 or 65535."""
+        """The highest level, 255 or 65535."""
         return int(np.iinfo(self.pixels.dtype).max)
 
 
 def find_photos(inputs: Sequence[str]) -> list[Path]:
-    """Find the files that are meant, each once.
+    """Find the picture files that ``inputs`` stand for, each once.
 
-    inputs: files; folders, for the pictures in them (not in folders below), told by their suffix; patterns of
-    names, such as ``scans/*.tif``. Raises MasksrError where one of them leads to no file.
+    inputs: files; folders, for the pictures directly inside them, recognised by suffix; patterns of names,
+    such as ``scans/*.tif``. Raises MasksrError where one of them leads to no file.
     """
     found: dict[str, Path] = {}
     for text in inputs:
@@ -54,11 +54,11 @@ def find_photos(inputs: Sequence[str]) -> list[Path]:
             files = [file for file in path.glob("[!.]*") if file.suffix.lower() in SUFFIXES]
         elif path.exists():
             files = [path]
-        else:  # a shell on Windows leaves patterns to us
+        else:  # shells on Windows do not expand patterns
             files = [file for file in map(Path, glob.glob(str(path), recursive=True)) if file.is_file()]
         if not files:
             raise MasksrError(f"{text}: there is no such file, or no picture in this folder")
-        # Links are not followed: each name is a picture, whatever else has the same file.
+        # Links are not resolved: each name is a picture, even where several lead to the same file.
         found |= {os.path.abspath(file): file for file in sorted(files)}
     return list(found.values())
 
@@ -66,8 +66,8 @@ def find_photos(inputs: Sequence[str]) -> list[Path]:
 def read_image(path: Path | str) -> NDArray[np.uint8]:
     """Read a picture as (H, W, 3) uint8 RGB: grey as three equal channels, 16 bits rounded to 8.
 
-    Colour profiles count for nothing: the levels are taken as they are. Raises MasksrError for what
-    ``read_photo`` refuses and where any pixel is transparent: there is no telling what should be behind it.
+    Colour profiles are ignored: levels are taken as they are. Raises MasksrError for what ``read_photo``
+    refuses, and where any pixel is transparent: what should be behind it is unknown.
     """
     photo = read_photo(path)
     if photo.alpha is not None and (photo.alpha < photo.levels).any():
@@ -77,15 +77,15 @@ def read_image(path: Path | str) -> NDArray[np.uint8]:
 
 
 def read_photo(path: Path | str) -> Photo:
-    """Read a picture with all that it holds; what has 8 bits is turned upright as its EXIF data says.
+    """Read a picture with its alpha and profile; at 8 bits it is turned upright as its EXIF data says.
 
-    PNG keeps its 16 bits; all else has 8. Palettes are looked up. Raises MasksrError, naming the file and
-    what to do, where there is no such file, it is damaged, moves, has several pages, or is a TIFF of more
-    than 8 bits, CMYK or of another colour mode.
+    A PNG keeps its 16 bits; anything else has 8. Palettes are resolved. Raises MasksrError, naming the file
+    and what to do, where the file is missing, damaged or animated, has several pages, is a TIFF of more than
+    8 bits, or has CMYK or another unsupported colour mode.
     """
     with open_image(path) as image:
         content = np.fromfile(path, np.uint8)
-        if image.format == "PNG" and content[24] == 16:  # bits; Pillow would cut colours to 8
+        if image.format == "PNG" and content[24] == 16:  # bit depth; Pillow would cut colours to 8
             import cv2
 
             pixels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED).reshape(image.height, image.width, -1)
@@ -96,7 +96,7 @@ def read_photo(path: Path | str) -> Photo:
                 raise MasksrError(f"{path}: mode {image.mode} is not supported; save it as RGB PNG")
             if image.format == "TIFF" and max(image.tag_v2.get(BITS_PER_SAMPLE, (8,))) > 8:
                 raise MasksrError(f"{path}: TIFF is read with 8 bits a channel only; save it as 16-bit PNG")
-            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # of phones: a JPEG comes first
+            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # from phones: a JPEG first
                 raise MasksrError(f"{path}: has several pictures; save the one you want as PNG")
             colours = "L" if image.mode in ("1", "L", "LA") else "RGB"
             transparent = "A" in image.mode or "transparency" in image.info
@@ -104,7 +104,7 @@ def read_photo(path: Path | str) -> Photo:
             pixels = np.array(upright).reshape(upright.height, upright.width, -1)
         profile = image.info.get("icc_profile")
     space = b"GRAY" if pixels.shape[2] < 3 else b"RGB "
-    if profile and profile[16:20] != space:  # of other colours: with these pixels no viewer would take it
+    if profile and profile[16:20] != space:  # of another colour space: viewers reject it with these pixels
         profile = None
     if pixels.shape[2] in (1, 3):
         return Photo(pixels, None, profile)
@@ -112,14 +112,14 @@ def read_photo(path: Path | str) -> Photo:
 
 
 def read_header(path: Path | str) -> tuple[tuple[int, int], str]:
-    """The sides of a picture, in any order (EXIF may turn it), and Pillow's mode; decodes no pixels."""
+    """Return a picture's sides, in either order (EXIF may turn it), and Pillow's mode; decodes no pixels."""
     with open_image(path) as image:
         return image.size, image.mode
 
 
 @contextmanager
 def open_image(path: Path | str) -> Iterator[Image.Image]:
-    """``Image.open``, with all that goes wrong, then or while decoding, as a MasksrError about the file."""
+    """``Image.open``, but any failure, on opening or while decoding, is a MasksrError about the file."""
     try:
         with Image.open(path) as image:
             yield image
@@ -133,9 +133,9 @@ def open_image(path: Path | str) -> Iterator[Image.Image]:
 
 
 def write_photo(path: Path | str, photo: Photo) -> None:
-    """Write a PNG of 8 or 16 bits, as the photo has: all of it or, when interrupted, nothing. Makes folders.
+    """Write a PNG of 8 or 16 bits, as the photo has, whole or (if interrupted) not at all. Makes folders.
 
-    OpenCV, which writes 16 bits, leaves out the colour profile, and writes grey with alpha as colours.
+    16 bits are written by OpenCV, which leaves out the colour profile and writes grey with alpha as colours.
     """
     pixels = photo.pixels if photo.alpha is None else np.dstack([photo.pixels, photo.alpha])
     if photo.levels == 255:
@@ -156,14 +156,14 @@ def write_png(path: Path | str, image: NDArray[np.uint8]) -> None:
 
 
 def to_tensor(image: NDArray[np.uint8], pixel_range: float) -> "Tensor":
-    """Pixels as a network wants them: (H, W, 3) uint8 -> float32 (1, 3, H, W) in [0, pixel_range]."""
-    import torch  # here, because most who read pictures need no torch, and importing it costs seconds
+    """Convert an image to network input: (H, W, 3) uint8 -> float32 (1, 3, H, W) in [0, pixel_range]."""
+    import torch  # here, because reading pictures seldom needs torch, and importing it takes seconds
 
     return torch.tensor(image).permute(2, 0, 1)[None].contiguous().float() / (255 / pixel_range)
 
 
 def to_image(tensor: "Tensor", pixel_range: float) -> NDArray[np.uint8]:
-    """What a network gave, as a picture: (3, H, W) or (1, 3, H, W) float in pixel_range -> (H, W, 3) uint8.
+    """Convert network output to an image: (3, H, W) or (1, 3, H, W) float in pixel_range -> (H, W, 3) uint8.
 
     Clamped to the range and rounded to the nearest level. Raises MasksrError when a value is NaN.
     """
@@ -174,18 +174,18 @@ def to_image(tensor: "Tensor", pixel_range: float) -> NDArray[np.uint8]:
 
 
 def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The Y of ITU-R BT.601, 16 to 235, as MATLAB's ``rgb2ycbcr`` of floats: (H, W, 3) uint8 -> (H, W)."""
+    """Compute BT.601 luma, 16 to 235, as MATLAB's ``rgb2ycbcr`` of floats: (H, W, 3) uint8 -> (H, W)."""
     red, green, blue = np.moveaxis(image.astype(np.int64), -1, 0)
     return 16 + (65481 * red + 128553 * green + 24966 * blue) / 255000
 
 
 def modcrop(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """Cut the bottom and the right so that both sides are multiples of ``scale``: a view of (H, W, ...)."""
+    """Crop bottom and right so that both sides are multiples of ``scale``; returns a view of (H, W, ...)."""
     height, width = (side - side % scale for side in image.shape[:2])
     return image[:height, :width]
 
 
 def cut(image: NDArray, box: Sequence[int]) -> NDArray:
-    """The square (top, left, size) of an image (H, W, ...)."""
+    """Return the square (top, left, size) of an image (H, W, ...)."""
     top, left, size = box
     return image[top : top + size, left : left + size]

@@ -5,7 +5,7 @@ A pack is a folder:
     hr.npy           all HR images, row by row, one after the other: 1-D uint8
     lr_x2.npy        their LR images in the same order; image i begins at a quarter of its offset in hr.npy
     lr_x4.npy        likewise, at a sixteenth
-    manifest.json    what the set is, and of each image the name, size, offset and checksums of the pixels
+    manifest.json    what the set is, and for each image its name, size, offset and checksums of its pixels
 
 The same pictures give the same bytes everywhere, so checksums tell what a network was trained on.
 """
@@ -28,24 +28,24 @@ from masksr.data.bicubic import imresize
 from masksr.data.images import modcrop, read_image
 from masksr.io import MasksrError, alone
 
-SCALE = 4  # of the official LR pictures, and what the sides of HR are cut to a multiple of
+SCALE = 4  # of the official LR pictures; the sides of HR are cut to multiples of it
 SCALES = (2, 4)  # both divide SCALE: the LR of an image then begins at its offset / scale^2
 
 
 class ImageEntry(BaseModel):
-    """What the manifest says of one image."""
+    """The manifest's entry for one image."""
 
     name: str
     height: int
     width: int
     offset: int  # of its first value in hr.npy
-    cut: bool  # whether the sides of the picture were no multiples of 4
-    lr: dict[str, int | Literal["masksr"]]  # by array: official, at most so many levels from ours; or ours
+    cut: bool  # whether a side of the picture was not a multiple of 4
+    lr: dict[str, int | Literal["masksr"]]  # by array: official LR's largest distance from ours, or ours
     sha256: dict[str, str]  # of its pixels, by array
 
 
 class Manifest(BaseModel):
-    """``manifest.json``; its fields in this order."""
+    """The content of ``manifest.json``, in this order of fields."""
 
     format: Literal[2]  # raise it when older packs can no longer be read
     set: str
@@ -58,8 +58,11 @@ class Manifest(BaseModel):
 
 
 class Pack:
-    """A pack on disk. Raises MasksrError when something is missing, truncated or of another format, and where
-    an image that is read for the first time is not the one that its checksum is of."""
+    """A pack on disk.
+
+    Raises MasksrError when something is missing, truncated or of another format, and when an image, on its
+    first reading, does not match its checksum.
+    """
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
@@ -89,12 +92,12 @@ class Pack:
 
     @property
     def digest(self) -> str:
-        """64 hex digits that stand for the pixels, sizes, names and order of the images, and nothing else."""
+        """64 hex digits that identify the pixels, sizes, names and order of the images, and nothing else."""
         content = [[image.name, image.height, image.width, image.sha256] for image in self.manifest.images]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def verify(self) -> None:
-        """Read all images, those that were not read yet against their checksums. Raises MasksrError."""
+        """Check all images that were not read yet against their checksums. Raises MasksrError."""
         for index in range(len(self)):
             for scale in (1, *self.scales):
                 self._read(index, scale)
@@ -120,7 +123,7 @@ class Pack:
 
 
 def array_name(scale: int) -> str:
-    """What the array of a scale is called in a pack: ``hr``, ``lr_x4``."""
+    """Return the name of a scale's array in a pack, such as ``hr`` or ``lr_x4``."""
     return "hr" if scale == 1 else f"lr_x{scale}"
 
 
@@ -131,20 +134,20 @@ class Source:
 
     name: str
     hr: Path
-    lr: Mapping[int, Path] = field(default_factory=dict)  # the official ones the set has, by scale
+    lr: Mapping[int, Path] = field(default_factory=dict)  # official LR, as far as the set has it, by scale
     crop: Any = None  # of hr, with top, left, height and width in pixels; None: all of it
-    sides: tuple[int, int] = (0, 0)  # of the HR image before it is cut to multiples of 4, in any order
+    sides: tuple[int, int] = (0, 0)  # of HR before it is cut to multiples of 4, in either order
 
 
 def load_image(
     source: Source, scales: Sequence[int] = (SCALE,), offset: int = 0
 ) -> tuple[dict[int, NDArray[np.uint8]], ImageEntry, dict[int, float]]:
-    """Read one image; its official LR is compared with ours, which is taken where there is none.
+    """Read one image; official LR is compared with ours, and ours is used where there is none.
 
-    Returns by scale s the pixels (H/s, W/s, 3), of which 1 is HR, cut to sides that are multiples of 4; what
-    the manifest says of them, with this offset; and of each official LR, by scale, the mean distance from
-    imresize(hr, 1/s) in units of the contrast. Raises MasksrError when a file is damaged, or an LR has not
-    the size that its HR shrinks to.
+    Returns the pixels (H/s, W/s, 3) by scale s, where 1 is HR, cut to sides that are multiples of 4; their
+    entry for the manifest, with this offset; and, by scale, the mean distance of each official LR from
+    imresize(hr, 1/s), in units of the contrast. Raises MasksrError when a file is damaged, or an LR does not
+    have the size that its HR shrinks to.
     """
     hr = read_image(source.hr)
     if box := source.crop:
@@ -161,7 +164,7 @@ def load_image(
                 raise MasksrError(f"{path}: is {sizes[0]}, but {source.hr} shrinks to {sizes[1]}; {_REMEDY}")
             distance = np.abs(lr.astype(np.int16) - ours)
             origin[array_name(scale)] = int(distance.max())
-            # The one level keeps flat pictures from being refused for their rounding.
+            # The added level keeps flat pictures from being refused for mere rounding.
             contrast = np.abs(ours - ours.mean(axis=(0, 1))).mean() + 1
             deviation[scale] = float(distance.mean() / contrast)
     about = {"name": source.name, "height": hr.shape[0], "width": hr.shape[1], "cut": hr.shape != whole}
@@ -173,13 +176,13 @@ _REMEDY = "fetch both from one distribution of the set, or remove the LR folder 
 
 
 def _check_lr(name: str, scale: int, deviations: Sequence[float]) -> None:
-    """Raise MasksrError where official LR does not belong to its HR, or was made unlike MATLAB's.
+    """Raise MasksrError where official LR does not belong to its HR, or was not made as MATLAB makes it.
 
-    deviations: of its images. One image does not tell: with little detail, all kernels give the same.
+    deviations: of its images. A single image proves nothing: where there is little detail, all kernels agree.
     """
-    # Measured on BSD100, medians over its images: other antialiased kernels (box, bilinear, Lanczos) stay
-    # below 0.05; shifted by half an LR pixel it is 0.16, shrunk without antialiasing 0.23, shifted by a pixel
-    # 0.29; mirrored pictures begin at 0.33, other pictures at 0.6.
+    # Medians measured on BSD100: other antialiased kernels (box, bilinear, Lanczos) stay below 0.05; a shift
+    # by half an LR pixel gives 0.16, shrinking without antialiasing 0.23, a shift by one pixel 0.29; mirrored
+    # pictures begin at 0.33, other pictures at 0.6.
     if deviations and np.median(deviations) > 0.1:
         median = f"median deviation {np.median(deviations):.2f} of the contrast"
         what = "it is of other pictures, mirrored, shifted, or shrunk without antialiasing"
@@ -188,20 +191,20 @@ def _check_lr(name: str, scale: int, deviations: Sequence[float]) -> None:
 
 # ---- Writing a pack ----------------------------------------------------------------------------------------
 def write_pack(info: Any, sources: list[Source], folder: Path, scales: Sequence[int] = SCALES) -> Pack:
-    """Make the pack of these pictures in ``folder``, in place of a pack that is there.
+    """Make the pack of these pictures in ``folder``, replacing any pack that is there.
 
-    It is written beside ``folder`` and moved there once complete: nothing half-made can be taken for a pack.
+    It is written beside ``folder`` and moved there once complete: nothing unfinished can pass for a pack.
     HR is cut to sides that are multiples of 4; LR is the official one where a source has it, else made by
     imresize. info: an entry of data/registry.yaml (name, title, citation, licence, origin).
 
-    Raises MasksrError for all that can be wrong with the pictures, when the disk is full, and when ``folder``
-    holds something that is not a pack.
+    Raises MasksrError for anything wrong with the pictures, when the disk is full, and when ``folder`` holds
+    something that is not a pack.
     """
     if folder.exists() and not (folder / "manifest.json").exists():
         raise MasksrError(f"{folder}: exists and is not a pack; name another folder, or remove it")
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     with alone(folder.with_name(f".{folder.name}.lock"), f"the pack of {info.name}"):
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed process
         try:
             unfinished.mkdir()
             _write(unfinished, info, sources, sorted(scales))

@@ -21,10 +21,10 @@ class PatchSampler:
     counter begins at the step. So there is no state to save: a resumed training sees exactly the patches it
     would have seen, and steps may be taken in any order by any number of workers.
 
-    pack: what to sample from. lr_size: sides of the LR patches in pixels; those of HR are ``scale`` times as
-    long. batch: patches of a step, of which this process gets its ``share``: the processes of a training have
-    different patches, and together those that one process would have. Raises MasksrError when an image is
-    smaller than a patch.
+    pack: what to sample from. lr_size: side of the LR patches in pixels; that of HR patches is ``scale``
+    times as long. batch: patches per step, of which this process gets its ``share``: the processes of a
+    training get different patches, together those that a single process would get. Raises MasksrError when
+    an image is smaller than a patch.
     """
 
     def __init__(
@@ -33,24 +33,23 @@ class PatchSampler:
         self.pack, self.share = pack, share
         self.lr_size, self.scale, self.batch_size, self.seed = lr_size, scale, batch, seed
         self._lr, self._hr = _images(pack, lr_size, scale)
-        # How many places a patch has in each image, down and across.
+        # How many positions a patch can take in each image, down and across.
         sides = np.array([image.shape[:2] for image in self._lr], dtype=np.uint64)
         self._places = sides - np.uint64(lr_size - 1)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """LR and HR patches of a step: uint8 (B, 3, lr_size, lr_size) and ``scale`` times that size.
+        """Return LR and HR patches of a step: uint8 (B, 3, lr_size, lr_size) and ``scale`` times that size.
 
-        Of each patch the image is drawn uniformly, then the place, then one of the eight flips and rotations.
+        For each patch the image is drawn uniformly, then the place, then one of eight flips and rotations.
         """
         drawn = self.draw(step)
         return _cut(self._lr, drawn, self.lr_size, 1), _cut(self._hr, drawn, self.lr_size, self.scale)
 
     def draw(self, step: int) -> list[list[int]]:
-        """(image, top, left, turn) of each of these patches: places in LR pixels, turns as of ``_cut``."""
-        # The counter has four words and runs through the lowest while numbers are drawn. The step is the
-        # second, so that steps never share numbers. Every process draws the whole batch: that costs
-        # microseconds. Raw words instead of Generator.integers, whose algorithm numpy may change from one
-        # version to the next.
+        """Return (image, top, left, turn) of these patches: places in LR pixels, turns as in ``_cut``."""
+        # The counter has four words, and drawing numbers advances the lowest. The step is the second, so that
+        # steps never share numbers. Every process draws the whole batch, which takes microseconds. Raw words
+        # are used because numpy may change the algorithm of Generator.integers from one version to the next.
         philox = np.random.Philox(key=self.seed, counter=np.array([0, step, 0, 0], dtype=np.uint64))
         words = philox.random_raw((4, self.batch_size)) >> np.uint64(32)
         image = _below(len(self._lr), words[0])
@@ -59,17 +58,17 @@ class PatchSampler:
 
 
 def validation_patches(pack: Pack, *, lr_size: int, scale: int, count: int) -> tuple[Tensor, Tensor]:
-    """The same ``count`` patches every time, spread evenly over the images and over each of them.
+    """Return the same ``count`` patches every time, spread evenly over the images and within each of them.
 
     Returns uint8 tensors (count, 3, lr_size, lr_size) and (count, 3, lr_size * scale, lr_size * scale).
     Raises MasksrError when an image is smaller than a patch.
     """
     lr, hr = _images(pack, lr_size, scale)
-    # More images than patches: every so-many-th image; fewer: each gets its share, within one.
+    # With more images than patches, every so-many-th image is used; with fewer, shares differ by one at most.
     chosen, shares = np.unique(np.arange(count) * len(lr) // count, return_counts=True)
     patches = []
     for image, share in zip(chosen, shares, strict=True):
-        # In the middles of the cells of a grid over the image.
+        # Spread like the centres of the cells of a grid over the image.
         height, width = lr[image].shape[:2]
         rows = min(share, max(1, round((share * height / width) ** 0.5)))
         columns = -(-share // rows)
@@ -101,7 +100,7 @@ def _cut(images: Images, patches: Sequence[Sequence[int]], lr_size: int, scale: 
     out = np.empty((len(patches), 3, size, size), np.uint8)
     for cut, (image, top, left, turn) in zip(out, patches, strict=True):
         row, column = top * scale, left * scale
-        # A compact copy first: reordering then reads from the cache, thrice as fast for half of the turns.
+        # Copied compactly first: reordering then reads from cache, three times as fast for half of the turns.
         patch = np.ascontiguousarray(images[image][row : row + size, column : column + size])
         if turn & 4:
             patch = patch.transpose(1, 0, 2)
@@ -114,5 +113,5 @@ def _cut(images: Images, patches: Sequence[Sequence[int]], lr_size: int, scale: 
 
 
 def _below(bound: NDArray[np.uint64] | int, words: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Uniform integers in [0, bound) from uniform 32-bit words; the bias is below bound / 2^32."""
+    """Return uniform integers in [0, bound) from uniform 32-bit words; the bias is below bound / 2^32."""
     return ((words * np.uint64(bound)) >> np.uint64(32)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Files from the network, resumed, checked and unpacked; in their place complete or not at all."""
+"""Download files: resumed, checked, unpacked, and put in place complete or not at all."""
 
 import hashlib
 import os
@@ -19,23 +19,23 @@ import masksr
 from masksr.fetch.registry import File, FolderSet, Weights
 from masksr.io import MasksrError, alone, notice
 
-TIMEOUT = (5.0, 30.0)  # seconds until the connection is made; until the next bytes
+TIMEOUT = (5.0, 30.0)  # seconds to connect; between bytes
 
 
 def offline() -> bool:
-    """Whether MASKSR_OFFLINE forbids the network."""
+    """Return whether MASKSR_OFFLINE forbids the network."""
     return os.environ.get("MASKSR_OFFLINE", "") not in ("", "0")
 
 
 def announce(spec: FolderSet | Weights) -> None:
-    """Say what is downloaded, and on which terms."""
+    """Say what is being downloaded, and on what terms."""
     if not offline():
         terms = f"  licence: {spec.licence}\n  cite: {spec.citation}"
         notice(f"{spec.name} is downloaded\n  {spec.title}\n{terms}")
 
 
 def first_that_works(ways: Sequence[Any], get: Callable[[Any], Path], problem: str, remedy: str = "") -> Path:
-    """Return what ``get`` makes of the first way that works. Raises MasksrError that says why none did."""
+    """Return ``get(way)`` of the first way that works. Raises MasksrError that says why none did."""
     problems = []
     for way in ways:
         try:
@@ -48,8 +48,8 @@ def first_that_works(ways: Sequence[Any], get: Callable[[Any], Path], problem: s
 def download(file: File, folder: Path) -> Path:
     """Download ``file`` to ``folder``, or check the one that is there; returns its path.
 
-    A second process that wants the same file waits. What an interrupted download has left is continued.
-    Raises MasksrError, with what failed at each mirror and what to do, also for another file of that name.
+    A second process that wants the same file waits. An interrupted download is resumed. Raises MasksrError,
+    with what failed at each mirror and what to do; also where a different file has that name.
     """
     path = folder / file.name
     by_hand = f"get {file.urls[0]} elsewhere and put it into {folder} as {file.name}"
@@ -64,13 +64,13 @@ def download(file: File, folder: Path) -> Path:
 
 
 def verify(file: File, path: Path) -> None:
-    """Raises MasksrError where ``path`` has another size or checksum than ``file``, if these are known."""
+    """Raise MasksrError where ``path`` has another size or checksum than ``file``, if these are known."""
     if fault := _fault(file, path):
         raise MasksrError(f"{path}: {fault}. If you remove the file, it is downloaded again")
 
 
 def _fault(file: File, path: Path) -> str | None:
-    """In words, what shows that ``path`` is not ``file``."""
+    """Say what shows that ``path`` is not ``file``, if anything does."""
     size = path.stat().st_size
     if file.bytes and size != file.bytes:
         return f"it has {size} bytes, expected are {file.bytes}"
@@ -84,10 +84,10 @@ def _fault(file: File, path: Path) -> str | None:
 
 
 def _from_mirror(url: str, file: File, path: Path) -> Path:
-    """Download ``path`` from one address, with as many requests as get further. Raises MasksrError."""
+    """Download ``path`` from one address, resuming while requests make progress. Raises MasksrError."""
     partial = path.with_name(f".{path.name}.partial")
     if not (file.sha256 or file.md5):
-        partial.unlink(missing_ok=True)  # nothing would tell whether two parts belong together
+        partial.unlink(missing_ok=True)  # nothing could tell whether two parts belong together
     try:
         partial.touch()
         while True:
@@ -108,19 +108,19 @@ def _from_mirror(url: str, file: File, path: Path) -> Path:
 
 
 def _receive(url: str, partial: Path, begin: int) -> None:
-    """Append to ``partial``, of ``begin`` bytes, what is missing of it."""
-    # Lengths and ranges count the bytes of the file, not those of a compressed form of it.
+    """Append to ``partial``, which has ``begin`` bytes, what is missing."""
+    # "identity": lengths and ranges must count the bytes of the file, not of a compressed form of it.
     headers = {"User-Agent": f"masksr/{masksr.__version__}", "Accept-Encoding": "identity"}
     if begin:
         headers["Range"] = f"bytes={begin}-"
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == 416:
-            return  # nothing is missing, or this is a part of another file: the checksum will tell
+            return  # nothing is missing, or this is part of another file: the checksum will tell
         response.raise_for_status()
         if response.headers.get("Content-Type", "").startswith("text/html"):
             raise requests.RequestException("a web page came in place of the file; open it in a browser")
         length = int(response.headers.get("Content-Length", 0)) or None
-        # Not decoded: some servers call the gzip of a .tar.gz an encoding.
+        # Read undecoded: some servers declare the gzip of a .tar.gz as an encoding.
         body = tqdm.wrapattr(response.raw, "read", desc=partial.name, total=length, disable=None)
         with body as source, partial.open("ab" if response.status_code == 206 else "wb") as out:
             shutil.copyfileobj(source, out, 1 << 16)
@@ -137,7 +137,7 @@ def unpack(archives: Sequence[Path], folder: Path) -> None:
                         zipped.extractall(unfinished)
                 else:
                     with tarfile.open(archive) as tarred:
-                        # No links and no paths out of the folder; Python has this filter from 3.11.4.
+                        # No links or paths out of the folder; Python has this filter since 3.11.4.
                         tarred.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
                         tarred.extractall(unfinished)
             shutil.copytree(unfinished, folder, copy_function=os.replace, dirs_exist_ok=True)

@@ -24,7 +24,7 @@ SMALLEST = 32  # HR pixels on a side: 8 LR pixels, the smallest training patch p
 def build_pack(
     spec: SetSpec | str, folder: Path | str, *, scales: tuple[int, ...] = SCALES, **options: Any
 ) -> Pack:
-    """Find the pictures of a set, or of its name in data/registry.yaml, and write their pack to ``folder``.
+    """Find the pictures of a set (or of its name in data/registry.yaml) and write their pack to ``folder``.
 
     options: ``data_folder`` and ``limit`` of ``find_images``; scales and errors: see ``packs.write_pack``.
     """
@@ -35,11 +35,11 @@ def build_pack(
 def find_images(
     spec: SetSpec, data_folder: Path | str | None = None, *, limit: int | None = None
 ) -> list[Source]:
-    """Find the images of a set, in the order of the registry or of their names; their pixels are not read.
+    """Find the images of a set, in the order of the registry or of their names, without reading pixels.
 
-    data_folder: of the sets of kind ``folder``; without one, the variable MASKSR_DATA names it. A set that is
-    not there is taken from the cache, or downloaded to it. limit: take the first so many images, and accept a
-    set that has no more. Raises MasksrError where pictures are missing, too many, too small, grey or damaged.
+    data_folder: holds the sets of kind ``folder``; by default what MASKSR_DATA names. A set that is not there
+    is taken from the cache, or downloaded to it. limit: take only the first so many images, and accept a set
+    that has no more. Raises MasksrError where pictures are missing, too many, too small, grey or damaged.
     """
     if isinstance(spec, PackageSet):
         return _in_packages(spec)[:limit]
@@ -93,9 +93,9 @@ def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[S
 
 
 def find_layout(folder: Path, spec: FolderSet, limit: int | None = None) -> tuple[Layout, dict[str, Path]]:
-    """The layout of a set below ``folder``, and its HR pictures by name; none where the set is not there.
+    """Return a set's layout below ``folder`` and its HR pictures by name; none where the set is not there.
 
-    Of several layouts that have pictures, a complete one comes first, then one with official LR.
+    Among layouts that have pictures, a complete one is preferred, then one with official LR.
     """
     wanted = min(limit or spec.images, spec.images)
 
@@ -116,7 +116,7 @@ def _hr_pictures(folder: Path, layout: Layout, spec: FolderSet) -> dict[str, Pat
 
 
 def _official_lr(folder: Path, template: str, names: list[str]) -> dict[str, Path]:
-    """The official LR of every image; empty where there is none at all, and the LR is made from the HR."""
+    """Return the official LR of every image; empty where there is none at all, so LR is made from HR."""
     paths = {name: folder / template.format(name=name) for name in names}
     missing = [path for path in paths.values() if not path.is_file()]
     if len(missing) == len(paths):
@@ -130,8 +130,8 @@ def _official_lr(folder: Path, template: str, names: list[str]) -> dict[str, Pat
 def fetch_set(spec: FolderSet, searched: Path | None = None) -> Path:
     """Download, unpack and check a set, unless the cache has it; returns the folder of all sets there.
 
-    searched: a folder in which it was not. A second process that wants a set waits. Raises MasksrError, which
-    names what is wrong with every way to get it, when none works.
+    searched: a folder where it was not found. A second process that wants a set waits. When no way to get it
+    works, raises MasksrError with what is wrong with each.
     """
     folder = cache_folder() / "sets"
     with alone(folder / ".lock", f"the download of {spec.name}"):
@@ -161,7 +161,7 @@ def fetch_set(spec: FolderSet, searched: Path | None = None) -> Path:
 def weights_there(spec: Weights, data_folder: Path | None = None) -> Path | None:
     """Find weights in ``paths.weight_places``: a file, or the folder of those that come in one archive.
 
-    Raises MasksrError for a file of a published name that has not the published size or checksum.
+    Raises MasksrError for a file that has a published name but not the published size or checksum.
     """
     if spec.archive:
         folder = cache_folder() / "weights" / spec.name
@@ -178,8 +178,8 @@ def weights_there(spec: Weights, data_folder: Path | None = None) -> Path | None
 def fetch_weights(spec: Weights, data_folder: Path | None = None) -> Path:
     """Find weights, or download them to the cache; returns the file, or the folder of those from one archive.
 
-    Only the checksum is looked at, not what is in the file. Raises MasksrError, with what is wrong with every
-    way to get them, when none works.
+    Only the checksum is verified, not the content. When no way to get them works, raises MasksrError with
+    what is wrong with each.
     """
     if there := weights_there(spec, data_folder):
         return there
@@ -198,11 +198,11 @@ def fetch_weights(spec: Weights, data_folder: Path | None = None) -> Path:
 def fetch_pretrained(name: str, data_folder: Path | None = None) -> Path:
     """Find a checkpoint: a path, or the name of an entry of ``weights``, which is downloaded if need be.
 
-    A file of an entry that is an archive has the entry's name before its own, as in ``pesr/psnr.pt``. Raises
-    MasksrError when there is no such file or entry, and when the name stands for several checkpoints.
+    A file in an archive is named ``entry/file``, as in ``pesr/psnr.pt``. Raises MasksrError when there is no
+    such file or entry, and when the name stands for several checkpoints.
     """
     path = here_or_in_project(name)
-    if path.is_file():  # outside of a project there is no registry
+    if path.is_file():  # outside a project there is no registry
         return path
     known = {key: spec for key, spec in registry.load_registry().weights.items() if spec.architecture}
     entry, _, member = name.partition("/")
@@ -221,10 +221,10 @@ def fetch_pretrained(name: str, data_folder: Path | None = None) -> Path:
 
 # ---- python -m masksr fetch --------------------------------------------------------------------------------
 def fetch(names: Sequence[str], params: Params) -> None:
-    """Download and check what is not on this disk of these names, or else of what the profile needs.
+    """Download and check whatever of ``names``, or else of what the profile needs, is not on this disk.
 
-    A name asks for a whole set, also where the profile has a limit. Raises MasksrError about those that could
-    not be had, after the others.
+    A name asks for the whole set, even where the profile has a limit. Raises MasksrError about those that
+    could not be had, after fetching the others.
     """
     folder, problems = find_data_folder(params.data.local), []
     for spec in _look_up(names or _needed(params)):
@@ -241,7 +241,7 @@ def fetch(names: Sequence[str], params: Params) -> None:
 
 
 def listing(names: Sequence[str], params: Params) -> str:
-    """Some lines for each of these names, or for all: where it is or what it would cost; its licence."""
+    """Describe each of these names, or all: title, where it is or what to download, and its licence."""
     lines, folder = [], find_data_folder(params.data.local)
     for spec in _look_up(names):
         place = _place(spec, folder)
@@ -258,7 +258,7 @@ def _look_up(names: Iterable[str]) -> list[SetSpec | Weights]:
 
 
 def _needed(params: Params) -> list[str]:
-    """The names of what a profile needs: sets, VGG19, NIQE, Ma, and the checkpoints it starts from."""
+    """List by name what a profile needs: sets, VGG19, NIQE, Ma, and the checkpoints it starts from."""
     names = [params.data.train, params.data.validation, *params.data.test]
     names += ["vgg19"] if params.weights.vgg == "imagenet" and not params.weights.vgg_file else []
     names += ["niqe", "ma"] if params.weights.quality == "official" else []
@@ -268,7 +268,7 @@ def _needed(params: Params) -> list[str]:
 
 
 def _place(spec: SetSpec | Weights, folder: Path | None) -> Path | str | None:
-    """Where something already is; None if it would have to be downloaded."""
+    """Return where something already is, or None if it would have to be downloaded."""
     if isinstance(spec, PackageSet):
         return "the installed packages"
     if isinstance(spec, Weights):
@@ -278,7 +278,7 @@ def _place(spec: SetSpec | Weights, folder: Path | None) -> Path | str | None:
 
 
 def _size(spec: FolderSet | Weights) -> str:
-    """What the first way to get something would download."""
+    """Say how much the first way to get something would download."""
     files = spec.downloads[:1] if isinstance(spec, Weights) else next(iter(spec.downloads), [])
     sizes = [file.bytes or file.about for file in files]
     return f"{sum(sizes) / 1e6:,.3g} MB" if sizes and all(sizes) else "size unknown"

@@ -13,7 +13,7 @@ from masksr.params import Params, suggest
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Side = Annotated[int, Field(gt=0, multiple_of=4)]  # whole LR pixels at x4
-# A path below the data folder, with {name} in the name of the file.
+# A path below the data folder, with {name} in the file's name.
 PicturePath = Annotated[str, Field(pattern=r"^([^{}/][^{}]*/)?[^{}/*]*\{name\}[^{}/*]*$")]
 T = TypeVar("T")
 
@@ -71,28 +71,28 @@ class PackageSet(Section):
 
 
 class File(Section):
-    """A file to download, and what to recognise it by."""
+    """A file to download, and how to recognise it."""
 
     name: Name  # on this disk
     urls: Annotated[list[Annotated[str, Field(pattern=r"^https?://\S+$")]], Field(min_length=1)]  # best first
     bytes: PositiveInt | None = None
     about: PositiveInt | None = None  # bytes, roughly, where no source states the exact number
-    # Of some files only the first digits are published, in their names.
+    # Some files publish only the first digits, in their names.
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None  # where no source states a sha256
 
 
 def _find_file(name: Any, info: pydantic.ValidationInfo) -> Any:
-    """Replace the name of a file, in ``downloads``, by its entry under ``files``."""
+    """Replace a file name in ``downloads`` by its entry under ``files``."""
     if isinstance(name, str) and name not in info.context:
         raise ValueError(f"there is no {name} under files")
     return info.context[name] if isinstance(name, str) else name
 
 
 def _tell_names(entries: Any) -> Any:
-    """Give each entry of a section its name."""
+    """Add to each entry of a section its own name."""
     if not isinstance(entries, dict):
-        return entries  # pydantic says that it must be one
+        return entries  # pydantic reports that it must be one
     return {name: {**one, "name": name} if isinstance(one, dict) else one for name, one in entries.items()}
 
 
@@ -130,7 +130,7 @@ class FolderSet(Published):
     grey: bool = False  # whether files of one channel belong to the set
     exclude: list[str] = []  # names of images to skip
     layouts: Annotated[list[Layout], Field(min_length=1)]
-    # Ways to get it, best first; each is a list of files that makes the set complete.
+    # Ways to get it, best first; each lists the files that make up the whole set.
     downloads: list[Annotated[list[Download], Field(min_length=1)]] = []
 
 
@@ -141,7 +141,7 @@ class Weights(Published):
     scale: Literal[2, 4] | None = None
     res_scale: float | None = None  # not stored in the weights
     archive: bool = False  # whether the download holds several checkpoints
-    also_named: list[str] = []  # files of your own that are taken for it, besides those of ``downloads``
+    also_named: list[str] = []  # names of files that also count as it, besides those of ``downloads``
     downloads: Annotated[list[Download], Field(min_length=1)]  # ways to get it, best first
 
 
@@ -157,7 +157,7 @@ class Registry(Section):
 def load_registry(path: Path | str | None = None) -> Registry:
     """Read the registry; without a path, ``data/registry.yaml`` of the project.
 
-    Raises MasksrError, in one line, for a file that is missing or has a mistake.
+    Raises a one-line MasksrError for a file that is missing or has a mistake.
     """
     path = Path(path) if path else project_root() / "data" / "registry.yaml"
     content = read_yaml(path)
@@ -171,7 +171,7 @@ def load_registry(path: Path | str | None = None) -> Registry:
 
 
 def check_figure4(params: Params, registry: Registry) -> None:
-    """Raise MasksrError where Figure 4 asks for more images than the test sets have: before any training."""
+    """Raise MasksrError, before any training, where Figure 4 asks for more images than the test sets have."""
     data, figure4, there = params.data, params.figure4, {}
     for name in data.test:
         spec = look_up(name, registry.sets, "data set")
@@ -187,12 +187,12 @@ def check_figure4(params: Params, registry: Registry) -> None:
 
 
 def find_set(name: str) -> SetSpec:
-    """Look up a data set. Raises MasksrError for a name that is not there."""
+    """Look up a data set. Raises MasksrError for an unknown name."""
     return look_up(name, load_registry().sets, "data set")
 
 
 def find_weights(name: str) -> Weights:
-    """Look up published weights. Raises MasksrError for a name that is not there."""
+    """Look up published weights. Raises MasksrError for an unknown name."""
     return look_up(name, load_registry().weights, "entry of weights")
 
 
