@@ -1,7 +1,7 @@
 """From ``params.yaml`` to networks, from networks to files of weights, and back.
 
 Public checkpoints are read with the key names of their own code; what is trained here is written as
-safetensors, which also says which network it is for.
+safetensors, which also record the network they are for.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from masksr.params import RRDB, Discriminator, EDSRSize, PESRSize
 GeneratorSize = RRDB | EDSRSize | PESRSize
 
 CONTAINERS = ("params_ema", "params", "state_dict", "model")  # BasicSR's two, and what others wrap weights in
-ESRGAN_NAMES = {  # of RRDBNet in the two releases of ESRGAN's own repository -> BasicSR's
+ESRGAN_NAMES = {  # RRDBNet's keys in the two releases of ESRGAN's own repository -> BasicSR's
     r"RRDB_trunk\.(\d+)\.RDB(\d)\.": r"body.\1.rdb\2.",
     r"trunk_conv\.": "conv_body.",
     r"upconv(\d)\.": r"conv_up\1.",
@@ -45,12 +45,12 @@ ESRGAN_NAMES = {  # of RRDBNet in the two releases of ESRGAN's own repository ->
 
 # ---- Networks with seeded random weights -------------------------------------------------------------------
 def seed_for(seed: int, purpose: str) -> int:
-    """An independent seed for each use of a training's seed: adding one use does not shift the others."""
+    """Derive an independent seed for each use of a training's seed: a new use does not shift the others."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:4], "big") & 0x7FFFFFFF
 
 
 def build_generator(size: GeneratorSize, scale: int, seed: int) -> nn.Module:
-    """A generator with seeded random weights; leaves the global random state alone."""
+    """Build a generator with seeded random weights; leaves the global random state alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         match size:
@@ -63,7 +63,7 @@ def build_generator(size: GeneratorSize, scale: int, seed: int) -> nn.Module:
 
 
 def build_discriminator(kind: Discriminator, input_size: int, seed: int) -> nn.Module:
-    """A discriminator for HR patches of ``input_size`` pixels, with seeded random weights."""
+    """Build a discriminator for HR patches of ``input_size`` pixels, with seeded random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = VGGStyleDiscriminator if kind.architecture == "vggstyle" else SRGANDiscriminator
@@ -72,9 +72,9 @@ def build_discriminator(kind: Discriminator, input_size: int, seed: int) -> nn.M
 
 # ---- Weights on disk ---------------------------------------------------------------------------------------
 def load_state(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
-    """``network.load_state_dict``, strict, with an error a user can act on.
+    """Call ``network.load_state_dict``, strictly, with an error that a user can act on.
 
-    origin: what the weights are or where they came from, as the message begins.
+    origin: what the weights are or where they came from, to begin the message with.
     """
     try:
         network.load_state_dict(weights)
@@ -85,12 +85,12 @@ def load_state(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The state dict in a file of safetensors or of ``torch.save``, whatever it is called, on the CPU.
+    """Read the state dict from a file of safetensors or ``torch.save``, whatever its name, to the CPU.
 
-    Takes it out of the usual containers (``params_ema`` before ``params``, ``state_dict``, ``model``), of
-    DataParallel and of torch.compile, and gives the RRDBNet of ESRGAN's own repository BasicSR's key names.
-    Never unpickles code. Raises MasksrError where the file is missing, cannot be read or holds something
-    else, and where the training.json beside a generator.safetensors has another checksum.
+    Takes it out of the usual containers (``params_ema`` before ``params``, ``state_dict``, ``model``), strips
+    the prefixes of DataParallel and torch.compile, and gives the RRDBNet of ESRGAN's own repository BasicSR's
+    key names. Never unpickles code. Raises MasksrError where the file is missing, cannot be read or holds
+    something else, and where the training.json beside a generator.safetensors has another checksum.
     """
     path = Path(path)
     if not path.is_file():
@@ -103,14 +103,14 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         if is_safetensors(path):
             content = safetensors.torch.load_file(path)
         else:
-            with path.open("rb") as file:  # of a name torch, too, would take the ending for the content
+            with path.open("rb") as file:  # given a path, torch would judge the content by its suffix
                 content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and safetensors each fail in their own way
         raise MasksrError(
             f"{path} cannot be read as weights ({type(error).__name__}); it may be cut short or hold more "
             "than tensors. Get it again, or save its state dict alone"
         ) from error
-    for _ in CONTAINERS:  # one may hold another
+    for _ in CONTAINERS:  # they may be nested
         if isinstance(content, Mapping) and (inner := [content[c] for c in CONTAINERS if c in content]):
             content = inner[0]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
@@ -123,7 +123,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether the file begins as safetensors do: the length of a header, then the header, a JSON map."""
+    """Return whether a file begins like safetensors: the length of a header, then the header, a JSON map."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
 
@@ -133,8 +133,8 @@ def save_weights(
 ) -> None:
     """Write a network's weights, or a state dict, as safetensors; the file is there whole or not at all.
 
-    metadata: text for the file's header. The same weights give the same bytes with one entry of it, not with
-    several, whose order is random.
+    metadata: text for the file's header. Equal weights give equal bytes if it has one entry, but not if it
+    has several, whose order is random.
     """
     state = weights.state_dict() if isinstance(weights, nn.Module) else weights
     state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
@@ -143,12 +143,12 @@ def save_weights(
 
 # ---- Generators with their sizes ---------------------------------------------------------------------------
 def save_generator(generator: nn.Module, size: GeneratorSize, path: Path) -> None:
-    """Write a x4 generator as safetensors under the public key names, which also says its sizes."""
+    """Write an x4 generator as safetensors with the public key names, and its sizes in the header."""
     save_weights(generator, path, {"generator": size.model_dump_json()})
 
 
 def load_generator(path: Path) -> nn.Module:
-    """The x4 network that ``save_generator`` wrote, in evaluation mode; MasksrError for any other file."""
+    """Load the x4 network that ``save_generator`` wrote, in evaluation mode; MasksrError for other files."""
     try:
         with safe_open(path, framework="pt") as file:
             size = TypeAdapter(GeneratorSize).validate_json(file.metadata()["generator"])
@@ -158,9 +158,9 @@ def load_generator(path: Path) -> nn.Module:
 
 
 def generator_with(weights: Mapping[str, Tensor], size: GeneratorSize, scale: int, origin: str) -> nn.Module:
-    """The generator of these sizes with these weights, in evaluation mode.
+    """Build the generator of these sizes with these weights, in evaluation mode.
 
-    origin: where both came from, as an error begins. Raises MasksrError where they do not belong together.
+    origin: where both came from, to begin an error with. Raises MasksrError where they do not fit together.
     """
     generator = build_generator(size, scale, seed=0)
     load_state(generator, weights, origin)
@@ -185,14 +185,14 @@ _PESR_RES_SCALE = 0.1  # the default of PESR's train.py
 def infer_size(
     weights: Mapping[str, Tensor], architecture: Architecture, origin: str, *, res_scale: float | None = None
 ) -> tuple[GeneratorSize, int]:
-    """The sizes and the scale of a generator, from the names and shapes in its state dict.
+    """Infer a generator's sizes and scale from the names and shapes in its state dict.
 
-    origin: where the weights came from, as an error begins. res_scale: the factor of the residual blocks of
-    EDSR and PESR, which is not in the weights. Without it: 0.1 for a PESR and for an EDSR of 256 channels,
+    origin: where the weights came from, to begin an error with. res_scale: the factor of the residual blocks
+    of EDSR and PESR, which is not in the weights. By default 0.1 for a PESR and for an EDSR of 256 channels,
     1.0 for an EDSR of 64 (EDSR-PyTorch's baselines).
 
-    Raises MasksrError that names what is missing where the weights are of another network; and where the
-    res_scale of an EDSR is anyone's guess, or is given for an ESRGAN, which has none to set.
+    Raises MasksrError that names what is missing where the weights belong to another network; also where the
+    res_scale of an EDSR cannot be guessed, or one is given for an ESRGAN, which has none to set.
     """
     shapes = {key.removesuffix(".weight"): tuple(t.shape) for key, t in weights.items() if t.ndim == 4}
     if missing := _NEEDED[architecture] - shapes.keys():
@@ -203,7 +203,7 @@ def infer_size(
     if res_scale is not None and architecture == "rrdb":
         raise MasksrError(f"{origin}: that of an ESRGAN is always 0.2; leave out --res-scale")
 
-    def count(pattern: str) -> int:  # where a number is left out, loading will name the keys
+    def count(pattern: str) -> int:  # if numbers have a gap, loading will name the keys
         return sum(re.fullmatch(pattern, layer) is not None for layer in shapes)
 
     if architecture == "rrdb":

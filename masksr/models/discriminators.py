@@ -1,4 +1,4 @@
-"""The discriminators of ESRGAN (VGG style) and of SRGAN, EDSR and PESR: each for one size of HR patch."""
+"""The discriminators of ESRGAN (VGG style) and of SRGAN, EDSR and PESR, each built for one HR patch size."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,9 +9,9 @@ from masksr.models.layers import conv3x3, in_full_precision
 class VGGStyleDiscriminator(nn.Module):
     """ESRGAN's discriminator, with BasicSR's key names.
 
-    Image (B, 3, ``input_size``, ``input_size``) to logits (B, 1), float32 under autocast too. Five stages
-    halve the image; ``input_size`` 256 has a sixth (``conv5_*``), as BasicSR does. Other sizes, multiples of
-    32 from 64 on, keep five stages, and ``linear1`` takes what they leave.
+    Maps an image (B, 3, ``input_size``, ``input_size``) to logits (B, 1), float32 even under autocast. Five
+    stages halve the image; ``input_size`` 256 has a sixth (``conv5_*``), as in BasicSR. Other sizes,
+    multiples of 32 from 64 on, keep five stages, and ``linear1`` adapts to what they leave.
     """
 
     def __init__(self, num_feat: int = 64, input_size: int = 128) -> None:
@@ -47,10 +47,10 @@ class VGGStyleDiscriminator(nn.Module):
 class SRGANDiscriminator(nn.Module):
     """The discriminator of SRGAN (Ledig et al., CVPR 2017), with the key names of EDSR-PyTorch and PESR.
 
-    Image (B, 3, ``input_size``, ``input_size``) to logits (B, 1), float32 under autocast too; ``input_size``
-    is a multiple of 16. Eight convolutions, every other one halves the image; widths and the hidden layer
-    (1024 at ``num_feat`` 64) grow with ``num_feat``. The first convolution has no bias and is normalised, so
-    the image may be in [0, 1] or [0, 255].
+    Maps an image (B, 3, ``input_size``, ``input_size``) to logits (B, 1), float32 even under autocast;
+    ``input_size`` is a multiple of 16. Every other one of eight convolutions halves the image; widths and the
+    hidden layer (1024 at ``num_feat`` 64) grow with ``num_feat``. The first convolution has no bias and is
+    normalised, so the image may be in [0, 1] or [0, 255].
     """
 
     def __init__(self, num_feat: int = 64, input_size: int = 192) -> None:

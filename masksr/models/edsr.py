@@ -9,10 +9,10 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB, of DIV2K's 800 training images, in
 
 
 def mean_shift(sign: int) -> nn.Conv2d:
-    """Adds ``sign`` times DIV2K's mean colour: (B, 3, H, W) in [0, 255] to the same.
+    """Build a layer that adds ``sign`` times DIV2K's mean colour to images (B, 3, H, W) in [0, 255].
 
-    A frozen 1x1 convolution, because public checkpoints hold it as one. PESR's public code meant to freeze it
-    too but trained it; its checkpoints load all the same and keep the values they were trained to.
+    It is a frozen 1x1 convolution because public checkpoints store it as one. PESR's public code meant to
+    freeze it too but trained it; its checkpoints load all the same and keep their trained values.
     """
     shift = nn.Conv2d(3, 3, kernel_size=1)
     with torch.no_grad():
@@ -34,13 +34,13 @@ class ResBlock(nn.Module):
 
 
 def residual_trunk(n_resblocks: int, n_feats: int, res_scale: float) -> nn.Sequential:
-    """The residual blocks and one closing convolution; the caller adds the outer shortcut."""
+    """Build the residual blocks and one closing convolution; the caller adds the outer shortcut."""
     blocks = (ResBlock(n_feats, res_scale) for _ in range(n_resblocks))
     return nn.Sequential(*blocks, conv3x3(n_feats, n_feats))
 
 
 def sub_pixel_steps(n_feats: int, scale: int) -> list[nn.Module]:
-    """Convolution and pixel shuffle, once by 2 or 3, or twice by 2: (B, n_feats, H, W) to ``scale`` H, W."""
+    """List convolution and pixel shuffle, once by 2 or 3, or twice by 2: (B, n_feats, H, W) to scale H, W."""
     steps = (2, 2) if scale == 4 else (scale,)
     return [layer for s in steps for layer in (conv3x3(n_feats, s * s * n_feats), nn.PixelShuffle(s))]
 
@@ -48,8 +48,8 @@ def sub_pixel_steps(n_feats: int, scale: int) -> list[nn.Module]:
 class EDSR(nn.Module):
     """EDSR (Lim et al., CVPR Workshops 2017), with the key names of EDSR-PyTorch.
 
-    LR image (B, 3, H, W) in [0, 255] to SR image (B, 3, scale H, scale W) in about [0, 255], float32 under
-    autocast too. scale: 2, 3 or 4. The defaults are the published x4 network, 43 M parameters.
+    Maps an LR image (B, 3, H, W) in [0, 255] to an SR image (B, 3, scale H, scale W) in about [0, 255],
+    float32 even under autocast. scale: 2, 3 or 4. The defaults are the published x4 network, 43 M parameters.
     """
 
     pixel_range = 255.0
@@ -76,7 +76,7 @@ class EDSR(nn.Module):
 class PESR(nn.Module):
     """PESR's generator (Vu et al., ECCV Workshops 2018): EDSR's x4 network under PESR's key names.
 
-    LR image (B, 3, H, W) in [0, 255] to SR image (B, 3, 4H, 4W) in about [0, 255], float32 under autocast.
+    Maps LR (B, 3, H, W) in [0, 255] to SR (B, 3, 4H, 4W) in about [0, 255], float32 even under autocast.
     """
 
     pixel_range = 255.0

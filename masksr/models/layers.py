@@ -11,24 +11,24 @@ def conv3x3(channels_in: int, channels_out: int, *, stride: int = 1, bias: bool 
 
 
 def through(blocks: nn.Sequential, x: Tensor, *, recompute: bool) -> Tensor:
-    """``blocks(x)``; with ``recompute`` only what enters each block is kept, and the block runs again later.
+    """Return ``blocks(x)``; with ``recompute``, keep only each block's input and rerun it in backward.
 
-    That is gradient checkpointing (Chen et al., "Training deep nets with sublinear memory cost", 2016): a
+    This is gradient checkpointing (Chen et al., "Training deep nets with sublinear memory cost", 2016): a
     third more operations in the generator, a fraction of the memory, the same gradients.
     """
     if not (recompute and torch.is_grad_enabled()):
         return blocks(x)
-    for block in blocks:  # in which nothing is random
+    for block in blocks:  # nothing in a block is random
         x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
     return x
 
 
 def in_full_precision(layer: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
-    """``layer(x)`` in the precision of the layer's weights, under autocast too.
+    """Return ``layer(x)`` in the precision of the layer's weights, even under autocast.
 
-    For the layers that make pixels or logits, and for a shift of pixels by their mean: bfloat16 has 8
-    significant bits, so near white its steps are one grey level of 255 wide. A first convolution's features
-    bear them.
+    For layers that output pixels or logits, and for the shift of pixels by their mean: bfloat16 has 8
+    significant bits, so near white its steps are one grey level of 255 wide. The features of a first
+    convolution tolerate them.
     """
     device = x.device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):

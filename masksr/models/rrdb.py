@@ -10,7 +10,7 @@ RESIDUAL_SCALE = 0.2
 
 
 class ResidualDenseBlock(nn.Module):
-    """Five convolutions, each of which sees the features of all before it. Keeps (B, num_feat, H, W)."""
+    """Five convolutions, each of which sees the features of all before it; keeps (B, num_feat, H, W)."""
 
     def __init__(self, num_feat: int, num_grow_ch: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class ResidualDenseBlock(nn.Module):
 
 
 class RRDB(nn.Module):
-    """Residual in residual: three dense blocks within one more shortcut."""
+    """Residual in residual: three dense blocks inside one more shortcut."""
 
     def __init__(self, num_feat: int, num_grow_ch: int) -> None:
         super().__init__()
@@ -48,8 +48,8 @@ class RRDB(nn.Module):
 class RRDBNet(nn.Module):
     """ESRGAN's generator (Wang et al., ECCV Workshops 2018), with BasicSR's key names and initial weights.
 
-    LR image (B, 3, H, W) in [0, 1] to SR image (B, 3, 4H, 4W) in about [0, 1], float32 under autocast too.
-    The defaults are the published network, 16.7 M parameters.
+    Maps an LR image (B, 3, H, W) in [0, 1] to an SR image (B, 3, 4H, 4W) in about [0, 1], float32 even under
+    autocast. The defaults are the published network, 16.7 M parameters.
     """
 
     pixel_range = 1.0

@@ -1,4 +1,4 @@
-"""VGG19 up to conv5_4: the eyes of the perceptual loss (equations 10-12, "VGG54")."""
+"""VGG19 up to conv5_4, the feature extractor of the perceptual loss (equations 10-12, "VGG54")."""
 
 from pathlib import Path
 
@@ -11,25 +11,25 @@ from masksr.models.layers import conv3x3
 STAGES = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels and convolutions before each pooling
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0, 1], as torchvision's VGG19 expects it
 IMAGENET_STD = (0.229, 0.224, 0.225)
-OXFORD_SCALE = 1 / 12.75  # of the features of Oxford's weights: Ledig et al. (SRGAN, CVPR 2017), section 3.2
+OXFORD_SCALE = 1 / 12.75  # for the features of Oxford's weights: Ledig et al. (SRGAN, CVPR 2017), section 3.2
 
 
 class VGG19Features(nn.Module):
     """VGG19 (Simonyan and Zisserman, ICLR 2015) from the image to conv5_4, before its ReLU; frozen.
 
-    RGB image (B, 3, H, W) in [0, 1], at least 16 pixels a side, to features (B, 512 ``width``, H // 16, W //
-    16). The gradient reaches the image, never the weights. ImageNet's normalisation is inside. Keys are
-    torchvision's ``features.N.weight`` and ``features.N.bias``. ``width`` scales every channel count, to a
-    multiple of 4.
+    Maps an RGB image (B, 3, H, W) in [0, 1], at least 16 pixels a side, to features (B, 512 ``width``,
+    H // 16, W // 16). Gradients reach the image, never the weights. ImageNet's normalisation is included.
+    Keys are torchvision's ``features.N.weight`` and ``features.N.bias``. ``width`` scales every channel
+    count, to a multiple of 4.
 
     Make one with ``load_vgg19`` or ``random_vgg19``.
     """
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        last = _multiple_of_4(512 * width)  # which tells the widths of all other layers
+        last = _multiple_of_4(512 * width)  # determines the widths of all other layers
         layers, channels_in = [], 3
-        with torch.random.fork_rng(devices=[]):  # these weights are drawn, and overwritten at once
+        with torch.random.fork_rng(devices=[]):  # these random weights are overwritten at once
             for channels, convolutions in STAGES:
                 channels_out = _multiple_of_4(channels * last / 512)
                 for _ in range(convolutions):
@@ -46,27 +46,27 @@ class VGG19Features(nn.Module):
 
 
 def load_vgg19(path: str | Path) -> VGG19Features:
-    """VGG19 with the weights of a torchvision ``.pth`` or of a ``.safetensors`` with the same keys.
+    """Load VGG19 with the weights of a torchvision ``.pth`` or of a ``.safetensors`` with the same keys.
 
-    Weights of the classifier are ignored, float16 becomes float32. A saved ``random_vgg19`` loads too: the
+    The classifier's weights are ignored; float16 becomes float32. A saved ``random_vgg19`` loads too: the
     width is read from conv5_4. Raises MasksrError where the file is missing, cannot be read or has other
     keys.
 
-    The loss weights of equations 10-12 suit torchvision's own training of VGG19. Oxford's original weights
-    give far larger features: an L1 distance of 13 between bicubic and HR patches, where public logs of ESRGAN
-    show 1 to 2; see ``rescale_features``.
+    The loss weights of equations 10-12 suit VGG19 as trained by torchvision. Oxford's original weights give
+    far larger features: an L1 distance of 13 between bicubic and HR patches, where public logs of ESRGAN show
+    1 to 2; see ``rescale_features``.
     """
     of_classifier = "classifier.", "pre_logits.", "head."  # torchvision's and timm's names
     weights = {key: value for key, value in read_weights(path).items() if not key.startswith(of_classifier)}
     conv5_4 = weights.get("features.34.weight")
     width = conv5_4.shape[0] / 512 if conv5_4 is not None and conv5_4.ndim == 4 else 1.0
-    network = VGG19Features(width if 0 < width <= 1 else 1.0)  # load_state says what does not fit
+    network = VGG19Features(width if 0 < width <= 1 else 1.0)  # load_state reports what does not fit
     load_state(network, weights, str(path))
     return network
 
 
 def rescale_features(network: VGG19Features, factor: float) -> None:
-    """Multiply the features of conv5_4 by ``factor``, for good: it is linear in its weights and bias."""
+    """Multiply conv5_4's features by ``factor``, permanently: they are linear in its weights and bias."""
     last = network.features[-1]
     with torch.no_grad():
         last.weight *= factor
@@ -74,10 +74,10 @@ def rescale_features(network: VGG19Features, factor: float) -> None:
 
 
 def random_vgg19(width: float, seed: int) -> VGG19Features:
-    """A stand-in where ImageNet's weights are out of reach: VGG19's layers at random, by their seed.
+    """Build a stand-in where ImageNet's weights are out of reach: VGG19's layers with seeded random weights.
 
-    He's initialisation, in which activations keep their size from layer to layer; torch's global random
-    numbers are left alone. Its features are no perceptual metric; they let the whole pipeline run.
+    He's initialisation keeps the size of activations from layer to layer; torch's global random state is left
+    alone. The features are no perceptual metric; they let the whole pipeline run.
     """
     network = VGG19Features(width)
     rng = torch.Generator().manual_seed(seed)

@@ -1,1 +1,1 @@
-"""What several notebooks draw, in one style; a figure of one notebook alone stands in its cells."""
+"""What several notebooks draw, in one style; figures of a single notebook are in its cells."""

@@ -1,4 +1,4 @@
-"""How sure a difference is."""
+"""Charts of how certain differences are."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from masksr.plots.style import GREY, WIDTH, colours, marker
 
 
 def draw_intervals(ax: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> None:
-    """Draw difference, low and high of each row on the line of its variant; 0 is no change.
+    """Draw each row's difference and its interval, low to high, on the line of its variant; 0 is no change.
 
-    rows: of ``intervals.compare`` or ``compare.mask_minus_plain``. A hollow mark with a pale interval is
+    rows: from ``intervals.compare`` or ``compare.mask_minus_plain``. A hollow marker with a pale interval is
     undecided, or rests on a single seed.
     """
     ax.axvline(0, color=GREY, linewidth=1.1, zorder=0)
@@ -27,7 +27,7 @@ def draw_intervals(ax: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> Non
 
 
 def effects(table: pd.DataFrame) -> Figure:
-    """Draw mask minus baseline of the cells of ``intervals.compare``, at least one: a panel per test set."""
+    """Draw mask minus baseline for the cells (one or more) of ``intervals.compare``: a panel per test set."""
     sets, variants = list(table["set"].unique()), list(table["variant"].unique())
     layout = {"figsize": (WIDTH, 1.3 + 0.34 * len(variants)), "layout": "constrained"}
     figure, axes = plt.subplots(1, len(sets), sharex=True, sharey=True, squeeze=False, **layout)
@@ -36,7 +36,7 @@ def effects(table: pd.DataFrame) -> Figure:
         ax.set_title(name)
     ends = table[["difference", "low", "high"]].abs().max()
     reach = 10 * ends["difference"]
-    if 0 < reach < ends.max():  # long intervals run off the page; the points are worth seeing
+    if 0 < reach < ends.max():  # let long intervals run off the page: the points are worth seeing
         ax.set_xlim(-reach, reach)
     other = "other mask" if "other is" in table else "baseline"
     figure.supxlabel(f"{table['metric'].iloc[0]}, mask minus {other}", fontsize=11)

@@ -1,4 +1,4 @@
-"""Photographs and maps without axes: how every figure of pixels shows them, and details side by side."""
+"""Photographs and maps without axes, as every figure of pixels shows them, and details side by side."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ from masksr.plots.style import ACCENT, GREY, TIMES, WIDTH
 from masksr.quality.fidelity import psnr
 
 Pixels = NDArray[np.uint8]
-# Few colours: nobody tells more apart, and noise in few colours makes small files.
+# Few colours: nobody can tell more apart, and noise in few colours makes small files.
 MASK = {"cmap": colormaps["viridis"].resampled(32), "vmin": 0, "vmax": 1}
 ERROR = colormaps["magma"].resampled(20)
 SIZE = colormaps["cividis"].resampled(16)
@@ -34,7 +34,7 @@ def show_image(ax: Axes, image: Pixels, title: str = "", below: str = "", *, smo
 
 
 def show_map(ax: Axes, values: NDArray, title: str = "", below: str = "", **style: Any) -> None:
-    """Show an array (H, W) as colours, with a line above and below. style: of ``imshow``, as ``MASK``."""
+    """Show an array (H, W) as colours, with text above and below. style: for ``imshow``, such as ``MASK``."""
     # "none" draws like "nearest", but an SVG then holds these pixels and not those of the screen.
     ax.imshow(values, **{"interpolation": "none"} | style)
     ax.set(xticks=[], yticks=[])
@@ -47,7 +47,7 @@ def show_map(ax: Axes, values: NDArray, title: str = "", below: str = "", **styl
 
 
 def error_norm(error: NDArray) -> LogNorm:
-    """Return logarithmic colours for squared errors, without their extremes."""
+    """Return a logarithmic colour scale for squared errors, without their extremes."""
     positive = error[np.isfinite(error) & (error > 0)]
     low, high = np.quantile(positive, [0.05, 0.999]) if positive.size else (1.0, 10.0)
     return LogNorm(low, max(high, 10 * low), clip=True)
@@ -65,7 +65,7 @@ def bar_below(
 
 
 def middle(image: Pixels, size: int = 96) -> tuple[int, int, int]:
-    """Return the square in the middle of an image as (top, left, size), on whole LR pixels."""
+    """Return the square in the middle of an image as (top, left, size), aligned to whole LR pixels."""
     top, left = ((side - size) // 8 * 4 for side in image.shape[:2])
     return top, left, size
 
@@ -95,10 +95,10 @@ def contact_sheet(images: Sequence[tuple[str, Pixels]]) -> Figure:
 
 
 def compare_crops(columns: Mapping[str, Pixels], size: int = 96) -> Figure:
-    """Show the middle of several pictures of one photograph, beside the photograph that shows where it is.
+    """Show the middle of several versions of a photograph, beside the photograph with that place marked.
 
-    columns: by title, (H, W, 3) uint8; ``HR``, and a smaller one, such as LR, is cut in proportion.
-    size: of the crop, in pixels of HR. The PSNR-Y of each crop against HR is below it.
+    columns: (H, W, 3) uint8 by title, one of them ``HR``; smaller ones, such as LR, are cut in proportion.
+    size: of the crop, in pixels of HR. The PSNR-Y of each crop against HR is shown below it.
     """
     whole = columns["HR"]
     box = middle(whole, min(size, *whole.shape[:2]) // 4 * 4)
@@ -124,6 +124,6 @@ def show_place(ax: Axes, photograph: Pixels, box: Sequence[float], title: str = 
 
 
 def psnr_text(image: Pixels, hr: Pixels) -> str:
-    """Return PSNR-Y as text; a space for LR and for HR itself, which keeps the height of a line."""
+    """Return PSNR-Y as text; for LR and for HR itself a space, which keeps the height of a line."""
     value = psnr(image, hr, border=0) if image.shape == hr.shape else np.inf
     return f"{value:.2f} dB" if np.isfinite(value) else " "

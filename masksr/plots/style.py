@@ -1,4 +1,4 @@
-"""One look for all figures: sizes, colours, how a mask is drawn; and figures as files of equal bytes."""
+"""One look for all figures: sizes, colours, markers of masks; and figure files reproducible to the byte."""
 
 import io
 from collections.abc import Iterable
@@ -42,13 +42,13 @@ def use_style() -> None:
 
 
 def colours(models: Iterable[str]) -> dict[str, str]:
-    """Return a colour for each model: fixed for the paper's three, then the others in their order."""
+    """Return a colour for each model: fixed for the paper's three, in order of appearance for the others."""
     others = [name for name in dict.fromkeys(models) if name not in FIXED]
     return FIXED | {name: FURTHER[number % len(FURTHER)] for number, name in enumerate(others)}
 
 
 def marker(mask: str, *, filled: bool = True) -> dict[str, Any]:
-    """Return how the mark of a variant is drawn, filled or hollow; ``relative_constant`` as ``constant``."""
+    """Return the marker of a variant, filled or hollow; ``relative_constant`` looks like ``constant``."""
     shape = _MARKERS.get(mask.rpartition("_")[2], "D")
     fill = "full" if filled and mask != "none" else "none"
     size = {"markersize": 7.5, "markeredgewidth": 1.6}
@@ -56,9 +56,9 @@ def marker(mask: str, *, filled: bool = True) -> dict[str, Any]:
 
 
 def encode(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
-    """Return the figure as a file of equal bytes for equal figures; its label is the description there.
+    """Return the figure as a file, equal bytes for equal figures, with its label as the description.
 
-    A PNG of pictures is transparent around them, with grey words: its colours must stay on a dark page.
+    A PNG of pictures is transparent around them, with grey text: a dark page must not change its colours.
     """
     _settle(figure)
     pictures = kind == "png" and bool(figure.findobj(AxesImage))
@@ -78,7 +78,7 @@ def encode(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
 
 
 def _output(figure: Figure, kind: Literal["png", "svg"]) -> tuple[str | bytes, dict[str, str]] | None:
-    """Return what Jupyter shows, with the label as alternative text; no SVG of pixels."""
+    """Return what Jupyter shows, with the label as alternative text; None for an SVG of pixels."""
     if kind == "svg" and figure.findobj(AxesImage):
         return None
     content, label = encode(figure, kind), figure.get_label()
@@ -86,9 +86,9 @@ def _output(figure: Figure, kind: Literal["png", "svg"]) -> tuple[str | bytes, d
 
 
 def _settle(figure: Figure) -> None:
-    """Lay a figure out once, for constrained layout moves things a little with every drawing.
+    """Lay a figure out once, because constrained layout moves things slightly with every drawing.
 
-    Its solver orders sums by addresses, so the last bits of places differ from run to run: they are rounded.
+    Its solver orders sums by memory address, so the last bits of positions vary between runs: round them.
     """
     if figure.get_layout_engine() is None:
         return

@@ -1,7 +1,7 @@
 """Distances to the HR image, on the same plane as PI: 8-bit BT.601 luma without a border of 4 pixels.
 
-PIRM 2018 measures its RMSE there (its ``calc_scores.m``: luma, shaved, squared errors of 8-bit levels, of a
-set the root of the mean of all). PSNR is the same number in decibels. SSIM is that of Wang et al., "Image
+PIRM 2018 measures its RMSE there (its ``calc_scores.m``: shaved luma, squared errors of 8-bit levels; for a
+set, the root of the mean of all). PSNR is the same number in decibels. SSIM is that of Wang et al., "Image
 quality assessment: from error visibility to structural similarity", IEEE Transactions on Image Processing
 13(4), 2004: a Gaussian window of 11 x 11, sigma 1.5.
 """
@@ -30,7 +30,7 @@ def rmse(x: Array, y: Array) -> float:
 
 
 def decibels(error: float) -> float:
-    """Compute the PSNR that belongs to an RMSE in levels of 255."""
+    """Compute the PSNR that corresponds to an RMSE in levels of 255."""
     return float(20 * np.log10(255 / error)) if error else float("inf")
 
 

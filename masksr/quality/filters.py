@@ -1,7 +1,7 @@
-"""The plane that every measure looks at (8-bit BT.601 luma), and the Gaussian means and resizing in them.
+"""The plane that all measures use (8-bit BT.601 luma), and the Gaussian means and resizing inside them.
 
-Published scores come from pyiqa, in single precision, so all three carry its rounding. Images themselves are
-made with ``data.bicubic``, which is exact; nothing here is for that.
+Published scores come from pyiqa, in single precision, so all three reproduce its rounding. Images themselves
+are made with ``data.bicubic``, which is exact, never with this module.
 """
 
 from functools import lru_cache
@@ -19,7 +19,7 @@ BORDER = 4  # pixels cut from each side (PIRM 2018: shave_width)
 
 
 class Unmeasurable(ValueError):
-    """The image is valid, but it has no such score: too small, flat, periodic."""
+    """The image is valid but has no such score: it is too small, flat or periodic."""
 
 
 def check_side(shape: tuple[int, ...], side: int) -> None:
@@ -29,7 +29,7 @@ def check_side(shape: tuple[int, ...], side: int) -> None:
 
 
 def cut_border(image: Image, border: int = BORDER) -> Image:
-    """Cut the border off an image (H, W, 3) uint8. Raises ValueError for others, and where all is border."""
+    """Cut the border off an image (H, W, 3) uint8. Raises ValueError for others, or if all is border."""
     if getattr(image, "dtype", None) != np.uint8 or image.shape[2:] != (3,):
         raise ValueError("quality is measured on uint8 arrays (H, W, 3); see data.images.to_image")
     if min(image.shape[:2]) <= 2 * border:
@@ -40,9 +40,9 @@ def cut_border(image: Image, border: int = BORDER) -> Image:
 def luma_plane(image: Image, border: int = BORDER) -> Array:
     """Compute the luma of an image (H, W, 3) uint8: (H - 2 border, W - 2 border), 16 ... 235 in whole levels.
 
-    In single precision as pyiqa does it (torch's matrix product on x86, with fused multiply-adds): of the
-    2^24 colours 137 lie so close to a half that exact arithmetic (``data.images.luma``) rounds them to the
-    other side, and one such pixel moves PI by about 1e-5. Raises ValueError as :func:`cut_border` does.
+    In single precision, as in pyiqa (torch's matrix product on x86, with fused multiply-adds): 137 of the
+    2^24 colours lie so close to a half that exact arithmetic (``data.images.luma``) rounds them the other
+    way, and one such pixel moves PI by about 1e-5. Raises ValueError as :func:`cut_border` does.
     """
     pixels = cut_border(image, border).astype(np.float32) / np.float32(255)
     red, green, blue = np.moveaxis(pixels, -1, 0)
@@ -71,7 +71,7 @@ def gaussian_window(size: int, sigma: float) -> Array:
 def _bands(size: int, sigma: float, block: int) -> tuple[Array, Array]:
     """Build the window's best separable form as a band matrix for ``block`` means, and its transpose.
 
-    The rounded window is a product of two vectors up to 1e-8; the vector is scaled to keep its exact sum.
+    The rounded window is an outer product to within 1e-8; the vector is scaled to keep its exact sum.
     """
     window = gaussian_window(size, sigma)
     vector = np.abs(np.linalg.svd(window)[0][:, 0])
@@ -81,9 +81,9 @@ def _bands(size: int, sigma: float, block: int) -> tuple[Array, Array]:
 
 
 def gaussian_mean(plane: Array) -> Array:
-    """Average around every pixel that has a whole window of 11 x 11: (H, W) to (H - 10, W - 10).
+    """Average around every pixel that has a whole 11 x 11 window: (H, W) to (H - 10, W - 10).
 
-    Columns, then rows, each as small matrix products of a band matrix: twice as fast as sliding a vector, a
+    Columns, then rows, each as small products with a band matrix: twice as fast as sliding a vector, and a
     hundred times as fast as torch's two-dimensional float64 convolution.
     """
     block, margin = 16, 10
@@ -118,9 +118,9 @@ def _resize_rows(plane: Single, length: int) -> Single:
 
 @lru_cache(maxsize=32)
 def _taps(length: int, new_length: int) -> tuple[NDArray[np.intp], Single]:
-    """Find which samples make each output sample, and their weights: (taps, new_length) each.
+    """Find the samples that contribute to each output sample, and their weights: (taps, new_length) each.
 
-    Keys' cubic with a = -0.5, stretched when shrinking (antialiasing); the border and its pixel are mirrored.
+    Keys' cubic with a = -0.5, stretched when shrinking (antialiasing); mirrored beyond the border pixel.
     """
     f = np.float32
     scale = new_length / length
@@ -147,7 +147,7 @@ def _taps(length: int, new_length: int) -> tuple[NDArray[np.intp], Single]:
 def shape_table(symmetric: bool) -> tuple[Array, Array]:
     """Tabulate shapes up to 10 and the ratio of moments of each, in the order in which the ratios rise.
 
-    The shapes are rounded to float32 as pyiqa has them: a forest with thresholds on that grid sees it.
+    The shapes are rounded to float32 as in pyiqa: a forest with thresholds on that grid would notice.
     """
     import torch  # here, because it takes a second
 
@@ -175,9 +175,9 @@ def fit_ggd(samples: Array) -> Array:
 
 
 def fit_aggd(samples: Array) -> tuple[Array, Array, Array]:
-    """Fit an asymmetric one to each row of ``samples`` (..., N): shape, left and right scale, (...).
+    """Fit an asymmetric generalised Gaussian to each row (..., N): shape, left and right scale, (...).
 
-    Samples without a negative or without a positive one have no such fit: their scales are NaN.
+    Rows without negative or without positive samples have no such fit: their scales are NaN.
     """
     square = np.square(samples)
     left, right = samples < 0, samples > 0

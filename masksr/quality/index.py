@@ -18,7 +18,7 @@ BLAS = ThreadpoolController().select(user_api="blas")
 
 @dataclass(frozen=True)
 class Score:
-    """The measures of one image. One that the image does not have is NaN, and ``problem`` says why."""
+    """The measures of one image. One that the image cannot have is NaN, and ``problem`` says why."""
 
     niqe: float  # natural scene statistics: 0 and up, lower is better
     ma: float  # learned no-reference quality: 0 to 10, higher is better
@@ -39,11 +39,11 @@ class Score:
 def score(image: Image, reference: Image | None = None, weights: QualityWeights | None = None) -> Score:
     """Score an image (H, W, 3) uint8 by the PIRM 2018 protocol; with its HR image also PSNR, SSIM and RMSE.
 
-    Everything is measured on BT.601 luma of whole levels, without a border of 4 pixels. NIQE, Ma and PI are
-    those of pyiqa 0.1.16 to 1e-6. weights: without them :func:`masksr.quality.weights.default_weights`.
+    Everything is measured on BT.601 luma of whole levels, without a border of 4 pixels. NIQE, Ma and PI equal
+    those of pyiqa 0.1.16 to 1e-6. weights: by default :func:`masksr.quality.weights.default_weights`.
 
     A small, flat or periodic image has no NIQE or no Ma: its score is NaN and ``problem`` is set, so that one
-    collapsed output does not end an evaluation. Raises ValueError for what is not such a pair of images.
+    collapsed output does not end an evaluation. Raises ValueError for anything but such a pair of images.
     """
     weights = weights or default_weights()
     if reference is None:
@@ -60,7 +60,7 @@ def score(image: Image, reference: Image | None = None, weights: QualityWeights 
             return float("nan")
 
     psnr = ssim = rmse = None
-    # The linear algebra here is many small products: threads inside them only wait for each other.
+    # The linear algebra here consists of many small products: threads in them only wait for each other.
     with BLAS.limit(limits=1):
         of_niqe, of_ma = value("NIQE", niqe, weights.niqe), value("Ma", ma, weights.ma)
         if reference is not None:

@@ -2,12 +2,12 @@
 
 C. Ma, C.-Y. Yang, X. Yang, M.-H. Yang, "Learning a no-reference quality metric for single-image
 super-resolution", Computer Vision and Image Understanding 158, 2017. The numbers follow pyiqa's NRQM. Three
-families of features (local DCT coefficients, oriented bands, singular values) go into a forest each.
+families of features (local DCT coefficients, oriented bands, singular values) feed one forest each.
 
 The bands are those of the steerable pyramid of Simoncelli and Freeman (1995), with the raised-cosine filters,
 the look-up tables and the float32 masks of the public ports of Portilla and Simoncelli's ``buildSCFpyr``.
-These build complex bands and the metric reads the real part, which needs only the odd part of each angular
-mask: one real transform forth and one back per band.
+These build complex bands, of which the metric reads the real part. That needs only the odd part of each
+angular mask: one real transform forward, and one back per band.
 """
 
 from collections.abc import Iterator
@@ -27,11 +27,11 @@ from masksr.quality.filters import Array, Single, Unmeasurable
 
 FEATURES = (18, 45, 75)  # sizes of the three families
 MIN_SIDE = 57  # of the plane: below it no 11 x 11 window is left on the coarser level
-SIZE, STRIDE = 7, 3  # pixels: of the patches whose DCT counts, and from one to the next
-BLOCK = 5  # pixels on a side: one row of the matrix whose singular values count
+SIZE, STRIDE = 7, 3  # pixels: side of the patches whose DCT is taken, and step from one to the next
+BLOCK = 5  # pixels on a side: each block is a row of the matrix whose singular values are taken
 ORIENTATIONS, LEVELS = 6, 2  # of the pyramid
-BORDERS = 16, 8  # pixels of the divided bands of the finer and the coarser level that do not count
-# At a time: what they need stays in the cache, and memory does not grow with the image.
+BORDERS = 16, 8  # pixels cut off the divided bands of the finer and the coarser level
+# How many at a time: what they need stays in cache, and memory does not grow with the image.
 PATCHES, PIXELS = 8192, 16384
 
 
@@ -49,7 +49,7 @@ class Forest:
     value: Array
 
     def predict(self, features: Array) -> float:
-        """Average the answers of all trees for one vector of features; all are walked down side by side."""
+        """Average the predictions of all trees for one feature vector; all trees are descended in step."""
         tree = np.arange(self.left.shape[1])
         row = np.zeros_like(tree)
         for _ in range(len(self.left)):
@@ -69,7 +69,7 @@ def one_leaf(value: float) -> Forest:
 
 @dataclass(frozen=True, eq=False)
 class MaModel:
-    """One forest per feature family, and the weights [constant, w1, w2, w3] that join their predictions."""
+    """One forest per family of features, and the weights [constant, w1, w2, w3] of their predictions."""
 
     forests: tuple[Forest, Forest, Forest]
     linear: Array
@@ -97,8 +97,8 @@ def ma_features(luma: Array) -> tuple[Array, Array, Array]:
 def _singular_values(plane: Array) -> Array:
     """Compute the 25 singular values of the matrix whose rows are the 5 x 5 blocks of the plane.
 
-    Blocks at the border are filled with zeros. Of fewer than 25 blocks the missing values are zeros; pyiqa
-    ends with an IndexError there: where the shorter side of the image has fewer than about 90 pixels.
+    Blocks at the border are padded with zeros. With fewer than 25 blocks the missing values are zeros; pyiqa
+    raises an IndexError then: where the shorter side of the image has fewer than about 90 pixels.
     """
     padded = np.pad(plane, [(0, -length % BLOCK) for length in plane.shape])
     rows = filters.cut_blocks(padded, BLOCK).reshape(-1, BLOCK**2)
@@ -122,8 +122,8 @@ ORIENTED = [[u * SIZE + v - 1 for u, v in along] for along in ALONG]  # rows of 
 def dct_features(plane: Array) -> Array:
     """Compute six features of one plane (H, W) in [0, 1]; the metric takes them at three scales.
 
-    Of three numbers per patch (shape of a generalised Gaussian, coefficient of variation, variance of that
-    coefficient over orientations): the mean of the worst tenth and the mean of all.
+    They are the mean of the worst tenth and the mean of all, for each of three numbers per patch: the shape
+    of a generalised Gaussian, the coefficient of variation, and its variance over orientations.
     """
     patches = _patches(plane)
     numbers = []
@@ -157,11 +157,11 @@ def _variation(magnitude: Array, eps: float) -> Array:
 def gsm_features(plane: Array) -> Array:
     """Compute 45 features of one plane (H, W) in [0, 255].
 
-    12 shapes of the divided bands, 6 of both levels of an orientation together, 12 similarities of the bands
-    with the high-pass residual, 15 between the divided bands of the finer level. Raises Unmeasurable.
+    12 shapes of the divided bands, 6 of both levels of an orientation together, 12 similarities of bands to
+    the high-pass residual, 15 between the divided bands of the finer level. Raises Unmeasurable.
     """
     residual, (fine, coarse) = oriented_bands(plane)
-    high = Local(residual)  # it and the bands go as soon as they can: each has the size of the picture
+    high = Local(residual)  # it and the bands are freed as soon as possible: each is as large as the picture
     rounded = (filters.resize(band, plane.shape) for band in (*fine, *coarse))
     at_residual = [Local(band).similarity(high) for band in rounded]
     del high, residual
@@ -187,7 +187,7 @@ class Local:
         self.variance = filters.gaussian_mean(band * band) - self.mean**2
 
     def similarity(self, other: "Local") -> float:
-        """Average the contrast-structure term of SSIM for 8-bit images, negative values cut."""
+        """Average the contrast-structure term of SSIM for 8-bit images, with negative values set to 0."""
         c2 = (0.03 * 255) ** 2
         covariance = filters.gaussian_mean(self.band * other.band) - self.mean * other.mean
         structure = (2 * covariance + c2) / (self.variance + other.variance + c2)
@@ -195,7 +195,7 @@ class Local:
 
 
 def _divide(bands: list[Array], parents: list[Array] | None, b: int, border: int) -> Array:
-    """Divide band ``b`` by the local scale of the mixture, cut the border off and take off the mean.
+    """Divide band ``b`` by the local scale of the mixture, cut the border off and subtract the mean.
 
     The scale of a pixel is the Mahalanobis norm of its neighbourhood (Portilla et al. 2003). Raises
     Unmeasurable where the neighbours are linearly dependent: in a flat or a periodic image.
@@ -211,7 +211,7 @@ def _divide(bands: list[Array], parents: list[Array] | None, b: int, border: int
     scale = np.empty((height - 2, width - 2))
     for rows, block in _neighbourhoods(bands, parents, b):
         scale[rows] = np.square(whiten @ block).sum(axis=0).reshape(-1, width - 2)
-    # The divisor counts the 3 x 3 pixels and the parent, not the orientations: so the forest has learned it.
+    # The divisor counts the 3 x 3 pixels and the parent, not the orientations: the forest learned it so.
     scale = np.sqrt(scale / (9 + (parents is not None)))
     inner = bands[b][1:-1, 1:-1]
     divided = (inner - inner.mean()) / (scale + 1e-12)
@@ -222,7 +222,7 @@ def _divide(bands: list[Array], parents: list[Array] | None, b: int, border: int
 def _neighbourhoods(bands: list[Array], parents: list[Array] | None, b: int) -> Iterator[tuple[slice, Array]]:
     """Yield, for some rows at a time, the (neighbours, pixels) around every pixel that has all of them.
 
-    Of band ``b`` its 3 x 3 pixels; the same place in its parent one level up and in the other orientations.
+    They are 3 x 3 in band ``b``; in its parent one level up and in the other orientations, the same place.
     """
     height, width = bands[b].shape
     centre = [parents[b]] if parents else []
@@ -247,7 +247,7 @@ def oriented_bands(plane: Array) -> tuple[Array, list[list[Array]]]:
         band b of level n   -i H_n L_{n-1} ... L_0 A_b F,   n = 1, 2   and   b = 0 ... 5
         A_b                 g cos^5(t - pi b/6) where |t - pi b/6| < pi/2, else 0;   g = 2^6 5! / sqrt(6 10!)
 
-    of which the real part of the inverse transform is taken. Level 2 has half the sides.
+    The real part of each inverse transform is taken. Level 2 has half the side lengths.
     """
     residual, levels = _masks(*plane.shape)
     spectrum = fft.rfft2(plane)

@@ -1,8 +1,8 @@
 """The measures of a picture, their names and which way is better: the paper's, and further ones of pyiqa.
 
-Importing pyiqa and torch takes seconds, and tables want no more than a name and a direction: until a measure
-is taken, pyiqa's list alone is read. Further measures, such as LPIPS and DISTS, look at what PI looks at, the
-picture without its border, but in colour: RGB in [0, 1], float32, one at a time.
+Importing pyiqa and torch takes seconds, and tables need only a name and a direction: until a measure is
+taken, pyiqa's list alone is read. Further measures, such as LPIPS and DISTS, see what PI sees, the picture
+without its border, but in colour: RGB in [0, 1], float32, one at a time.
 """
 
 import importlib.util
@@ -22,10 +22,10 @@ from masksr.quality.filters import Image, cut_border
 
 MEASURES = ["niqe", "ma", "pi", "psnr", "ssim", "rmse"]  # of every picture, by the protocol of PIRM 2018
 HIGHER_IS_BETTER = {"ma", "psnr", "ssim"}
-# Under MASKSR_OFFLINE: nothing listens at that proxy, and huggingface_hub would try again and again.
+# For MASKSR_OFFLINE: nothing listens at that proxy, and huggingface_hub would otherwise retry repeatedly.
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
 NO_NETWORK |= {"no_proxy": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
-NOT_OF_ONE_PICTURE = ("fid", "inception_score", "compare2score", "clipscore")  # of sets, or beside a text
+NOT_OF_ONE_PICTURE = ("fid", "inception_score", "compare2score", "clipscore")  # they need sets, or a text
 
 
 class Kind(NamedTuple):
@@ -37,7 +37,7 @@ class Kind(NamedTuple):
 
 @cache
 def known() -> dict[str, Kind]:
-    """List the measures of the installed pyiqa by its names."""
+    """List the measures of the installed pyiqa by the names they have there."""
     package = Path(importlib.util.find_spec("pyiqa").origin).parent
     listed = runpy.run_path(str(package / "default_model_configs.py"))["DEFAULT_CONFIGS"].items()
     return {name: Kind(of.get("metric_mode") == "FR", of.get("lower_better", False)) for name, of in listed}
@@ -55,12 +55,12 @@ def check(names: Sequence[str], where: str = "params.yaml: measures.also") -> No
 
 
 def lower_is_better(name: str) -> bool:
-    """Whether a lower value of one of ``MEASURES``, or of pyiqa's, is a better one."""
+    """Return whether lower is better, for one of ``MEASURES`` or of pyiqa's."""
     return name not in HIGHER_IS_BETTER if name in MEASURES else known()[name].lower_is_better
 
 
 def further_title(name: str) -> str:
-    """Name one of pyiqa's as tables do, with an arrow to where better is: ``LPIPS ↓``."""
+    """Name one of pyiqa's measures as tables do, with an arrow to where better is: ``LPIPS ↓``."""
     return f"{name.upper() if name.isalpha() else name} {'↓' if lower_is_better(name) else '↑'}"
 
 
@@ -70,7 +70,7 @@ def half_label(name: str, weights: str) -> str:
 
 
 def pi_label(niqe_weights: str, ma_weights: str) -> str:
-    """Name the index ``PI`` where both halves have ``official`` weights, else say which have not."""
+    """Name the index ``PI`` where both halves have ``official`` weights, else say which do not."""
     stand_ins = [half for half, kind in (("NIQE", niqe_weights), ("Ma", ma_weights)) if kind != "official"]
     return ["PI", f"PI (stand-in {''.join(stand_ins)})", "PI (stand-in)"][len(stand_ins)]
 
@@ -84,7 +84,7 @@ class Measure:
     device: Any  # torch.device
 
     def __call__(self, image: Image, reference: Image | None = None) -> tuple[float, str | None]:
-        """Measure a picture (H, W, 3) uint8, beside its HR picture where it ``compares``; or NaN and why."""
+        """Measure a picture (H, W, 3) uint8, with its HR picture if it ``compares``; or NaN and why not."""
         import torch
 
         compares = known()[self.name].compares
@@ -94,7 +94,7 @@ class Measure:
         inner = [np.ascontiguousarray(cut_border(picture).transpose(2, 0, 1)) for picture in pictures]
         seeded = torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
         try:
-            # Not through pyiqa's own call: it allows TF32, which rounds what a convolution sees to 10 bits.
+            # Not pyiqa's own call, which allows TF32 and so rounds what a convolution sees to 10 bits.
             with torch.no_grad(), seeded:
                 torch.manual_seed(0)
                 np.random.seed(0)  # pyiqa's random crops are the same ones on every call
@@ -105,10 +105,10 @@ class Measure:
 
 
 def load(names: Sequence[str], device: Any = None) -> list[Measure]:
-    """Load the measures of these names, with the weights that pyiqa has in its caches or downloads.
+    """Load the measures of these names, with weights that pyiqa has in its caches or downloads.
 
-    device: they are taken on cuda or, as all else in a table of scores, on the CPU. Raises MasksrError for a
-    name that ``check`` refuses, and where weights cannot be had.
+    device: cuda or, where all else in a table of scores is computed, the CPU. Raises MasksrError for a name
+    that ``check`` refuses, and where weights cannot be had.
     """
     import torch
 

@@ -36,7 +36,7 @@ def niqe(luma: Array, model: NiqeModel) -> float:
     if len(whole) == 0:
         raise Unmeasurable("the image is flat or periodic")
     covariance = np.cov(whole, rowvar=False) if len(whole) > 1 else np.zeros_like(model.covariance)
-    # The mean leaves out each NaN, the covariance each patch that has one: so do the authors and pyiqa.
+    # The mean leaves out each NaN, the covariance each patch with one, as the authors and pyiqa do.
     difference = model.mean - np.nanmean(features, axis=0)
     tolerance = len(difference) * np.finfo(float).eps
     inverse = np.linalg.pinv((model.covariance + covariance) / 2, rcond=tolerance)
@@ -61,9 +61,9 @@ def patch_sharpness(luma: Array) -> Array:
 
 
 def local_contrast(plane: Array) -> tuple[Array, Array]:
-    """Take off the local mean of a plane and divide by its local contrast (eq. 1); returns that contrast too.
+    """Subtract a plane's local mean and divide by its local contrast (eq. 1); returns that contrast too.
 
-    In bright flat areas the rounding of the window's weights to float32 is what sets the contrast.
+    In bright flat areas, the contrast is set by the rounding of the window's weights to float32.
     """
     window = filters.gaussian_window(7, 7 / 6)
     mean = correlate(plane, window, mode="nearest")

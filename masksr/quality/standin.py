@@ -1,7 +1,7 @@
 """Stand-ins for the official weights of NIQE and Ma, fitted on a few photographs in half a minute.
 
-They let every stage of the pipeline run on a machine that cannot get the official files. They order what is
-clearly better and worse; their numbers are no evidence and are never shown as plain PI.
+They let every stage of the pipeline run on a machine that cannot get the official files. They tell clearly
+better from clearly worse; their numbers are no evidence and are never shown as plain PI.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,23 +28,23 @@ SEED = 0
 MIN_SIDE = 216  # pixels of a photograph
 PHOTOGRAPHS = 20  # at most: more would take minutes
 # NIQE
-SHARPNESS = 0.5  # of the sharpest patch: what NIQE learns from
+SHARPNESS = 0.5  # relative to the sharpest patch: NIQE learns from patches above it
 SHRINKAGE = 0.2  # of NIQE's covariance towards its diagonal: overlapping patches of few photographs are alike
 # Ma
 TREES, LEAF = 200, 3
 CROPS = 150
-DEGRADED_EVERY, OTHERS = 3, 4  # a third of the crops is degraded: in all bicubic ways and in four others
+DEGRADED_EVERY, OTHERS = 3, 4  # a third of the crops are degraded: in all bicubic ways and in four others
 SIDES, STEP = (120, 216), 12  # pixels; every side is a multiple of 2, 3 and 4
-SHRINK = (1.0, 0.75, 0.5, 0.35, 0.25)  # a shrunk photograph is another one, sharper and busier
+SHRINK = (1.0, 0.75, 0.5, 0.35, 0.25)  # a shrunk photograph counts as another, sharper and busier
 CONTRAST = (0.6, 1.5)
 
 
 def fit_niqe(photographs: Sequence[Photograph], workers: int = 1) -> tuple[NiqeModel, dict[str, Any]]:
-    """Fit NIQE's Gaussian to the sharp patches of ``photographs`` (name, (H, W, 3) uint8); also says how.
+    """Fit NIQE's Gaussian to the sharp patches of ``photographs`` (name, (H, W, 3) uint8); also returns how.
 
-    As in Mittal et al. only sharp patches count, here sharper than half the sharpest of all photographs,
-    so that a soft photograph adds nothing. To make a few photographs do, the patches overlap by half and the
-    photographs are also taken at 0.7 and 0.5 of their size. Raises MasksrError where one is too small.
+    As in Mittal et al., only sharp patches count: here those more than half as sharp as the sharpest of all
+    photographs, so that a soft one adds nothing. To make do with few photographs, patches overlap by half,
+    and photographs are also used at 0.7 and 0.5 of their size. Raises MasksrError where one is too small.
     """
     features, sharpness = [], []
     planes = _luma_planes(photographs)
@@ -68,10 +68,10 @@ def fit_niqe(photographs: Sequence[Photograph], workers: int = 1) -> tuple[NiqeM
 
 
 def fit_ma(photographs: Sequence[Photograph], workers: int = 1) -> tuple[MaModel, dict[str, Any]]:
-    """Fit forests that predict a full-reference score of degraded crops without the reference; also says how.
+    """Fit forests that predict degraded crops' full-reference score without the reference; also returns how.
 
-    photographs: (name, (H, W, 3) uint8). The third family of features (singular values) depends on the size
-    of an image more than on its quality; its forest is one leaf of weight 0. Raises as ``fit_niqe`` does.
+    photographs: (name, (H, W, 3) uint8). The third family of features (singular values) depends more on the
+    size of an image than on its quality; its forest is one leaf of weight 0. Raises as ``fit_niqe`` does.
     """
     planes = _luma_planes(photographs)
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
@@ -84,7 +84,7 @@ def fit_ma(photographs: Sequence[Photograph], workers: int = 1) -> tuple[MaModel
         regressor.fit(features, scores, weights)
         forests.append(from_sklearn(regressor, gridded))
         votes.append(regressor.oob_prediction_)
-    # Joined by predictions for samples that a tree has not seen: those it has seen would look too good.
+    # Combined by predictions for samples that a tree has not seen: on those it has, it would look too good.
     root = np.sqrt(weights)
     columns = np.stack([np.ones_like(scores), *votes], axis=1)
     linear = np.linalg.lstsq(columns * root[:, None], scores * root, rcond=None)[0]
@@ -93,7 +93,7 @@ def fit_ma(photographs: Sequence[Photograph], workers: int = 1) -> tuple[MaModel
 
 
 def _luma_planes(photographs: Sequence[Photograph]) -> dict[str, Plane]:
-    """Take the lumas of up to 20 photographs, spread over all that there are, by name."""
+    """Return the lumas of up to 20 photographs, spread over all that there are, by name."""
     chosen = photographs[:: max(1, ceil(len(photographs) / PHOTOGRAPHS))]
     planes = {name: luma_plane(image, border=0).astype(np.uint8) for name, image in sorted(chosen)}
     if min((side for plane in planes.values() for side in plane.shape), default=0) < MIN_SIDE:
@@ -103,7 +103,7 @@ def _luma_planes(photographs: Sequence[Photograph]) -> dict[str, Plane]:
 
 # ---- What the forests learn from: crops, whole and degraded ------------------------------------------------
 def _cut_crops(planes: dict[str, Plane]) -> Iterator[tuple[int, Plane, bool]]:
-    """Cut from each photograph in turn: (number, crop, whether to degrade it); sizes and contrasts vary."""
+    """Yield (number, crop, whether to degrade it) from each photograph in turn; size and contrast vary."""
     rng = np.random.default_rng(SEED)
     scaled = []
     for plane in planes.values():
@@ -140,10 +140,10 @@ def _make_samples(crop: tuple[int, Plane, bool]) -> list[tuple[float, float, Arr
 
 
 def degradations(plane: Plane, rng: np.random.Generator) -> tuple[dict[str, Plane], dict[str, Plane]]:
-    """Degrade ``plane`` (H, W), sides multiples of 12, in every way that super-resolution can: by name.
+    """Degrade ``plane`` (H, W), sides multiples of 12, in every way that super-resolution can, by name.
 
-    First bicubic enlargements; then Gaussian blur and mixtures of both with the plane (too smooth), and on
-    top of the x4 enlargement what a failing GAN adds: noise, grain, checkerboards, halos.
+    First come bicubic enlargements; then Gaussian blur and mixtures with the plane (too smooth) and, on top
+    of the x4 enlargement, what a failing GAN adds: noise, grain, checkerboards, halos.
     """
     enlarged = {f"x{scale}": imresize(imresize(plane, 1 / scale), scale) for scale in (2, 3, 4)}
     x4 = enlarged["x4"].astype(float)
@@ -168,9 +168,9 @@ def degradations(plane: Plane, rng: np.random.Generator) -> tuple[dict[str, Plan
 
 
 def gradient_fidelity(plane: Plane, reference: Plane) -> float:
-    """Score from 0 to 10 how much of the reference's gradient is there and nothing else.
+    """Score from 0 to 10 how far the reference's gradient, and nothing else, is there.
 
-    With r the squared error of the gradient over the squared gradient it is the mean of 10 / (1 + 2 r) at
+    With r the squared error of the gradient over the squared gradient, it is the mean of 10 / (1 + 2 r) at
     full and at half resolution: detail counts as much in a smooth photograph as in a busy one.
     """
     x, y = plane.astype(float), reference.astype(float)
@@ -200,8 +200,8 @@ def _to_plane(values: Array) -> Plane:
 def from_sklearn(regressor: RandomForestRegressor, gridded: int = 0) -> Forest:
     """Convert scikit-learn's trees to the layout of ``ma.Forest``.
 
-    The first ``gridded`` features are multiples of 0.001. Between two of them a threshold often falls on a
-    third, where float32 rounding would decide the branch: such thresholds are moved half a step away.
+    The first ``gridded`` features are multiples of 0.001. A threshold between two values often falls on a
+    third, where float32 rounding would decide the branch: thresholds are moved to the middle of a step.
     """
     trees = [estimator.tree_ for estimator in regressor.estimators_]
     shape = (max(tree.node_count for tree in trees), len(trees))

@@ -35,7 +35,7 @@ class QualityWeights:
 
 
 def load_quality(folder: Path | str) -> QualityWeights:
-    """Load the weights in a folder that the weights stage made. Raises MasksrError where it is not one."""
+    """Load the weights in a folder made by the weights stage. Raises MasksrError for any other folder."""
     folder = Path(folder)
     if not (folder / RECORD).is_file():
         raise MasksrError(f"{folder}: holds no quality weights (no {RECORD}); run `dvc repro weights`")
@@ -45,12 +45,12 @@ def load_quality(folder: Path | str) -> QualityWeights:
 
 
 def default_weights() -> QualityWeights:
-    """Load what scores are computed with by default: the weights of the profile of the project you are in.
+    """Load the weights that scores use by default: those of the current project's profile.
 
-    Outside of a project, and before the weights stage has run: official files on this machine, or an error.
+    Outside a project, or before the weights stage has run: official files on this machine, or MasksrError.
     """
     settings = None
-    with suppress(MasksrError):  # outside of a project
+    with suppress(MasksrError):  # outside a project
         settings = params.load()
         if (made := Paths.of(settings).weights / "quality").is_dir():
             return load_quality(made)
@@ -95,7 +95,7 @@ def write_ma(path: Path, model: MaModel) -> None:
 
 
 def _read(path: Path, *variables: str) -> list[np.ndarray]:
-    """Read variables of a MAT-file. Raises MasksrError where it is missing or damaged, or has others."""
+    """Read variables of a MAT-file. Raises MasksrError where it is missing or damaged, or lacks them."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
