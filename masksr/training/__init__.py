@@ -1,1 +1,1 @@
-"""The paper: mask, losses, one step, the loop, and where they compute."""
+"""The paper's method: mask, losses, one step, the loop, and the devices they run on."""

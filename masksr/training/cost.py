@@ -1,15 +1,15 @@
-"""What a profile costs, counted before it is paid: floating-point operations and memory.
+"""What a profile will cost, counted beforehand: floating-point operations and memory.
 
 The very steps of ``training.step`` run once on fake tensors, which have shapes and types but no content, so a
-network of any size is counted within seconds on any machine. Not validations and evaluations. Counted:
+network of any size is counted within seconds on any machine. Validation and evaluation are not. Counted are:
 
 - **Operations** of convolutions and matrix products, forward and backward, by torch's own formulas; a
-  multiply-add is two. Everything else (normalisation, activations, Adam) is bound by memory, not by
+  multiply-add counts as two. Everything else (normalisation, activations, Adam) is bound by memory, not by
   arithmetic, and is left out.
-- **Memory** at the peak of a step: all tensors alive at once, which are weights, gradients, what autograd
-  keeps and temporaries, plus Adam's two moments and the moving average where it is on: of one GPU. Left out:
-  workspaces of cuDNN or oneDNN, what GPUs that share a batch exchange (as much as the gradients), the
-  allocator's rounding and fragmentation, the CUDA context (about half a GB). Plan for a fifth to a half more.
+- **Memory** of one GPU at the peak of a step: all tensors alive at once (weights, gradients, what autograd
+  keeps, temporaries), plus Adam's two moments and, if on, the moving average. Left out: workspaces of cuDNN
+  or oneDNN, what GPUs that share a batch exchange (as much as the gradients), the allocator's rounding and
+  fragmentation, the CUDA context (about half a GB). Plan for a fifth to a half more.
 """
 
 import weakref
@@ -41,10 +41,10 @@ SUSTAINED = {
 
 
 class Meter(TorchDispatchMode):
-    """Counts, of all that torch does inside: ``flop``, and ``peak``, the most bytes of tensors alive at once.
+    """Counts ``flop`` of all that torch does inside, and ``peak``, the most bytes of tensors alive at once.
 
-    torch's own FlopCounterMode cannot be used here: it hooks the modules in a way that ``autograd.grad`` with
-    respect to an input of the discriminator refuses.
+    torch's own FlopCounterMode cannot be used here: it hooks modules in a way that ``autograd.grad`` with
+    respect to an input of the discriminator rejects.
     """
 
     def __init__(self) -> None:
@@ -70,10 +70,10 @@ class Meter(TorchDispatchMode):
 
 
 def step_cost(params: Params, model: str, stage: Phase | Mask, precision: Precision | None = None) -> Meter:
-    """One step of ``models.<model>``: of a phase of its start, or of its adversarial training with a mask.
+    """Count a step of ``models.<model>``: of a phase of its start, or of its GAN training with a mask.
 
     Returns the operations of all GPUs, and the peak memory of each with what is kept from step to step.
-    precision: that of ``params.train`` where None. bf16 is counted under the CPU's autocast, which treats the
+    precision: by default that of ``params.train``. bf16 is counted under the CPU's autocast, which treats the
     layers of these networks as CUDA's does.
     """
     recipe, train = params.models[model], params.train
@@ -100,16 +100,16 @@ def step_cost(params: Params, model: str, stage: Phase | Mask, precision: Precis
 
 
 def training_costs(params: Params, tflops: float) -> pd.DataFrame:
-    """A row for each kind of training that ``params`` ask for, and a last one for all of them.
+    """Return a row for each kind of training that ``params`` asks for, and a last one for all of them.
 
-    Columns: training; trainings (how many; equal ones count once); steps each; GFLOP per
-    step (the mean where a start has several phases); PFLOP in all; GB fp32 and GB bf16 (10^9 bytes at the
-    peak of a step, whichever precision the profile has); hours each; hours in all.
+    Columns: training; trainings (how many; equal ones count once); steps each; GFLOP per step (the mean where
+    a start has several phases); PFLOP in all; GB fp32 and GB bf16 (10^9 bytes at the peak of a step,
+    whichever precision the profile has); hours each; hours in all.
 
     tflops: the TFLOP/s that each of ``train.gpus`` sustains over a whole step, from which the hours follow.
     It is an assumption until a training has been timed (steps per second times GFLOP per step): convolutions
-    reach a part of the data sheet's peak, small networks wait for launches, GPUs for each other. Raises
-    MasksrError unless it is positive.
+    reach only part of the data sheet's peak, small networks wait for kernel launches, GPUs for each other.
+    Raises MasksrError unless it is positive.
     """
     if not tflops > 0:
         raise MasksrError(f"tflops must be positive, got {tflops:g}")
@@ -134,7 +134,7 @@ def training_costs(params: Params, tflops: float) -> pd.DataFrame:
 
 
 def _trainings(params: Params) -> Iterator[tuple[str, str, Mask | None, int]]:
-    """Every kind of training: its name, model, mask (None: the start), and how many it adds."""
+    """Yield every kind of training: its name, model, mask (None: the start), and how many it adds."""
     table1, sweep, done = params.table1, params.sweep, set()
     masks = {"start": None, **{name: params.masks[name] for name in table1.masks}}
     kinds = [(model, name, [masks[name]], table1.seeds) for model in table1.models for name in masks]
@@ -146,7 +146,7 @@ def _trainings(params: Params) -> Iterator[tuple[str, str, Mask | None, int]]:
 
 
 def describe_costs(params: Params, tflops: float | None = None) -> str:
-    """The table as Markdown, with what it assumes, for ``masksr cost``. tflops: see ``training_costs``."""
+    """Write the table and its assumptions as Markdown for ``masksr cost``. tflops: see ``training_costs``."""
     why = "as told"
     if tflops is None:
         tflops, why = SUSTAINED["cpu" if params.train.device == "cpu" else params.train.precision]

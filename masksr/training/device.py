@@ -1,4 +1,4 @@
-"""Where a training computes, in which precision, and by how many processes."""
+"""Where a training runs, in which precision, and in how many processes."""
 
 import os
 import signal
@@ -18,14 +18,14 @@ from masksr.io import MasksrError
 
 Autocast = Callable[[], torch.autocast]
 Precision = Literal["fp32", "tf32", "bf16"]
-TIMEOUT = timedelta(hours=1)  # of ranks that wait for one that validates or writes
+TIMEOUT = timedelta(hours=1)  # for ranks that wait while another validates or writes
 OURS = f"{MasksrError.__module__}.{MasksrError.__name__}: "  # as a traceback names it
 
 
 def choose_device(wanted: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
-    """The device ``train.device`` asks for; ``auto`` prefers cuda, then mps, then cpu.
+    """Return the device that ``train.device`` asks for; ``auto`` prefers cuda, then mps, then cpu.
 
-    Raises MasksrError when the device asked for is not there.
+    Raises MasksrError when that device is not available.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
@@ -37,16 +37,16 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device
 
 
 def cores() -> int:
-    """How many CPU cores this process may use: fewer than there are where ``masksr cluster`` shares them."""
+    """Return how many CPU cores this process may use: not all where ``masksr cluster`` shares them out."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = os.environ.get("MASKSR_CORES", "")
     return min(there, int(limit)) if limit.isdecimal() and int(limit) else there
 
 
 def make_deterministic(device: torch.device) -> None:
-    """The same seed gives the same bits on the same machine: cuDNN has to be told so.
+    """Make the same seed give the same bits on the same machine, which CUDA has to be told.
 
-    Where CUDA has no such implementation of an operation, torch warns and goes on.
+    Where CUDA has no deterministic implementation of an operation, torch warns and goes on.
     """
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -56,21 +56,21 @@ def make_deterministic(device: torch.device) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device had too little memory: CUDA has a class for it; others have words."""
+    """Return whether a device ran out of memory: CUDA has a class for it, others only words."""
     words = ("out of memory", "allocate memory", "STATUS_ALLOC_FAILED")
     by_name = any(word in str(error) for word in words)
     return by_name or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def autocast(device: torch.device, precision: Precision) -> Autocast:
-    """A factory of contexts in which the networks compute in ``precision``; losses stay in fp32."""
+    """Return a factory of contexts in which the networks compute in ``precision``; losses stay in fp32."""
     return partial(torch.autocast, device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def allow_tf32(device: torch.device, precision: Precision) -> None:
-    """Let convolutions and matrix products round what they multiply to TF32's 10 bits, but only for ``tf32``.
+    """Let convolutions and matrix products round what they multiply to TF32's 10 bits, for ``tf32`` only.
 
-    A switch of the whole process. Raises MasksrError where ``tf32`` is asked of a device that has none.
+    This affects the whole process. Raises MasksrError where ``tf32`` is asked of a device without it.
     """
     wanted = precision == "tf32"
     if wanted and (device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0)):
@@ -80,23 +80,23 @@ def allow_tf32(device: torch.device, precision: Precision) -> None:
 
 
 def memory_format(device: torch.device, precision: Precision) -> torch.memory_format:
-    """How images and weights lie in memory, for speed: channels last, but for fp32 on CUDA.
+    """Return the faster memory layout of images and weights: channels last, except for fp32 on CUDA.
 
-    A CPU is faster with channels last in both precisions (measured), and so are the tensor cores of a GPU,
-    which fp32 does not use: cuDNN's fp32 kernels for channels last are few and slow.
+    With channels last a CPU is faster in both precisions (measured), and so are the tensor cores of a GPU.
+    fp32 does not use these, and cuDNN's fp32 kernels for channels last are few and slow.
     """
     nchw = device.type == "cuda" and precision == "fp32"
     return torch.contiguous_format if nchw else torch.channels_last
 
 
 def compile_network(network: nn.Module, how: bool | Literal["reduce-overhead"]) -> None:
-    """torch.compile in place, for fixed shapes: else graphs would depend on shapes seen before a resume.
+    """Compile a network in place, for fixed shapes: else graphs would depend on shapes seen before a resume.
 
     how: ``reduce-overhead`` also replays CUDA graphs; each step then begins with
     ``cudagraph_mark_step_begin``. Kernels are not chosen by timing them (inductor's deterministic mode):
-    another process could choose others, and a training that goes on there would get other bits.
+    another process could choose others, and a training resumed there would get other bits.
     """
-    from torch._inductor import config  # here: nobody else waits for the compiler's import
+    from torch._inductor import config  # here, so that only compiling waits for the compiler's import
 
     if hasattr(config, "deterministic"):  # from torch 2.10 on
         config.deterministic = True
@@ -104,7 +104,7 @@ def compile_network(network: nn.Module, how: bool | Literal["reduce-overhead"]) 
 
 
 def describe_device(device: torch.device) -> str:
-    """The hardware in words, for provenance: ``NVIDIA H100 80GB HBM3`` or ``CPU, 2 threads``."""
+    """Describe the hardware, for provenance: ``NVIDIA H100 80GB HBM3`` or ``CPU, 2 threads``."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type.upper()}, {torch.get_num_threads()} threads"
@@ -112,7 +112,7 @@ def describe_device(device: torch.device) -> str:
 
 # ---- One training by several processes on one machine, with errors in a user's words ----------------------
 def check_gpus(gpus: int, device: torch.device, wanted: str) -> None:
-    """Raise MasksrError unless ``device`` is there ``gpus`` times; wanted: train.device, cpu is no limit."""
+    """Raise MasksrError unless there are ``gpus`` such devices. wanted: train.device; cpu sets no limit."""
     there = torch.cuda.device_count() if device.type == "cuda" else int(device.type == "mps")
     if 1 < gpus > there and wanted != "cpu":
         raise MasksrError(
@@ -124,12 +124,12 @@ def check_gpus(gpus: int, device: torch.device, wanted: str) -> None:
 def launch(function: Callable[..., None], *arguments: Any, ranks: int, backend: str) -> None:
     """Call ``function(rank, ranks, *arguments)`` in ``ranks`` new processes; return when all have returned.
 
-    function: of a module, by its name there. arguments: what pickle takes. backend: ``nccl``, a GPU for each
-    rank, or ``gloo``, with the CPU's threads divided among them. torch's default process group is there when
+    function: defined at the top of a module. arguments: picklable. backend: ``nccl``, with a GPU for each
+    rank, or ``gloo``, with the CPU's threads divided among them. torch's default process group exists when
     they begin. What rank 0 prints appears in the caller.
 
-    When one rank fails, the others are ended and its error is raised here: a MasksrError as such, another
-    with its traceback. They end with the caller, when it is interrupted and when it is killed (on Linux).
+    When one rank fails, the others are ended and its error is raised here: a MasksrError as such, any other
+    with its traceback. All end with the caller, when it is interrupted and (on Linux) when it is killed.
     """
     threads = max(1, torch.get_num_threads() // ranks)
     with tempfile.TemporaryDirectory(prefix="masksr-") as folder:
@@ -156,7 +156,7 @@ def launch(function: Callable[..., None], *arguments: Any, ranks: int, backend: 
 def _run_rank(
     rank: int, ranks: int, backend: str, rendezvous: str, threads: int, function: Any, arguments: Any
 ) -> None:
-    # When the caller dies, Linux sends SIGINT, as spawn asks it to: that must end a rank that waits in C too.
+    # When the caller dies, Linux sends SIGINT, as spawn asks it to: it must end even a rank waiting in C.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if rank > 0:  # they would all say the same
         with open(os.devnull, "wb") as nowhere:

@@ -1,6 +1,6 @@
 """The training loop: patches, schedule, history, validation, checkpoints, exact resume.
 
-It knows neither GAN nor mask: a training gives it networks and a function that leaves gradients in them.
+It knows nothing of GANs or masks: a training gives it networks and a function that leaves gradients in them.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from masksr.quality.fidelity import psnr
 from masksr.training.device import compile_network, is_out_of_memory
 from masksr.training.step import Metrics
 
-# (networks, lr, hr, number): calls these networks, and adds gradients to those in their parameters
+# (networks, lr, hr, number): calls these networks and adds to the gradients in their parameters
 Step = Callable[[Sequence[nn.Module], Tensor, Tensor, int], Metrics]
 KEPT = 2  # checkpoints: a damaged one costs the steps since the one before
 
@@ -40,18 +40,18 @@ KEPT = 2  # checkpoints: a damaged one costs the steps since the one before
 class Training:
     """One phase of a training: what is trained, on what, for how long. The first network is the generator."""
 
-    name: str  # of model and phase, for people
-    phase: str  # as the history has it
+    name: str  # model and phase, to be displayed
+    phase: str  # as written in the history
     networks: list[nn.Module]
     step: Step
     sampler: PatchSampler
     validation: "Validation"
     schedule: Schedule
-    learning_rates: list[float]  # of each network, at the beginning
+    learning_rates: list[float]  # initial ones, of each network
     settings: Train
     device: torch.device
     memory_format: torch.memory_format
-    live: Path  # a CSV that grows while it trains
+    live: Path  # a CSV that grows during training
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -59,7 +59,7 @@ class Training:
         return self.schedule.epochs * self.settings.steps_per_epoch
 
     def learning_rates_at(self, step: int) -> list[float]:
-        """In force at ``step``, counted from 0: halved after each epoch of ``halve_at``."""
+        """Return the rates in force at ``step``, counted from 0: halved after each epoch of ``halve_at``."""
         halvings = sum(step >= epoch * self.settings.steps_per_epoch for epoch in self.schedule.halve_at)
         return [rate * 0.5**halvings for rate in self.learning_rates]
 
@@ -68,12 +68,12 @@ def fit(training: Training, folder: Path) -> nn.Module:
     """Train to the end, from the last checkpoint in ``folder`` if there is one; fill ``training.history``.
 
     Returns the generator, or its moving average where that is on. Raises MasksrError when a loss or weight
-    stops being finite; the last checkpoint, always of a finite state, stays. Of several processes
-    (``data.batch_share``) all call this; the first one alone validates and writes.
+    stops being finite; the last checkpoint, always of a finite state, is kept. Where several processes share
+    a training (``data.batch_share``), all call this, but only the first validates and writes.
     """
     settings, share = training.settings, training.sampler.share
 
-    # Networks, optimizers, moving average; then all of it as it was at the last checkpoint.
+    # Networks, optimizers and moving average, restored from the last checkpoint.
     state = State(training)
     begin = state.resume(folder)
     clock, timed = time.perf_counter(), begin
@@ -116,7 +116,7 @@ def take_step(training: Training, state: "State", lr: Tensor, hr: Tensor, step: 
     """Take one step of every optimizer on one batch of uint8 patches (B, 3, H, W)."""
     settings, parts = training.settings, training.settings.accumulate
     if settings.compile == "reduce-overhead":
-        # What graphs returned for the step before may be overwritten.
+        # What graphs returned for the previous step may now be overwritten.
         torch.compiler.cudagraph_mark_step_begin()
     for optimizer, rate in zip(state.optimizers, training.learning_rates_at(step), strict=True):
         optimizer.param_groups[0]["lr"] = rate
@@ -135,7 +135,7 @@ def take_step(training: Training, state: "State", lr: Tensor, hr: Tensor, step: 
 
 
 def _to_device(patches: Tensor, training: Training) -> Tensor:
-    """(B, 3, H, W) uint8 -> float in the generator's pixel range, on the device."""
+    """Convert (B, 3, H, W) uint8 to float in the generator's pixel range, on the device."""
     on_cuda = training.device.type == "cuda"
     patches = patches.pin_memory() if on_cuda else patches  # so that the CPU need not wait for the copy
     pixels = patches.to(training.device, non_blocking=on_cuda).float()
@@ -146,8 +146,8 @@ def _to_device(patches: Tensor, training: Training) -> Tensor:
 class State:
     """What a checkpoint holds: networks, optimizers, moving average, history, the sums since its last row.
 
-    No random numbers: patches and masks draw from the number of the step. Several processes have the same
-    state, and the first one writes it down: a checkpoint does not tell their number.
+    No random state: patches and masks derive their numbers from that of the step. All processes have the same
+    state and the first one writes it, so a checkpoint does not depend on how many there are.
     """
 
     def __init__(self, training: Training) -> None:
@@ -169,15 +169,15 @@ class State:
         self.result, self.ema = networks[0], None
         if decay := settings.ema:
             self.ema = AveragedModel(self.result, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
-            self.ema.n_averaged.fill_(1)  # it begins at the initial weights, which the copy has
+            self.ema.n_averaged.fill_(1)  # it begins at the initial weights, which the copy holds
             self.result = self.ema.module
 
         self.stateful = [*networks, *self.optimizers, *([self.ema] if self.ema else [])]
-        # Of steps and of their metrics, on the device, so that no step waits for them.
+        # The number of steps and sums of their metrics, on the device, so that no step waits for them.
         self.sums: dict[str, Any] = {}
 
     def update(self, parts: int) -> None:
-        """Step along the mean of the gradients that ``parts`` parts of the batch have left summed."""
+        """Take a step with the mean of the gradients that ``parts`` parts of the batch have summed up."""
         for optimizer in self.optimizers:
             if parts > 1:
                 gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
@@ -192,7 +192,7 @@ class State:
         self.sums = {"steps": steps} | added
 
     def mean_metrics(self, step: int) -> dict[str, float]:
-        """The means since the last row, over all processes. Raises MasksrError where one is not finite."""
+        """Return means since the last row, over all processes. Raises MasksrError where one is not finite."""
         names = [name for name in self.sums if name != "steps"]
         if self.share.ranks > 1 and names:
             sums = average(torch.stack([self.sums[name] for name in names]))
@@ -202,7 +202,7 @@ class State:
         return means
 
     def save(self, folder: Path, step: int) -> None:
-        """Write a checkpoint, unless something is not finite: a run must never resume from a broken state."""
+        """Write a checkpoint; raises MasksrError if not finite: no run may resume from a broken state."""
         self.mean_metrics(step)
         tensors = [t for network in self.training.networks for t in network.state_dict().values()]
         moments = [of_one for optimizer in self.optimizers for of_one in optimizer.state.values()]
@@ -213,7 +213,7 @@ class State:
             save_checkpoint(folder, step, state | {"parts": [part.state_dict() for part in self.stateful]})
 
     def resume(self, folder: Path) -> int:
-        """Take over the last checkpoint of ``folder``; the step to go on from, 0 without one."""
+        """Restore the last checkpoint in ``folder``; returns the step to go on from, 0 without one."""
         training, saved = self.training, load_checkpoint(folder, self.training.device)
         if not saved:
             return 0
@@ -237,7 +237,7 @@ class State:
 # They survive a killed process, a full disk and a flipped bit: each is written beside its final name, flushed
 # and renamed, with its sha256 in that name.
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> None:
-    """Add the checkpoint of ``step`` to ``folder`` and drop all but it and the one before.
+    """Add the checkpoint of ``step`` to ``folder`` and delete all but it and the one before.
 
     state: tensors, numbers, text and containers of them (it is read back with ``weights_only``).
     """
@@ -252,7 +252,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """The newest whole checkpoint of ``folder``, or None. A damaged one is passed over for the one before."""
+    """Read the newest intact checkpoint of ``folder``, skipping damaged ones; None where there is none."""
     for path in sorted(folder.glob("step-*.pt"), reverse=True):
         content = path.read_bytes()
         if path.stem.endswith(_short_digest(content)):
@@ -269,8 +269,8 @@ def _short_digest(content: bytes) -> str:
 class Validation:
     """PSNR-Y on a few fixed patches of the validation set: to watch a training, never to choose a model.
 
-    The patches have ``lr_size`` LR pixels a side at ``scale``. Where an image of the set is smaller (one of
-    Set5, against the paper's LR patches of 64), so are all patches.
+    The patches have ``lr_size`` LR pixels a side at ``scale``. Where an image of the set is smaller (as one
+    of Set5 is than the paper's LR patches of 64), all patches are as small as its shorter side.
     """
 
     def __init__(self, pack: Pack, *, lr_size: int, scale: int, count: int) -> None:
@@ -281,9 +281,9 @@ class Validation:
 
     @torch.inference_mode()
     def row(self, generator: nn.Module) -> dict[str, float]:
-        """What the history records: mean PSNR-Y in dB, of the generator and of bicubic, which it is to pass.
+        """Return what the history records: mean PSNR-Y in dB of the generator, and of bicubic, to be beaten.
 
-        The generator is left in the mode and on the device it was.
+        The generator keeps its mode and its device.
         """
         device, training = next(generator.parameters()).device, generator.training
         lr = self._lr.to(device).float() * (generator.pixel_range / 255)
@@ -299,7 +299,7 @@ class Validation:
 # ---- Errors in a user's words ------------------------------------------------------------------------------
 @contextmanager
 def explain_errors(training: Training) -> Iterator[None]:
-    """Raise errors of a step that params.yaml can mend as MasksrErrors that say how."""
+    """Turn errors of a step that params.yaml can fix into MasksrErrors that say how."""
     try:
         yield
     except Exception as error:

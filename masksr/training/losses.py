@@ -2,10 +2,10 @@
 
 Logits are those of the discriminator for real (HR) and fake (SR) images; D(x) below is a logit, s the
 sigmoid, E the mean over the batch. With BCE(x, 1) = -log s(x) = softplus(-x) and BCE(x, 0) = -log(1 - s(x)) =
-softplus(x) every term is written in softplus, which stays finite for any logit. Everything is computed in
-float32, under autocast too.
+softplus(x), every term is written in softplus, which stays finite for any logit. Everything is computed in
+float32, even under autocast.
 
-Where the logits are a share of a batch (``data.batch_share``), ``mean`` takes the means of a term over all.
+Where the logits are a share of a batch (``data.batch_share``), ``mean`` averages over the whole batch.
 """
 
 from collections.abc import Callable
@@ -24,15 +24,15 @@ Mean = Callable[[Tensor], Tensor]  # over the whole batch, where the tensor hold
 def generator_loss(
     kind: GanType, real: Tensor, fake: Tensor, focal_gamma: float = 0.0, *, mean: Mean = torch.mean
 ) -> Tensor:
-    """The GAN term of the generator: a scalar from the logits ``real`` and ``fake``, (B, 1) each.
+    """Compute the generator's GAN term: a scalar from the logits ``real`` and ``fake``, (B, 1) each.
 
     ``relativistic_average`` (ESRGAN)::
 
         (E[BCE(D(real) - E[D(fake)], 0)] + E[BCE(D(fake) - E[D(real)], 1)]) / 2
 
     ``relativistic_pairwise`` (PESR), with p = s(D(fake) - D(real)) and the focal weight of ``focal_gamma``,
-    which eases the pairs that already deceive; it carries gradient, as it did in the PyTorch that PESR was
-    written for::
+    which plays down pairs that already deceive; gradient flows through it, as it did in the PyTorch that PESR
+    was written for::
 
         E[-(1 - p)^focal_gamma log p]
 
@@ -47,16 +47,16 @@ def generator_loss(
         return (softplus(real - mean(fake)).mean() + softplus(mean(real) - fake).mean()) / 2
     if kind == "relativistic_pairwise":
         lead = fake - real
-        # (1 - p)^gamma = s(-lead)^gamma, whose power underflows
+        # (1 - p)^gamma = s(-lead)^gamma, computed without the power, which underflows
         focal = torch.exp(-focal_gamma * softplus(lead))
         return (focal * softplus(-lead)).mean()
     return softplus(-fake).mean()
 
 
 def discriminator_loss(kind: GanType, real: Tensor, fake: Tensor, *, mean: Mean = torch.mean) -> Tensor:
-    """The loss of the discriminator: a scalar from the logits ``real`` and ``fake``, (B, 1) each.
+    """Compute the discriminator's loss: a scalar from the logits ``real`` and ``fake``, (B, 1) each.
 
-    ``relativistic_average`` (ESRGAN); each mean is a constant, as in BasicSR, which trains the halves apart::
+    ``relativistic_average`` (ESRGAN); means are constants, as in BasicSR, which trains the halves apart::
 
         (E[BCE(D(real) - E[D(fake)], 1)] + E[BCE(D(fake) - E[D(real)], 0)]) / 2
 
@@ -77,17 +77,17 @@ def discriminator_loss(kind: GanType, real: Tensor, fake: Tensor, *, mean: Mean 
 
 
 def vgg54_distance(features_sr: Tensor, features_hr: Tensor, kind: Distance) -> Tensor:
-    """The mean absolute (ESRGAN) or squared (PESR, EDSR) difference of two (B, C, h, w) maps of conv5_4."""
+    """Compute the mean absolute (ESRGAN) or squared (PESR, EDSR) difference of conv5_4 maps (B, C, h, w)."""
     distance = F.l1_loss if kind == "l1" else F.mse_loss
     return distance(_float32(features_sr), _float32(features_hr))
 
 
 def total_variation(image: Tensor) -> Tensor:
-    """Equation 11's TV: absolute differences of neighbouring pixels, summed over batch, channels and pixels.
+    """Sum absolute differences of neighbouring pixels over batch, channels and pixels: equation 11's TV.
 
-    image: (B, C, H, W). A sum, as in PESR's train.py, where every other term is a mean: its share grows with
-    the patch and the batch. PESR's weight 1e-6 is meant for LR 24 and batch 16 in [0, 255]; at LR 64, which
-    the paper names beside it, it weighs (64 / 24)² = 7.1 times as much.
+    image: (B, C, H, W). As in PESR's train.py it is a sum, while all other terms are means: its share grows
+    with patch and batch. PESR's weight of 1e-6 is meant for LR patches of 24 and a batch of 16 in [0, 255];
+    at 64, which the paper names beside it, it weighs (64 / 24)² = 7.1 times as much.
     """
     image = _float32(image)
     return image.diff(dim=-1).abs().sum() + image.diff(dim=-2).abs().sum()

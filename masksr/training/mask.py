@@ -30,10 +30,10 @@ def error_mask(
 
     sr, hr: (B, 3, H, W), pixel values in [0, ``pixel_range``]. mask: an entry of ``masks`` in params.yaml.
     Returns (B, 1, H, W), or (B, 3, H, W) with ``per_channel``, in [0, 1]; without gradient unless ``detach``
-    is false; ones for the kind ``none``, the baseline.
+    is false; all ones for the kind ``none``, the baseline.
 
-    expected: the squared error that an ``ErrorNetwork`` expects, (B, C, H, W), for that kind. rng:
-    where ``shuffled`` and ``random`` draw from, for the whole batch where the images are a ``share`` of it.
+    expected: for the kind of that name, the squared error that an ``ErrorNetwork`` expects, (B, C, H, W).
+    rng: what ``shuffled`` and ``random`` draw from, for the whole batch where the images are a ``share``.
     """
     if mask.kind == "none":
         return sr.new_ones(()).expand(sr.shape[0], 1, *sr.shape[2:])
@@ -51,7 +51,7 @@ def error_mask(
 
 
 def squared_error(sr: Tensor, hr: Tensor, mask: Mask) -> Tensor:
-    """The error of equation 8, (B, 1, H, W), or (B, 3, H, W) with ``per_channel``, in squared pixel values.
+    """Compute equation 8's error: (B, 1, H, W), with ``per_channel`` (B, 3, H, W), in squared pixel values.
 
     sr, hr: (B, 3, H, W). Each value is the mean over a box of ``window`` pixels a side; 1 is per pixel.
     """
@@ -64,11 +64,11 @@ def squared_error(sr: Tensor, hr: Tensor, mask: Mask) -> Tensor:
 
 
 def mask_from_error(error: Tensor, mask: Mask, pixel_range: float, share: Share = WHOLE) -> Tensor:
-    """Equation 8 of an error (B, C, H, W) >= 0 that was measured, or expected, in [0, ``pixel_range``]².
+    """Apply equation 8 to an error (B, C, H, W) >= 0, measured or expected, in [0, ``pixel_range``]².
 
-    ``error_range`` is the pixel range in which the error is counted. ``native`` takes the images as they are,
+    ``error_range`` is the pixel range in which the error is counted: ``native`` takes the images as they are,
     ``1`` and ``255`` convert from ``pixel_range`` (so k on a range of 255 acts as 255² k on a range of 1),
-    ``relative`` divides by the mean error of the batch, of which the images may be a ``share``.
+    and ``relative`` divides by the mean error of the batch, of which the images may be a ``share``.
     """
     if mask.error_range == "relative":
         error = error / share.mean(error).clamp_min(torch.finfo(error.dtype).tiny)
@@ -78,20 +78,19 @@ def mask_from_error(error: Tensor, mask: Mask, pixel_range: float, share: Share 
 
 
 def at_random_places(mask: Tensor, rng: torch.Generator | None, share: Share = WHOLE) -> Tensor:
-    """The control ``shuffled``: the values of each image's (B, C, H, W) mask at random places of that image.
+    """Make the control ``shuffled``: the values of each image's (B, C, H, W) mask at random places in it.
 
-    The places are the same for equal seeds: the numbers are drawn where ``rng`` is and sorted, which takes a
-    CPU core a tenth of a second for a million of them, where the mask is; stably, so that equal numbers keep
-    one order.
+    Equal seeds give equal places: numbers are drawn on the device of ``rng`` and sorted on that of the mask
+    (a million takes a CPU core a tenth of a second), stably, so that equal numbers keep one order.
     """
     order = _uniform(mask, 1, rng, share).flatten(2).argsort(dim=2, stable=True)
     return mask.flatten(2).gather(2, order.expand(-1, mask.shape[1], -1)).view_as(mask)
 
 
 def at_random(mask: Tensor, rng: torch.Generator | None, share: Share = WHOLE) -> Tensor:
-    """The control ``random``: noise, independent from pixel to pixel, with the mean of each image's mask.
+    """Make the control ``random``: noise, independent at every pixel, with the mean of each image's mask.
 
-    u^((1 - m) / m) has the mean m where u is uniform in [0, 1]: a beta distribution, flat for m = 1/2.
+    For u uniform in [0, 1], u^((1 - m) / m) has the mean m: a beta distribution, flat for m = 1/2.
     """
     uniform = _uniform(mask, mask.shape[1], rng, share).to(mask.dtype)
     mean = mask.mean(dim=(1, 2, 3), keepdim=True).clamp_min(torch.finfo(mask.dtype).tiny)
@@ -99,7 +98,7 @@ def at_random(mask: Tensor, rng: torch.Generator | None, share: Share = WHOLE) -
 
 
 def _uniform(mask: Tensor, channels: int, rng: torch.Generator | None, share: Share) -> Tensor:
-    """Numbers in [0, 1) for this share of the batch, (B, channels, H, W), drawn where ``rng`` is."""
+    """Draw numbers in [0, 1), on the device of ``rng``, for this share of the batch: (B, channels, H, W)."""
     batch, _, height, width = mask.shape
     device = rng.device if rng is not None else mask.device
     everywhere = torch.rand(share.ranks * batch, channels, height, width, generator=rng, device=device)
@@ -111,12 +110,12 @@ def apply_mask(
 ) -> tuple[Tensor, Tensor]:
     """Make the fake and the real input of the discriminator, (B, 3, H, W) each (figure 3).
 
-    ``both`` multiplies SR and HR by the mask; ``sr`` SR alone (the text's letter); ``gradient`` shows both as
-    they are and scales by the mask only the gradient that comes back to the generator.
+    ``both`` multiplies SR and HR by the mask; ``sr`` SR alone (the letter of the text); ``gradient`` shows
+    both unchanged and multiplies only the gradient on its way back to the generator.
 
-    A discriminator that normalises its first convolution, which has no bias (SRGAN's, so that of PESR and
-    EDSR), does not know a constant factor, whichever image has it: there ``both`` and ``sr`` act by the
-    mask's contrast alone; a lower b lowers the weight of the adversarial loss only with ``gradient``.
+    A discriminator whose first convolution has no bias and is normalised (SRGAN's, so that of PESR and EDSR)
+    cannot see a constant factor on either image: there ``both`` and ``sr`` act through the mask's contrast
+    alone, and a lower b lowers the weight of the adversarial loss only with ``gradient``.
     """
     if apply == "gradient":
         shown = sr.view_as(sr)
@@ -126,17 +125,17 @@ def apply_mask(
     return mask * sr, (mask * hr if apply == "both" else hr)
 
 
-# The mask the paper leaves to the future: equation 8 with the expected error. The paper writes that and takes
-# the error of a single SR image, one noisy sample of it. Here a small network learns to expect it from the
-# LR patch alone, while the GAN trains: what it converges to is the mean error of all HR images that share
-# that LR patch, which by equations 6 and 7 is the variance of their class.
+# The mask that the paper leaves to the future: equation 8 with the expected error. The paper writes this, but
+# takes the error of a single SR image, one noisy sample of it. Here a small network learns to predict it from
+# the LR patch alone while the GAN trains, and converges to the mean error of all HR images that share that LR
+# patch, which by equations 6 and 7 is the variance of their class.
 
-FIRST_GUESS = 0.003  # the squared error in [0, 1]² before anything was learned: about 14 grey levels
+FIRST_GUESS = 0.003  # the squared error in [0, 1]² before anything is learned: about 14 grey levels
 _LIMITS = (math.log(1e-9), math.log(4.0))
 
 
 class ErrorNetwork(nn.Module):
-    """LR (B, 3, h, w) in [0, 1] -> log of the expected squared error, (B, channels, 4h, 4w), in [0, 1]²."""
+    """Maps LR (B, 3, h, w) in [0, 1] to the log expected squared error (B, channels, 4h, 4w), in [0, 1]²."""
 
     def __init__(self, channels: int = 1, num_feat: int = 32, scale: int = 4) -> None:
         super().__init__()
@@ -153,13 +152,13 @@ class ErrorNetwork(nn.Module):
 
 
 def expectation_loss(log_expected: Tensor, error: Tensor) -> Tensor:
-    """How badly an expected error fits the measured one: the mean of ``error / expected + log expected``.
+    """Rate how badly an expected error fits the measured one: mean of ``error / expected + log expected``.
 
-    Its minimum over any distribution of errors is at their mean, as of a squared distance; but it counts
-    ratios, so that smooth regions, whose errors are a thousand times smaller, are learned as well as texture
-    (the likelihood of a gamma distribution; Patton, "Volatility forecast comparison using imperfect
-    volatility proxies", Journal of Econometrics 160(1), 2011).
+    For any distribution of errors it is lowest at their mean, like a squared distance; but it weighs ratios,
+    so that smooth regions, whose errors are a thousand times smaller, are learned as well as texture (the
+    likelihood of a gamma distribution; Patton, "Volatility forecast comparison using imperfect volatility
+    proxies", Journal of Econometrics 160(1), 2011).
 
-    log_expected, error: (B, C, H, W), the second in the squared units of the first.
+    log_expected, error: (B, C, H, W), the second in the units of ``exp(log_expected)``.
     """
     return (error * torch.exp(-log_expected) + log_expected).mean()

@@ -1,8 +1,8 @@
 """One training step, before and with the GAN: figure 3 and equations 10-12 of the paper.
 
-Both steps take the gradient with respect to the SR image first and send it through the generator once. That
-way the parts stay apart until they are added, in one fixed order: a mask of ones gives, bit for bit, what the
-plain variant gives.
+The step with the GAN takes gradients with respect to the SR image first and sends their sum through the
+generator once. The parts thus stay apart until they are added, in one fixed order: a mask of ones gives, bit
+for bit, what the plain variant gives.
 """
 
 import torch
@@ -33,7 +33,7 @@ def distance_step(generator: nn.Module, lr: Tensor, hr: Tensor, *, kind: str, au
 def content_loss(
     sr: Tensor, hr: Tensor, vgg: nn.Module | None, loss: Loss, pixel_range: float, share: Share = WHOLE
 ) -> tuple[Tensor, Metrics]:
-    """The terms of equations 10-12 that need no discriminator, weighted and summed.
+    """Compute the terms of equations 10-12 that need no discriminator, weighted and summed.
 
     sr, hr: (B, 3, H, W) in [0, ``pixel_range``]; VGG sees them in [0, 1]. Terms of weight 0 are not computed.
     """
@@ -47,7 +47,7 @@ def content_loss(
         parts["l1"] = F.l1_loss(sr, hr)
         total = total + loss.l1 * parts["l1"]
     if loss.tv:
-        # A sum over the batch, while the gradients of shares are averaged: as many times as there are shares.
+        # A sum over the batch, whereas gradients are averaged over shares: multiply by the number of shares.
         parts["tv"] = share.ranks * share.parts * losses.total_variation(sr)
         total = total + loss.tv * parts["tv"]
     return total, {name: value.detach() for name, value in parts.items()}
@@ -76,10 +76,10 @@ def adversarial_step(
     the ErrorNetwork of a mask of kind ``expected``, which gets the gradient of its own loss.
 
     Where the images are a ``share`` of a batch, the mean of the gradients of all shares is that of the batch;
-    what couples images (relativistic means, batch statistics, a relative error) sees all processes, but one
-    part.
+    what couples images (relativistic means, batch statistics, a relative error) spans all processes, but only
+    one part.
 
-    The graph is cut at two leaves, and the gradient handed on there::
+    The graph is cut at two leaves, where gradients are handed on::
 
         lr -> generator -> sr | image -> content
                                 image -> mask -> fake | fake -> discriminator -> gan
@@ -87,8 +87,8 @@ def adversarial_step(
 
         d gan / d fake,  through the mask: d gan / d image,  added to d content / d image,  into sr
 
-    ``real`` needs no gradient: the generator has no part in it. What ``apply: gradient`` scales is the
-    gradient on its way from ``fake`` to ``image``.
+    ``real`` needs no gradient: the generator has no part in it. ``apply: gradient`` scales the gradient on
+    its way from ``fake`` to ``image``.
     """
     with autocast():
         sr = generator(lr)
@@ -132,7 +132,7 @@ def adversarial_step(
 def _expected_error(
     network: nn.Module, lr: Tensor, sr: Tensor, hr: Tensor, mask: Mask, pixel_range: float, autocast: Autocast
 ) -> tuple[Tensor, Tensor]:
-    """The error that ``network`` expects at ``lr``; and its loss, whose gradient it is left with."""
+    """Return the error that ``network`` expects at ``lr``, and its loss, whose gradient is left in it."""
     error = squared_error(sr.detach(), hr, mask) / pixel_range**2
     with autocast():
         log_expected = network(lr / pixel_range)

@@ -1,8 +1,8 @@
 """A training is done once: it belongs to its inputs, not to a stage, and is found by their hash, its key.
 
-A finished one is looked for in the stage's own outputs, which DVC pushes, pulls and leaves where they are
-(``persist`` in dvc.yaml), and in ``.cache/trainings``, where equal trainings of all stages meet and
-checkpoints are kept. So a stage that runs again because of a figure or a word takes no training step.
+A finished one is looked for in the stage's own outputs, which DVC pushes, pulls and leaves in place
+(``persist`` in dvc.yaml), and in ``.cache/trainings``, where stages share equal trainings and checkpoints are
+kept. A stage that runs again because of a figure or a word thus takes no training step.
 """
 
 import hashlib
@@ -26,10 +26,10 @@ OUTPUTS = {"weights": "generator.safetensors", "history": "history.csv", "valida
 RECORD = "training.json"
 FIRST_COLUMNS = ["phase", "step", "epoch", "learning_rate"]  # of history.csv
 VALIDATION = ["phase", "step", "psnr", "psnr_bicubic"]  # the columns of validation.csv
-LIVE = ["images_per_s", "gpus"]  # of a machine, not of a training: columns of the live history alone
+LIVE = ["images_per_s", "gpus"]  # columns of the live history alone: they describe a machine
 
-# The code that determines the weights of a training. Not here: what only measures them (quality, the bicubic
-# of the validation), and what the digest of a pack stands for (reading and shrinking pictures).
+# The code that determines the weights of a training. Left out: what only measures them (quality, bicubic in
+# validation), and what the digest of a pack stands for (reading and shrinking pictures).
 STEPS = [
     *("data/batch_share.py", "data/packs.py", "data/patches.py", "models/build.py", "models/layers.py"),
     *("training/device.py", "training/loop.py", "training/step.py", "training/train.py"),
@@ -52,7 +52,7 @@ def training_key(inputs: dict[str, Any], model: Model, mask: Mask | None) -> str
 
 
 def find_trained(key: str, out: Path, paths: Paths) -> Path | None:
-    """The folder with the whole files of the finished training ``key``, or None: ``out``, else the store."""
+    """Find the folder with intact files of the finished training ``key``: ``out``, the store, or None."""
     for folder in (out, paths.trainings / key):
         try:
             record = json.loads((folder / RECORD).read_bytes())
@@ -67,9 +67,9 @@ def find_trained(key: str, out: Path, paths: Paths) -> Path | None:
 def train_once(
     key: str, inputs: dict[str, Any], model: Model, out: Path, paths: Paths, work: Callable[[Path], Trained]
 ) -> dict[str, Any]:
-    """Have the files of the training ``key`` in ``out``; ``work(checkpoints)`` only where none is finished.
+    """Put the files of the training ``key`` into ``out``; calls ``work(checkpoints)`` if none is finished.
 
-    Returns what ``training.json`` says. Another process at the same training is waited for.
+    Returns what ``training.json`` says. Waits for another process that is at the same training.
     """
     stored = paths.trainings / key
     with alone(stored / ".lock", "this very training"):

@@ -1,6 +1,6 @@
 """The two trainings of the paper: a model's start (before the GAN) and the masked GAN training from it.
 
-Each is done once, see ``training.store``; a killed one goes on where its last checkpoint was.
+Each is done once, see ``training.store``; a killed one resumes from its last checkpoint.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,18 +27,18 @@ from masksr.training.mask import ErrorNetwork
 from masksr.training.step import Metrics, adversarial_step, distance_step
 from masksr.training.store import Trained
 
-# Of ``train``: what a training may go on with another value of, at most to be rounded differently; and how
-# often its history has a row.
+# Keys of ``train`` that may change before a training is resumed, with at most other rounding, and those that
+# say how often its history gets a row.
 NOT_IN_THE_KEY = {"device", "gpus", "sync_batchnorm", "checkpoint_every", "log_every", "validate_every"}
 
 
 def train_start(params: Params, model: str, seed: int, paths: Paths) -> dict[str, Any]:
     """Train what comes before the GAN: the phases of ``models.<model>.start``, shared by all its masks.
 
-    Where the scale changes (EDSR x2, then x4) the network keeps what fits, as EDSR-PyTorch's loader does: all
-    but its second sub-pixel convolution; the result is always x4.
-    Writes generator.safetensors, history.csv, validation.csv and training.json to the folder
-    ``paths.start(model, seed)`` and returns the last.
+    Where the scale changes (EDSR x2, then x4), the network keeps what fits, as with EDSR-PyTorch's loader:
+    all but its second sub-pixel convolution. The result is always x4. Writes generator.safetensors,
+    history.csv, validation.csv and training.json to the folder ``paths.start(model, seed)`` and returns the
+    content of the last.
     """
     job = Job(params, model, seed, paths, paths.start(model, seed))
     return job.do(None, start_inputs(job), _run_start, _find_init(params, model))
@@ -48,14 +48,14 @@ def train_gan(params: Params, model: str, mask: Mask, seed: int, paths: Paths, o
     """Train ``model`` adversarially from its start with ``mask``: a cell of Table 1 or a point of Figure 5.
 
     The same seed gives every mask the same start, the same discriminator and the same patches, so that
-    comparisons are paired. Writes the files that ``train_start`` writes to ``out`` and returns training.json.
+    comparisons are paired. Writes the same files as ``train_start``, to ``out``, and returns the same.
     """
     job = Job(params, model, seed, paths, out)
     return job.do(mask, gan_inputs(job, mask), _run_gan, mask)
 
 
 def start_inputs(job: "Job") -> dict[str, Any]:
-    """What determines the training before the GAN, beside its code."""
+    """Return what determines the training before the GAN, besides its code."""
     init = _find_init(job.params, job.model)
     return job.inputs | {
         "start": job.recipe.model_dump(include={"generator", "start", "lr_patch", "batch"}, mode="json"),
@@ -64,13 +64,13 @@ def start_inputs(job: "Job") -> dict[str, Any]:
 
 
 def gan_inputs(job: "Job", mask: Mask) -> dict[str, Any]:
-    """What determines the training with the GAN, beside its code."""
+    """Return what determines the training with the GAN, besides its code."""
     return job.inputs | {
         "model": job.recipe.model_dump(exclude={"title", "start", "steps_per_epoch"}, mode="json"),
         "mask": mask.model_dump(mode="json"),
         "from": file_digest(job.start),
         "vgg": file_digest(job.vgg19) if job.recipe.loss.vgg54 else None,
-        # The number of processes only where it changes more than rounding.
+        # The number of processes matters only where it changes more than rounding.
         "statistics": 1 if job.settings.sync_batchnorm else job.settings.gpus,
     }
 
@@ -78,7 +78,7 @@ def gan_inputs(job: "Job", mask: Mask) -> dict[str, Any]:
 class Job:
     """What a model's start and its adversarial trainings have in common, for process ``rank`` of ``ranks``.
 
-    Raises MasksrError where the device is not there, or not as often as ``train.gpus`` says.
+    Raises MasksrError where the device is not available, or there are fewer than ``train.gpus``.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Job:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """The part of a training's key that all trainings have."""
+        """The inputs that enter the key of every training."""
         return {
             "train": self.settings.model_dump(mode="json", exclude=NOT_IN_THE_KEY),
             "seed": self.seed,
@@ -113,10 +113,10 @@ class Job:
     def do(
         self, mask: Mask | None, inputs: dict[str, Any], work: Callable[..., Trained], *arguments: Any
     ) -> dict[str, Any]:
-        """Do ``work(job, checkpoints, *arguments)``, a function of this module, unless it was done.
+        """Run ``work(job, checkpoints, *arguments)``, a function of this module, unless it was done before.
 
-        Where ``train.gpus`` processes share the training, they train as far as the last checkpoint; from
-        there this process goes on, as after any interruption, and finds nothing left to do. So the results
+        Where ``train.gpus`` processes share the training, they train as far as the last checkpoint; this
+        process then resumes from it, as after any interruption, and finds nothing left to do. Results thus
         have one writer, and checkpoints know nothing of processes.
         """
 
@@ -139,11 +139,11 @@ class Job:
     def training(
         self, phase: str, networks: list[nn.Module], step: Step, schedule: Schedule, scale: int, patches: str
     ) -> Training:
-        """patches: names their stream; no two phases see the same ones, all masks of a phase do."""
+        """Set up a phase. patches: names their stream; it differs between phases and is shared by masks."""
         what = {"lr_size": self.recipe.lr_patch, "scale": scale, "batch": self.recipe.batch}
         sampler = PatchSampler(self.pack, **what, seed=seed_for(self.seed, patches), share=self.share)
         rates = [schedule.learning_rate] * len(networks)
-        if isinstance(schedule, Gan):  # the discriminator may have another than the rest
+        if isinstance(schedule, Gan):  # the discriminator may have its own
             rates[1] = schedule.discriminator_learning_rate
         how = self.settings, self.device, self.memory_format, self.paths.live(self.out)
         name = f"{self.recipe.title}, {phase}"
@@ -159,7 +159,7 @@ def _run_start(job: Job, checkpoints: Path, init: Path | None) -> Trained:
             return before
         network = build.build_generator(recipe.generator, scale, seed_for(job.seed, f"generator x{scale}"))
         if before is not None:
-            # From x2 to x4 every shape fits; only the second sub-pixel convolution (tail.0.2) stays fresh.
+            # From x2 to x4 every shape fits; only the second sub-pixel convolution (tail.0.2) stays new.
             build.load_state(network, network.state_dict() | before.state_dict(), "the network to start from")
         return network
 
@@ -182,16 +182,16 @@ def _run_start(job: Job, checkpoints: Path, init: Path | None) -> Trained:
 
 
 def start_step(kind: str, autocast: devices.Autocast) -> Step:
-    """The step of a phase of a start, with a distance of this kind."""
+    """Return the step for a phase of a start, with a distance of this kind."""
     return lambda networks, lr, hr, _: distance_step(*networks, lr, hr, kind=kind, autocast=autocast)
 
 
 def _find_init(params: Params, model: str) -> Path | None:
-    """The checkpoint that ``models.<model>.start.init`` names, if any: a file or an entry of the registry."""
+    """Find the checkpoint that ``models.<model>.start.init`` names, if any: a file or a registry entry."""
     init, where = params.models[model].start.init, f"models.{model}.start.init"
     if init is None:
         return None
-    from masksr.fetch.find import fetch_pretrained  # here: most trainings need no network
+    from masksr.fetch.find import fetch_pretrained  # here: most trainings download nothing
 
     published = getattr(load_registry().weights.get(init.partition("/")[0]), "res_scale", None)
     ours = getattr(params.models[model].generator, "res_scale", None)
@@ -225,7 +225,7 @@ def gan_step(
     seed: int,
     share: Share = WHOLE,
 ) -> Step:
-    """The step of a GAN training of ``networks_of_a_gan``: ``adversarial_step`` with what stays the same."""
+    """Return the step of a GAN training of ``networks_of_a_gan``: ``adversarial_step`` with constants set."""
     how = {"loss": model.loss, "mask": mask, "pixel_range": pixel_range, "autocast": autocast, "share": share}
 
     def step(networks: Sequence[nn.Module], lr: Tensor, hr: Tensor, number: int) -> Metrics:
@@ -238,7 +238,7 @@ def gan_step(
 
 
 def networks_of_a_gan(model: Model, mask: Mask, generator: nn.Module, seed: int) -> list[nn.Module]:
-    """What a GAN training of ``generator`` trains: it, its discriminator, and what the mask itself learns."""
+    """List what a GAN training of ``generator`` trains: it, its discriminator, and the mask's own network."""
     side = generator.scale * model.lr_patch
     discriminator = build.build_discriminator(model.discriminator, side, seed_for(seed, "discriminator"))
     networks = [generator, discriminator]
@@ -250,10 +250,10 @@ def networks_of_a_gan(model: Model, mask: Mask, generator: nn.Module, seed: int)
 
 
 def describe_mask(mask: Mask) -> str:
-    """A mask in a few words: ``no mask`` or ``error mask, k=0.2, b=0.5``."""
+    """Describe a mask in a few words: ``no mask`` or ``error mask, k=0.2, b=0.5``."""
     return "no mask" if mask.kind == "none" else f"{mask.kind} mask, k={mask.k:g}, b={mask.b:g}"
 
 
 def _run_share(rank: int, ranks: int, of: tuple, work: Callable, checkpoints: Path, arguments: tuple) -> None:
-    """What each process of a training does that several share."""
+    """Run one process's part of a training that several share."""
     work(Job(*of, rank, ranks), checkpoints, *arguments)
