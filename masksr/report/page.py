@@ -1,7 +1,7 @@
 """The executed notebooks of a profile as one HTML page, by nbconvert and the templates beside this file.
 
 The page loads nothing: formulas are MathML, pictures and style are embedded, and its Content-Security-Policy
-allows one script, ``template/page.js``, by its hash. The notebooks are ours, so their HTML is taken as it is.
+allows one script, ``template/page.js``, by its hash. The notebooks are ours, so their HTML is trusted.
 """
 
 import base64
@@ -33,11 +33,11 @@ from masksr.params import Params
 from masksr.paths import Paths, list_trainings
 
 FOLDER = Path(__file__).parent / "template"
-LEFT_OUT = {"remove-cell", "parameters"}  # tags of cells that the page does not have
+LEFT_OUT = {"remove-cell", "parameters"}  # tags of cells that the page leaves out
 CAPTION = re.compile(r"\*(?!\*).+?\*(\n\n|\Z)", re.DOTALL)  # a first paragraph in italics, below a figure
 BARS = re.compile("<mo>(&#x02016;|&#x0007C;|[|‖])</mo>")  # as in TeX, bars grow only after \left
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-# Notebooks of results, in the order of reading: what came out, then why; the rest is folded.
+# Notebooks of results in reading order: what came out, then why; the rest is folded.
 OPEN = ["summary", "table1", "figure5", "figure4", "idea"]
 FOLDED = {
     "The argument and the mask": ["argument", "mask"],
@@ -51,9 +51,9 @@ class Section:
 
     anchor: its id; a link to ``10_NAME.ipynb`` leads to the section NAME.
     stage: the stage of dvc.yaml that makes the notebook, for the error where it is missing.
-    title: in place of the notebook's own, where many share one: ``ESRGAN, mask paper, seed 0``.
+    title: replaces the notebook's own, where many share one: ``ESRGAN, mask paper, seed 0``.
     group: the heading over this section and its neighbours; sections of a group are folded.
-    exact: one of results, with its answer beside its title where it is folded; its pictures keep every pixel.
+    exact: one of results: its pictures keep every pixel, and where it is folded its title shows its answer.
     crops: titles and PNG files, a list for each place, to be compared with a handle below the notebook.
     """
 
@@ -91,7 +91,7 @@ def write_page_of(paths: Paths) -> Path:
 
 
 def list_sections(params: Params, paths: Paths) -> list[Section]:
-    """The notebooks in reading order: results, then what was done to get them, in folded groups."""
+    """List the notebooks in reading order: results, then what was done to get them, in folded groups."""
     sections = _of_results(paths, {"figure4": tuple(read_crops(paths.runs / "figure4"))})
 
     def fold(group: str, title: str, notebook: Path, stage: str) -> None:
@@ -131,7 +131,7 @@ def _of_results(paths: Paths, crops: Mapping[str, Any]) -> list[Section]:
 
 
 def read_crops(folder: Path) -> list[list[tuple[str, bytes]]]:
-    """Read what 22_figure4 wrote there, ``<row>-<column> <title>.png``: titles and PNG files of each row."""
+    """Read what 22_figure4 wrote to ``<row>-<column> <title>.png``: titles and PNG files of each row."""
     rows = groupby(sorted(folder.glob("*.png")), key=lambda file: file.stem.partition("-")[0])
     return [[(file.stem[6:], file.read_bytes()) for file in row] for _, row in rows]
 
@@ -157,7 +157,7 @@ def build_report(sections: Sequence[Section], output: Path, **page: Any) -> None
 
 
 class Exporter(HTMLExporter):
-    """One notebook as the HTML of a section."""
+    """Turns one notebook into the HTML of a section."""
 
     template_name = "template"
 
@@ -187,7 +187,7 @@ class Exporter(HTMLExporter):
 
 
 def data_url(content: bytes, kind: str) -> str:
-    """Bytes as an address that needs no file."""
+    """Return bytes as an address that needs no file."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
@@ -214,7 +214,7 @@ def _read(section: Section) -> NotebookNode:
 def _prepare_outputs(cell: NotebookNode, following: NotebookNode, *, exact: bool) -> None:
     """Make the pictures of a code cell small and give them an alt text; the last one takes the caption.
 
-    The caption is a first paragraph in italics of the next cell, and is removed there.
+    The caption is the first paragraph of the next cell, if it is in italics, and is removed there.
     exact: keep every pixel, see ``_draw``.
     """
     for output in cell.outputs:
@@ -236,12 +236,12 @@ def _prepare_outputs(cell: NotebookNode, following: NotebookNode, *, exact: bool
 
 
 def _draw(data: NotebookNode, *, exact: bool) -> dict[str, Any]:
-    """Return the address of a picture in few bytes, and its width and height in pixels where it has some.
+    """Return a picture as an address of few bytes, with its width and height in pixels where it has them.
 
-    exact: keep every pixel. The page compares super-resolved pictures; artefacts of a codec would pass for
-    those of a network; in the notebooks of single trainings few bytes count more.
+    exact: keep every pixel. The page compares super-resolved pictures, where artefacts of a codec would pass
+    for those of a network; in the notebooks of single trainings, few bytes matter more.
     """
-    figure: dict[str, Any] = {"chart": "image/svg+xml" in data}  # pictures have no drawing
+    figure: dict[str, Any] = {"chart": "image/svg+xml" in data}  # pictures of pixels have no SVG
     drawn = figure["chart"] and (exact or "image/png" not in data)
     if drawn:
         figure["address"] = data_url(data["image/svg+xml"].encode(), "image/svg+xml")
@@ -256,9 +256,9 @@ def _draw(data: NotebookNode, *, exact: bool) -> dict[str, Any]:
 
 # ---- Markdown that a browser shows without a script: formulas are MathML, links stay in the page -----------
 class Renderer(IPythonRenderer):
-    """nbconvert's renderer, but for formulas, headings, links, tables and paragraphs that are a caption.
+    """nbconvert's renderer, except for formulas, headings, links, tables and paragraphs that are captions.
 
-    One for a section, whose headings it keeps: id to HTML, as far as they were rendered.
+    Each serves one section and keeps its headings, id to HTML, as they are rendered.
     """
 
     def __init__(self, anchor: str, level: int, anchors: Collection[str]) -> None:
@@ -307,9 +307,9 @@ def formula(latex: str, display: str) -> str:
     number = re.search(r"\\tag\{(\w+)\}", latex)
     try:
         mathml = latex2mathml.converter.convert(re.sub(r"\\tag\{\w+\}", "", latex), display=display)
-    except Exception:  # latex2mathml has a dozen kinds and no common base
+    except Exception:  # latex2mathml raises a dozen kinds without a common base
         mathml = "<mi>\\"
-    if re.search(r"<m[io]>\\", mathml):  # a command that it does not know it passes on
+    if re.search(r"<m[io]>\\", mathml):  # it passes on commands that it does not know
         return f"<code>{html.escape(latex.strip())}</code>"
     mathml = mathml.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")  # \sim is a relation
     mathml = BARS.sub(r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', mathml)

@@ -1,9 +1,9 @@
-"""``masksr compare``: two runs side by side: what was asked, what came out, how sure the difference is.
+"""``masksr compare``: two runs side by side: parameters, scores, and how certain their differences are.
 
-A run is a quality.csv, here or in a commit, with the parameters that dvc.lock tells of its profile; without
-an entry there they count as unknown. Where both runs have measured the same pictures, the
-second minus the first is taken image by image and seed by seed, and judged as ``results.intervals`` judges a
-mask: with one seed nothing is decided. What was not measured alike is refused.
+A run is a quality.csv, here or in a commit, with the parameters that dvc.lock records for its profile;
+without a record they count as unknown. Where both runs have measured the same pictures, the second minus the
+first is taken image by image and seed by seed, and judged as ``results.intervals`` judges a mask: with one
+seed nothing is decided. What was not measured alike is refused.
 """
 
 import subprocess
@@ -23,25 +23,24 @@ from masksr.results.intervals import effects_table, judge_cells
 from masksr.results.scores import ENDS, KEYS, measure_titles, read_quality, weights_used
 from masksr.results.typeset import to_markdown
 
-HALVES = {"pi": ("niqe", "ma"), "niqe": ("niqe",), "ma": ("ma",)}  # what of a measure has weights
-ALIKE = 1e-3  # of scores of one picture on two machines: rounding can turn a leaf of Ma's forests
+HALVES = {"pi": ("niqe", "ma"), "niqe": ("niqe",), "ma": ("ma",)}  # parts of a measure that have weights
+ALIKE = 1e-3  # how far scores of a picture may differ between machines: rounding can flip Ma's trees
 Cells = dict[tuple[str, str, str], pd.DataFrame]  # (model, mask, test set) -> (seeds, images)
 
 
 @dataclass(frozen=True)
 class Run:
-    name: str  # as the user has it
+    name: str  # as the user wrote it
     quality: pd.DataFrame  # scores.COLUMNS
     parameters: dict[str, Any] = field(default_factory=dict)  # of dvc.lock, by dotted name; empty: unknown
 
 
 # ---- Where a run comes from --------------------------------------------------------------------------------
 def open_run(text: str) -> Run:
-    """Read a run.
+    """Open a run.
 
-    text: a profile (``mini``: its folder of ``results``); a folder with a quality.csv, or such a file; one of
-    these in a commit, ``REV:results/mini`` or ``REV:mini``. Raises MasksrError where nothing was measured
-    there.
+    text: a profile (``mini``: its folder in ``results``); a folder with a quality.csv, or such a file; one of
+    these in a commit, ``REV:results/mini`` or ``REV:mini``. Raises MasksrError where there are no scores.
     """
     path = user_path(text)
     if not path.exists() and ":" in text:
@@ -62,13 +61,13 @@ def open_run(text: str) -> Run:
 
 
 def _extract(text: str, folder: Path) -> tuple[Path, str]:
-    """Write quality.csv of a commit to a folder of the same name, in ``folder``; return it and dvc.lock."""
+    """Write a commit's quality.csv to a folder of the same name in ``folder``; return it and dvc.lock."""
     revision, _, inside = text.partition(":")
     inside = inside.removesuffix("quality.csv").rstrip("/")
     inside = inside if "/" in inside else f"results/{inside}"
     shown = {}
     for name in (f"{inside}/quality.csv", "dvc.lock"):
-        # "./": from the project, which may be deep in its repository
+        # "./": relative to the project, which may be deep inside its repository
         what = f"{revision}:./{name}"
         command = ["git", "-C", str(project_root()), "show", "--end-of-options", what]
         done = subprocess.run(command, capture_output=True)
@@ -86,7 +85,7 @@ def _read(file: Path, name: str, lock: str) -> Run:
 
 
 def _flatten(tree: Any, name: str = "") -> dict[str, Any]:
-    """Nested parameters by dotted names; a list of maps counts like a map from 0, 1 and so on."""
+    """Flatten nested parameters to dotted names; a list of maps counts as a map with keys 0, 1 and so on."""
     if isinstance(tree, list) and any(isinstance(entry, dict) for entry in tree):
         tree = dict(enumerate(tree))
     if not isinstance(tree, dict):
@@ -97,7 +96,7 @@ def _flatten(tree: Any, name: str = "") -> dict[str, Any]:
 
 # ---- What was asked: a table, and a note that belongs below it ---------------------------------------------
 def compare_parameters(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
-    """The parameters that differ, a row each; none where those of a run are unknown."""
+    """List the parameters that differ, a row each; none where those of a run are unknown."""
     keys, rows = dict.fromkeys([*one.parameters, *other.parameters]), []
     for key in keys if one.parameters and other.parameters else ():
         first, second = (run.parameters.get(key, "—") for run in (one, other))
@@ -112,7 +111,7 @@ def compare_parameters(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
 
 # ---- What came out -----------------------------------------------------------------------------------------
 def differences(one: Run, other: Run, measure: str = "pi", sets: Sequence[str] = ()) -> Cells:
-    """For each model, mask and test set the second run minus the first, where both have scores."""
+    """Subtract the first run from the second, for each model, mask and test set, where both have scores."""
     if why_not(one, other, measure):
         return {}
     first, second = (_select(run, sets) for run in (one, other))
@@ -123,7 +122,7 @@ def differences(one: Run, other: Run, measure: str = "pi", sets: Sequence[str] =
 
 
 def mask_minus_plain(run: Run, measure: str = "pi", sets: Sequence[str] = ()) -> pd.DataFrame:
-    """What each mask changes within one run, as in ``intervals.compare``, for whatever was measured there."""
+    """Judge what each mask changes within one run, like ``intervals.compare``, for whatever was measured."""
     table = _select(run, sets)
     masked, baseline = table[~table["mask"].isin(["none", "start"])], table[table["mask"] == "none"]
     return _judge(_subtract(masked, baseline, measure, ["model", "seed", "set", "image"]), run, measure)
@@ -132,7 +131,7 @@ def mask_minus_plain(run: Run, measure: str = "pi", sets: Sequence[str] = ()) ->
 def compare_scores(
     one: Run, other: Run, measure: str = "pi", sets: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, str]:
-    """The second run minus the first, of ``intervals.judge_cells``, and a note that belongs below it.
+    """Judge the second run minus the first by ``intervals.judge_cells``; returns the table and its note.
 
     The note says which sign is good and what was left out, or why there are no rows.
     """
@@ -161,17 +160,17 @@ def compare_scores(
 
 
 def why_not(one: Run, other: Run, measure: str) -> str | None:
-    """Why a measure cannot be compared, in a sentence; None where it can.
+    """Say in a sentence why a measure cannot be compared; None where it can.
 
-    NIQE and Ma are other measures with other weights: stand-ins are fitted on the photographs of a profile.
-    HR itself tells: with the same weights the same picture has the same score.
+    With other weights, NIQE and Ma are other measures: stand-ins are fitted on the photographs of a profile.
+    HR itself reveals other weights: with the same ones, the same picture has the same score.
     """
     title, halves = measure_titles(one.quality)[measure], HALVES.get(measure, ())
     for half in halves:
         labels = [measure_titles(run.quality)[half] for run in (one, other)]
         if labels[0] != labels[1]:
             return f"{title} cannot be compared: {' and '.join(labels)} are two different measures."
-    # PSNR of HR is infinite, whatever the picture: official NIQE tells whether the pictures are the same.
+    # PSNR of HR is infinite, whatever the picture: official NIQE shows whether the pictures are the same.
     if halves or all(weights_used(run.quality)["niqe"] == "official" for run in (one, other)):
         hr = [run.quality[run.quality["model"] == "HR"].set_index(["set", "image"]) for run in (one, other)]
         first, second = (table[measure if halves else "niqe"] for table in hr)
@@ -183,13 +182,13 @@ def why_not(one: Run, other: Run, measure: str) -> str | None:
 
 
 def _select(run: Run, sets: Sequence[str]) -> pd.DataFrame:
-    """The scores of trained models, on these test sets or on all."""
+    """Select the scores of trained models, on these test sets or else on all."""
     quality = run.quality[~run.quality["model"].isin(ENDS)]
     return quality[quality["set"].isin(sets)] if sets else quality
 
 
 def _subtract(one: pd.DataFrame, other: pd.DataFrame, measure: str, keys: list[str]) -> Cells:
-    """One minus the other where they share the ``keys``; 0 where both are the same infinity."""
+    """Subtract ``other`` from ``one`` where they share the ``keys``; 0 where both are the same infinity."""
     both = one.merge(other[[*keys, measure]], on=keys, suffixes=("", " of other"))
     first, second = both[measure], both[f"{measure} of other"]
     both["difference"] = (first - second).mask(first == second, 0.0)

@@ -28,12 +28,12 @@ from masksr.results.scores import COLUMNS
 from masksr.results.tiles import upscale_tiled
 from masksr.training.device import choose_device, cores, is_out_of_memory
 
-MEMORY = 270  # bytes for each pixel that is scored: Ma's bands, measured at 24 megapixels
+MEMORY = 270  # bytes per scored pixel: Ma's bands, measured at 24 megapixels
 Upscale = Callable[[Pack, int], np.ndarray]  # (pack, image number) -> (H, W, 3) uint8, four times LR
 
 
 def with_generator(generator: nn.Module, device: torch.device) -> Upscale:
-    """Upscale whole images with a generator, in fp32; in tiles where memory does not hold one."""
+    """Return an upscaler of images by a generator, in fp32; in tiles where memory does not hold one whole."""
     generator.to(device).eval()
 
     @torch.inference_mode()
@@ -41,10 +41,10 @@ def with_generator(generator: nn.Module, device: torch.device) -> Upscale:
         lr = to_tensor(pack.lr(number, 4), generator.pixel_range)
         try:
             return to_image(generator(lr.to(device))[0].cpu(), generator.pixel_range)
-        except Exception as error:  # cuDNN has errors of its own for too little memory
+        except Exception as error:  # cuDNN has its own errors for too little memory
             if not is_out_of_memory(error):
                 raise
-        # Outside of the except block, where the error no longer holds what the attempt had in memory.
+        # Outside the except block, where the error no longer keeps the attempt's tensors alive.
         print(f"{device} does not hold {pack.names[number]} as a whole; it is upscaled in tiles", flush=True)
         return upscale_tiled(generator, lr)[0].permute(1, 2, 0).contiguous().numpy()
 
@@ -78,13 +78,13 @@ def score_images(
     weights: QualityWeights,
     also: Sequence[Measure] = (),
 ) -> list[dict[str, Any]]:
-    """Score images (H, W, 3) uint8 on all cores: for each the measures of PIRM 2018 and ``also``, by column.
+    """Score images (H, W, 3) uint8 on all cores; returns the measures of PIRM 2018 and ``also`` by column.
 
-    pairs: each image with its HR image, or without: then what compares with HR is None or NaN.
+    pairs: each image with its HR image, or with None: what compares with HR is then None or NaN.
     """
     rows, left = [], iter(pairs)
     while some := list(islice(left, 8 * cores())):  # bounded: images of 2K are 10 MB each
-        # One limit around all: threads that set and reset it in turn would undo each other's.
+        # One limit around all: threads that set and reset it in turn would undo each other's settings.
         room = psutil.virtual_memory().available // (MEMORY * max(image.size // 3 for image, _ in some))
         with BLAS.limit(limits=1), ThreadPoolExecutor(max(1, min(cores(), room))) as pool:
             scores = list(pool.map(lambda pair: asdict(score(*pair, weights)), some))
@@ -97,7 +97,7 @@ def score_images(
 
 
 def load_upscale(params: Params, folder: Path) -> Upscale:
-    """Load the generator in ``folder``, for the device that params.yaml names."""
+    """Load the generator in ``folder`` as an upscaler on the device that params.yaml names."""
     generator = load_generator(folder / "generator.safetensors")
     return with_generator(generator, choose_device(params.train.device))
 
@@ -109,7 +109,7 @@ def upscale_first(pack: Pack, folder: Path) -> dict[str, np.ndarray]:
 
 
 def load_protocol(params: Params, paths: Paths) -> tuple[dict[str, Pack], QualityWeights, list[Measure]]:
-    """What ``evaluate`` takes besides an upscaler: the test sets, the weights, the further measures."""
+    """Load what ``evaluate`` takes besides an upscaler: the test sets, the weights, the further measures."""
     packs = {name: Pack(paths.set(name)) for name in params.data.test}
     also = measures.load(params.measures.also, choose_device(params.train.device))
     return packs, load_quality(paths.weights / "quality"), also

@@ -1,11 +1,11 @@
-"""How sure it is that a mask changes PI: paired differences, intervals, verdicts.
+"""How certain it is that a mask changes PI: paired differences, intervals, verdicts.
 
 The measurements of one cell are differences, mask minus baseline, for every seed s and image i of a test set.
-Both vary: another seed is another training, another image another picture. So the mean is taken as that of a
+Both vary: another seed is another training, another image another picture. The mean is therefore that of a
 crossed random-effects model, d_si = mean + seed_s + image_i + rest_si, whose variance follows from its mean
 squares (Searle, Casella and McCulloch, Variance Components, 1992). The interval is Student's, with no more
-degrees of freedom than the smaller of the two factors has: a little long where seeds matter little, and true
-where they matter most. tests/test_intervals.py measures how often it holds the truth.
+degrees of freedom than the smaller of the two factors has: a little too long where seeds matter little, and
+right where they matter most. tests/test_intervals.py measures how often it covers the truth.
 """
 
 import math
@@ -28,19 +28,19 @@ Array = NDArray[np.float64]
 # (model, mask, title of the variant, test set) -> differences (seeds, images)
 Cells = dict[tuple[str, str, str, str], pd.DataFrame]
 LEVEL = 0.95  # of all intervals of a table together
-FEWEST_IMAGES = 3  # with an interval: that of two images is twelve standard errors long, and says nothing
+FEWEST_IMAGES = 3  # for an interval: with two images it is twelve standard errors long and says nothing
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What a mask changes on one test set, in units of the measure; NaN where there is too little."""
+    """What a mask changes on one test set, in units of the measure; NaN where data are too few."""
 
     mean: float
     low: float  # of the interval
     high: float
     sd_seeds: float  # standard deviation of the seeds' own part; NaN with a single seed
-    sd_seeds_high: float  # its upper bound at 80 %: a few seeds tell little of how far seeds lie apart
-    sd_images: float  # of the images' own part; with a single seed it holds the rest too
+    sd_seeds_high: float  # its upper bound at 80 %: a few seeds say little about the spread of seeds
+    sd_images: float  # of the images' own part; with a single seed it includes the rest
     sd_rest: float
     seeds: int
     images: int
@@ -52,9 +52,9 @@ COLUMNS = ["model", "mask", "variant", "set", "metric", *FIELDS, "verdict", "tra
 
 # ---- One cell: its interval and its verdict ----------------------------------------------------------------
 def effect(d: Array, level: float = LEVEL) -> Effect:
-    """The mean of differences (seeds, images), all finite and at least one, and how sure it is.
+    """Compute the mean of differences (seeds, images), all finite and at least one, and its interval.
 
-    With one seed the interval is over images alone: it says nothing about another training. Of fewer than
+    With one seed the interval is over images alone: it says nothing about another training. With fewer than
     three images there is none.
     """
     (seeds, images), nan = d.shape, float("nan")
@@ -68,14 +68,14 @@ def effect(d: Array, level: float = LEVEL) -> Effect:
 
 
 def _crossed(d: Array, level: float) -> tuple[float, tuple[float, ...]]:
-    """Half the interval's length, and the standard deviations of seeds, their bound, of images and rest."""
+    """Return half the interval's length, and standard deviations: of seeds, its bound, of images, of rest."""
     (seeds, images), mean = d.shape, d.mean()
     by_seed, by_image = d.mean(axis=1) - mean, d.mean(axis=0) - mean
     rest = d - mean - by_seed[:, None] - by_image
     ms_seeds = images * (by_seed**2).sum() / (seeds - 1)  # mean squares
     ms_images = seeds * (by_image**2).sum() / (images - 1)
     ms_rest = (rest**2).sum() / ((seeds - 1) * (images - 1))
-    # Never below what one part alone would give: by chance the sum can be, even negative.
+    # Never below what one part alone would give: by chance the sum can be lower, even negative.
     variance = max(ms_seeds + ms_images - ms_rest, ms_seeds, ms_images, ms_rest) / d.size
     half = stats.t.ppf((1 + level) / 2, min(d.shape) - 1) * np.sqrt(variance)
     bound = ms_seeds * (seeds - 1) / stats.chi2.ppf(0.2, seeds - 1)
@@ -84,7 +84,7 @@ def _crossed(d: Array, level: float) -> tuple[float, tuple[float, ...]]:
 
 
 def verdict(effect: Effect, lower_is_better: bool = True) -> str:
-    """``better``, ``worse`` or ``undecided``, which it always is with a single seed or few images."""
+    """Return ``better``, ``worse`` or ``undecided``, which it always is with a single seed or few images."""
     if effect.seeds < 2:
         return "undecided (one seed)"
     few = effect.images < FEWEST_IMAGES
@@ -92,19 +92,19 @@ def verdict(effect: Effect, lower_is_better: bool = True) -> str:
 
 
 def direction(effect: Effect, lower_is_better: bool = True) -> str:
-    """``better``, ``worse`` or ``undecided``, by where the interval lies, whatever it is over."""
+    """Return ``better``, ``worse`` or ``undecided`` by where the interval lies, whatever it is over."""
     if not (effect.low > 0 or effect.high < 0):  # NaN too
         return "undecided"
     return "better" if (effect.high < 0) == lower_is_better else "worse"
 
 
 def bonferroni(level: float, comparisons: int) -> float:
-    """The level of each of ``comparisons`` intervals that hold together with ``level``."""
+    """Return the level of each of ``comparisons`` intervals that jointly hold with ``level``."""
     return 1 - (1 - level) / comparisons
 
 
 def judge(differences: pd.DataFrame, measure: str, level: float) -> dict[str, Any]:
-    """Judge differences (seeds, images): ``COLUMNS`` from ``difference`` on. level: of this cell alone."""
+    """Judge differences (seeds, images); returns ``COLUMNS`` from ``difference`` on. level: of this cell."""
     finite = differences.replace([np.inf, -np.inf], np.nan).dropna(axis="columns")
     without = differences.shape[1] - finite.shape[1]
     row: dict[str, Any] = dict.fromkeys(FIELDS, float("nan")) | {"without": without}
@@ -121,13 +121,13 @@ def judge(differences: pd.DataFrame, measure: str, level: float) -> dict[str, An
 def judge_cells(cells: Cells, metric: str, measure: str) -> pd.DataFrame:
     """Judge all cells of a table: one row each, with ``COLUMNS``.
 
-    The intervals of all rows hold together with ``LEVEL`` (Bonferroni). Where no score differs the verdict is
-    ``the same``: no interval is needed there, nor given for fewer than three images, and none of the 5 % is
-    spent.
+    The intervals of all rows jointly hold with ``LEVEL`` (Bonferroni). Where no score differs the verdict is
+    ``the same``. No interval is needed there, and none is given for fewer than three images: neither uses up
+    any of the 5 %.
 
-    difference: ``mean`` of the Effect. without: images left out because the measure failed in some training;
-    that is not by chance, so the cell is undecided. trainings: where the interval is for these very
-    trainings, images alone being left to chance (with several seeds as for the verdict).
+    difference: ``mean`` of the Effect. without: images left out because the measure failed in some training,
+    which does not happen by chance, so the cell is undecided. trainings: the direction for these very
+    trainings, with images alone left to chance (with several seeds, the same as for the verdict).
     """
     same = {cell for cell, d in cells.items() if d.eq(0).all(axis=None)}
     without = {cell for cell, d in cells.items() if d.shape[1] < FEWEST_IMAGES}  # which get no interval
@@ -145,8 +145,8 @@ def compare(
 ) -> pd.DataFrame:
     """Judge every mask of Table 1 against the baseline of the same seed on every set (``judge_cells``).
 
-    pairs: of masks, the first against the second, in place of each against the baseline. A negative
-    difference: the mask's is lower.
+    pairs: of masks, the first against the second, instead of each against the baseline. A negative difference
+    means that the mask's measure is lower.
     """
     if pairs is None:
         pairs = [(mask, "none") for mask in params.table1.masks if mask != "none"]
@@ -163,10 +163,10 @@ def compare(
 
 
 def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
-    """The columns of ``compare`` that a reader needs, with the interval in one cell."""
+    """Return the columns of ``compare`` that a reader needs, with the interval in one cell."""
     if effects.empty:
         return effects
-    digits = 4 if effects[["low", "high"]].abs().max(axis=None) < 0.1 else 2  # of LPIPS a hundredth is much
+    digits = 4 if effects[["low", "high"]].abs().max(axis=None) < 0.1 else 2  # in LPIPS a hundredth is much
     intervals = []
     for low, high in zip(effects["low"], effects["high"], strict=True):
         text = f"{low:+.{digits}f}\u00a0…\u00a0{high:+.{digits}f}"  # with spaces that do not break

@@ -14,22 +14,22 @@ from masksr.io import project_root, read_yaml
 from masksr.params import Params
 
 _read = cache(read_yaml)
-MISSING = "—"  # nothing to compare with: a model of which neither the paper nor we have an opinion
+MISSING = "—"  # nothing to compare with: neither the paper nor we have a value for the model
 
 
 def load() -> dict[str, Any]:
-    """Read ``data/paper.yaml``, whose comments say what its parts are."""
+    """Read ``data/paper.yaml``, whose comments explain its parts."""
     return _read(project_root() / "data/paper.yaml")
 
 
 # ---- Table 1 as printed ------------------------------------------------------------------------------------
 def sets() -> list[str]:
-    """The test sets, in the paper's order."""
+    """List the test sets in the paper's order."""
     return list(load()["table1"]["sets"])
 
 
 def match_set(name: str) -> str | None:
-    """The paper's name of the test set that we call ``name``; None where it is not one of the paper's."""
+    """Return the paper's name for the test set that we call ``name``, or None if it is not the paper's."""
     for own, others in load()["table1"]["sets"].items():
         if name.casefold() in (known.casefold() for known in [own, *others]):
             return own
@@ -37,24 +37,24 @@ def match_set(name: str) -> str | None:
 
 
 def printed_table1() -> pd.DataFrame:
-    """Table 1 as printed: columns variant, model, mask and a column of PI per test set."""
+    """Return Table 1 as printed: columns variant, model, mask and a column of PI per test set."""
     return pd.DataFrame(load()["table1"]["rows"])
 
 
 def mask_effect() -> pd.DataFrame:
-    """What the mask changed in Table 1, PI with minus PI without: a row per model, negative is better."""
+    """Return what the mask changed in Table 1, PI with minus without: a row per model, negative is better."""
     table, columns = printed_table1().set_index("model"), sets()
     with_mask, baseline = (table.loc[table["mask"] == kind, columns] for kind in ("paper", "none"))
-    effect = (with_mask - baseline.loc[with_mask.index]).round(2)  # the digits that were printed
+    effect = (with_mask - baseline.loc[with_mask.index]).round(2)  # to the printed digits
     effect.insert(0, "variant", table.loc[table["mask"] == "paper", "variant"])
     return effect.reset_index()
 
 
 # ---- What it leaves open, and what this profile sets otherwise ---------------------------------------------
 def answers(params: Params) -> pd.DataFrame:
-    """Every open question of ``data/paper.yaml``, whose keys are columns, with the answer in force.
+    """List every open question of ``data/paper.yaml``, whose keys are columns, with the answer in force.
 
-    used, default: values by model or mask, as ``used_values``, and those defaults that there are. status:
+    used: values by model or mask, as in ``used_values``. default: likewise, where there are any. status:
     ``default``; ``differs`` or ``cut`` (smaller than the default) for any model or mask; ``fixed`` where the
     code decides; ``chosen`` where there is no default.
     """
@@ -73,7 +73,7 @@ def answers(params: Params) -> pd.DataFrame:
 
 
 def cuts(params: Params) -> pd.DataFrame:
-    """Every setting of section 3.1 beside the one used: columns setting, model, paper, here, note, parameter.
+    """List section 3.1's settings beside those used: columns setting, model, paper, here, note, parameter.
 
     note: ``same``, ``cut`` (smaller than the paper's) or ``differs``.
     """
@@ -91,7 +91,7 @@ def cuts(params: Params) -> pd.DataFrame:
 
 
 def _compare(here: Any, wanted: Any, entry: dict[str, Any], name: str) -> str:
-    """``same``, ``cut``, ``differs``, or a dash where nothing can be compared. entry: of paper.yaml."""
+    """Return ``same``, ``cut``, ``differs``, or a dash if nothing can be compared. entry: of paper.yaml."""
     if entry.get("sets"):
         here, wanted = sorted(match_set(of_ours) or of_ours for of_ours in here), sorted(wanted)
     if wanted == MISSING:
@@ -102,7 +102,7 @@ def _compare(here: Any, wanted: Any, entry: dict[str, Any], name: str) -> str:
 
 
 def _size(value: Any) -> float:
-    """One number for how large a setting is; of a list or a network the sum, of null, no limit, infinity."""
+    """Return how large a setting is: for a list or a network the sum, for null (no limit) infinity."""
     if isinstance(value, dict):
         value = [number for number in value.values() if isinstance(number, int | float)]
     if value is None:
@@ -112,9 +112,9 @@ def _size(value: Any) -> float:
 
 # ---- Values of params.yaml by dotted paths, as text --------------------------------------------------------
 def used_values(params: Params, path: str) -> dict[str, Any]:
-    """The values at a path of params.yaml, by model or mask that Table 1 or Figure 5 trains with.
+    """Return the values at a path of params.yaml, by model or mask that Table 1 or Figure 5 trains with.
 
-    ``{"": value}`` for a path without a name to tell apart.
+    ``{"": value}`` for a path that has neither.
     """
     tree = params.model_dump()
     if not path.startswith(("models.", "masks.")):
@@ -127,7 +127,7 @@ def used_values(params: Params, path: str) -> dict[str, Any]:
 
 
 def value_at(tree: Any, path: str) -> Any:
-    """What nested parameters have at a dotted path, where ``*`` is every entry of a list."""
+    """Return what nested parameters hold at a dotted path, where ``*`` is every entry of a list."""
     for position, key in enumerate(keys := path.split(".")):
         if key == "*":
             return [value_at(entry, ".".join(keys[position + 1 :])) for entry in tree]
@@ -136,18 +136,18 @@ def value_at(tree: Any, path: str) -> Any:
 
 
 def default_for(value: Any, name: str) -> Any:
-    """The default, or the paper's value, for one model; the same for all where it is not given per model."""
+    """Return the default, or the paper's value, for one model; the same for all unless given per model."""
     return value.get(name, MISSING) if isinstance(value, dict) else value
 
 
 def write_value(value: Any, words: dict[Any, str] | None = None) -> str:
-    """A value as params.yaml has it, or in ``words``."""
+    """Write a value as params.yaml does, or null in ``words`` if given."""
     if words and value is None:
         return words[None]
     return json.dumps(value, ensure_ascii=False).replace('"', "")
 
 
 def name_titles(params: Params) -> dict[str, str]:
-    """How the tables call models and masks."""
+    """Return what tables call models and masks."""
     titles = {name: model.title for name, model in params.models.items()}
     return {"": "all"} | {name: f"mask {name}" for name in params.masks} | titles

@@ -23,7 +23,7 @@ class Variant(NamedTuple):
 
 
 def variant_title(params: Params, model: str, mask: str) -> str:
-    """``ESRGAN``; ``ESRGAN+Mask``, the paper's; ``ESRGAN+Mask (SR alone)``; ``ESRGAN, pretrained``."""
+    """``ESRGAN``; the paper's ``ESRGAN+Mask``; ``ESRGAN+Mask (SR alone)``; or ``ESRGAN, pretrained``."""
     if model not in params.models:  # HR, bicubic
         return model
     ending = {"none": "", "paper": "+Mask", "start": ", pretrained"}.get(mask)
@@ -31,9 +31,9 @@ def variant_title(params: Params, model: str, mask: str) -> str:
 
 
 def mask_words(params: Params, name: str) -> str:
-    """What makes a mask another one than the paper's: ``relative error, SR alone``.
+    """Say how a mask differs from the paper's: ``relative error, SR alone``.
 
-    Its name where it has no words of its own: another k, say.
+    Returns its name where no words tell it from others, as with another k.
     """
     words = {key: _words(mask) for key, mask in params.masks.items() if key != "none"}
     own = words.get(name) and list(words.values()).count(words[name]) == 1
@@ -54,23 +54,23 @@ def _words(mask: Mask) -> str:
 
 
 def legend_words(params: Params) -> dict[str, str]:
-    """What a figure calls the masks of Table 1, its pretrained generators (``start``) and its models."""
+    """Return what figures call the masks of Table 1, its pretrained generators (``start``) and its models."""
     words = {mask: f"mask ({mask_words(params, mask)})" for mask in params.table1.masks}
     words |= {"start": "pretrained", "none": "no mask", "paper": "mask"}
     return words | {name: model.title for name, model in params.models.items()}
 
 
 def inspected_mask(params: Params) -> tuple[str, Mask]:
-    """The masked variant that figures look at, the first of ``table1.masks``, and its settings.
+    """Return the mask that figures look at, the first of ``table1.masks`` but ``none``, and its settings.
 
-    Where Table 1 has plain variants only: these, with the settings of Figure 5's mask.
+    Where Table 1 has plain variants only, it is ``none``, with the settings of Figure 5's mask.
     """
     name = next((mask for mask in params.table1.masks if mask != "none"), "none")
     return name, params.masks[params.sweep.mask if name == "none" else name]
 
 
 def list_variants(quality: pd.DataFrame, params: Params) -> list[Variant]:
-    """The variants of ``table1`` in params.yaml, then HR, bicubic and the starts as far as measured.
+    """List the variants of ``table1`` in params.yaml, then HR, bicubic and the starts as far as measured.
 
     Raises MasksrError where a variant was not measured with each seed on each test set.
     """
@@ -92,7 +92,7 @@ def list_variants(quality: pd.DataFrame, params: Params) -> list[Variant]:
 
 
 def read_sweep(params: Params, paths: Paths) -> pd.DataFrame:
-    """The scores of every point of Figure 5, with their ``k`` and ``b``: NaN for the model without a mask."""
+    """Read the scores of every point of Figure 5, with ``k`` and ``b``: NaN for the model without a mask."""
     sweep, nan = params.sweep, float("nan")
     folders = {(nan, nan, seed): paths.variant(sweep.model, "none", seed) for seed in sweep.seeds}
     folders |= {point: paths.sweep_point(*point) for point in product(sweep.k, sweep.b, sweep.seeds)}
@@ -103,7 +103,7 @@ def read_sweep(params: Params, paths: Paths) -> pd.DataFrame:
 
 
 def sweep_differences(sweep: pd.DataFrame) -> dict[tuple[float, float], pd.DataFrame]:
-    """(k, b) -> PI of that point minus PI without a mask, (seeds, images of all sets); NaN without a PI."""
+    """Map (k, b) to its PI minus that without a mask, (seeds, images of all sets); NaN where one has none."""
 
     def grid(part: pd.DataFrame) -> pd.DataFrame:
         return part.pivot(index="seed", columns=["set", "image"], values="pi")
@@ -113,7 +113,7 @@ def sweep_differences(sweep: pd.DataFrame) -> dict[tuple[float, float], pd.DataF
 
 
 def write_results(files: Mapping[str, str | bytes], paths: Paths) -> None:
-    """Write files of ``results/<profile>``, and say where."""
+    """Write files to ``results/<profile>``, and say where."""
     for name, content in files.items():
         path = paths.results / name
         write_atomic(path, content.encode() if isinstance(content, str) else content)

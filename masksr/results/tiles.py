@@ -1,6 +1,6 @@
-"""Pictures of any size through a network, tile by tile, without seams.
+"""Run pictures of any size through a network, tile by tile, without seams.
 
-A tile is upscaled with context around it, and what that context became is thrown away. How much is enough was
+A tile is upscaled with context around it, and the upscaled context is discarded. How much is enough was
 measured: the largest difference, in grey levels of 255, from the same pixels with 40 to 80 pixels of context;
 x4, fp32, 24 x 24 LR pixels of at least 4 pictures of BSD100 and Urban100 for each trained network.
 
@@ -10,8 +10,8 @@ x4, fp32, 24 x 24 LR pixels of at least 4 pictures of BSD100 and Urban100 for ea
       a CPU's hours (800 steps of GAN)                       0.04  0.0001
     EDSR and PESR, 32 blocks, untrained                    0.0003
 
-So only a network as it is published tells how far it looks. In theory an ESRGAN of 23 blocks sees 349 LR
-pixels far, and an EDSR or PESR of 32 blocks 68; with that much context, only the order of sums can differ.
+So only a network as published shows how far it looks. In theory an ESRGAN of 23 blocks sees 349 LR pixels
+far, and an EDSR or PESR of 32 blocks 68; with that much context, only the order of sums can differ.
 """
 
 from itertools import pairwise, product
@@ -38,9 +38,9 @@ def check_tiles(tile: int, overlap: int) -> None:
 def spans(length: int, tile: int, overlap: int) -> list[tuple[int, int, int, int]]:
     """Cut a side of ``length`` LR pixels into equal tiles, at most ``tile`` long: (start, stop, first, last).
 
-    The network sees ``start`` to ``stop``; ``first`` to ``last`` of it is kept. What is kept covers the side
-    once; each of its pixels has ``overlap`` pixels of context or the picture's border. No more tiles than
-    necessary, and none larger than those need: 300 pixels are 182 + 182, not 256 + 256.
+    The network sees ``start`` to ``stop``, of which ``first`` to ``last`` is kept. What is kept covers the
+    side once; each of its pixels has ``overlap`` pixels of context or the picture's border. There are no more
+    tiles than necessary, and none larger than needed: 300 pixels become 182 + 182, not 256 + 256.
     """
     check_tiles(tile, overlap)
     count = max(1, ceil((length - 2 * overlap) / (tile - 2 * overlap)))
@@ -62,20 +62,20 @@ def upscale_tiled(
 ) -> Tensor:
     """Upscale one picture with a generator of ``masksr.models``, in the memory that one tile needs.
 
-    lr: float (1, 3, H, W) in [0, ``network.pixel_range``], on the CPU; a tile of it at a time goes to the
-    network's device. tile: how many LR pixels a side the network sees at once. overlap: how many of them, at
-    each side that is not the picture's border, are context; less than half a tile. levels: of the result.
+    lr: float (1, 3, H, W) in [0, ``network.pixel_range``], on the CPU; one tile at a time goes to the
+    network's device. tile: how many LR pixels a side the network sees at once. overlap: how many of them are
+    context, at each side that is not the picture's border; less than half a tile. levels: of the result.
     title: of a progress bar, which a terminal shows while tiles are left; None: no bar.
 
-    Returns (1, 3, scale H, scale W) on the CPU, rounded: uint8, or uint16 for 65535 levels. Equal to the
-    network's output of the whole picture where a tile holds it, else within one of 255 levels in fp32 (see
+    Returns (1, 3, scale H, scale W) on the CPU, rounded: uint8, or uint16 for 65535 levels. It equals the
+    network's output for the whole picture where one tile holds it, else within one of 255 levels in fp32 (see
     above). For bf16, call it under ``device.autocast``. Raises MasksrError where the device has too little
-    memory for a tile, where the output is NaN and for tiles that ``check_tiles`` refuses.
+    memory for a tile, where the output is NaN, and for tiles that ``check_tiles`` refuses.
     """
     scale, device = network.scale, next(network.parameters()).device
     height, width = lr.shape[2:]
     dtype = torch.uint8 if levels == 255 else torch.uint16
-    # As files have it: a picture of gigapixels is not copied once more.
+    # The layout that files have, so that a picture of gigapixels is not copied once more.
     sr = torch.empty((1, 3, scale * height, scale * width), dtype=dtype, memory_format=torch.channels_last)
     grid = list(product(spans(height, tile, overlap), spans(width, tile, overlap)))
     for rows, columns in tqdm(grid, desc=title, unit="tile", leave=False, disable=None if title else True):

@@ -13,15 +13,15 @@ TITLES = {f"without_{half.lower()}": f"images without {half}" for half in ("PI",
 
 
 def show(table: pd.DataFrame, note: str = "") -> "Markdown":
-    """Show a table and a note below it in a notebook, as Markdown; of a table without rows the note alone."""
-    from IPython.display import Markdown  # here, because scoring on a bare machine needs none
+    """Show a table and a note below it in a notebook, as Markdown; for a table without rows only the note."""
+    from IPython.display import Markdown  # here, because scoring on a bare machine does not need it
 
     text = to_markdown(table) if len(table) or not note else ""
     return Markdown(text + (f"\n*{note}*\n" if note else ""))
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """A Markdown table: the metric above the variants, spreads after their mean, the ends in italics."""
+    """Write a Markdown table: the metric heads the variants, spreads follow means, ends are in italics."""
     text, ends, align = format_cells(table)
     text = text.map(_escape_markdown)
     text[ends] = text[ends].map(lambda cell: f"*{cell}*" if cell else cell)
@@ -33,7 +33,7 @@ def to_markdown(table: pd.DataFrame) -> str:
 def format_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, list[str]]:
     """Write the cells of a table as text, without the columns that a reader does not need.
 
-    Returns also which rows are sanity checks (``block``), and how each column is aligned.
+    Also returns which rows are sanity checks (``block``), and how each column is aligned.
     """
     ends = table["block"].eq("ends") if "block" in table else pd.Series(False, table.index)
     hidden = {"block", "metric"} | ({"seeds", "images"} if "metric" in table else set())  # the CSV has them
@@ -56,7 +56,7 @@ def format_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, list[str
 
 
 def format_value(value: Any, digits: int = 2) -> str:
-    """Write a cell: a dash for what could not be measured, a true minus sign."""
+    """Write a cell, with a dash for what could not be measured and a true minus sign."""
     if not isinstance(value, float):
         return "—" if value is None else str(value)
     if not math.isfinite(value):
@@ -66,5 +66,5 @@ def format_value(value: Any, digits: int = 2) -> str:
 
 def _escape_markdown(text: str) -> str:
     parts = text.replace("|", r"\|").replace("\n", " ").split("`")
-    parts[::2] = [part.replace("*", r"\*").replace("_", r"\_") for part in parts[::2]]  # not what is code
+    parts[::2] = [part.replace("*", r"\*").replace("_", r"\_") for part in parts[::2]]  # but not code
     return "`".join(parts)

@@ -1,7 +1,7 @@
-"""What ``make lab`` adds to JupyterLab: a notebook that was only opened is saved with the bytes it had.
+"""What ``make lab`` adds to JupyterLab: a notebook that was only opened is saved with the same bytes.
 
-An editor writes its version of Python, and what it knows of cells, into the metadata of a notebook that it
-saves. Outputs stay: the stage ``check`` does not look at them, and ``make lint`` names them.
+Editors write their version of Python, and what they know of cells, into the metadata of notebooks that they
+save. Outputs stay: the stage ``check`` ignores them, and ``make lint`` names them.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ def keep_metadata(model: dict[str, Any], path: str, **_: Any) -> None:
     """The ``pre_save_hook`` of Jupyter's contents manager. model: the file as it is about to be written."""
     if model["type"] != "notebook" or model["content"]["nbformat"] != 4:
         return
-    executed = path.strip("/").startswith(("runs/", "results/"))  # these say how to colour their code
+    executed = path.strip("/").startswith(("runs/", "results/"))  # these say how to highlight code
     language = METADATA["language_info"] | ({"pygments_lexer": "ipython3"} if executed else {})
     model["content"]["metadata"] = METADATA | {"language_info": language}
     for cell in model["content"]["cells"]:

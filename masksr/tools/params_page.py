@@ -8,7 +8,7 @@ from masksr.params import Params
 from masksr.results.paper import write_value
 
 COMMAND = "python -m masksr params"
-NAMED = {"models": "MODEL", "masks": "MASK", "cluster": "STAGE"}  # maps by names that the reader chooses
+NAMED = {"models": "MODEL", "masks": "MASK", "cluster": "STAGE"}  # maps whose keys are names chosen by users
 WHOLE, BOOLEAN = "a whole number", "`true`, `false`"
 KINDS = {"integer": WHOLE, "number": "a number", "boolean": BOOLEAN, "null": "`null`", "string": "text"}
 SIGNS = {"minimum": "≥", "ge": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
@@ -46,7 +46,7 @@ def markdown() -> str:
 
 
 def list_sections(section: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield a section and those in it, with their paths, such as models.MODEL.loss, as the file has them."""
+    """Yield a section and those in it, with their paths as in the file, such as models.MODEL.loss."""
     yield path, section
     for key, value in section["properties"].items():
         for inner in find_sections(value):
@@ -54,14 +54,14 @@ def list_sections(section: dict[str, Any], path: str) -> Iterator[tuple[str, dic
 
 
 def find_sections(value: dict[str, Any]) -> list[dict[str, Any]]:
-    """Find the sections a key leads to: itself, one of several, one for each name or entry of a list."""
+    """Find the sections that a key leads to: itself, one of several, one for each name or list entry."""
     many = [value, *value.get("oneOf", []), *value.get("patternProperties", {}).values()]
     many += [value[key] for key in ("additionalProperties", "items") if isinstance(value.get(key), dict)]
     return [SCHEMA["$defs"][one["$ref"].rpartition("/")[2]] for one in many if "$ref" in one]
 
 
 def describe(value: dict[str, Any]) -> str:
-    """Say in words what a key may be."""
+    """Say in words which values a key takes."""
     if find_sections(value):
         return "a list, each with its own keys" if value.get("type") == "array" else "its own keys"
     if "anyOf" in value:

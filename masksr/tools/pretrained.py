@@ -1,4 +1,4 @@
-"""``masksr evaluate``: checkpoints made elsewhere under our protocol, numbers to check ours against."""
+"""``masksr evaluate``: score checkpoints made elsewhere by our protocol, to check our numbers against."""
 
 import json
 import tempfile
@@ -25,11 +25,11 @@ from masksr.training.device import choose_device
 
 
 def load_pretrained(name: str, model: str, res_scale: float | None = None) -> tuple[Path, nn.Module]:
-    """Find a checkpoint, a file or an entry of data/registry.yaml, which may be downloaded, and load it.
+    """Find a checkpoint (a file, or an entry of data/registry.yaml, which may be downloaded) and load it.
 
-    A public ``.pth``, ``.pt`` or ``.safetensors`` file or ours: strictly, in evaluation mode; its sizes
-    are read from its weights. An EDSR may be of x2, x3 or x4, as its attribute ``scale`` says. model:
-    ``esrgan``, ``pesr`` or ``edsr``. res_scale: without it that of the entry or of our file, else see
+    Loads a public ``.pth``, ``.pt`` or ``.safetensors`` file, or ours, strictly and in evaluation mode; sizes
+    are read from the weights. An EDSR may be of x2, x3 or x4, as its attribute ``scale`` says. model:
+    ``esrgan``, ``pesr`` or ``edsr``. res_scale: by default that of the entry or of our file, else see
     ``infer_size``. Raises MasksrError, before anything is downloaded, where the entry is not such a model for
     x4; and where the file cannot be read or holds another network (it names the keys).
     """
@@ -42,7 +42,7 @@ def load_pretrained(name: str, model: str, res_scale: float | None = None) -> tu
     path = find.fetch_pretrained(name, folder)
     state = read_weights(path)
     if res_scale is None and is_safetensors(path):
-        with safe_open(path, framework="pt") as file:  # ours say it
+        with safe_open(path, framework="pt") as file:  # our own files state it
             res_scale = json.loads((file.metadata() or {}).get("generator", "{}")).get("res_scale")
     size, scale = infer_size(state, architecture, str(path), res_scale=res_scale)
     return path, generator_with(state, size, scale, str(path))
@@ -61,9 +61,9 @@ def run(
 ) -> pd.DataFrame:
     """``masksr evaluate``: score a checkpoint as the variants are scored, with bicubic and HR beside it.
 
-    Prints the summary and writes the table to ``output`` if named. checkpoint, model, res_scale: see
-    ``load_pretrained``. sets: names in data/registry.yaml; without any, the test sets of the profile. limit:
-    at most the first so many images of each; None: as many as the profile takes of its test sets, all of any
+    Prints the summary and writes the table to ``output`` if given. checkpoint, model, res_scale: see
+    ``load_pretrained``. sets: names in data/registry.yaml; by default the test sets of the profile. limit:
+    use only the first so many images of each; None: as many as the profile takes of its test sets, all of any
     other set. also: further measures; None: those of the profile.
 
     Returns a table with ``scores.COLUMNS`` and those of ``also``, a row per image and upscaler, with a
@@ -76,7 +76,7 @@ def run(
     path, generator = load_pretrained(checkpoint, model, res_scale)
     if generator.scale != 4:
         raise MasksrError(f"{path} upscales by {generator.scale}; the protocol wants a checkpoint for x4")
-    factor = getattr(generator.body[0], "res_scale", None)  # of EDSR and PESR, and perhaps a guess
+    factor = getattr(generator.body[0], "res_scale", None)  # EDSR and PESR have one; it may be a guess
     scaled = f", residual blocks scaled by {factor:g}" if factor else ""
     print(f"{path.name}: {type(generator).__name__}{scaled}", flush=True)
     upscalers = {path.name: with_generator(generator, device), "bicubic": with_bicubic, "HR": Pack.hr}
@@ -90,7 +90,7 @@ def run(
             for who, upscale in upscalers.items()
         ]
     table = pd.concat(tables, ignore_index=True)
-    if output is not None:  # before anything that a terminal could refuse
+    if output is not None:  # before printing, which a terminal could refuse
         write_quality(table, output)
     print(f"\n{summarize(table)}")
     if output is not None:

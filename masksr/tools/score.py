@@ -1,4 +1,4 @@
-"""``masksr score``: PI, NIQE and Ma of any pictures; beside their HR pictures PSNR-Y, SSIM-Y and RMSE."""
+"""``masksr score``: PI, NIQE and Ma of any pictures; with their HR pictures also PSNR-Y, SSIM-Y and RMSE."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -30,12 +30,12 @@ def run(
 ) -> pd.DataFrame:
     """``masksr score``: score pictures, print the means of each folder, and write the table to ``output``.
 
-    inputs, hr: files, folders or patterns of names, see ``find_photos`` and ``pair``. scale: to multiples of
-    it HR is cut. also: names of further measures, computed on ``device``. No project is needed where the
+    inputs, hr: files, folders or patterns of names, see ``find_photos`` and ``pair``. scale: HR is cut to
+    multiples of it. also: names of further measures, computed on ``device``. No project is needed where the
     official weights are on this machine (see ``default_weights``).
 
-    Returns a table as ``results.evaluate`` writes; the column model is the folder of a picture, set that of
-    its HR picture (``pictures`` without one). Raises MasksrError, at the end, about pictures that failed.
+    Returns a table like that of ``results.evaluate``: model is the folder of a picture, and set that of its
+    HR picture (``pictures`` without one). Raises MasksrError, at the end, about pictures that failed.
     """
     pictures = find_photos(inputs)
     partners = pair(pictures, find_photos([hr]), scale) if hr else {}  # before weights are fetched
@@ -53,9 +53,9 @@ def run(
                 image, reference = read_image(picture), None
                 if partner:
                     image, reference = cut_alike(image, read_image(partner), scale)
-                cut_border(image)  # a ValueError where nothing else is left
+                cut_border(image)  # a ValueError where it is all border
                 _tell_what_it_takes(picture, image.size // 3)
-            except (MasksrError, ValueError) as problem:  # the others may be in order
+            except (MasksrError, ValueError) as problem:  # the others may be fine
                 problems.append(str(problem) if str(picture) in str(problem) else f"{picture}: {problem}")
                 continue
             of_set = "/".join(partner.absolute().parent.parts[-2:]) if partner else "pictures"
@@ -68,7 +68,7 @@ def run(
     rows = [key | values for key, values in zip(keys, scores, strict=True)]
     table = pd.DataFrame(rows, columns=[*COLUMNS, *also])
     if len(table):
-        if output is not None:  # before anything that a terminal could refuse
+        if output is not None:  # before printing, which a terminal could refuse
             write_quality(table, output)
         print(summarize(table, "folder"))
         for row in table.dropna(subset=["problem"]).itertuples():
@@ -82,21 +82,21 @@ def run(
 
 
 def _tell_what_it_takes(picture: Path, pixels: int) -> None:
-    """Say so of a large picture, before it is scored. Raises MasksrError where memory does not hold it."""
+    """Announce what scoring a large picture takes. Raises MasksrError where memory does not hold it."""
     need, free = MEMORY * pixels / 1e9, psutil.virtual_memory().available / 1e9
     if need > free:
         raise MasksrError(f"{picture}: takes {need:.1f} GB of memory, {free:.1f} are free; score parts of it")
-    if pixels > 8e6:  # 7 s a megapixel, measured on one core of 2026
+    if pixels > 8e6:  # 7 s per megapixel, measured on one core of 2026
         print(f"{picture}: takes about {need:.1f} GB and {7 * pixels / 60e6:.0f} minutes", flush=True)
 
 
 def pair(pictures: Sequence[Path], references: Sequence[Path], scale: int) -> dict[Path, Path]:
-    """Find the HR picture of each SR picture: of the same stem, else of the same stem without an ending.
+    """Find the HR picture of each SR picture: that of the same stem, else of the same stem without endings.
 
-    Endings are ``x4`` (the scale), ``SR``, ``HR`` and ``out``, one or more, in small letters or capitals:
-    ``cat_x4``, ``catSR`` and ``cat_SRF_4_HR`` belong to ``cat``; else what follows an underscore, such as the
-    name of an experiment: ``cat_SwinIR``. A single SR picture and a single HR picture belong together,
-    whatever they are called. Raises MasksrError where a picture has no partner or several.
+    Endings are ``x4`` (the scale), ``SR``, ``HR`` and ``out``, one or more, in upper or lower case:
+    ``cat_x4``, ``catSR`` and ``cat_SRF_4_HR`` belong to ``cat``; failing that, anything after an underscore,
+    such as the name of an experiment: ``cat_SwinIR``. A single SR picture and a single HR picture belong
+    together, whatever their names. Raises MasksrError where a picture has no partner or several.
     """
     if len(pictures) == len(references) == 1:
         return {pictures[0]: references[0]}
@@ -118,8 +118,8 @@ def pair(pictures: Sequence[Path], references: Sequence[Path], scale: int) -> di
 def cut_alike(image: Image, reference: Image, scale: int) -> tuple[Image, Image]:
     """Cut an SR picture and its HR picture, (H, W, 3) uint8 each, to the size in which they are compared.
 
-    HR is cut at the bottom and the right to multiples of ``scale``, as the test sets are; an SR picture of
-    the size that HR had before is cut likewise. Raises MasksrError for any other size.
+    HR is cut at the bottom and the right to multiples of ``scale``, as the test sets are; an SR picture as
+    large as the uncut HR is cut likewise. Raises MasksrError for any other size.
     """
     if image.shape == reference.shape:
         image = modcrop(image, scale)

@@ -26,8 +26,8 @@ def upscale_photo(
 ) -> Photo:
     """Upscale a picture by ``generator.scale``, on the generator's device; otherwise as ``upscale_tiled``.
 
-    The network sees colours, transparent ones too. Of grey it sees three equal channels, and the mean of
-    those that it gives is grey again. Transparency is enlarged by Pillow's bicubic. The colour profile stays.
+    The network sees colours, even transparent ones. It sees grey as three equal channels, and the mean of its
+    output is grey again. Transparency is enlarged by Pillow's bicubic. The colour profile is kept.
     """
     levels, alpha = photo.levels, photo.alpha
     lr = torch.from_numpy(photo.pixels).permute(2, 0, 1)[None].float() / (levels / generator.pixel_range)
@@ -44,8 +44,8 @@ def upscale_photo(
 
 
 def plan(pictures: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Choose which PNG in ``out`` each picture becomes. Raises MasksrError where two would be one."""
-    stems = Counter(picture.stem.casefold() for picture in pictures)  # some file systems know no upper case
+    """Choose which PNG in ``out`` each picture becomes. Raises MasksrError where it would replace another."""
+    stems = Counter(picture.stem.casefold() for picture in pictures)  # some file systems ignore case
     targets = {}
     for picture in pictures:
         unique = stems[picture.stem.casefold()] == 1
@@ -75,7 +75,7 @@ def run(
 
     inputs: see ``find_photos``. model: ``esrgan``, ``pesr`` or ``edsr``. checkpoint, res_scale: see
     ``load_pretrained``; without a checkpoint, what the current profile trained with the paper's mask and seed
-    0. What is in ``out`` stays unless ``overwrite``. With a file for checkpoint, no project is needed. The
+    0. What is in ``out`` is kept unless ``overwrite``. If checkpoint is a file, no project is needed. The
     same generator and tiles on the same machine give the same bytes. Raises MasksrError before anything is
     computed where an argument is wrong; and at the end, about the pictures that failed.
     """
@@ -108,7 +108,7 @@ def run(
             with autocast(where, precision)():
                 sr = upscale_photo(photo, generator, tile=tile, overlap=overlap, title=count)
             write_photo(target, sr)
-        except MasksrError as problem:  # the others may be in order
+        except MasksrError as problem:  # the others may be fine
             problems.append(str(problem) if str(picture) in str(problem) else f"{picture}: {problem}")
             continue
         written.append(target)
