@@ -3,7 +3,7 @@
 Jiang et al., "Optimising GAN-based image super-resolution models with an image mask", Journal of Chongqing
 University 46(5), 2023, doi 10.11835/j.issn.1000-582X.2023.05.010.
 
-This module stays empty so that importing one part never pays for another.
+This module imports nothing, so that importing one part never pays for another.
 """
 
 __version__ = "0.2.0"

@@ -1,6 +1,6 @@
 """The command line: ``python -m masksr`` or ``masksr``. Each command imports only what it needs.
 
-An option that is not given is not passed on, so that its default is in the function that a command calls.
+An option that is not given is not passed on: its default is that of the function that the command calls.
 """
 
 import io
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 POSITIVE = click.IntRange(min=1)
 FACTOR = click.FloatRange(min=0, min_open=True)
-# What several commands take.
+# Options and arguments that several commands take.
 model = option("--model", required=True, type=click.Choice(["esrgan", "pesr", "edsr"]))
 device = option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]))
 res_scale = option("--res-scale", type=FACTOR, metavar="X", help="Of EDSR, PESR; where weights do not tell.")
@@ -51,7 +51,7 @@ class Commands(click.Group):
 def app() -> None:
     """An image mask for GAN super-resolution, reproduced.
 
-    More of one command: python -m masksr COMMAND --help
+    Help on one command: python -m masksr COMMAND --help
 
     \b
     Exit status:
@@ -63,7 +63,7 @@ def app() -> None:
 
 
 def _project() -> "tuple[Params, Paths]":
-    """What params.yaml asks for, and the folders of its profile."""
+    """Load params.yaml, and the folders of its profile."""
     from masksr import params
     from masksr.paths import Paths
 
@@ -72,8 +72,8 @@ def _project() -> "tuple[Params, Paths]":
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit status."""
-    for stream in (sys.stdout, sys.stderr):  # what a terminal's encoding lacks is shown by its code
+    """Run one command and return the exit status."""
+    for stream in (sys.stdout, sys.stderr):  # characters that a terminal's encoding lacks are escaped
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -89,15 +89,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         print("masksr: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read it, such as head, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # flushed once more at the end
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it again on exit
         return 1
 
 
 @app.command
 @option("--record", is_flag=True, help="Also write down what it and the code say, to runs/PROFILE.")
 def check(record: bool) -> None:
-    """Validate params.yaml; mend what a killed DVC has left cut."""
+    """Validate params.yaml; repair what a killed DVC left truncated."""
     from masksr.io import read_yaml
     from masksr.quality import measures
     from masksr.repair import repair
@@ -107,7 +107,7 @@ def check(record: bool) -> None:
     if pipeline := read_yaml(paths.root / "dvc.yaml"):
         settings.check_stages(pipeline["stages"])
     measures.check(settings.measures.also)
-    describe_inputs(paths.root, code=())  # which looks up the data sets
+    describe_inputs(paths.root, code=())  # this looks up the data sets
     print("params.yaml is valid")
     if record:
         write_inputs(paths.root, paths.runs)
@@ -136,9 +136,9 @@ def cost(tflops: float | None = None) -> None:
 @argument("names", nargs=-1, metavar="[NAME]...")
 @option("--list", "only_list", is_flag=True, help="Only show what is where, its size and its licence.")
 def fetch(only_list: bool, names: Sequence[str] = ()) -> None:
-    """Get data sets and weights that are not on this disk.
+    """Download data sets and weights that are not on this disk.
 
-    A NAME is one of data/registry.yaml; without any, what params.yaml needs.
+    NAME: an entry of data/registry.yaml; without any, what params.yaml needs.
 
     python -m masksr fetch Set5 BSD100 niqe
     """
@@ -157,7 +157,7 @@ def fetch(only_list: bool, names: Sequence[str] = ()) -> None:
 def run(notebook: Path, output: Path, parameters: Sequence[str] = ()) -> None:
     """Execute one notebook with parameters, as a stage does.
 
-    A name=value replaces a default of the cell that is tagged "parameters".
+    Each name=value replaces a default in the cell tagged "parameters".
 
     python -m masksr run notebooks/40_compare.ipynb -o x.ipynb a=mini
     """
@@ -170,13 +170,13 @@ def run(notebook: Path, output: Path, parameters: Sequence[str] = ()) -> None:
 @app.command
 @argument("targets", nargs=-1, metavar="[STAGE]...")
 def plan(targets: Sequence[str] = ()) -> None:
-    """Tell what `dvc repro` would run, and what of it would train.
+    """Show what `dvc repro` would run, and what of that would train.
 
     python -m masksr plan table1
     """
     from masksr.plan import describe_plan
 
-    os.environ["MASKSR_OFFLINE"] = "1"  # it only looks
+    os.environ["MASKSR_OFFLINE"] = "1"  # planning downloads nothing
     print(describe_plan(*_project(), targets))
 
 
@@ -186,9 +186,9 @@ def plan(targets: Sequence[str] = ()) -> None:
 @option("--jobs", type=POSITIVE, metavar="N", help="CPUs to share out here (default: all).")
 @option("--dry", is_flag=True, help="Only print what would run, and with what.")
 def cluster(targets: Sequence[str] = (), **options: Any) -> None:
-    """Run what is out of date, independent stages side by side.
+    """Run what is out of date, independent stages in parallel.
 
-    A STAGE is run with what it needs; none: the whole pipeline.
+    STAGE: run with what it needs; without any, the whole pipeline runs.
 
     python -m masksr cluster --jobs 8 table1
     """
@@ -218,9 +218,9 @@ def summary() -> None:
 @app.command
 @argument("profile", required=False)
 def report(profile: str | None = None) -> None:
-    """Join the executed notebooks to one HTML page.
+    """Join the executed notebooks into one HTML page.
 
-    PROFILE: that of another one, which was run elsewhere, from its notebooks in results/PROFILE alone.
+    PROFILE: one that was run elsewhere; its page is made from the notebooks in results/PROFILE alone.
     """
     from masksr.paths import Paths
     from masksr.report.page import write_page_of, write_report
@@ -236,7 +236,7 @@ def report(profile: str | None = None) -> None:
 
 @app.command
 def pdf() -> None:
-    """Print that page with Chromium."""
+    """Print the report as PDF with Chromium."""
     from masksr.report.page import write_pdf
 
     results = _project()[1].results
@@ -247,7 +247,7 @@ def pdf() -> None:
 @app.command
 @argument("profile", required=False)
 def verify(profile: str | None = None) -> None:
-    """Tell whether the files of a profile are those that were recorded."""
+    """Check that the files of a profile are those that were recorded."""
     from masksr import provenance
 
     provenance.verify(profile)
@@ -259,9 +259,9 @@ def verify(profile: str | None = None) -> None:
 @test_sets
 @option("--measure", type=click.Choice(["pi", "niqe", "ma", "psnr", "ssim", "rmse"]), help="Default: pi.")
 def compare(**options: Any) -> None:
-    """Tell what differs between two runs, and how sure that is. Differences are B minus A.
+    """Show how two runs differ, and how certain that is. Differences are B minus A.
 
-    A and B: a profile, a folder with quality.csv, such a file, or one in a commit: REV:results/PROFILE.
+    A and B: a profile, a folder with a quality.csv, such a file, or one in a commit: REV:results/PROFILE.
 
     python -m masksr compare HEAD~1:results/mini mini --set cat
     """
@@ -279,7 +279,7 @@ def compare(**options: Any) -> None:
 @further_measures
 @table
 def evaluate(**options: Any) -> None:
-    """Score a checkpoint, public or yours, on the test sets.
+    """Score a checkpoint, public or your own, on the test sets.
 
     python -m masksr evaluate --checkpoint esrgan --model esrgan --set Set14
     """
@@ -300,7 +300,7 @@ def evaluate(**options: Any) -> None:
 @res_scale
 @option("--overwrite", is_flag=True, help="Also make again what is in DIR already.")
 def upscale(**options: Any) -> None:
-    """Enlarge your own pictures four times, as PNG.
+    """Enlarge your own pictures four times and save them as PNG.
 
     INPUT: pictures, folders of them, or patterns of names.
 
@@ -319,7 +319,7 @@ def upscale(**options: Any) -> None:
 @further_measures
 @table
 def score(**options: Any) -> None:
-    """Measure pictures: PI, NIQE, Ma; with HR also PSNR-Y and more.
+    """Score pictures by PI, NIQE, Ma; with HR also by PSNR-Y and more.
 
     INPUT: pictures, folders of them, or patterns of names.
 

@@ -1,7 +1,7 @@
-"""``masksr cluster``: stages of the DVC pipeline that do not wait for each other, side by side, as Ray tasks.
+"""``masksr cluster``: run independent stages of the DVC pipeline in parallel, as Ray tasks.
 
 The plan comes from DVC's own graph. Each stage is a Ray task that runs ``dvc --wait-for-lock repro -s STAGE``
-with the CPUs, GPUs and memory of params.yaml's section ``cluster``; ``dvc.lock`` and the cache stay DVC's.
+with the CPUs, GPUs and memory of params.yaml's section ``cluster``; DVC keeps ``dvc.lock`` and the cache.
 """
 
 import importlib.util
@@ -27,17 +27,17 @@ from masksr.params import Resources
 from masksr.plan import plan
 from masksr.training.device import cores
 
-LOGS = ".cache/cluster"  # a file for each stage
+LOGS = ".cache/cluster"  # one file per stage
 
 
 def run(
     targets: Collection[str] = (), *, address: str | None = None, jobs: int | None = None, dry: bool = False
 ) -> None:
-    """Bring the pipeline, or ``targets`` with what they need, up to date.
+    """Bring the pipeline, or ``targets`` with all that they need, up to date.
 
-    targets: names of dvc.yaml, or of stages such as ``train@mini-esrgan-paper-0``. address: HOST:PORT of a
+    targets: names in dvc.yaml, or stages such as ``train@mini-esrgan-paper-0``. address: HOST:PORT of a
     running Ray cluster, or ``auto``; None: a Ray of our own on this machine, with ``jobs`` CPUs (None: all).
-    dry: only print what would run. Raises MasksrError with what failed and what was not run because of that.
+    dry: only print what would run. Raises MasksrError with what failed and what was not run because of it.
     """
     if address and jobs:
         raise MasksrError("--jobs is for this machine; with --address the nodes have their own CPUs")
@@ -56,23 +56,23 @@ def run(
 
 
 def run_stage(name: str, root: str, size: Resources, variables: Mapping[str, str]) -> tuple[int, str, str]:
-    """Run one stage on this machine: the Ray task. Returns DVC's status, its output, and how long and where.
+    """Run one stage on this machine: the Ray task. Returns DVC's status, its output, and duration and host.
 
-    root: the project, under the same path on every node. variables: of the driver's environment.
+    root: the project, at the same path on every node. variables: from the driver's environment.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray's cancel; started with & it is ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray cancels with it; a shell's & disables it
     begin, host = time.monotonic(), socket.gethostname()
     threads = dict.fromkeys(["OMP_NUM_THREADS", "MASKSR_CORES"], str(size.cpus))
     environment = os.environ | dict(variables) | threads
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    if not size.gpus:  # else Ray has set it
+    if not size.gpus:  # otherwise Ray has set it
         environment["CUDA_VISIBLE_DEVICES"] = ""
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", name]
     log = Path(root, LOGS, f"{name}.log")
     with log.open("wb") as file:
         dvc = subprocess.Popen(command, cwd=root, env=environment, stdout=file, stderr=subprocess.STDOUT)
         try:
-            while dvc.poll() is None:  # with pauses, in which Ray can cancel the task
+            while dvc.poll() is None:  # the pauses let Ray cancel the task
                 time.sleep(0.1)
         finally:
             _end(dvc)
@@ -81,7 +81,7 @@ def run_stage(name: str, root: str, size: Resources, variables: Mapping[str, str
 
 
 def _end(dvc: subprocess.Popen[bytes]) -> None:
-    """End the command that DVC runs, not DVC: it writes dvc.lock in place, and would leave half of it."""
+    """End the command that DVC runs, not DVC itself, which could leave dvc.lock half-written."""
     told = set()
     while dvc.poll() is None:
         for command in set(psutil.Process(dvc.pid).children()) - told:
@@ -91,13 +91,13 @@ def _end(dvc: subprocess.Popen[bytes]) -> None:
 
 
 def drive(ray: ModuleType, root: Path, needs: dict[str, set[str]], sizes: dict[str, Resources]) -> None:
-    """Hand each stage to Ray as soon as what it reads is done; print a line when it ends.
+    """Hand each stage to Ray as soon as the stages it reads from are done; print a line when it ends.
 
-    A failed stage stops those that wait for it, and no other. Raises MasksrError with all of them at the end.
+    A failed stage stops only those that wait for it. Raises MasksrError at the end, with all that failed.
     """
     (root / LOGS).mkdir(parents=True, exist_ok=True)
     variables = {name: value for name, value in os.environ.items() if name.startswith(("MASKSR_", "DVC_"))}
-    task = ray.remote(max_retries=3)(run_stage)  # of a lost node or worker; what fails by itself stays failed
+    task = ray.remote(max_retries=3)(run_stage)  # for a lost node or worker; a stage that fails stays failed
     waiting, running, done, failed = dict(needs), {}, set(), []
     try:
         while True:
@@ -139,26 +139,26 @@ def drive(ray: ModuleType, root: Path, needs: dict[str, set[str]], sizes: dict[s
 
 @contextmanager
 def start_ray(address: str | None, cpus: int) -> Iterator[ModuleType]:
-    """Ray, joined at ``address`` or, with ``cpus`` CPUs, on this machine, where it leaves nothing behind."""
+    """Join Ray at ``address``, or run it with ``cpus`` CPUs on this machine and leave nothing behind."""
     if importlib.util.find_spec("ray") is None:
         raise MasksrError("Ray is not installed: python -m pip install -e '.[cluster]'")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads variables when it is imported
     settings = {"address": address or "local", "log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        # A password for this Ray alone: who else uses this machine must not be able to give it orders.
+        # A password for this Ray alone: other users of this machine must not be able to give it orders.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         settings |= {"num_cpus": cpus, "object_store_memory": 80 * 1024**2, "include_dashboard": False}
     import ray
 
-    # Short, for the names of sockets.
+    # A short path, because names of sockets have to be short.
     with tempfile.TemporaryDirectory(prefix="masksr-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         try:
             ray.init(**settings, **({} if address else {"_temp_dir": folder}))
         except Exception as error:  # ConnectionError, RuntimeError, ValueError or plain Exception
             reason = " ".join(str(error).split())
             raise MasksrError(f"Ray did not start; try again, or use dvc repro. Ray says: {reason}") from None
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C; Ray has taken it
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C; Ray replaced this handler
         cpus = ray.cluster_resources().get("CPU", 0)
         print(f"Ray has {cpus:g} CPUs on {len(ray.nodes())} nodes", flush=True)
         try:
@@ -166,12 +166,12 @@ def start_ray(address: str | None, cpus: int) -> Iterator[ModuleType]:
         finally:
             ours = psutil.Process().children(recursive=True)
             ray.shutdown()
-            for process in psutil.wait_procs(ours, timeout=10)[1]:  # it would write into the folder once more
+            for process in psutil.wait_procs(ours, timeout=10)[1]:  # it would still write into the folder
                 process.kill()
 
 
 def check_room(ray: ModuleType, sizes: Mapping[str, Resources]) -> None:
-    """Raises MasksrError where a stage fits no node, for Ray would wait for one for ever."""
+    """Raise MasksrError where a stage fits no node: Ray would wait for one forever."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for name, size in sizes.items():
         want = {"CPU": size.cpus, "GPU": size.gpus, "memory": size.memory_gb * 1e9}

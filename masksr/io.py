@@ -1,7 +1,7 @@
-"""Files of a project: found, read with one clear error, written whole or not at all, used one at a time.
+"""Files of a project: find them, read them with one clear error, write them whole or not at all, lock them.
 
-YAML is read by the parser that DVC uses: what is checked here is what DVC puts into commands. It refuses a
-key that is there twice, and reads YAML 1.2: ``1e-4`` is a number and ``no`` a text.
+YAML is read by the parser that DVC uses, so that what is checked here is what DVC puts into commands. It
+refuses duplicate keys and reads YAML 1.2: ``1e-4`` is a number and ``no`` a string.
 """
 
 import hashlib
@@ -12,13 +12,13 @@ from typing import Any
 
 
 class MasksrError(RuntimeError):
-    """Something the user can mend: its message is complete, fits one paragraph and says what to do."""
+    """An error that the user can fix: its message is complete, fits one paragraph and says what to do."""
 
 
 def project_root() -> Path:
-    """The folder that holds ``dvc.yaml`` and ``params.yaml``, searched from the working directory upward.
+    """Find the folder with ``dvc.yaml`` and ``params.yaml``, from the working directory upward.
 
-    Every command and notebook may be started in any folder below it. Raises MasksrError where there is none.
+    Commands and notebooks may therefore start in any folder below it. Raises MasksrError if there is none.
     """
     here = Path.cwd()
     for folder in (here, *here.parents):
@@ -29,7 +29,7 @@ def project_root() -> Path:
 
 
 def read_yaml(path: Path) -> Any:
-    """Read a YAML file. Raises MasksrError where it cannot be read or is no YAML."""
+    """Read a YAML file. Raises MasksrError where it cannot be read or is not YAML."""
     try:
         return parse_yaml(path.read_text(encoding="utf-8"), path.name)
     except (OSError, UnicodeDecodeError) as error:
@@ -37,8 +37,8 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str, origin: str) -> Any:
-    """Parse one YAML document. Raises MasksrError, which begins with ``origin``, where it is none."""
-    from ruamel.yaml import YAML, YAMLError  # here, because it takes time
+    """Parse one YAML document. Raises MasksrError, beginning with ``origin``, where it is not valid."""
+    from ruamel.yaml import YAML, YAMLError  # here, because importing it takes time
 
     try:
         return YAML(typ="safe").load(text)
@@ -50,16 +50,16 @@ def parse_yaml(text: str, origin: str) -> Any:
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file's content."""
+    """Return the sha256 of a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomic(path: Path | str, *content: bytes | memoryview) -> None:
-    """Write ``path`` from pieces, so that a reader, or the next run, never sees half of it.
+    """Write ``path`` from pieces, so that no reader, and no later run, ever sees half of it.
 
-    It is written beside its name, flushed to the disk and renamed; missing folders are made. Raises
-    MasksrError when the disk refuses.
+    The pieces are written to a file beside it, flushed to the disk and renamed; missing folders are made.
+    Raises MasksrError when that fails.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -80,7 +80,7 @@ def write_atomic(path: Path | str, *content: bytes | memoryview) -> None:
 
 
 def notice(text: str) -> None:
-    """Print what is true of this run alone: it does not enter an executed notebook.
+    """Print what is true of this run alone, and is kept out of executed notebooks.
 
     Its lines begin with a carriage return, as progress bars do; ``masksr.notebook`` leaves both out.
     """
@@ -88,11 +88,11 @@ def notice(text: str) -> None:
 
 
 def alone(lock: Path, doing: str) -> AbstractContextManager:
-    """Keep other processes with the same ``lock``, a file that stays, out of what is done ``with`` it.
+    """Acquire ``lock``, a file that stays, to keep other processes out of what is done ``with`` it.
 
-    The lock ends with its process, however that ends. doing: what the others are at, to say so while waiting.
+    It is released when its process ends, however it ends. doing: what others may be at, named while waiting.
     """
-    from filelock import FileLock, Timeout  # here, because reading parameters needs none
+    from filelock import FileLock, Timeout  # here, because reading parameters needs no lock
 
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -1,7 +1,7 @@
-"""One notebook, run with typed parameters: what a stage of the pipeline does.
+"""Run one notebook with typed parameters, as a stage of the pipeline does.
 
-Papermill does the work. Around it is what a pipeline needs and papermill leaves open: a wrong parameter is an
-error, the kernel is this very interpreter, reruns are byte-identical, and a failure is one message.
+Papermill executes it. This module adds what a pipeline needs and papermill leaves open: a wrong parameter is
+an error, the kernel is this very interpreter, reruns are byte-identical, and a failure is one message.
 """
 
 import ast
@@ -26,14 +26,14 @@ from masksr.stage import guard_inputs
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-_CELL_FILE = re.compile(r"^\S*ipykernel_\d+\S*\.py", re.MULTILINE)  # in warnings; holds the process id
+_CELL_FILE = re.compile(r"^\S*ipykernel_\d+\S*\.py", re.MULTILINE)  # in warnings; contains the process id
 _LINK = re.compile(r"\]\((\d\d)_(\w+)\.ipynb")  # between notebooks
-# Progress bars, which hold times, and what is true of one run alone (``io.notice``).
+# Progress bars, which show times, and what is true of one run alone (``io.notice``).
 _PASSING = re.compile(r"^[^\r\n]*\r.*\n?", re.MULTILINE)
-# Above the values that papermill adds below the cell tagged "parameters".
+# The heading of the values that papermill inserts below the cell tagged "parameters".
 INJECTED = "# Values of this run: they take the place of the defaults in the cell above, which explains them."
-# What a kernel does while papermill is imported here, in a namespace of its own: cells must import, too.
-# Among new modules there is no garbage; to look for it would take a fifth of the time.
+# What a kernel runs while papermill is imported here, in a separate namespace: cells must still import.
+# New modules produce no garbage; looking for it would take a fifth of the time.
 PREPARE = """
 import contextlib, gc, importlib
 gc.disable()
@@ -47,14 +47,14 @@ gc.enable()
 def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, root: Path) -> None:
     """Execute ``source`` in the folder ``root`` and write the executed notebook to ``output``, or nothing.
 
-    parameters: of ``parse_parameters``; they replace defaults of the cell tagged ``parameters``. What cells
-    print appears at once; progress bars and absolute paths below ``root`` do not enter the output. While it
-    runs and after a failure, the notebook as far as it got is beside the output, as ``<name>.partial.ipynb``.
+    parameters: from ``parse_parameters``; they replace defaults in the cell tagged ``parameters``. What cells
+    print appears at once; progress bars and absolute paths below ``root`` are kept out of the output. While
+    it runs and after a failure, the notebook as far as it got is beside it, as ``<name>.partial.ipynb``.
 
-    Raises MasksrError: a cell that failed, a kernel that died, a disk that refuses, inputs of the stage that
+    Raises MasksrError when a cell fails, the kernel dies, a file cannot be written, or inputs of the stage
     were edited meanwhile.
     """
-    # Not resolved: a link is replaced, and what it leads to, such as a file of DVC's cache, stays.
+    # Not resolved: a link is replaced, while what it leads to, such as a file in DVC's cache, is left alone.
     source, output = source.absolute(), output.absolute()
     name, partial = _short(source, root), output.with_suffix(".partial.ipynb")
     if output.resolve() == source.resolve():
@@ -76,9 +76,9 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, r
 
 # ---- Parameters --------------------------------------------------------------------------------------------
 def read_defaults(source: Path) -> dict[str, Any]:
-    """The parameters of a notebook and their defaults: the ``name = literal`` lines of its cell tagged so.
+    """Read the ``name = literal`` lines of a notebook's cell tagged ``parameters``: names and defaults.
 
-    Raises MasksrError for a file that is no notebook, or a cell with something else in it.
+    Raises MasksrError for a file that is not a notebook, or a cell with anything else in it.
     """
     defaults = {}
     try:
@@ -93,9 +93,9 @@ def read_defaults(source: Path) -> dict[str, Any]:
 
 
 def parse_parameters(source: Path, assignments: Sequence[str]) -> dict[str, Any]:
-    """The values of ``name=value`` words, of the types of the notebook's defaults; of any where that is None.
+    """Parse ``name=value`` words into values of the types of the notebook's defaults; None allows any type.
 
-    Raises MasksrError: no such parameter, another type.
+    Raises MasksrError for an unknown parameter or a value of another type.
     """
     defaults, values = read_defaults(source), {}
     for assignment in assignments:
@@ -117,7 +117,7 @@ def parse_parameters(source: Path, assignments: Sequence[str]) -> dict[str, Any]
 # ---- Running -----------------------------------------------------------------------------------------------
 @contextmanager
 def _kernel(source: Path, root: Path) -> Iterator[AsyncKernelManager]:
-    """A kernel that begins to import what ``source`` will; it shares no folder with other runs and users."""
+    """Start a kernel, importing what ``source`` will; it shares no folder with other runs and users."""
     # In /tmp: names of sockets have at most 103 characters, and TMPDIR may be long.
     with tempfile.TemporaryDirectory(prefix="masksr-run-", dir="/tmp", ignore_cleanup_errors=True) as private:
         kernel = AsyncKernelManager(
@@ -129,7 +129,7 @@ def _kernel(source: Path, root: Path) -> Iterator[AsyncKernelManager]:
         changes = {"IPYTHONDIR": private, "JUPYTER_RUNTIME_DIR": private, "PYTHONSTARTUP": ""}
         changes["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
         if not sys.stderr.isatty():
-            changes["TQDM_MININTERVAL"] = "30"  # seconds: each look of a progress bar stays in a log file
+            changes["TQDM_MININTERVAL"] = "30"  # seconds: a log file keeps every state of a progress bar
         prepare = PREPARE.format(imports_of_cells(read_cells(source)))
         options = ["--HistoryManager.enabled=False", f"--IPKernelApp.exec_lines=exec({prepare!r}, {{}})"]
         start, shut_down = run_sync(kernel.start_kernel), run_sync(kernel.shutdown_kernel)
@@ -137,17 +137,17 @@ def _kernel(source: Path, root: Path) -> Iterator[AsyncKernelManager]:
             start(cwd=root, env=os.environ | changes, extra_arguments=options)
             yield kernel
         finally:
-            shut_down(now=True)  # its cells are done; taking leave of each other would take two seconds
+            shut_down(now=True)  # its cells are done; an orderly shutdown would take two seconds
 
 
 def _execute(
     source: Path, partial: Path, parameters: dict[str, Any], kernel: AsyncKernelManager, root: Path
 ) -> "NotebookNode":
-    # Found by packages under papermill, and not needed here: a grammar of web addresses, which takes 0.9 s to
-    # compile, and file systems, which take 0.4 s to import.
+    # Imported by packages under papermill if they are there, and not needed here: a grammar of web addresses,
+    # which takes 0.9 s to compile, and file systems, which take 0.4 s to import.
     for name in ("rfc3987_syntax", "pyarrow"):
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
-    import papermill  # slow, and here it is imported while the kernel starts
+    import papermill  # slow: imported here, while the kernel starts
 
     papermill.log.logger.disabled = True  # one message is enough
     try:
@@ -156,14 +156,14 @@ def _execute(
             **{"km": kernel, "kernel_name": "python3", "language": "python", "cwd": root},
             **{"stdout_file": sys.stdout, "stderr_file": sys.stderr, "progress_bar": False},
             **{"record_timing": False, "store_widget_state": False},
-            start_timeout=600,  # seconds: imports from a network's disk take time
+            start_timeout=600,  # seconds: imports from a network drive take time
         )
     except papermill.PapermillExecutionError as error:
         reason = str(error.evalue).strip()
         if error.ename != "MasksrError":
             reason = f"{error.ename}: {reason.partition(chr(10))[0]}"
         raise MasksrError(f"failed in cell [{error.exec_count}]: {reason}") from None
-    except RuntimeError:  # why, the kernel printed itself
+    except RuntimeError:  # the kernel has printed why
         raise MasksrError("failed: the kernel did not start, or died; most often memory ran out") from None
     if any(cell.get("execution_count", 1) is None and cell.source.strip() for cell in notebook.cells):
         raise MasksrError("failed: a cell ended the notebook early (sys.exit)")
@@ -172,7 +172,7 @@ def _execute(
 
 # ---- The same bytes in every run; times are kept beside ----------------------------------------------------
 def _normalize(notebook: "NotebookNode", root: Path, parameters: Mapping[str, Any]) -> str:
-    """The notebook without what differs between equal runs: times, ids, versions, progress bars, paths.
+    """Write a notebook without what differs between equal runs: times, ids, versions, progress bars, paths.
 
     Its title names the run.
     """
@@ -198,7 +198,7 @@ def _normalize(notebook: "NotebookNode", root: Path, parameters: Mapping[str, An
 
 
 def _lead_links(text: str, sources: Path, folder: Path) -> str:
-    """Lead links between notebooks to what lies there, seen from the executed one in ``folder``.
+    """Rewrite links between notebooks to lead to what exists, seen from the executed one in ``folder``.
 
     Executed notebooks of results (not 10 to 16) lie together in ``results/PROFILE`` as ``NAME.ipynb``;
     all other links lead to the notebooks without outputs in ``sources``.
@@ -214,10 +214,10 @@ def _lead_links(text: str, sources: Path, folder: Path) -> str:
 
 
 def _applying(cells: "list[NotebookNode]") -> "Iterator[NotebookNode]":
-    """The cells without those tagged ``if-any`` that have nothing to be about.
+    """Yield the cells, leaving out those tagged ``if-any`` that have nothing to be about.
 
-    A heading ## stands for its section, of which no cell shows anything; any other cell is the caption of the
-    one above it, which shows nothing.
+    A tagged ## heading is dropped with its whole section if no cell there shows anything; any other tagged
+    cell is the caption of the cell above it, and is dropped if that one shows nothing.
     """
     heads = [n for n, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source[:3] == "## "]
     for begin, end in pairwise([0, *heads, len(cells)]):
@@ -231,7 +231,7 @@ def _applying(cells: "list[NotebookNode]") -> "Iterator[NotebookNode]":
 
 
 def _merge_streams(outputs: "list[NotebookNode]", root: Path) -> "list[NotebookNode]":
-    """One output per run of printed text: its pieces and the order of the two streams depend on timing."""
+    """Join each run of printed text, stream by stream: its pieces and their order depend on timing."""
     from nbformat.v4 import new_output
 
     merged = []
@@ -242,7 +242,7 @@ def _merge_streams(outputs: "list[NotebookNode]", root: Path) -> "list[NotebookN
         pieces = list(group)
         for name in ("stdout", "stderr"):
             text = "".join(piece.text for piece in pieces if piece.name == name).replace("\r\n", "\n")
-            text = re.sub(r"\r +\r", "\r\n", text)  # a progress bar that wipes itself out
+            text = re.sub(r"\r +\r", "\r\n", text)  # a progress bar that erases itself
             text = _CELL_FILE.sub("<cell>", _PASSING.sub("", text))
             text = text.replace(f"{root}{os.sep}", "")
             if text:

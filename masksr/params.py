@@ -1,10 +1,10 @@
-"""``params.yaml`` as strict typed objects: the only place that reads it.
+"""``params.yaml`` as strictly typed objects: the only place that reads it.
 
-A sweep costs hours, so a typo must stop it before it starts: an unknown key, a string where a number belongs
-or a name that is nowhere is one line that says which key is wrong. Nothing here has a default that the file
-could leave out: what a training did is readable in the file that started it.
+A sweep costs hours, so a typo must stop it before it starts: for an unknown key, a string where a number
+belongs or a name defined nowhere, one line says which key is wrong. Nothing has a default that the file could
+leave out: what a training did can be read in the file that started it.
 
-The text under a key says what it means, its unit last, in brackets: docs/params.md is made of these texts.
+The text under a key says what it means, with its unit last, in brackets; docs/params.md is made of these.
 """
 
 import difflib
@@ -28,15 +28,15 @@ from masksr.io import MasksrError, project_root, read_yaml
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-# A folder name; "-" separates names in stages. dvc.yaml has names in commands, where no sign may mean more.
+# A folder name; "-" separates names in stages. dvc.yaml puts names in commands: no sign special to a shell.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$", max_length=100)]
-# Bounds that no network here comes near: absurd sizes would fill memory.
+# Bounds that no network here comes near; absurd sizes would fill memory.
 Channels = Annotated[int, Field(gt=0, le=4096)]
 Blocks = Annotated[int, Field(gt=0, le=1000)]
 
 
 def _check(holds: object, problem: str) -> None:
-    """Raises the ValueError that pydantic collects, where something does not hold."""
+    """Raise the ValueError that pydantic collects where something does not hold."""
     if not holds:
         raise ValueError(problem)
 
@@ -46,7 +46,7 @@ def _has_a_point(value: object) -> object:
     return value
 
 
-# Names of stages hold it as it is written, and one point must have one name.
+# Names of stages contain it as written, and one point must have one name.
 Pointed = Annotated[float, BeforeValidator(_has_a_point)]
 
 
@@ -60,18 +60,18 @@ class Data(Section):
     """What is trained and tested on: names of data/registry.yaml."""
 
     local: str | None
-    """A folder with data and weights you already have, only read; null: that of the variable MASKSR_DATA."""
+    """A folder with data and weights you already have, only read; null: the one that MASKSR_DATA names."""
     train: Name
     """The set that every training draws its patches from."""
     validation: Name
-    """The set of the PSNR-Y in the history of a training; never a reason to choose a network."""
+    """The set of the PSNR-Y in a training's history; never used to choose a network."""
     test: list[Name] = Field(min_length=1)
     """The sets that every variant is scored on, in the order of Table 1's columns."""
     limit: PositiveInt | None
     """At most this many images of each test set, the first ones; null: all. [images]"""
 
     def limit_of(self, name: str) -> int | None:
-        """How many images of a set are wanted; training and validation sets are taken whole."""
+        """Return how many images of a set are wanted; training and validation sets are taken whole."""
         return self.limit if name in self.test else None
 
 
@@ -79,15 +79,15 @@ class Weights(Section):
     """What judges images and is not trained here: VGG19 in the loss, NIQE and Ma in the perceptual index."""
 
     vgg: Literal["imagenet", "oxford", "random"]
-    """VGG19 of the VGG54 term: `imagenet` torchvision's weights; `oxford` the first published ones, features
-    rescaled; `random` a stand-in, its layers and not its weights."""
+    """VGG19 of the VGG54 term: `imagenet` is torchvision's weights; `oxford` the first published ones, with
+    features rescaled; `random` a stand-in with its layers but not its weights."""
     vgg_file: str | None
-    """A file of your own, with torchvision's keys; null: the data folder, the caches, then the network."""
+    """Your own file, with torchvision's keys; null: from the data folder, the caches, else the network."""
     vgg_width: Annotated[float, Field(gt=0, le=1)]
-    """Which part of VGG19's channels the random one has; trained weights have them all, 1.0."""
+    """Which fraction of VGG19's channels the random one has; trained weights have all of them, 1.0."""
     quality: Literal["official", "standin", "auto"]
-    """Weights of NIQE and Ma: `official` the published files; `standin` fitted on the training photographs
-    and named so in every table; `auto` the official ones where they are within reach, else the stand-ins."""
+    """Weights of NIQE and Ma: `official` is the published files; `standin` fits them on the training
+    photographs, as every table then says; `auto` takes the official ones if within reach, else stand-ins."""
 
     @model_validator(mode="after")
     def _what_belongs_to_random(self) -> Self:
@@ -98,11 +98,11 @@ class Weights(Section):
 
 
 class Measures(Section):
-    """What every evaluated picture is measured by beside PI, its halves, PSNR-Y, SSIM-Y and RMSE."""
+    """What every evaluated picture is measured by, besides PI, its halves, PSNR-Y, SSIM-Y and RMSE."""
 
     also: list[str]
-    """Measures by their names in pyiqa, such as `[lpips, dists]`, each a column of quality.csv; it downloads
-    the weights they need."""
+    """Measures by their names in pyiqa, such as `[lpips, dists]`, each a column of quality.csv; pyiqa
+    downloads the weights they need."""
 
 
 class RRDB(Section):
@@ -113,9 +113,9 @@ class RRDB(Section):
     num_feat: Channels
     """Width of the trunk. [channels]"""
     num_block: Blocks
-    """How many RRDBs, of three dense blocks each. [blocks]"""
+    """Number of RRDBs, each of three dense blocks. [blocks]"""
     num_grow_ch: Channels
-    """What each convolution of a dense block adds. [channels]"""
+    """How many channels each convolution of a dense block adds. [channels]"""
 
 
 class EDSRSize(Section):
@@ -124,11 +124,11 @@ class EDSRSize(Section):
     architecture: Literal["edsr"]
     """EDSR: residual blocks without batch normalisation; the one network that can change its scale."""
     n_resblocks: Blocks
-    """How many residual blocks. [blocks]"""
+    """Number of residual blocks. [blocks]"""
     n_feats: Channels
     """Width of the trunk. [channels]"""
     res_scale: Positive
-    """What a block's output is multiplied by before it is added."""
+    """Factor of a block's output before it is added to its input."""
 
 
 class PESRSize(Section):
@@ -137,11 +137,11 @@ class PESRSize(Section):
     architecture: Literal["pesr"]
     """PESR: EDSR's trunk under PESR's key names."""
     depth: Blocks
-    """How many residual blocks. [blocks]"""
+    """Number of residual blocks. [blocks]"""
     num_channels: Channels
     """Width of the trunk. [channels]"""
     res_scale: Positive
-    """What a block's output is multiplied by before it is added."""
+    """Factor of a block's output before it is added to its input."""
 
 
 class Discriminator(Section):
@@ -159,7 +159,7 @@ class Loss(Section):
     vgg54: NonNegative
     """Weight of the distance between VGG19's features conv5_4, before their ReLU."""
     vgg54_distance: Literal["l1", "mse"]
-    """Which distance that is."""
+    """The distance used there."""
     gan: NonNegative
     """Weight of the generator's adversarial term, the one that the mask acts on."""
     gan_type: Literal["relativistic_average", "relativistic_pairwise", "standard"]
@@ -169,19 +169,19 @@ class Loss(Section):
     l1: NonNegative
     """Weight of the mean absolute difference of pixels."""
     tv: NonNegative
-    """Weight of the total variation, a sum over batch, channels and pixels where all other terms are means;
-    for the same objective it goes as 1 / (batch * lr_patch^2)."""
+    """Weight of the total variation, which is a sum over batch, channels and pixels while all other terms are
+    means: for the same objective, scale it as 1 / (batch * lr_patch^2)."""
 
 
 class Schedule(Section):
-    """How long, and with which learning rate (Adam, beta 0.9 and 0.999)."""
+    """How long to train, and with which learning rate (Adam, beta 0.9 and 0.999)."""
 
     epochs: PositiveInt
-    """How long; the model's steps_per_epoch, or train's, says what an epoch is. [epochs]"""
+    """How long to train; the model's steps_per_epoch, or else train's, says what an epoch is. [epochs]"""
     learning_rate: Positive
-    """Adam's, at the beginning."""
+    """Adam's initial learning rate."""
     halve_at: list[PositiveInt]
-    """After how many epochs of this phase the learning rate is halved: rising, below epochs. [epochs]"""
+    """After which epochs of this phase the learning rate is halved: ascending, below epochs. [epochs]"""
 
     @model_validator(mode="after")
     def _halvings_in_order(self) -> Self:
@@ -194,38 +194,38 @@ class Phase(Schedule):
     """A phase before the GAN: one distance, no mask, no discriminator."""
 
     scale: Literal[2, 4]
-    """What this phase enlarges by; from 2 to 4, EDSR keeps all and gets a second sub-pixel convolution."""
+    """Upscaling factor; from 2 to 4, EDSR keeps all its weights and gets a second sub-pixel convolution."""
     loss: Literal["l1", "mse"]
     """The distance between SR and HR."""
 
 
 class Gan(Schedule):
-    """How long, and with which learning rates (Adam, beta 0.9 and 0.999)."""
+    """How long to train, and with which learning rates (Adam, beta 0.9 and 0.999)."""
 
     discriminator_learning_rate: Positive
-    """The discriminator's, halved with the generator's; the published codes give it the generator's. A lower
-    one keeps it from telling SR from HR at once."""
+    """The discriminator's, halved with the generator's; the published code uses the generator's for it. A
+    lower one keeps it from telling SR from HR at once."""
 
 
 class Start(Section):
-    """What comes before the GAN and knows nothing of masks: once for each model and seed."""
+    """What comes before the GAN and knows nothing of masks; done once for each model and seed."""
 
     init: str | None
-    """A checkpoint to begin from: a file, a name of data/registry.yaml, or the name of an archive there with
-    the file in it, such as `pesr/psnr.pt`. One that is not to be had is an error; null: random weights."""
+    """A checkpoint to begin from: a file, a name in data/registry.yaml, or the name of an archive there and
+    a file in it, such as `pesr/psnr.pt`. One that cannot be had is an error; null: random weights."""
     init_scale: Literal[2, 4]
-    """What that checkpoint enlarges by."""
+    """Upscaling factor of that checkpoint."""
     phases: list[Phase]
-    """Trained one after the other, from the checkpoint; empty where that is enough."""
+    """Phases trained one after another, from the checkpoint on; empty if that is enough."""
 
 
 class Model(Section):
     """A recipe: the networks, the losses and the schedule of one model."""
 
     title: Annotated[str, Field(pattern=r"^[^\p{C}\p{Zl}\p{Zp}]+$", max_length=60)]
-    """What tables and figures call it, on one line."""
+    """Its name in tables and figures, on one line."""
     generator: RRDB | EDSRSize | PESRSize = Field(discriminator="architecture")
-    """The network that enlarges; `architecture` says which, and so which other keys there are."""
+    """The network that upscales; `architecture` says which, and so which other keys there are."""
     discriminator: Discriminator
     """The network that it is trained against."""
     loss: Loss
@@ -233,13 +233,13 @@ class Model(Section):
     lr_patch: PositiveInt
     """Side of an LR patch: with `vggstyle` 16, 24, 32 and so on, with `srgan` 8, 12, 16. [LR pixels]"""
     batch: Annotated[int, Field(ge=2)]
-    """Patches in a step. [patches]"""
+    """Patches per step. [patches]"""
     steps_per_epoch: PositiveInt | None
-    """How long an epoch of this model is; null: train.steps_per_epoch. [steps]"""
+    """Length of an epoch of this model; null: train.steps_per_epoch. [steps]"""
     start: Start
     """What comes before the GAN."""
     gan: Gan
-    """The adversarial training, which every mask has its own of."""
+    """The adversarial training, a separate one for each mask."""
 
     @model_validator(mode="after")
     def _what_fits_together(self) -> Self:
@@ -258,29 +258,29 @@ class Model(Section):
 
 
 class Mask(Section):
-    """One entry of ``masks``: equation 8 and every question the paper leaves open about it. Of kind ``none``,
-    it has no other key; of any other kind, it has them all."""
+    """One entry of ``masks``: equation 8 and every question the paper leaves open about it.
+    Kind ``none`` takes no other key; every other kind takes all of them."""
 
     kind: Literal["none", "error", "expected", "constant", "shuffled", "random"]
-    """`none`: no mask. `error`: equation 8. `expected`: its error expected from LR by a small network. The
-    rest are controls with the mean of `error`'s mask: `constant` without structure, `shuffled` its values at
-    random places, `random` noise."""
+    """`none`: no mask. `error`: equation 8. `expected`: the same, of the error that a small network expects
+    from LR. The rest are controls with the mean of `error`'s mask: `constant` has no structure, `shuffled`
+    has its values at random places, `random` is noise."""
     k: NonNegative = 0.0
     """Slope of equation 8. [1 / squared pixel value in error_range]"""
     b: Annotated[float, Field(allow_inf_nan=False)] = 1.0
-    """The mask where the error is 0, and so its least value."""
+    """The mask where the error is 0, which is its lowest value."""
     error_range: Literal["native", "1", "255", "relative"] = "native"
-    """In which range the error counts pixel values: `native` the generator's own, `1` is [0, 1], `255` is
-    [0, 255]; `relative` divides by the batch's mean error."""
+    """The range of pixel values in which the error counts: `native` is the generator's own, `1` is [0, 1],
+    `255` is [0, 255]; `relative` divides by the batch's mean error."""
     window: PositiveInt = 1
     """Side of the box that the error is averaged over, odd; 1: each pixel alone. [HR pixels]"""
     per_channel: bool = False
-    """A mask for each colour, in place of one of their mean error."""
+    """One mask for each colour channel, instead of a single one from their mean error."""
     apply: Literal["both", "sr", "gradient"] = "both"
-    """What is multiplied: `both` SR and HR before the discriminator, `sr` SR alone, `gradient` only the
+    """What the mask multiplies: `both` SR and HR before the discriminator, `sr` SR alone, `gradient` only the
     gradient on its way back to the generator."""
     detach: bool = True
-    """The mask is a constant for the gradient."""
+    """Whether the mask is a constant for the gradient."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -300,33 +300,33 @@ class Train(Section):
     """How trainings are computed, the same for all of them."""
 
     device: Literal["auto", "cpu", "cuda", "mps"]
-    """Where; `auto`: cuda, else mps, else cpu."""
+    """Where to train; `auto`: cuda, else mps, else cpu."""
     gpus: PositiveInt
-    """How many share every batch of one training; with device: cpu as many processes, for a try. [GPUs]"""
+    """How many share every batch of a training; with device: cpu, as many processes, to try it out. [GPUs]"""
     sync_batchnorm: bool
-    """With gpus: the discriminator's statistics are those of the whole batch; false: of each GPU's share."""
+    """With several gpus, the discriminator normalises over the whole batch; false: over each GPU's share."""
     precision: Literal["fp32", "tf32", "bf16"]
-    """Of the networks; losses and weights stay in fp32. `tf32`: fp32 with products rounded to 10 bits, on
-    NVIDIA GPUs from Ampere on; `bf16`: autocast."""
+    """Of the networks; losses and weights stay in fp32. `tf32`: fp32 with factors of products rounded to 10
+    bits, on NVIDIA GPUs from Ampere on; `bf16`: autocast."""
     steps_per_epoch: PositiveInt
-    """How long an epoch is, but of a model that has its own. [steps]"""
+    """Length of an epoch, except for a model that has its own. [steps]"""
     compile: Literal[True, False, "reduce-overhead"]
-    """torch.compile: minutes at the start, then faster on most GPUs; `reduce-overhead` replays CUDA graphs
-    too, for small patches, where starting kernels takes longer than running them."""
+    """Use torch.compile: minutes at the start, then faster on most GPUs; `reduce-overhead` also replays CUDA
+    graphs, for small patches, where launching kernels takes longer than running them."""
     gradient_checkpointing: bool
-    """The generator's blocks are computed twice and not kept: for small cards."""
+    """Compute the generator's blocks twice instead of keeping them, for GPUs with little memory."""
     accumulate: PositiveInt
-    """Parts of a batch that are computed one by one, for small cards; batch statistics are theirs. [parts]"""
+    """Parts of a batch that are computed one by one to save memory; batch statistics are per part. [parts]"""
     ema: Annotated[float, Field(gt=0, lt=1)] | None
-    """Decay of a moving average of the generator, which is then the result, such as 0.999; null: off."""
+    """Decay, such as 0.999, of a moving average of the generator, which is then the result; null: off."""
     log_every: PositiveInt
-    """From one row of the history to the next. [steps]"""
+    """Interval between rows of the history. [steps]"""
     validate_every: PositiveInt
-    """From one validation to the next. [steps]"""
+    """Interval between validations. [steps]"""
     validation_patches: PositiveInt
-    """How many the validation has, the same each time. [patches]"""
+    """How many patches a validation has, the same ones each time. [patches]"""
     checkpoint_every: PositiveInt
-    """From one checkpoint to the next, from which a killed training goes on. [steps]"""
+    """Interval between checkpoints, from which a killed training goes on. [steps]"""
 
 
 class Table1(Section):
@@ -337,27 +337,27 @@ class Table1(Section):
     masks: list[Name] = Field(min_length=1)
     """Entries of masks; `none`, which the others are compared with, must be one of them."""
     seeds: list[Seed] = Field(min_length=1)
-    """Of starts and trainings; several give Table 1 a spread."""
+    """Seeds of starts and trainings; with several, Table 1 has spreads."""
 
 
 class Sweep(Section):
-    """Figure 5: ``mask`` of ``masks`` with every pair of these k and b in place of its own."""
+    """Figure 5: ``mask``, with every pair of these k and b in place of its own."""
 
     model: Name
-    """One of table1.models, whose start every point begins from."""
+    """One of table1.models; every point begins from its start."""
     mask: Name
     """An entry of masks, not of kind none."""
     k: list[Annotated[Pointed, Field(ge=0)]] = Field(min_length=1)
-    """The values in place of the mask's own k; stages and folders are named as they are written: `2.0`, never
-    `2`. [as masks.MASK.k]"""
+    """Values in place of the mask's own k; names of stages and folders have them as they are written: `2.0`,
+    never `2`. [as masks.MASK.k]"""
     b: list[Pointed] = Field(min_length=1)
-    """The values of b, likewise."""
+    """Values in place of its own b, likewise."""
     seeds: list[Seed] = Field(min_length=1)
-    """Of table1.seeds, which train the starts."""
+    """Some of table1.seeds, which train the starts."""
 
 
 class Crop(Section):
-    """A detail that Figure 4 shows of every variant: whole LR pixels, so all numbers are multiples of 4."""
+    """A detail of every variant in Figure 4: whole LR pixels, so top, left and size are multiples of 4."""
 
     set: Name
     """One of data.test."""
@@ -372,30 +372,30 @@ class Crop(Section):
 
 
 class Figure4(Section):
-    """Figure 4: details before and after, by two rules, so that nothing is cherry-picked, and by hand."""
+    """Figure 4: details before and after, chosen by two rules, so that none is cherry-picked, and by hand."""
 
     size: Annotated[int, Field(ge=16, le=512, multiple_of=4)]
     """Side of the squares that the rules choose. [HR pixels]"""
     largest_difference: Annotated[int, Field(ge=0, le=20)]
-    """How many details where masked and baseline outputs differ most: mean absolute difference of luma
-    over the square, mean over the models; at most one of an image. [details]"""
+    """How many details where masked and baseline outputs differ most, by the mean absolute difference of luma
+    over the square, averaged over the models; at most one per image. [details]"""
     search: PositiveInt | None
-    """How many images of each test set are searched for them, the first ones; null: all. [images]"""
+    """How many images of each test set, the first ones, are searched for them; null: all. [images]"""
     random: Annotated[int, Field(ge=0, le=20)]
-    """How many details by chance: each image, and each place in it, is as likely as any other. [details]"""
+    """How many details chosen at random: each image, and each place in it, is equally likely. [details]"""
     seed: Seed
-    """Which ones chance chooses."""
+    """Seed of that random choice."""
     crops: list[Crop]
     """Details chosen by hand, as the paper's are; may be empty."""
 
 
 class Resources(Section):
-    """What `python -m masksr cluster` sets aside for one stage."""
+    """What `python -m masksr cluster` reserves for one stage."""
 
     cpus: PositiveInt
-    """Cores, and the threads it computes with. [cores]"""
+    """Cores to reserve, and threads to compute with. [cores]"""
     gpus: PositiveInt | Annotated[float, Field(ge=0, le=1)]
-    """Whole ones, or a part of one for stages that share it. [GPUs]"""
+    """Whole GPUs, or a fraction of one for stages that share it. [GPUs]"""
     memory_gb: Positive
     """Main memory. [10^9 bytes]"""
 
@@ -414,17 +414,17 @@ class Params(Section):
     train: Train
     """How trainings are computed."""
     models: dict[Name, Model]
-    """Recipes by their names, of which table1.models and sweep.model choose."""
+    """Recipes by name, from which table1.models and sweep.model choose."""
     masks: dict[Name, Mask]
-    """Masks by their names, of which table1.masks and sweep.mask choose; one entry is named none."""
+    """Masks by name, from which table1.masks and sweep.mask choose; one entry is named none."""
     table1: Table1
-    """Which trainings Table 1 has."""
+    """The trainings of Table 1."""
     sweep: Sweep
-    """Which trainings Figure 5 has."""
+    """The trainings of Figure 5."""
     figure4: Figure4
-    """Which details Figure 4 has."""
+    """The details of Figure 4."""
     cluster: dict[str, Resources]
-    """By the name of a stage in dvc.yaml; `others` for those without an entry."""
+    """What to reserve, by the name of a stage in dvc.yaml; `others` for those without an entry."""
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -476,23 +476,23 @@ class Params(Section):
         return self
 
     def check_stages(self, stages: Collection[str]) -> None:
-        """Raises MasksrError where ``cluster`` names none of ``stages``, which are those of dvc.yaml."""
+        """Raise MasksrError where ``cluster`` has a name that is none of ``stages``, those of dvc.yaml."""
         for name in self.cluster.keys() - {*stages, "others"}:
             raise MasksrError(f"params.yaml: cluster: dvc.yaml has no stage {name!r}{suggest(name, stages)}")
 
     def model(self, name: str) -> Model:
-        """The entry ``name`` of ``models``. Raises MasksrError where there is none."""
+        """Return the entry ``name`` of ``models``. Raises MasksrError where there is none."""
         return _find(name, "models", self.models)
 
     def train_of(self, model: str) -> Train:
-        """``train`` as it holds for ``models.<model>``, whose own steps_per_epoch comes first."""
+        """Return ``train`` as it applies to ``models.<model>``, whose own steps_per_epoch comes first."""
         own = self.models[model].steps_per_epoch
         return self.train.model_copy(update={"steps_per_epoch": own or self.train.steps_per_epoch})
 
     def mask(self, name: str, k: float | None = None, b: float | None = None) -> Mask:
-        """The entry ``name`` of ``masks``; with k and b, the point of Figure 5 that has these instead.
+        """Return the entry ``name`` of ``masks``; with k and b, the point of Figure 5 that has these instead.
 
-        Raises MasksrError where there is no such entry, or it cannot have that k or b.
+        Raises MasksrError where there is no such entry, or where it cannot have that k or b.
         """
         found = _find(name, "masks", self.masks)
         changes = {key: float(value) for key, value in {"k": k, "b": b}.items() if value is not None}
@@ -511,15 +511,15 @@ def _find(name: str, section: str, entries: Mapping[str, Any]) -> Any:
 
 
 def suggest(name: object, known: Iterable[object]) -> str:
-    """What could have been meant by a name that is not known, in brackets, for the end of a message."""
+    """Say, in brackets for the end of a message, what could have been meant by a name that is not known."""
     names = [str(one) for one in known]
     close = difflib.get_close_matches(str(name), names, n=1)
     return f" (did you mean {close[0]!r}?)" if close else f" (there are: {', '.join(names)})"
 
 
 def _one_line(error: ValidationError, path: Path) -> str:
-    """The first thing wrong, as ``file: the.key: what``; pydantic would print a page."""
-    # An unknown key first: it is the one that can say what was meant.
+    """Describe the first thing wrong as ``file: the.key: what``; pydantic would print a page."""
+    # An unknown key comes first: it is the one that can say what was meant.
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     location = list(map(str, first["loc"]))
     if "generator" in location:  # pydantic names the branch of the union here; params.yaml does not

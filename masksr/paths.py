@@ -23,7 +23,7 @@ class Paths:
         return cls(project_root(), params.profile)
 
     def set(self, name: str) -> Path:
-        """The pack of a data set."""
+        """The folder of a data set's pack."""
         return self.root / "data/sets" / self.profile / name
 
     @property
@@ -56,11 +56,11 @@ class Paths:
         return self.runs / "scores/ends"
 
     def scores(self, trained: Path) -> Path:
-        """The folder of the evaluation of what was trained to the folder ``trained``."""
+        """The folder with the evaluation of the training in the folder ``trained``."""
         return self.runs / "scores" / trained.relative_to(self.runs)
 
     def executed(self, stage: str, name: str = "") -> Path:
-        """The executed notebook of a stage, apart from its results, which others read."""
+        """The executed notebook of a stage, kept apart from its results, which other stages read."""
         return self.runs / "notebooks" / (f"{stage}/{name}.ipynb" if name else f"{stage}.ipynb")
 
     @property
@@ -73,7 +73,7 @@ class Paths:
         return self.root / ".cache/trainings"
 
     def live(self, out: Path) -> Path:
-        """The history of the training to ``out`` while it goes on: losses, PSNR, images per second."""
+        """The growing history of the training to ``out``: losses, PSNR, images per second."""
         inside = out.relative_to(self.runs) if out.is_relative_to(self.runs) else Path(out.name)
         return self.root / ".cache/live" / self.profile / f"{inside.as_posix()}.csv"
 
@@ -91,7 +91,7 @@ class Training(NamedTuple):
 
 
 def list_trainings(params: Params, paths: Paths) -> list[Training]:
-    """The starts of a profile, then the trainings of Table 1, then the points of Figure 5."""
+    """List the starts of a profile, then the trainings of Table 1, then the points of Figure 5."""
     table1, sweep, found = params.table1, params.sweep, []
     for model, seed in product(table1.models, table1.seeds):
         stage = f"start@{paths.profile}-{model}-{seed}"
@@ -106,31 +106,31 @@ def list_trainings(params: Params, paths: Paths) -> list[Training]:
 
 
 def profile_of(stage: str) -> str:
-    """The profile in the name of a stage: ``mini`` of ``train@mini-esrgan-none-0``."""
+    """Return the profile in the name of a stage: ``mini`` for ``train@mini-esrgan-none-0``."""
     return stage.partition("@")[2].partition("-")[0]
 
 
 def user_path(text: Path | str) -> Path:
-    """A path as people write it, ``~`` for their home."""
+    """Read a path as people write it, with ``~`` for their home."""
     return Path(os.path.expanduser(text))
 
 
 def here_or_in_project(text: Path | str) -> Path:
-    """A path as people write it: from the working directory or, where nothing is there, from the project.
+    """Read a path as people write it: from the working directory or, if nothing is there, from the project.
 
-    What params.yaml names is read by stages, which run in the project's folder, and by notebooks that an
-    editor runs in theirs.
+    What params.yaml names is read by stages, which run in the project's folder, and by notebooks, which an
+    editor runs in their own.
     """
     path = user_path(text)
     if not path.exists():
-        with suppress(MasksrError):  # outside of a project
+        with suppress(MasksrError):  # outside a project
             if (inside := project_root() / path).exists():
                 return inside
     return path
 
 
 def find_data_folder(named: Path | str | None = None) -> Path | None:
-    """The user's folder of data and weights: the one named, else that of the variable MASKSR_DATA, else None.
+    """Find the user's folder of data and weights: the one named, else that of MASKSR_DATA, else None.
 
     Raises MasksrError where it does not exist.
     """
@@ -143,13 +143,13 @@ def find_data_folder(named: Path | str | None = None) -> Path | None:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept for all projects: the variable MASKSR_CACHE, else ``~/.cache/masksr``."""
+    """Return where downloads are kept for all projects: MASKSR_CACHE, else ``~/.cache/masksr``."""
     named = os.environ.get("MASKSR_CACHE")
     return user_path(named) if named else home() / ".cache/masksr"
 
 
 def home() -> Path:
-    """The user's folder. Raises MasksrError where the system knows none, as in some containers."""
+    """Return the user's home folder. Raises MasksrError if the system knows none, as in some containers."""
     try:
         return Path.home()
     except RuntimeError:
@@ -157,9 +157,9 @@ def home() -> Path:
 
 
 def weight_places(named: Path | str | None = None) -> list[Path]:
-    """The folders in which files of published weights are looked for, in this order.
+    """List the folders in which files of published weights are looked for, in this order.
 
-    The data folder (see ``find_data_folder``) and its ``weights``, those of torchvision and pyiqa, our cache.
+    They are the data folder (see ``find_data_folder``), its ``weights``, torchvision's, pyiqa's, our cache.
     """
     folder = find_data_folder(named)
     caches = Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache")

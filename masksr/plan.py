@@ -1,7 +1,7 @@
-"""What an edit makes out of date, before anything runs: DVC's graph, and the keys of trainings.
+"""What an edit makes out of date, told before anything runs, from DVC's graph and the keys of trainings.
 
-DVC compares files, so it sees that code has changed when the stage ``check`` has run. Here that is asked of
-the code itself, and of each training whether one with its key is finished already.
+DVC compares files, so it sees that code has changed only once the stage ``check`` has run. Here the code
+itself is examined, and for each training it is asked whether one with its key is finished already.
 """
 
 from collections.abc import Collection
@@ -26,16 +26,16 @@ UPSTREAM = ("data@", "weights@", *TRAININGS)  # whose results a training reads
 
 
 def plan(root: Path, targets: Collection[str] = ()) -> dict[str, set[str]]:
-    """Stages that are out of date and all that read what these write, each with those that it waits for.
+    """List the stages that are out of date or read what such stages write, each with those it waits for.
 
-    targets: names of dvc.yaml, or of single stages. Sorted by the longest chain of stages that waits for
-    each, the longest first. Raises MasksrError where DVC cannot read the project or has no such target.
+    targets: names in dvc.yaml, or single stages. Sorted by the longest chain of stages that waits for each,
+    the longest first. Raises MasksrError where DVC cannot read the project or has no such target.
     """
     return _follow(root, *_read_graph(root, targets))
 
 
 def _read_graph(root: Path, targets: Collection[str]) -> tuple[nx.DiGraph, dict[str, Stage], set[str]]:
-    """What is asked for, by names: who reads whom, the stages, and those that DVC calls out of date."""
+    """Read, by name, which stages the targets need and who reads whom, and what DVC calls out of date."""
     try:
         with chdir(root), Repo(_wait_for_lock=True) as repo:
             wanted = [repo.stage.collect(target, with_deps=True) for target in targets]
@@ -50,7 +50,7 @@ def _read_graph(root: Path, targets: Collection[str]) -> tuple[nx.DiGraph, dict[
 def _follow(
     root: Path, graph: nx.DiGraph, stages: dict[str, Stage], stale: set[str], taken: Collection[str] = ()
 ) -> dict[str, set[str]]:
-    """What ``plan`` returns. taken: finished trainings, whose stage writes only its notebook."""
+    """Find what ``plan`` returns. taken: finished trainings, whose stages write only their notebooks."""
     folder = Paths(root, load(root / "params.yaml").profile).runs
     edited = {folder / file for file in edited_inputs(root, folder)}
     running, written = [], []
@@ -61,7 +61,7 @@ def _follow(
         if not (changed or name in stale):
             continue
         running.append(name)
-        if not name.startswith("check@"):  # which of its readers change, is known
+        if not name.startswith("check@"):  # its changed outputs are known
             outs = [Path(out.fs_path) for out in stages[name].outs]
             written += [out for out in outs if out.suffix == ".ipynb" or name not in taken]
     graph = graph.subgraph(running)
@@ -72,7 +72,7 @@ def _follow(
 def sort_stages(
     params: Params, paths: Paths, targets: Collection[str] = ()
 ) -> tuple[list[str], list[str], list[str]]:
-    """What is out of date: stages that would train; the rest; of the rest those that may have to train."""
+    """Sort what is out of date: stages that would train; the rest; of the rest, those that may have to."""
     graph = _read_graph(paths.root, targets)
     finished = _finished(params, paths)
     while True:  # until no training waits for one that trains
@@ -88,7 +88,7 @@ def sort_stages(
 
 
 def describe_plan(params: Params, paths: Paths, targets: Collection[str] = ()) -> str:
-    """The same in words, for ``masksr plan``."""
+    """Say in words what ``sort_stages`` found, for ``masksr plan``."""
     training, again, unsure = sort_stages(params, paths, targets)
     if not training and not again:
         return "Nothing would run: everything is up to date."
@@ -101,7 +101,7 @@ def describe_plan(params: Params, paths: Paths, targets: Collection[str] = ()) -
 
 
 def _finished(params: Params, paths: Paths) -> set[str]:
-    """The stages whose training is finished, with the packs, weights and starts that are here."""
+    """Find the stages whose training is finished, given the packs, weights and starts that are here."""
     finished = set()
     for one in list_trainings(params, paths):
         mask = None if one.mask == "start" else params.mask(one.mask, one.k, one.b)

@@ -1,7 +1,7 @@
-"""What came from what: the stages of a profile in ``dvc.lock``, and the software that this process is.
+"""What came from what: the stages of a profile in ``dvc.lock``, and the software of this process.
 
-``dvc.lock`` names every file that a stage read and wrote by its MD5, and its parameters; the profile is in
-the stage's name. It finds mistakes, not forgery: who edits a table on purpose can edit the lock too.
+``dvc.lock`` records the MD5 of every file that a stage read and wrote, and its parameters; the profile is in
+the stage's name. This finds mistakes, not forgery: whoever edits a table on purpose can edit the lock too.
 """
 
 import platform
@@ -16,28 +16,28 @@ from masksr.paths import profile_of
 
 
 def recorded_stages(profile: str, lock: str) -> dict[str, Any]:
-    """The stages of a profile in the text of a ``dvc.lock``: ``deps``, ``outs`` and ``params`` of each."""
+    """Read a profile's stages from the text of a ``dvc.lock``: ``deps``, ``outs`` and ``params`` of each."""
     stages = (parse_yaml(lock, "dvc.lock") or {}).get("stages", {})
     return {name: stage for name, stage in stages.items() if profile_of(name) == profile}
 
 
 def digests(stage: dict[str, Any], kind: str) -> dict[str, str]:
-    """Path and MD5 of a stage's ``deps`` or ``outs``."""
+    """Return the MD5 of a stage's ``deps`` or ``outs`` by path."""
     return {entry["path"]: entry["md5"] for entry in stage.get(kind, ()) if "md5" in entry}
 
 
 def recorded_params(stages: dict[str, Any]) -> dict[str, Any]:
-    """The values of params.yaml that these stages were made with, by dotted names."""
+    """Return the values of params.yaml that these stages were made with, by dotted names."""
     named = {name: stage.get("params", {}).get("params.yaml", {}) for name, stage in stages.items()}
-    checked = [values for name, values in named.items() if name.startswith("check@")]  # all there are
+    checked = [values for name, values in named.items() if name.startswith("check@")]  # it has them all
     return {key: value for values in checked or named.values() for key, value in values.items()}
 
 
 def verify(profile: str | None = None) -> None:
     """Print a line for each difference between the files of a profile and what ``dvc.lock`` recorded of them.
 
-    profile: None: that of params.yaml. Compared are parameters, outputs by their MD5, and inputs that another
-    stage has written. What is not here is only counted: a fresh clone has no weights. Raises MasksrError
+    profile: by default that of params.yaml. Parameters, the MD5 of outputs, and inputs that other stages have
+    written are compared. What is not here is only counted: a fresh clone has no weights. Raises MasksrError
     where something differs, and where nothing is recorded.
     """
     from dvc.dependency.param import read_param_file
@@ -60,10 +60,10 @@ def verify(profile: str | None = None) -> None:
     file = root / f"profiles/{profile}.yaml"
     if profile == present.profile:
         file, named = root / "params.yaml", {stage.addressing for stage in repo.index.stages}
-        stages = {name: stage for name, stage in stages.items() if name in named}  # of params.yaml as it is
+        stages = {name: stage for name, stage in stages.items() if name in named}  # as params.yaml is now
     if file.is_file():
         recorded = recorded_params(stages)
-        read_yaml(file)  # whose error is a line
+        read_yaml(file)  # for its one-line error
         now = read_param_file(repo.fs, str(file), list(recorded), flatten=True)
         changed = [key for key, value in recorded.items() if now.get(key) != value]
         different += [f"parameters: {key} is modified" for key in sorted(changed)]
@@ -85,10 +85,10 @@ def verify(profile: str | None = None) -> None:
 
 
 def made_with() -> dict[str, str]:
-    """The versions and the device of this process."""
+    """Return the versions and the device of this process."""
     import torch
 
-    cpuinfo = Path("/proc/cpuinfo")  # of Linux, where platform does not know
+    cpuinfo = Path("/proc/cpuinfo")  # on Linux, where platform has no name
     named = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.M) if cpuinfo.exists() else None
     processor = named[1] if named else platform.processor() or platform.machine()
     device = f"CPU, {processor} ({platform.system()})"

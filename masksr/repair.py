@@ -1,7 +1,7 @@
-"""DVC's own files after a kill or a full disk.
+"""Repair DVC's own files after a kill or a full disk.
 
-DVC rewrites ``dvc.lock`` and ``.dvc/tmp/rwlock`` in place. What ends it there leaves them empty or cut, and
-every later command refuses, although nothing is lost. `make repro` mends both before it begins.
+DVC rewrites ``dvc.lock`` and ``.dvc/tmp/rwlock`` in place. Whatever ends it there leaves them empty or cut
+short, and every later command fails, although nothing is lost. `make repro` repairs both before it begins.
 """
 
 import json
@@ -13,13 +13,13 @@ LOCK, KEPT, RWLOCK = "dvc.lock", ".cache/dvc.lock", ".dvc/tmp/rwlock"
 
 
 def keep_lock(root: Path) -> None:
-    """Copy dvc.lock to ``.cache``; called when a stage begins, and so by a DVC that has found it whole."""
+    """Copy dvc.lock to ``.cache``; called when a stage begins, which is after DVC has found it whole."""
     if (root / LOCK).is_file():
         write_atomic(root / KEPT, (root / LOCK).read_bytes())
 
 
 def repair(root: Path) -> None:
-    """Mend what a DVC that is no more has left cut, and say so; does nothing while one is at work.
+    """Repair what a killed DVC has left cut short, and say so; does nothing while a DVC is at work.
 
     Raises MasksrError where dvc.lock is in the middle of a merge.
     """
@@ -56,10 +56,10 @@ def _is_whole(path: Path) -> bool:
 
 
 def _dvc_works(root: Path) -> bool:
-    """Whether a DVC process is in this project."""
+    """Return whether a DVC process is at work in this project."""
     import psutil
 
-    for process in psutil.process_iter(["cmdline", "cwd"]):  # None where it is somebody else's
+    for process in psutil.process_iter(["cmdline", "cwd"]):  # None for other users' processes
         words, folder = process.info["cmdline"] or [], process.info["cwd"] or ""
         if any(Path(word).name == "dvc" for word in words[:4]) and Path(folder).is_relative_to(root):
             return True

@@ -1,7 +1,7 @@
 """The code behind a result: what it says, not its bytes.
 
-The stage ``check`` writes a file for every notebook, ``runs/<profile>/code/13_train.txt``. Stages depend on
-it:
+The stage ``check`` writes a file for every notebook, such as ``runs/<profile>/code/13_train.txt``, and stages
+depend on it:
 
     cells                   2f1b0a...   # text and tags; no outputs, no metadata of an editor
     requirements.lock       77ac10...
@@ -24,19 +24,19 @@ import masksr
 from masksr.io import MasksrError, file_digest
 
 LOCK = "requirements.lock"
-# The stage that is a command, and the module behind it.
+# The stage that runs a command, not a notebook, and the module behind it.
 COMMANDS = {"report": "masksr.report.page"}
 RUNNER = "masksr.notebook"
 TEMPLATES = "masksr/report/template"
 
 
 def list_code(root: Path) -> list[str]:
-    """The names of the notebooks and commands whose code stages depend on."""
+    """List the names of the notebooks and commands whose code stages depend on."""
     return [path.stem for path in sorted(root.glob("notebooks/*.ipynb")) if path.stat().st_size] + [*COMMANDS]
 
 
 def describe_code(root: Path, name: str) -> str:
-    """Return a line for each thing that decides what the notebook, or the command, ``name`` computes."""
+    """Return a line for each thing that determines what the notebook or command ``name`` computes."""
     files, digests = [root / LOCK], {}
     if name in COMMANDS:
         roots = [COMMANDS[name]]
@@ -52,7 +52,7 @@ def describe_code(root: Path, name: str) -> str:
 
 
 def read_cells(path: Path) -> list[tuple[str, str, list[str]]]:
-    """The kind, text and tags of a notebook's cells. Raises MasksrError where it is none."""
+    """Read the kind, text and tags of a notebook's cells. Raises MasksrError where it is not a notebook."""
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         return [
@@ -63,21 +63,21 @@ def read_cells(path: Path) -> list[tuple[str, str, list[str]]]:
 
 
 def imports_of_cells(cells: Iterable[tuple[str, str, list[str]]]) -> list[str]:
-    """The ``imports`` of the code of a notebook's cells, as ``read_cells`` has them."""
+    """List the ``imports`` of all code in a notebook's cells, which are given as by ``read_cells``."""
     return [name for kind, text, _ in cells if kind == "code" for name in imports(_parse_cell(text))]
 
 
 def _parse_cell(text: str) -> ast.AST:
-    from IPython.core.inputtransformer2 import TransformerManager  # of what is no Python, such as %%time
+    from IPython.core.inputtransformer2 import TransformerManager  # for what is not Python, such as %%time
 
     try:
         return ast.parse(TransformerManager().transform_cell(text))
-    except SyntaxError:  # the cell will say so when it runs
+    except SyntaxError:  # running the cell will report it
         return ast.Module([], [])
 
 
 def find_modules(root: Path, roots: Iterable[str]) -> list[Path]:
-    """The files of masksr that these modules are, with all that they import, in a function or not."""
+    """Find the files of these modules of masksr and of all that they import, even inside functions."""
     found: set[Path] = set()
     left = list(roots)
     while left:
@@ -92,7 +92,7 @@ def find_modules(root: Path, roots: Iterable[str]) -> list[Path]:
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    """Names of modules that code imports, and of what it takes from them; not those under TYPE_CHECKING."""
+    """Yield names of modules that code imports and of what it takes from them, unless under TYPE_CHECKING."""
     if isinstance(tree, ast.If) and getattr(tree.test, "id", None) == "TYPE_CHECKING":
         tree = ast.Module(tree.orelse, [])
     if isinstance(tree, ast.Import):
@@ -104,14 +104,14 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 
 def digest_code(files: Iterable[str]) -> str:
-    """One sha256 of these files of the installed masksr."""
+    """Return one sha256 of the code in these files of the installed masksr."""
     folder = Path(masksr.__file__).parent
     digests = "".join(name + read_code(folder / name)[0] for name in files)
     return hashlib.sha256(digests.encode()).hexdigest()
 
 
 def read_code(path: Path) -> tuple[str, list[str]]:
-    """The sha256 of what a Python file says, without comments, layout and docstrings; and what it imports.
+    """Return the sha256 of a Python file's code, without comments, layout and docstrings; and its imports.
 
     All versions of Python agree on it.
     """

@@ -1,14 +1,14 @@
-"""What a stage of dvc.yaml is beside its work: what it depends on, its place in the order, its time.
+"""What a stage of dvc.yaml has besides its work: what it depends on, its place in the order, its time.
 
-People edit params.yaml, data/registry.yaml and code. One stage, ``check``, reads these whole, and writes to
+People edit params.yaml, data/registry.yaml and code. One stage, ``check``, reads all of them and writes to
 ``runs/<profile>`` what each part of them says:
 
     code/13_train.txt           the notebook, and the modules that it reaches (``masksr.source``)
     params/masks/paper.json     a mask; likewise models, the starts of models, and whole sections
     sources/sets/cat.json       where a data set comes from
 
-All other stages depend on such files alone. So an edit reaches no more than what uses it, and DVC has
-neither to parse params.yaml for each stage nor to keep copies of it in dvc.lock.
+All other stages depend on such files alone. An edit thus reaches only what uses it, and DVC need neither
+parse params.yaml for each stage nor keep copies of it in dvc.lock.
 """
 
 import hashlib
@@ -27,17 +27,17 @@ from masksr.paths import profile_of
 from masksr.repair import keep_lock
 from masksr.source import describe_code, list_code
 
-# What makes no result out of date: how often a training reports holds for the next one.
+# Changes that make no result out of date: how often a training reports applies from the next one on.
 NOT_IN_RESULTS = {"log_every", "validate_every", "checkpoint_every"}
 JUDGES = ("vgg19", "niqe", "ma")  # the entries of the registry that the stage weights reads
 
 
 # ---- What stages depend on ---------------------------------------------------------------------------------
 def describe_inputs(root: Path, code: Collection[str] | None = None) -> dict[str, str]:
-    """The text of each file that ``check`` writes, by its path in ``runs/<profile>``.
+    """Return the text of each file that ``check`` writes, by its path in ``runs/<profile>``.
 
     code: the notebooks and commands whose code is described; None: all. Raises MasksrError for a file that
-    cannot be read, or is not valid.
+    cannot be read or is not valid.
     """
     settings, registry = load(root / "params.yaml"), load_registry(root / "data/registry.yaml")
     check_figure4(settings, registry)
@@ -69,16 +69,16 @@ def describe_inputs(root: Path, code: Collection[str] | None = None) -> dict[str
 
 
 def write_inputs(root: Path, folder: Path) -> None:
-    """Write these files to ``folder``, and see that nothing was edited meanwhile. Raises MasksrError."""
+    """Write these files to ``folder``. Raises MasksrError, also where anything was edited meanwhile."""
     texts = describe_inputs(root)
     for name, text in texts.items():
         write_atomic(folder / name, text.encode())
-    if describe_inputs(root) != texts:  # DVC hashes what check has read after it has ended
+    if describe_inputs(root) != texts:  # DVC hashes what check has read only when it has ended
         raise MasksrError("params.yaml or code changed while it was read; run dvc repro again")
 
 
 def edited_inputs(root: Path, folder: Path, code: Collection[str] | None = None) -> set[str]:
-    """Those of these files in ``folder`` that would have another text now, or none."""
+    """Return which of these files in ``folder`` are out of date: ``check`` would change, add or omit them."""
     now = describe_inputs(root, code)
     written = (path for part in ("params", "sources") for path in folder.glob(f"{part}/**/*.json"))
     names = now.keys() | {path.relative_to(folder).as_posix() for path in written}
@@ -89,12 +89,12 @@ def edited_inputs(root: Path, folder: Path, code: Collection[str] | None = None)
 # ---- Around the work of a stage ----------------------------------------------------------------------------
 @contextmanager
 def guard_inputs(root: Path, code: str) -> Iterator[None]:
-    """Around the work of a stage that DVC has started: its inputs must not change under it.
+    """Guard the work of a stage that DVC has started: its inputs must not change meanwhile.
 
-    The stage ``check`` has written what the inputs say before; an edit since then would be recorded as what
-    the result was made from, or not at all. code: a notebook or command, see ``masksr.source``. Raises
-    MasksrError, and DVC then records nothing. Says which of all stages it is, and adds how long it took to
-    ``results/<profile>/times.csv``.
+    The stage ``check`` has described the inputs before; an edit since then would be recorded as what the
+    result was made from, or not recorded at all. In that case MasksrError is raised, and DVC records nothing.
+    code: a notebook or command, see ``masksr.source``. Prints which of all stages this is, and adds how long
+    it took to ``results/<profile>/times.csv``.
     """
     name, begun = os.environ.get("DVC_STAGE", "").rpartition(":")[2], time.time()
     if not name:
@@ -111,24 +111,24 @@ def guard_inputs(root: Path, code: str) -> Iterator[None]:
             f"{edited} changed while {name} ran. Its result belongs to the state before, so it does not "
             "count; run dvc repro again. What was trained is kept, and used if you undo the change"
         )
-    file = root / f"results/{profile_of(name)}/times.csv"  # which is in no result: no two runs agree on it
+    file = root / f"results/{profile_of(name)}/times.csv"  # part of no result: no two runs agree on it
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as lines:
         lines.write(("" if lines.tell() else "stage,seconds\n") + f"{name},{time.time() - begun:.1f}\n")
 
 
 def _edited_since_check(root: Path, name: str, code: str) -> str:
-    """What the stage ``name`` depends on and no longer says what ``check`` has written, in words."""
+    """Say which inputs of the stage ``name`` no longer match what ``check`` has written, if any."""
     folder = root / "runs" / profile_of(name)
     edited = edited_inputs(root, folder, [code])
     if not edited:
         return ""
-    from dvc.exceptions import DvcException  # slow, and nearly never wanted
+    from dvc.exceptions import DvcException  # slow, and hardly ever needed
     from dvc.repo import Repo
 
     try:
         reads = [Path(dep.fs_path) for dep in Repo(root).stage.load_one(str(root / "dvc.yaml"), name).deps]
-    except DvcException:  # params.yaml has no such stage any more
+    except DvcException:  # params.yaml no longer has such a stage
         return f"what {name} is (params.yaml)"
     found = sorted(file for file in edited if {folder / file, *(folder / file).parents} & {*reads})
     return " and ".join(_in_words(root, folder, file) for file in found)
@@ -146,7 +146,7 @@ def _in_words(root: Path, folder: Path, file: str) -> str:
 
 
 def stage_number(root: Path, name: str) -> str:
-    """``[12 of 46] train@...``: the place of a stage in DVC's order, kept for all stages in ``.cache``."""
+    """Return a stage's place in DVC's order, ``[12 of 46] train@...``; the order is kept in ``.cache``."""
     pipeline = b"".join((root / file).read_bytes() for file in ("dvc.yaml", "params.yaml"))
     file = root / f".cache/stages/{hashlib.sha256(pipeline).hexdigest()[:20]}.txt"
     if not file.exists():

@@ -37,7 +37,7 @@ def prepare_vgg19(params: Params, paths: Paths) -> str:
 def find_vgg19(params: Params) -> Path:
     """Find ``weights.vgg_file``, else the file of ``weights.vgg``: on this machine, or from the network.
 
-    Oxford's weights are looked for under torchvision's keys. Raises MasksrError that says where to get it.
+    Oxford's weights are expected with torchvision's keys. Raises MasksrError that says where to get the file.
     """
     settings, folder = params.weights, find_data_folder(params.data.local)
     if settings.vgg == "imagenet" and not settings.vgg_file:
@@ -55,8 +55,8 @@ def prepare_quality(params: Params, paths: Paths) -> dict[Half, dict[str, Any]]:
     """Fill the folder ``quality`` with niqe.mat, ma.mat and quality_weights.json; returns what the last says.
 
     ``weights.quality: official`` takes the published files from this machine or the network; ``standin`` fits
-    both halves on the training photographs; ``auto`` takes what is official where it can be had and fits the
-    rest. Raises MasksrError where an official file is missing (it says how to place it by hand) or damaged.
+    both halves on the training photographs; ``auto`` takes official files where they can be had and fits the
+    rest. Raises MasksrError where an official file is damaged, or missing (it says how to place it by hand).
     """
     folder = paths.weights / "quality"
     record: dict[Half, dict[str, Any]] = {}
@@ -80,7 +80,7 @@ def prepare_quality(params: Params, paths: Paths) -> dict[Half, dict[str, Any]]:
 
 
 def _find_official(half: Half, mode: str, folder: Path | None) -> Path | None:
-    """Find the official file, on this machine or in the network; None where a stand-in is to be fitted."""
+    """Find the official file, on this machine or on the network; None where a stand-in is to be fitted."""
     published = find_weights(half)
     if mode == "official" or (mode == "auto" and weights_there(published, folder)):
         return fetch_weights(published, folder)
