@@ -64,7 +64,7 @@ class Data(Section):
     train: Name
     """The set that every training draws its patches from."""
     validation: Name
-    """The set of the PSNR-Y in a training's history; never used to choose a network."""
+    """The set of the PSNR-Y that is measured during a training; never used to choose a network."""
     test: list[Name] = Field(min_length=1)
     """The sets that every variant is scored on, in the order of Table 1's columns."""
     limit: PositiveInt | None
@@ -82,7 +82,7 @@ class Weights(Section):
     """VGG19 of the VGG54 term: `imagenet` is torchvision's weights; `oxford` the first published ones, with
     features rescaled; `random` a stand-in with its layers but not its weights."""
     vgg_file: str | None
-    """Your own file, with torchvision's keys; null: from the data folder, the caches, else the network."""
+    """Your own file, with torchvision's keys; null: the data folder, the caches or (`imagenet`) the network."""
     vgg_width: Annotated[float, Field(gt=0, le=1)]
     """Which fraction of VGG19's channels the random one has; trained weights have all of them, 1.0."""
     quality: Literal["official", "standin", "auto"]

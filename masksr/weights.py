@@ -35,7 +35,7 @@ def prepare_vgg19(params: Params, paths: Paths) -> str:
 
 
 def find_vgg19(params: Params) -> Path:
-    """Find ``weights.vgg_file``, else the file of ``weights.vgg``: on this machine, or from the network.
+    """Find ``weights.vgg_file``, else the file of ``weights.vgg``, of ``imagenet`` also on the network.
 
     Oxford's weights are expected with torchvision's keys. Raises MasksrError that says where to get the file.
     """
@@ -48,7 +48,7 @@ def find_vgg19(params: Params) -> Path:
         if path.is_file():
             return path
     files = " or ".join(map(str, paths))
-    raise MasksrError(f"weights.vgg: there is no file {files}; put it there, or take imagenet without a file")
+    raise MasksrError(f"weights.vgg: no file {files}; docs/data.md says how to get it, or take imagenet")
 
 
 def prepare_quality(params: Params, paths: Paths) -> dict[Half, dict[str, Any]]:

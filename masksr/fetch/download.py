@@ -127,7 +127,7 @@ def _receive(url: str, partial: Path, begin: int) -> None:
 
 
 def unpack(archives: Sequence[Path], folder: Path) -> None:
-    """Unpack archives (zip, tar, tar.gz) into ``folder``, beside what is there: all of them or nothing."""
+    """Unpack archives (zip, tar, tar.gz) into ``folder``, replacing files of equal names: all or nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", suffix=".unfinished", dir=folder) as unfinished:
         try:
