@@ -82,7 +82,7 @@ class Weights(Section):
     """VGG19 of the VGG54 term: `imagenet` is torchvision's weights; `oxford` the first published ones, with
     features rescaled; `random` a stand-in with its layers but not its weights."""
     vgg_file: str | None
-    """Your own file, with torchvision's keys; null: the data folder, the caches or (`imagenet`) the network."""
+    """A file of yours with torchvision's keys; null: the data folder, caches or (`imagenet`) the network."""
     vgg_width: Annotated[float, Field(gt=0, le=1)]
     """Which fraction of VGG19's channels the random one has; trained weights have all of them, 1.0."""
     quality: Literal["official", "standin", "auto"]
