@@ -120,7 +120,7 @@ def _resize_rows(plane: Single, length: int) -> Single:
 def _taps(length: int, new_length: int) -> tuple[NDArray[np.intp], Single]:
     """Find the samples that contribute to each output sample, and their weights: (taps, new_length) each.
 
-    Keys' cubic with a = -0.5, stretched when shrinking (antialiasing); beyond the border its mirror image follows.
+    Keys' cubic, a = -0.5, stretched when shrinking (antialiasing); beyond the border is its mirror image.
     """
     f = np.float32
     scale = new_length / length
