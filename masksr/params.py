@@ -456,6 +456,11 @@ class Params(Section):
         sets = [self.data.train, self.data.validation, *self.data.test]
         different = f"data: train, validation and test must be different sets, got {', '.join(sets)}"
         _check(len(set(sets)) == len(sets), different)
+        taken = {"block", "variant", "metric", "seeds", "images", "mean"}.intersection(self.data.test)
+        _check(not taken, f"data.test: tables have columns named {', '.join(taken)}; rename the set")
+        titles = [self.models[name].title for name in {*self.table1.models, self.sweep.model}]
+        different = f"models: needs different titles, none HR or bicubic, got {', '.join(titles)}"
+        _check(len({"HR", "bicubic", *titles}) == len(titles) + 2, different)
         lists = "table1.models table1.masks table1.seeds sweep.k sweep.b sweep.seeds measures.also"
         for key in lists.split():
             values = attrgetter(key)(self)
@@ -479,6 +484,12 @@ class Params(Section):
         """Raise MasksrError where ``cluster`` has a name that is none of ``stages``, those of dvc.yaml."""
         for name in self.cluster.keys() - {*stages, "others"}:
             raise MasksrError(f"params.yaml: cluster: dvc.yaml has no stage {name!r}{suggest(name, stages)}")
+
+    @property
+    def judged_mask(self) -> str | None:
+        """The mask of Table 1 that stands for the paper's: ``paper``, or else the first of kind ``error``."""
+        masks = [name for name in self.table1.masks if self.masks[name].kind == "error"]
+        return "paper" if "paper" in self.table1.masks else next(iter(masks), None)
 
     def model(self, name: str) -> Model:
         """Return the entry ``name`` of ``models``. Raises MasksrError where there is none."""

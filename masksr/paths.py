@@ -116,11 +116,7 @@ def user_path(text: Path | str) -> Path:
 
 
 def here_or_in_project(text: Path | str) -> Path:
-    """Read a path as people write it: from the working directory or, if nothing is there, from the project.
-
-    What params.yaml names is read by stages, which run in the project's folder, and by notebooks, which an
-    editor runs in their own.
-    """
+    """Read a path as people write it: from the working directory or, failing that, the project."""
     path = user_path(text)
     if not path.exists():
         with suppress(MasksrError):  # outside a project
@@ -157,10 +153,7 @@ def home() -> Path:
 
 
 def weight_places(named: Path | str | None = None) -> list[Path]:
-    """List the folders in which files of published weights are looked for, in this order.
-
-    They are the data folder (see ``find_data_folder``), its ``weights``, torchvision's, pyiqa's, our cache.
-    """
+    """List where published weights are looked for, in order: the data folder, caches of others, our cache."""
     folder = find_data_folder(named)
     caches = Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache")
     torch = Path(os.environ.get("TORCH_HOME") or caches / "torch") / "hub"

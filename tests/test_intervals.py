@@ -190,8 +190,7 @@ def judge(table: pd.DataFrame, points: dict, params: Params, argument: dict | No
     (PAIRS, "undecided", {"by_k": [(0.2, -1.0)]}),  # one pair is not every pair, but can fail the claim
 ])
 def test_a_claim_has_the_verdict_of_its_numbers(claim, expected, measured, monkeypatch):
-    at_the_papers_setting = pd.DataFrame({"model": ["all"], "note": ["same"]})
-    monkeypatch.setattr(paper, "cuts", lambda _: at_the_papers_setting)
+    monkeypatch.setattr(paper, "departures", lambda *_: [])
     assert judge(*measure(**measured)).loc[claim, "verdict"] == expected
 
 

@@ -3,11 +3,14 @@
 from typing import Any
 
 import pytest
+from notebook_cells import run_cells
 from tiny_project import ROOT
 
 from masksr import params
 from masksr.params import Params
 from masksr.results import paper
+
+ANSWERS = run_cells("24_questions", "24_questions-01", "list-answers")["list_answers"]
 
 
 def test_table1_is_the_one_printed():
@@ -43,7 +46,8 @@ def papers_own() -> Params:
 
 def test_the_papers_own_profile_cuts_nothing(papers_own):
     assert set(paper.cuts(papers_own)["note"]) == {"same"}
-    assert set(paper.answers(papers_own)["status"]) == {"default", "fixed", "chosen"}
+    assert set(ANSWERS(papers_own)["status"]) == {"default", "fixed", "chosen"}
+    assert not any(paper.departures(papers_own, model, "paper") for model in papers_own.table1.models)
     for entry in paper.load()["open_questions"] + paper.load()["settings"]:
         if entry["parameter"]:
             values = paper.used_values(papers_own, entry["parameter"])
@@ -53,7 +57,7 @@ def test_the_papers_own_profile_cuts_nothing(papers_own):
 @pytest.mark.parametrize("name", ["paper", "study"])
 def test_the_profiles_have_every_reading_of_apply(name: str):
     profile = params.load(ROOT / f"profiles/{name}.yaml")
-    (row,) = (row for row in paper.answers(profile).itertuples() if row.parameter == "masks.*.apply")
+    (row,) = (row for row in ANSWERS(profile).itertuples() if row.parameter == "masks.*.apply")
     assert row.used == {"paper": "both", "letter": "sr", "gradient": "gradient"} and row.status == "differs"
     others = [profile.masks[mask].model_dump(exclude={"apply"}) for mask in row.used]
     assert others[0] == others[1] == others[2]
@@ -67,16 +71,21 @@ def test_the_value_used_is_read_live_and_a_difference_is_flagged(papers_own):
     models["mine"] = models["esrgan"] | {"title": "Mine"}  # of which neither the paper nor we have an opinion
     mask = {"paper": papers_own.masks["paper"].model_dump() | {"error_range": "255"}}
     sections = {"masks": mask, "models": models, "table1": {"models": ["esrgan", "pesr", "edsr", "mine"]}}
+    models["edsr"]["steps_per_epoch"] = 1000
     profile = change(papers_own, **sections, train={"steps_per_epoch": 20}, data={"limit": 10})
-    rows = paper.answers(profile).set_index("parameter")[["used", "default", "status"]]
+    found = {name: set(paper.departures(profile, name, "paper")) for name in ("pesr", "edsr")}
+    assert found["pesr"] - found["edsr"] == {"steps of an epoch (our reading)", "How large is a batch?"}
+    assert found["edsr"] - found["pesr"] == {"Which GAN loss?"}
+    rows = ANSWERS(profile).set_index("parameter")[["used", "default", "status"]]
     assert tuple(rows.loc["masks.*.error_range"]) == ({"paper": "255"}, {"paper": "native"}, "differs")
-    assert tuple(rows.loc["train.steps_per_epoch"]) == ({"": 20}, {"": 1000}, "cut")
+    lengths = {"esrgan": 20, "pesr": 20, "edsr": 1000, "mine": 20}
+    assert tuple(rows.loc["models.*.steps_per_epoch"]) == (lengths, {"pesr": 1000, "edsr": 1000}, "cut")
     batches = dict.fromkeys(["esrgan", "pesr", "edsr", "mine"], 16)
     assert tuple(rows.loc["models.*.batch"]) == (batches | {"pesr": 4}, batches, "cut")
     assert rows.loc["models.*.loss.gan_type", "status"] == "differs"
     assert tuple(rows.loc["train.ema"]) == ({"": None}, {"": None}, "default")
     rows = paper.cuts(profile).set_index(["parameter", "model"])[["paper", "here", "note"]]
     assert tuple(rows.loc["models.*.gan.epochs", "ESRGAN"]) == ("130", "5", "cut")
-    assert tuple(rows.loc["train.steps_per_epoch", "all"]) == ("1000", "20", "cut")
+    assert tuple(rows.loc["models.*.steps_per_epoch", "ESRGAN, PESR, Mine"]) == ("1000", "20", "cut")
     assert rows.loc[("models.*.gan.epochs", "Mine"), "note"] == "—"
     assert tuple(rows.loc["data.limit", "all"]) == ("no limit", "10", "cut")

@@ -60,6 +60,8 @@ def test_total_variation_weighs_as_much_as_in_the_profile_paper(profile: str) ->
     ("sweep.mask", "none", "sweep.mask: a mask of kind none"),
     ("sweep.k", [1], "sweep.k.0: write 1.0, with its point"),
     ("data.test", ["cat", "photographs"], "data: train, validation and test must be different"),
+    ("data.test", ["cat", "images"], "data.test: tables have columns named images; rename the set"),
+    ("models.pesr.title", "EDSR", "models: needs different titles, none HR or bicubic, got .*EDSR"),
     ("masks.other", {"kind": "none"}, "masks: one entry, named none"),
     ("masks.start", {"kind": "none"}, "masks: none may be named start"),
     ("figure4", NOTHING, "figure4: shows nothing"), ("cluster.others.gpus", 1.5, "cluster.others.gpus"),

@@ -51,27 +51,6 @@ def mask_effect() -> pd.DataFrame:
 
 
 # ---- What it leaves open, and what this profile sets otherwise ---------------------------------------------
-def answers(params: Params) -> pd.DataFrame:
-    """List every open question of ``data/paper.yaml``, whose keys are columns, with the answer in force.
-
-    used: values by model or mask, as in ``used_values``. default: likewise, where there are any. status:
-    ``default``; ``differs`` or ``cut`` (smaller than the default) for any model or mask; ``fixed`` where the
-    code decides; ``chosen`` where there is no default.
-    """
-    rows = []
-    for question in load()["open_questions"]:
-        default, path = question.get("default", MISSING), question["parameter"] or ""
-        used = used_values(params, path) if path else {"": default}
-        defaults = {name: default_for(default, name) for name in used}
-        known = {name: value for name, value in defaults.items() if value != MISSING}
-        notes = [_compare(used[name], defaults[name], question, name) for name in used]
-        departs = ", ".join(kind for kind in ("differs", "cut") if kind in notes)
-        status = departs or ("default" if "same" in notes else "chosen")
-        row = {"parameter": path, "used": used, "default": known, "status": status if path else "fixed"}
-        rows.append({"written": None} | question | row)
-    return pd.DataFrame(rows)
-
-
 def cuts(params: Params) -> pd.DataFrame:
     """List section 3.1's settings beside those used: columns setting, model, paper, here, note, parameter.
 
@@ -79,15 +58,36 @@ def cuts(params: Params) -> pd.DataFrame:
     """
     titles, rows = name_titles(params), []
     for setting in load()["settings"]:
-        path, words = setting["parameter"], setting.get("written")
-        for name, here in used_values(params, path).items():
-            wanted = default_for(setting["paper"], name)
-            texts = [write_value(value, words) for value in (wanted, here)]
-            note = _compare(here, wanted, setting, name)
-            rows.append([setting["setting"], titles.get(name, name), *texts, note, path])
+        used, wanted, notes = beside(params, setting)
+        for name, note in notes.items():
+            texts = [write_value(values[name], setting.get("written")) for values in (wanted, used)]
+            rows.append([setting["setting"], titles.get(name, name), *texts, note, setting["parameter"]])
     table = pd.DataFrame(rows, columns=["setting", "model", "paper", "here", "note", "parameter"])
     shared = ["setting", "paper", "here", "note", "parameter"]  # models that agree share a row
     return table.groupby(shared, sort=False)["model"].agg(", ".join).reset_index()[list(table.columns)]
+
+
+def departures(params: Params, model: str, mask: str | None) -> list[str]:
+    """List what of ``model`` with ``mask`` is set, or read where the text is open, not as in the paper.
+
+    In the words of ``data/paper.yaml``; without Figure 5's values, and PI's weights, which its label names.
+    """
+    found, counted = [], {"k", "b", "quality"}
+    for entry in load()["settings"] + load()["open_questions"]:
+        rest = (entry["parameter"] or "").split(".", 2)[-1]  # what both have counts once
+        notes = {name: note for name, note in beside(params, entry)[2].items() if name in ("", model, mask)}
+        if not {"cut", "differs"}.isdisjoint(notes.values()) and ("setting" in entry or rest not in counted):
+            found.append(entry.get("setting") or entry["question"])
+        counted.add(rest)
+    return found
+
+
+def beside(params: Params, entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
+    """Return the values used, by model or mask, those of an entry of paper.yaml, and the note on each."""
+    path, value = entry["parameter"], entry.get("paper", entry.get("default", MISSING))
+    used = used_values(params, path) if path else {"": value}
+    wanted = {name: default_for(value, name) for name in used}
+    return used, wanted, {name: _compare(used[name], wanted[name], entry, name) for name in used}
 
 
 def _compare(here: Any, wanted: Any, entry: dict[str, Any], name: str) -> str:
@@ -95,7 +95,7 @@ def _compare(here: Any, wanted: Any, entry: dict[str, Any], name: str) -> str:
     if entry.get("sets"):
         here, wanted = sorted(match_set(of_ours) or of_ours for of_ours in here), sorted(wanted)
     if wanted == MISSING:
-        return "—"
+        return MISSING
     if here == wanted or (name in entry.get("any_value", []) and here is not None):
         return "same"
     return "cut" if entry.get("size") and _size(here) < _size(wanted) else "differs"
@@ -114,9 +114,11 @@ def _size(value: Any) -> float:
 def used_values(params: Params, path: str) -> dict[str, Any]:
     """Return the values at a path of params.yaml, by model or mask that Table 1 or Figure 5 trains with.
 
-    ``{"": value}`` for a path that has neither.
+    ``{"": value}`` for a path that has neither. A model's ``steps_per_epoch`` is the one in force.
     """
     tree = params.model_dump()
+    for name, model in tree["models"].items():
+        model["steps_per_epoch"] = params.train_of(name).steps_per_epoch
     if not path.startswith(("models.", "masks.")):
         return {"": value_at(tree, path)}
     section, name, rest = path.split(".", 2)

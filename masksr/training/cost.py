@@ -102,14 +102,10 @@ def step_cost(params: Params, model: str, stage: Phase | Mask, precision: Precis
 def training_costs(params: Params, tflops: float) -> pd.DataFrame:
     """Return a row for each kind of training that ``params`` asks for, and a last one for all of them.
 
-    Columns: training; trainings (how many; equal ones count once); steps each; GFLOP per step (the mean where
-    a start has several phases); PFLOP in all; GB fp32 and GB bf16 (10^9 bytes at the peak of a step,
-    whichever precision the profile has); hours each; hours in all.
-
-    tflops: the TFLOP/s that each of ``train.gpus`` sustains over a whole step, from which the hours follow.
-    It is an assumption until a training has been timed (steps per second times GFLOP per step): convolutions
-    reach only part of the data sheet's peak, small networks wait for kernel launches, GPUs for each other.
-    Raises MasksrError unless it is positive.
+    Equal trainings count once; GFLOP per step is the mean where a start has several phases; GB (10^9 bytes)
+    is the peak of a step in each precision. tflops: what each of ``train.gpus`` sustains over a whole step,
+    an assumption until a training has been timed: convolutions reach only part of the data sheet's peak, small
+    networks wait for kernel launches, GPUs for each other. Raises MasksrError unless it is positive.
     """
     if not tflops > 0:
         raise MasksrError(f"tflops must be positive, got {tflops:g}")
