@@ -74,28 +74,24 @@ def test_its_other_numbers_stand_in_committed_files() -> None:
     assert "from an error of 1.6 grey levels on" in idea and "it has reached 0.501 at" in idea
 
 
-def test_its_table_of_real_has_the_numbers_of_the_results() -> None:
-    cells = pd.read_csv(ROOT / "results/real/evidence.csv")
-    for cell in cells.itertuples():
-        title = cell.variant.partition("+")[0]
-        (row,) = [line for line in ENGLISH.splitlines() if line.startswith(f"| {title}, {cell.set}")]
-        assert f"{cell.difference:+.2f} ({cell.low:+.2f} to {cell.high:+.2f})" in row
-        assert (f"more than {-cell.low:.2f} is excluded" in row) == (cell.verdict == "undecided")
-        assert ("| worse" in row) == (cell.verdict == "worse")
-
-
-def test_its_rows_of_pesr_have_the_numbers_of_the_results() -> None:
-    images = pd.read_csv(ROOT / "results/real_pesr/quality.csv", keep_default_na=False).query("model == 'pesr'")
-    for name, cell in images.groupby("set"):
-        pi = cell.pivot(index="image", columns=["mask", "seed"], values="pi")
-        (row,) = [line for line in ENGLISH.splitlines() if line.startswith(f"| PESR, {name}")]
-        planned = 1 - 0.05 / 6  # the level of each of six comparisons, results/real_pesr/README.md
-        of = {mask: effect((pi[mask] - pi["none"]).to_numpy().T, planned) for mask in ("letter", "relative")}
-        found = of["letter"]
-        assert f"{found.mean:+.2f} ({found.low:+.2f} to {found.high:+.2f})" in row
-        assert f"more than {-found.low:.2f} is excluded" in row
-        words = " ".join(ENGLISH.split())
-        assert f"{of['relative'].mean:+.2f}" in words and f"{-of['relative'].low:.2f}" in words
+@pytest.mark.parametrize(("profile", "planned"), [("real", 4), ("real_pesr", 6)])  # comparisons, held together
+def test_its_table_of_real_has_the_numbers_of_the_results(profile: str, planned: int) -> None:
+    images = pd.read_csv(ROOT / f"results/{profile}/quality.csv", keep_default_na=False)
+    for (model, name), cell in images.query("model not in ('HR', 'bicubic')").groupby(["model", "set"]):
+        scores = cell.pivot(index="image", columns=["mask", "seed"], values=["pi", "niqe"]).astype(float)
+        masks = {"letter", "relative"}.intersection(cell["mask"])
+        changes = {(of, mask): scores[of, mask] - scores[of, "none"] for of in ("pi", "niqe") for mask in masks}
+        found = {key: effect(change.to_numpy().T, 1 - 0.05 / planned) for key, change in changes.items()}
+        words = {key: f"{e.mean:+.2f} ({e.low:+.2f} to {e.high:+.2f})" for key, e in found.items()}
+        (row,) = [line for line in ENGLISH.splitlines() if line.startswith(f"| {model.upper()}, {name}")]
+        assert f"| {words['pi', 'letter']} | {words['niqe', 'letter']} |" in row
+        low = found["pi", "letter"].low
+        assert (f"more than {-low:.2f} is excluded" if low < 0 else "| worse") in row
+        if "relative" in masks:
+            pi, niqe = found["pi", "relative"], found["niqe", "relative"]
+            assert f"{pi.mean:+.2f} ({name})" in ENGLISH and f"{-pi.low:.2f}" in ENGLISH
+            assert niqe.low < 0 or f"{niqe.mean:+.2f}, {niqe.low:+.2f} to {niqe.high:+.2f}" in ENGLISH
+    assert name == "Urban100"
 
 
 @pytest.mark.parametrize("model", ["esrgan", "pesr", "edsr"])
