@@ -1,6 +1,5 @@
 """Two runs side by side: pairs are pairs, what was measured otherwise is refused, the unknown is said."""
 
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -15,7 +15,7 @@ from masksr.fetch.find import build_pack
 from masksr.io import MasksrError
 from masksr.quality import fidelity
 from masksr.quality.weights import OFFICIAL, load_quality
-from masksr.results import evaluate
+from masksr.results.evaluate import evaluate, with_bicubic
 from masksr.results.scores import read_quality
 from masksr.tools.score import pair, run
 
@@ -42,9 +42,8 @@ def test_the_numbers_are_those_of_the_evaluation(pictures):
     pack = build_pack("cat", pictures / "pack")
     for number, name in enumerate(pack.names):
         write_png(pictures / f"a/{name}.png", pack.hr(number))
-        write_png(pictures / f"b/{name}.png", evaluate.with_bicubic(pack, number))
-    who = {"model": "b", "mask": "none", "seed": 0}
-    theirs = evaluate.evaluate(who, evaluate.with_bicubic, {"set": pack}, load_quality(MADE))
+        write_png(pictures / f"b/{name}.png", with_bicubic(pack, number))
+    theirs = evaluate({"model": "b", "mask": "none", "seed": 0}, with_bicubic, {"set": pack}, load_quality(MADE))
     ours = run(["b"], hr="a").assign(set="set")
     assert theirs[["pi", "psnr"]].notna().all(axis=None)
     assert ours.to_csv() == theirs.to_csv()
@@ -58,8 +57,7 @@ def test_the_mean_of_each_folder_is_printed_and_the_rows_are_written(pictures, c
     read = read_quality(["out/quality.csv"])
     assert (read["model"] + read["image"]).tolist() == ["srcat", "srtac", "hrcat", "hrtac"]
     # HR is cut as the test sets are, and SR of the size that HR had likewise.
-    ours = fidelity.psnr(read_image(Path("sr/cat_x4.png")), CAT[:128, :132])
-    assert read["psnr"].iloc[0] == pytest.approx(ours)
+    assert read["psnr"].iloc[0] == pytest.approx(fidelity.psnr(read_image(Path("sr/cat_x4.png")), CAT[:128, :132]))
     assert main(["score", "nowhere.png"]) == 1
     assert "nowhere.png: there is no such file" in capsys.readouterr().err
 
@@ -123,7 +121,10 @@ def test_the_same_name_goes_before_a_like_name():
     named = pair(paths("out/baby_SwinIR.png", "out/bird_ESRGAN_x4.png"), paths("hr/baby.png", "hr/bird.png"), 4)
     assert [found.name for found in named.values()] == ["baby.png", "bird.png"]
     assert pair(paths("result.png"), paths("photo.jpg"), 4) == {Path("result.png"): Path("photo.jpg")}
-    twice = (["o/cat_x4.png"], ["h/cat.png", "h/CAT.jpg"]), (["o/cat_x2.png", "o/sr.png"], ["h/cat.png"])
-    for sr, several in twice:
-        with pytest.raises(MasksrError, match=r"o/cat_x\d\.png: which HR picture"):
-            pair(paths(*sr), paths(*several), 4)
+    assert len(pair(paths("a/cat_x4.png", "b/cat_x4.png"), paths("hr/cat.png"), 4)) == 2  # two methods
+    for sr, hr, says in (
+        ("o/cat_x4.png", "h/cat.png h/CAT.jpg", "x4.*which"), ("o/cat_x2.png o/sr.png", "h/cat.png", "x2.*which"),
+        ("o/cat_a.png o/cat.jpg", "h/cat.png", "o/cat_a.png and cat.jpg both belong to h/cat.png; put each method"),
+    ):
+        with pytest.raises(MasksrError, match=says):
+            pair(paths(*sr.split()), paths(*hr.split()), 4)

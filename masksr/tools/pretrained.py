@@ -85,10 +85,8 @@ def run(
         for spec in specs:
             options = {"limit": limit or params.data.limit_of(spec.name), "data_folder": params.data.local}
             packs[spec.name] = find.build_pack(spec, Path(scratch, spec.name), scales=(4,), **options)
-        tables = [
-            evaluate({"model": who, "mask": "none", "seed": 0}, upscale, packs, weights, taken)
-            for who, upscale in upscalers.items()
-        ]
+        rest = {"mask": "none", "seed": 0}
+        tables = [evaluate(rest | {"model": who}, up, packs, weights, taken) for who, up in upscalers.items()]
     table = pd.concat(tables, ignore_index=True)
     if output is not None:  # before printing, which a terminal could refuse
         write_quality(table, output)

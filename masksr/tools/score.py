@@ -42,8 +42,7 @@ def run(
     measures.check(also, "--also")
     if not hr and (comparing := [name for name in also if measures.known()[name].compares]):
         raise MasksrError(f"--also: {', '.join(comparing)} needs the HR pictures; name them with --hr")
-    taken = measures.load(also, choose_device(device))
-    weights = default_weights()
+    taken, weights = measures.load(also, choose_device(device)), default_weights()
     keys, problems = [], []
 
     def read_pairs() -> Iterator[tuple[Image, Image | None]]:
@@ -59,9 +58,8 @@ def run(
                 problems.append(str(problem) if str(picture) in str(problem) else f"{picture}: {problem}")
                 continue
             of_set = "/".join(partner.absolute().parent.parts[-2:]) if partner else "pictures"
-            name = partner.stem if partner else picture.name
-            names = {"model": picture.parent.as_posix(), "set": of_set, "image": name}
-            keys.append({"mask": "none", "seed": 0} | names)
+            name, model = partner.stem if partner else picture.name, picture.parent.as_posix()
+            keys.append({"model": model, "mask": "none", "seed": 0, "set": of_set, "image": name})
             yield image, reference
 
     scores = score_images(read_pairs(), weights, taken)
@@ -96,13 +94,14 @@ def pair(pictures: Sequence[Path], references: Sequence[Path], scale: int) -> di
     Endings are ``x4`` (the scale), ``SR``, ``HR`` and ``out``, one or more, in upper or lower case:
     ``cat_x4``, ``catSR`` and ``cat_SRF_4_HR`` belong to ``cat``; failing that, anything after an underscore,
     such as the name of an experiment: ``cat_SwinIR``. A single SR picture and a single HR picture belong
-    together, whatever their names. Raises MasksrError where a picture has no partner or several.
+    together, whatever their names. Raises MasksrError where a picture has no partner or several, or shares it
+    with another of its folder: a folder is one method, whose scores are averaged.
     """
     if len(pictures) == len(references) == 1:
         return {pictures[0]: references[0]}
     endings = re.compile(rf"([ _.-]?(x{scale}|SRF_{scale}|SR|HR|out))+$", re.IGNORECASE)
     plain = {path: endings.sub("", path.stem).casefold() for path in [*pictures, *references]}
-    found = {}
+    found, firsts = {}, {}
     for picture in pictures:
         partners = [reference for reference in references if reference.stem == picture.stem]
         partners = partners or [reference for reference in references if plain[reference] == plain[picture]]
@@ -111,7 +110,10 @@ def pair(pictures: Sequence[Path], references: Sequence[Path], scale: int) -> di
         if len(partners) != 1:
             names = ", ".join(reference.name for reference in partners) or "none"
             raise MasksrError(f"{picture}: which HR picture is meant ({names})? Give both the same name")
-        found[picture] = partners[0]
+        found[picture] = hr = partners[0]
+        if (first := firsts.setdefault((picture.parent, hr), picture)) != picture:
+            both = f"{first} and {picture.name} both belong to {hr}"
+            raise MasksrError(f"{both}; put each method into a folder of its own")
     return found
 
 
