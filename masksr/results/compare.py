@@ -112,7 +112,7 @@ def compare_parameters(one: Run, other: Run) -> tuple[pd.DataFrame, str]:
 # ---- What came out -----------------------------------------------------------------------------------------
 def differences(one: Run, other: Run, measure: str = "pi", sets: Sequence[str] = ()) -> Cells:
     """Subtract the first run from the second, for each model, mask and test set, where both have scores."""
-    if why_not(one, other, measure):
+    if why_not(one, other, measure, sets):
         return {}
     first, second = (_select(run, sets) for run in (one, other))
     variants = [table[["model", "mask"]].drop_duplicates() for table in (first, second)]
@@ -137,7 +137,7 @@ def compare_scores(
     """
     titles, cells = measure_titles(one.quality), differences(one, other, measure, sets)
     table = _judge(cells, one, measure)
-    if problem := why_not(one, other, measure):
+    if problem := why_not(one, other, measure, sets):
         possible = [titles[m] for m in ("niqe", "psnr") if m != measure and differences(one, other, m, sets)]
         return table, problem + (f" Comparable: {' and '.join(possible)}." if possible else "")
     if not cells:
@@ -153,14 +153,13 @@ def compare_scores(
         text += f" Left out, without a partner: {alone[0]} scores of {a}, {alone[1]} of {b}."
     if any(name == "pictures" for *_, name in cells):
         text += " Pictures were paired by their names alone."
-    hr_measured = any("HR" in set(run.quality["model"]) for run in (one, other))
-    if "stand-in" in titles[measure] and not hr_measured:
+    if "stand-in" in titles[measure] and not any(len(_select(run, sets, hr=True)) for run in (one, other)):
         text += " Whether the stand-in is the same in both cannot be told from these files."
     return table, text
 
 
-def why_not(one: Run, other: Run, measure: str) -> str | None:
-    """Say in a sentence why a measure cannot be compared; None where it can.
+def why_not(one: Run, other: Run, measure: str, sets: Sequence[str] = ()) -> str | None:
+    """Say in a sentence why a measure cannot be compared on these test sets, or on all; None where it can.
 
     With other weights, NIQE and Ma are other measures: stand-ins are fitted on the photographs of a profile.
     HR itself reveals other weights: with the same ones, the same picture has the same score.
@@ -172,7 +171,7 @@ def why_not(one: Run, other: Run, measure: str) -> str | None:
             return f"{title} cannot be compared: {' and '.join(labels)} are two different measures."
     # PSNR of HR is infinite, whatever the picture: official NIQE shows whether the pictures are the same.
     if halves or all(weights_used(run.quality)["niqe"] == "official" for run in (one, other)):
-        hr = [run.quality[run.quality["model"] == "HR"].set_index(["set", "image"]) for run in (one, other)]
+        hr = [_select(run, sets, hr=True).set_index(["set", "image"]) for run in (one, other)]
         first, second = (table[measure if halves else "niqe"] for table in hr)
         gap = (second - first).abs()
         if moved := list(gap[gap > ALIKE].index.unique("set")):
@@ -181,9 +180,10 @@ def why_not(one: Run, other: Run, measure: str) -> str | None:
     return None
 
 
-def _select(run: Run, sets: Sequence[str]) -> pd.DataFrame:
-    """Select the scores of trained models, on these test sets or else on all."""
-    quality = run.quality[~run.quality["model"].isin(ENDS)]
+def _select(run: Run, sets: Sequence[str], *, hr: bool = False) -> pd.DataFrame:
+    """Select the scores of trained models, or of HR, on these test sets or else on all."""
+    model = run.quality["model"]
+    quality = run.quality[model == "HR" if hr else ~model.isin(ENDS)]
     return quality[quality["set"].isin(sets)] if sets else quality
 
 
@@ -212,9 +212,6 @@ def run(one: str, other: str, *, sets: Sequence[str] = (), measure: str = "pi") 
         known = ", ".join(measured)
         raise MasksrError(f"--set {', '.join(unknown)}: measured in neither; there are: {known}")
     scores, note = compare_scores(a, b, measure, sets)
-    parts = {
-        "Parameters": compare_parameters(a, b),
-        "Scores": (effects_table(scores[scores["verdict"] != "the same"]), note),
-    }
-    for title, (table, text) in parts.items():
+    shown = effects_table(scores[scores["verdict"] != "the same"])
+    for title, (table, text) in {"Parameters": compare_parameters(a, b), "Scores": (shown, note)}.items():
         print(f"\n{title}\n\n{to_markdown(table)}\n{text}" if len(table) else f"\n{title}\n\n{text}")
