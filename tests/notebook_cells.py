@@ -15,8 +15,8 @@ def code_cells(notebook: str) -> list[dict[str, Any]]:
 
 
 def run_cells(notebook: str, *ids: str, **parameters: Any) -> dict[str, Any]:
-    """Run the code cells of these ids, or all, in one namespace, with these parameters; return its names."""
-    names: dict[str, Any] = {}
+    """Run the code cells of these ids, or all, in one namespace that has these names; return all its names."""
+    names = dict(parameters)
     for cell in code_cells(notebook):
         if not ids or cell["id"] in ids:
             exec("".join(cell["source"]), names)

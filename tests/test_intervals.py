@@ -99,13 +99,13 @@ def test_equal_scores_are_the_same_and_an_image_without_the_measure_leaves_the_c
     found = compare(score_table(everywhere(5.0, 3) | {("esrgan", "paper", "cat"): changed}), mini(seeds=3))
     assert found["verdict"][1] == "the same"
     assert found["low"][0] == pytest.approx(effect(changed - 5, 0.95).low), "nothing of the level is spent"
+    assert run_cells("21_evidence", CELLS[0], "power", "21_evidence-14", effects=found)["level"] == pytest.approx(0.95)
     masked = np.full((2, 4), 4.0)
     masked[1, 2] = np.nan
     cells = {("esrgan", "paper", "cat"): masked, ("esrgan", "paper", "temple"): np.full((2, 4), np.inf)}
     found = compare(score_table(everywhere(5.0) | cells), mini(seeds=2))
     assert list(found["images"]) == [3, 0] and list(found["without"]) == [1, 4]
-    assert list(found["verdict"]) == ["undecided (1 left out)", "not measured"]
-    assert found["trainings"][0] == "better"
+    assert list(found["verdict"]) == ["undecided (1 left out)", "not measured"] and found["trainings"][0] == "better"
     assert intervals.effects_table(found)["interval"][1] == "—"
 
 

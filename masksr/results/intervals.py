@@ -123,7 +123,7 @@ def judge_cells(cells: Cells, metric: str, measure: str) -> pd.DataFrame:
 
     The intervals of all rows jointly hold with ``LEVEL`` (Bonferroni). Where no score differs the verdict is
     ``the same``. No interval is needed there, and none is given for fewer than three images: neither uses up
-    any of the 5 %.
+    any of the 5 %. The level that is left to each interval is in ``attrs["level"]``.
 
     difference: ``mean`` of the Effect. without: images left out because the measure failed in some training,
     which does not happen by chance, so the cell is undecided. trainings: the direction for these very
@@ -137,7 +137,9 @@ def judge_cells(cells: Cells, metric: str, measure: str) -> pd.DataFrame:
         if cell in same:
             row |= {"verdict": "the same", "trainings": "the same"}
         rows.append(row)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    table.attrs["level"] = level
+    return table
 
 
 def compare(
