@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_scores import make_project
 from PIL import Image, ImageCms, ImageOps
-from tiny_project import write_files
+from tiny_project import ROOT, change, write_files
 from torch import Tensor, nn
 
 from masksr.data.bicubic import imresize
@@ -142,8 +142,7 @@ def test_transparency_is_enlarged_by_bicubic_and_grey_is_the_mean_of_the_colours
     assert (sr.pixels == 110).all() and sr.pixels.shape == (16, 20, 1)
     alpha, finer = 60 + noise(13, 11) // 2, np.iinfo(dtype).max // 255  # away from the ends, which are cut
     alpha[:, 8:] = 255
-    photo = Photo(noise(13, 11, 3, dtype=dtype), alpha.astype(dtype) * dtype(finer), None)
-    sr = upscale_photo(photo, Repeat())
+    sr = upscale_photo(Photo(noise(13, 11, 3, dtype=dtype), alpha.astype(dtype) * dtype(finer), None), Repeat())
     difference = sr.alpha / finer - imresize(alpha, 4)
     assert sr.alpha.dtype == dtype and np.abs(difference[8:-8, 8:-8]).max() <= 1.2  # imresize rounds twice
 
@@ -197,10 +196,13 @@ def test_a_checkpoint_needs_no_project_and_none_is_what_the_profile_trained(albu
     paths, out = make_project(tmp_path / "project"), tmp_path / "out"
     trained = paths.variant("edsr", "paper", 0) / "generator.safetensors"
     monkeypatch.chdir(paths.root)
-    with pytest.raises(MasksrError, match="not trained yet"):
-        run([str(album)], out, "edsr", device="cpu")
     save_generator(build_generator(SIZE, 4, seed=0), SIZE, trained)
     assert len(run([str(album)], out, "edsr", device="cpu")) == 3
+    Path("params.yaml").write_text((ROOT / "profiles/real_flat.yaml").read_text())
+    change(Path(), "table1", value={"models": ["esrgan"], "masks": ["none", "flat_letter", "letter"], "seeds": [3, 0]})
+    for model, says in (("esrgan", "esrgan-letter-s3/.*not trained yet"), ("edsr", "trains esrgan, no edsr; name a")):
+        with pytest.raises(MasksrError, match=says):
+            run([str(album)], out, model, device="cpu")
     monkeypatch.chdir(tmp_path)
     run([str(album)], tmp_path / "again", "edsr", checkpoint=str(trained), device="cpu")
     assert (tmp_path / "again/one.png").read_bytes() == (out / "one.png").read_bytes()
@@ -276,9 +278,7 @@ def test_too_little_memory_a_diverged_network_and_tiles_without_sense_are_errors
     network.weight.data[:] = torch.nan
     with pytest.raises(MasksrError, match="NaN"):
         upscale_tiled(network, picture(4, 4), tile=12, overlap=2)
-
-    error = torch.OutOfMemoryError("CUDA out of memory. Tried ...")
-    monkeypatch.setattr(network, "forward", Mock(side_effect=error))
+    monkeypatch.setattr(network, "forward", Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory. Tried ...")))
     with pytest.raises(MasksrError, match="too little memory; try a --tile below 12"):
         upscale_tiled(network, picture(8, 10), tile=12, overlap=2)
     for tile, overlap in ((8, 4), (8, -1), (0, 0)):

@@ -133,10 +133,8 @@ def judge_cells(cells: Cells, metric: str, measure: str) -> pd.DataFrame:
     without = {cell for cell, d in cells.items() if d.shape[1] < FEWEST_IMAGES}  # which get no interval
     level, rows = bonferroni(LEVEL, max(len(cells) - len(same | without), 1)), []
     for cell, d in cells.items():
-        row = dict(zip(COLUMNS, [*cell, metric], strict=False)) | judge(d, measure, level)
-        if cell in same:
-            row |= {"verdict": "the same", "trainings": "the same"}
-        rows.append(row)
+        equal = {"verdict": "the same", "trainings": "the same"} if cell in same else {}
+        rows.append(dict(zip(COLUMNS, [*cell, metric], strict=False)) | judge(d, measure, level) | equal)
     table = pd.DataFrame(rows, columns=COLUMNS)
     table.attrs["level"] = level
     return table

@@ -71,8 +71,7 @@ def run(
     """
     device = choose_device(params.train.device)
     specs = [find_set(name) for name in sets or params.data.test]  # before a checkpoint is downloaded
-    weights = default_weights()
-    taken = measures.load(params.measures.also if also is None else also, device)
+    weights, taken = default_weights(), measures.load(params.measures.also if also is None else also, device)
     path, generator = load_pretrained(checkpoint, model, res_scale)
     if generator.scale != 4:
         raise MasksrError(f"{path} upscales by {generator.scale}; the protocol wants a checkpoint for x4")

@@ -74,10 +74,10 @@ def run(
     """``masksr upscale``: upscale pictures into ``out`` as NAME.png, print a line for each, return the paths.
 
     inputs: see ``find_photos``. model: ``esrgan``, ``pesr`` or ``edsr``. checkpoint, res_scale: see
-    ``load_pretrained``; without a checkpoint, what the current profile trained with the paper's mask and seed
-    0. What is in ``out`` is kept unless ``overwrite``. If checkpoint is a file, no project is needed. The
-    same generator and tiles on the same machine give the same bytes. Raises MasksrError before anything is
-    computed where an argument is wrong; and at the end, about the pictures that failed.
+    ``load_pretrained``; without a checkpoint, what the profile trained with its first seed and the mask
+    ``paper``, else its first of kind error, else any. What is in ``out`` is kept unless ``overwrite``. If
+    checkpoint is a file, no project is needed. The same generator and tiles on one machine give the same
+    bytes. Raises MasksrError at once where an argument is wrong; at the end, about the pictures that failed.
     """
     check_tiles(tile, overlap)
     targets = plan(find_photos(inputs), out)  # before a checkpoint is loaded, or downloaded
@@ -87,7 +87,11 @@ def run(
         path, generator = load_pretrained(checkpoint, model, res_scale)
     else:
         settings = params.load()
-        path = Paths.of(settings).variant(model, "paper", 0) / "generator.safetensors"
+        if model not in (ours := settings.table1.models):
+            raise MasksrError(f"{settings.profile} trains {', '.join(ours)}, no {model}; name a --checkpoint")
+        kinds = {name: settings.masks[name].kind for name in settings.table1.masks}
+        mask = min(kinds, key=lambda name: (name != "paper", kinds[name] != "error", name == "none"))
+        path = Paths.of(settings).variant(model, mask, settings.table1.seeds[0]) / "generator.safetensors"
         if not path.is_file():
             raise MasksrError(f"{path}: not trained yet; `make repro` does it, or name a --checkpoint")
         generator = load_generator(path)
