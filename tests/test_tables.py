@@ -102,16 +102,17 @@ def test_table1_averages_images_then_seeds():
     assert len(drawn["grid"].legend.texts) == 12
 
 
-def test_an_image_without_pi_is_counted_and_left_out_of_the_mean():
+def test_an_image_without_pi_is_counted_and_left_out_of_the_mean(capsys):
     p, table = profile(), quality(profile())
-    masked = table["mask"] == "paper"
-    of_cat = (table["model"] == "esrgan") & table["image"].eq("002") & table["set"].eq("cat")
-    table.loc[masked & of_cat, "pi"] = np.nan
-    table.loc[masked & (table["model"] == "pesr"), "pi"] = np.nan  # of all its images
+    masked, pesr, cat = table["mask"].eq("paper"), table["model"].eq("pesr"), table["set"].eq("cat")
+    table.loc[masked & ~pesr & cat & table["image"].eq("002"), "pi"] = np.nan
+    table.loc[masked & pesr & ~cat, "pi"] = np.nan  # of all images of a set
     rows = build_table1(table, p).set_index("variant")
     assert rows.loc["ESRGAN+Mask", ["cat", "temple", "without_pi"]].tolist() == pytest.approx([3.0, 3.5, 1])
-    assert "|PESR+Mask|—|—|6|" in cells(to_markdown(rows.reset_index()))
-    assert METRICS(table, p)["pesr"]["pi_mask"] is METRICS(table, p)["pesr"]["change"] is None
+    assert "|PESR+Mask|4.50|—|3|" in cells(to_markdown(rows.reset_index()))
+    assert METRICS(table, p)["pesr"] == {"pi": 5.0, "pi_mask": None, "change": None, "psnr_change": -0.5}
+    run_cells("20_table1", "20_table1-01", "answer", quality=table, settings=p, label="PI")
+    assert "-0.75 against the baseline.\nPESR+Mask: no mean over the sets; " in capsys.readouterr().out
 
 
 def test_the_summary_has_the_mean_of_each_set_and_of_the_sets():
@@ -133,9 +134,8 @@ def test_figure_5_compares_a_pair_with_the_baseline_image_by_image(tmp_path):
     baseline = quality(mini()).query("model == 'esrgan' and mask == 'none'")
     for k, seed in product((0, 2.0, 0.2), (0, 1)):
         folder = paths.scores(paths.sweep_point(k, 0.5, seed) if k else paths.variant("esrgan", "none", seed))
-        folder.mkdir(parents=True)
         table = baseline.assign(seed=seed, pi=baseline["pi"] - (k and k + seed))
-        table.to_csv(folder / "quality.csv", index=False)
+        scores.write_quality(table, folder / "quality.csv")  # and its folder
     table = tables.read_sweep(p, paths)
     table.loc[(table["k"] == 2) & (table["image"] == "001") & (table["seed"] == 0), "pi"] = np.nan
     differences = tables.sweep_differences(table)
