@@ -55,15 +55,13 @@ def test_total_variation_weighs_as_much_as_in_the_profile_paper(profile: str) ->
     ("models.pesr.start.phases.0.scale", 2, "models.pesr: start: only edsr changes its scale"),
     ("models.edsr.loss.focal_gamma", 1.0, "models.edsr: loss.focal_gamma belongs to"),
     ("table1.masks", ["none", "papr"], "table1.masks: there is no 'papr' .*'paper'"),
-    ("table1.seeds", [0, 0], "table1.seeds: .*twice"),
     ("sweep.seeds", [7], "sweep.seeds .*table1.seeds.*: there is no 7"),
-    ("sweep.mask", "none", "sweep.mask: a mask of kind none"),
+    ("table1.seeds", [0, 0], "table1.seeds: .*twice"), ("sweep.mask", "none", "sweep.mask: a mask of kind none"),
     ("sweep.k", [1], "sweep.k.0: write 1.0, with its point"),
     ("data.test", ["cat", "photographs"], "data: train, validation and test must be different"),
     ("data.test", ["cat", "images"], "data.test: tables have columns named images; rename the set"),
     ("models.pesr.title", "EDSR", "models: needs different titles, none HR or bicubic, got .*EDSR"),
-    ("masks.other", {"kind": "none"}, "masks: one entry, named none"),
-    ("masks.start", {"kind": "none"}, "masks: none may be named start"),
+    ("masks.other", {"kind": "none"}, "masks: one entry, named none"), ("masks.start", {"kind": "none"}, "named start"),
     ("figure4", NOTHING, "figure4: shows nothing"), ("cluster.others.gpus", 1.5, "cluster.others.gpus"),
     ("models.esrgan.lr_patch", 18, "models.esrgan: lr_patch must be a multiple of 8, at least 16"),
     ("models.pesr.start.phases", [], "models.pesr: start: needs phases or a checkpoint"),
@@ -71,8 +69,7 @@ def test_total_variation_weighs_as_much_as_in_the_profile_paper(profile: str) ->
     ("masks.paper", GRADIENT, "masks.paper: .*apply: gradient .* need detach: true"),
     ("train.accumulate", 3, r"accumulate \(3\) and train.gpus \(1\) must divide models.esrgan.batch"),
     ("weights.vgg", "imagenet", "weights: vgg_width must be 1"),
-    ("data", {}, "data.local: this key is missing .and 4 more"),
-    ("data.train", "x; touch taken", "data.train: "),
+    ("data", {}, "data.local: this key is missing .and 4 more"), ("data.train", "x; touch taken", "data.train: "),
 ])
 def test_a_mistake_is_one_line_that_names_the_key(tmp_path: Path, at: str, value, expected: str) -> None:
     with pytest.raises(MasksrError, match=expected) as error:

@@ -86,7 +86,7 @@ def beside(params: Params, entry: dict[str, Any]) -> tuple[dict[str, Any], dict[
     """Return the values used, by model or mask, those of an entry of paper.yaml, and the note on each."""
     path, value = entry["parameter"], entry.get("paper", entry.get("default", MISSING))
     used = used_values(params, path) if path else {"": value}
-    wanted = {name: default_for(value, name) for name in used}
+    wanted = {name: value.get(name, MISSING) if isinstance(value, dict) else value for name in used}
     return used, wanted, {name: _compare(used[name], wanted[name], entry, name) for name in used}
 
 
@@ -135,11 +135,6 @@ def value_at(tree: Any, path: str) -> Any:
             return [value_at(entry, ".".join(keys[position + 1 :])) for entry in tree]
         tree = tree[key]
     return tree
-
-
-def default_for(value: Any, name: str) -> Any:
-    """Return the default, or the paper's value, for one model; the same for all unless given per model."""
-    return value.get(name, MISSING) if isinstance(value, dict) else value
 
 
 def write_value(value: Any, words: dict[Any, str] | None = None) -> str:

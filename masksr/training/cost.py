@@ -104,8 +104,8 @@ def training_costs(params: Params, tflops: float) -> pd.DataFrame:
 
     Equal trainings count once; GFLOP per step is the mean where a start has several phases; GB (10^9 bytes)
     is the peak of a step in each precision. tflops: what each of ``train.gpus`` sustains over a whole step,
-    an assumption until a training has been timed: convolutions reach only part of the data sheet's peak, small
-    networks wait for kernel launches, GPUs for each other. Raises MasksrError unless it is positive.
+    an assumption until a training has been timed: convolutions reach only part of the data sheet's peak,
+    small networks wait for kernel launches, GPUs for each other. Raises MasksrError unless it is positive.
     """
     if not tflops > 0:
         raise MasksrError(f"tflops must be positive, got {tflops:g}")
