@@ -33,10 +33,9 @@ LOGS = ".cache/cluster"  # one file per stage
 def run(
     targets: Collection[str] = (), *, address: str | None = None, jobs: int | None = None, dry: bool = False
 ) -> None:
-    """Bring the pipeline, or ``targets`` with all that they need, up to date.
+    """Bring the pipeline, or ``targets`` (names of stages) with all that they need, up to date.
 
-    targets: names in dvc.yaml, or stages such as ``train@mini-esrgan-paper-0``. address: HOST:PORT of a
-    running Ray cluster, or ``auto``; None: a Ray of our own on this machine, with ``jobs`` CPUs (None: all).
+    address: HOST:PORT of a running Ray cluster, or ``auto``; None: a Ray of our own here, with ``jobs`` CPUs.
     dry: only print what would run. Raises MasksrError with what failed and what was not run because of it.
     """
     if address and jobs:

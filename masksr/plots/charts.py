@@ -13,8 +13,7 @@ from masksr.plots.style import GREY, WIDTH, colours, marker
 def draw_intervals(ax: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> None:
     """Draw each row's difference and its interval, low to high, on the line of its variant; 0 is no change.
 
-    rows: from ``intervals.compare`` or ``compare.mask_minus_plain``. A hollow marker with a pale interval is
-    undecided, or rests on a single seed.
+    rows: as of ``intervals.compare``. A hollow marker with a pale interval: undecided, or a single seed.
     """
     ax.axvline(0, color=GREY, linewidth=1.1, zorder=0)
     for row in rows.itertuples():

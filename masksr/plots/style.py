@@ -47,6 +47,13 @@ def colours(models: Iterable[str]) -> dict[str, str]:
     return FIXED | {name: FURTHER[number % len(FURTHER)] for number, name in enumerate(others)}
 
 
+def mask_colours(masks: Iterable[str]) -> dict[str, Any]:
+    """Return a colour for each mask, none of them a model's: grey without one, lighter before the GAN."""
+    others = [mask for mask in masks if mask not in ("start", "none")]
+    many = FURTHER if len(others) <= len(FURTHER) else sns.husl_palette(len(others))
+    return {"start": "0.7", "none": GREY} | dict(zip(others, many, strict=False))
+
+
 def marker(mask: str, *, filled: bool = True) -> dict[str, Any]:
     """Return the marker of a variant, filled or hollow; ``relative_constant`` looks like ``constant``."""
     shape = _MARKERS.get(mask.rpartition("_")[2], "D")

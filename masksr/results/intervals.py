@@ -4,8 +4,8 @@ The measurements of one cell are differences, mask minus baseline, for every see
 Both vary: another seed is another training, another image another picture. The mean is therefore that of a
 crossed random-effects model, d_si = mean + seed_s + image_i + rest_si, whose variance follows from its mean
 squares (Searle, Casella and McCulloch, Variance Components, 1992). The interval is Student's, with no more
-degrees of freedom than the smaller of the two factors has: a little too long where seeds matter little, and
-right where they matter most. tests/test_intervals.py measures how often it covers the truth.
+degrees of freedom than the smaller of the two factors has: right where seeds matter most, and too long (with
+three seeds up to threefold) where they matter little. tests/test_intervals.py measures its coverage.
 """
 
 import math

@@ -146,5 +146,5 @@ def write_value(value: Any, words: dict[Any, str] | None = None) -> str:
 
 def name_titles(params: Params) -> dict[str, str]:
     """Return what tables call models and masks."""
-    titles = {name: model.title for name, model in params.models.items()}
-    return {"": "all"} | {name: f"mask {name}" for name in params.masks} | titles
+    names = {"": "all"} | {name: f"mask {name}" for name in params.masks}
+    return names | {name: model.title for name, model in params.models.items()}

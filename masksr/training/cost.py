@@ -8,8 +8,8 @@ network of any size is counted within seconds on any machine. Validation and eva
   arithmetic, and is left out.
 - **Memory** of one GPU at the peak of a step: all tensors alive at once (weights, gradients, what autograd
   keeps, temporaries), plus Adam's two moments and, if on, the moving average. Left out: workspaces of cuDNN
-  or oneDNN, what GPUs that share a batch exchange (as much as the gradients), the allocator's rounding and
-  fragmentation, the CUDA context (about half a GB). Plan for a fifth to a half more.
+  or oneDNN, what GPUs that share a batch exchange (as much as the gradients), fragmentation, the CUDA context
+  (about half a GB). Plan for a fifth to a half more.
 """
 
 import weakref
@@ -43,8 +43,7 @@ SUSTAINED = {
 class Meter(TorchDispatchMode):
     """Counts ``flop`` of all that torch does inside, and ``peak``, the most bytes of tensors alive at once.
 
-    torch's own FlopCounterMode cannot be used here: it hooks modules in a way that ``autograd.grad`` with
-    respect to an input of the discriminator rejects.
+    torch's own FlopCounterMode hooks modules in a way that ``autograd.grad`` by an input rejects.
     """
 
     def __init__(self) -> None:
@@ -73,8 +72,7 @@ def step_cost(params: Params, model: str, stage: Phase | Mask, precision: Precis
     """Count a step of ``models.<model>``: of a phase of its start, or of its GAN training with a mask.
 
     Returns the operations of all GPUs, and the peak memory of each with what is kept from step to step.
-    precision: by default that of ``params.train``. bf16 is counted under the CPU's autocast, which treats the
-    layers of these networks as CUDA's does.
+    precision: else that of ``params.train``; bf16 under the CPU's autocast, which treats these layers alike.
     """
     recipe, train = params.models[model], params.train
     shares = train.accumulate * train.gpus

@@ -114,8 +114,8 @@ def apply_mask(
     both unchanged and multiplies only the gradient on its way back to the generator.
 
     A discriminator whose first convolution has no bias and is normalised (SRGAN's, so that of PESR and EDSR)
-    cannot see a constant factor on either image: there ``both`` and ``sr`` act through the mask's contrast
-    alone, and a lower b lowers the weight of the adversarial loss only with ``gradient``.
+    cannot see a factor that a whole batch of SR or of HR shares: there ``both`` and ``sr`` act through the
+    mask's contrast alone, within images and between them.
     """
     if apply == "gradient":
         shown = sr.view_as(sr)
