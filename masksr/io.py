@@ -94,9 +94,12 @@ def alone(lock: Path, doing: str) -> AbstractContextManager:
     """
     from filelock import FileLock, Timeout  # here, because reading parameters needs no lock
 
-    lock.parent.mkdir(parents=True, exist_ok=True)
     try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(lock).acquire(timeout=0)
     except Timeout:
         notice(f"Another process is at {doing}; waiting for it to finish.")
         return FileLock(lock).acquire()
+    except OSError as error:
+        remedy = "get the right to write there, or set MASKSR_CACHE if it is the cache"
+        raise MasksrError(f"{lock.parent}: {error.strerror or error}; {remedy}") from None

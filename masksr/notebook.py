@@ -50,9 +50,7 @@ def run_notebook(source: Path, output: Path, parameters: Mapping[str, Any], *, r
     parameters: from ``parse_parameters``; they replace defaults in the cell tagged ``parameters``. What cells
     print appears at once; progress bars and absolute paths below ``root`` are kept out of the output. While
     it runs and after a failure, the notebook as far as it got is beside it, as ``<name>.partial.ipynb``.
-
-    Raises MasksrError when a cell fails, the kernel dies, a file cannot be written, or inputs of the stage
-    were edited meanwhile.
+    Raises MasksrError when a cell fails, the kernel dies, a file cannot be written, or inputs were edited.
     """
     # Not resolved: a link is replaced, while what it leads to, such as a file in DVC's cache, is left alone.
     source, output = source.absolute(), output.absolute()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import parse_yaml as parse_as_dvc
 
-from masksr.io import MasksrError, parse_yaml, read_yaml, write_atomic
+from masksr.io import MasksrError, alone, parse_yaml, read_yaml, write_atomic
 
 
 def test_yaml_is_read_as_dvc_reads_it_and_other_text_is_one_error(tmp_path: Path) -> None:
@@ -31,4 +31,6 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         assert path.read_bytes() == b"".join(content)
     with pytest.raises(MasksrError, match=r"could not be written \(.*; free some space"):
         write_atomic(path / "below a file", b"")
+    with pytest.raises(MasksrError, match="set MASKSR_CACHE"):
+        alone(path / "below a file/.lock", "nothing")
     assert path.read_bytes() == b"other" and list(path.parent.iterdir()) == [path]

@@ -194,11 +194,8 @@ def write_pack(info: Any, sources: list[Source], folder: Path, scales: Sequence[
     """Make the pack of these pictures in ``folder``, replacing any pack that is there.
 
     It is written beside ``folder`` and moved there once complete: nothing unfinished can pass for a pack.
-    HR is cut to sides that are multiples of 4; LR is the official one where a source has it, else made by
-    imresize. info: an entry of data/registry.yaml (name, title, citation, licence, origin).
-
-    Raises MasksrError for anything wrong with the pictures, when the disk is full, and when ``folder`` holds
-    something that is not a pack.
+    info: an entry of data/registry.yaml. Images are those of ``load_image``. Raises MasksrError for anything
+    wrong with the pictures, when the disk is full, and when ``folder`` holds something that is not a pack.
     """
     if folder.exists() and not (folder / "manifest.json").exists():
         raise MasksrError(f"{folder}: exists and is not a pack; name another folder, or remove it")

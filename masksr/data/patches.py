@@ -22,9 +22,8 @@ class PatchSampler:
     would have seen, and steps may be taken in any order by any number of workers.
 
     pack: what to sample from. lr_size: side of the LR patches in pixels; that of HR patches is ``scale``
-    times as long. batch: patches per step, of which this process gets its ``share``: the processes of a
-    training get different patches, together those that a single process would get. Raises MasksrError when
-    an image is smaller than a patch.
+    times as long. batch: patches per step, of which this process gets its ``share``; all shares together are
+    what a single process would get. Raises MasksrError when an image is smaller than a patch.
     """
 
     def __init__(

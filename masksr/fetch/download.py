@@ -30,8 +30,8 @@ def offline() -> bool:
 def announce(spec: FolderSet | Weights) -> None:
     """Say what is being downloaded, and on what terms."""
     if not offline():
-        terms = f"  licence: {spec.licence}\n  cite: {spec.citation}"
-        notice(f"{spec.name} is downloaded\n  {spec.title}\n{terms}")
+        terms = f"licence: {spec.licence}\n  cite: {spec.citation}"
+        notice(f"{spec.name} is downloaded\n  {spec.title}\n  {terms}")
 
 
 def first_that_works(ways: Sequence[Any], get: Callable[[Any], Path], problem: str, remedy: str = "") -> Path:
@@ -142,6 +142,5 @@ def unpack(archives: Sequence[Path], folder: Path) -> None:
                         tarred.extractall(unfinished)
             shutil.copytree(unfinished, folder, copy_function=os.replace, dirs_exist_ok=True)
         except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
-            names, reason = ", ".join(map(str, archives)), " ".join(str(error).split())
-            remedy = "make room, or remove what is damaged, and try again"
-            raise MasksrError(f"{names} cannot be unpacked ({reason}); {remedy}") from None
+            what = f"{', '.join(map(str, archives))} cannot be unpacked ({' '.join(str(error).split())})"
+            raise MasksrError(f"{what}; make room, or remove what is damaged, and try again") from None

@@ -53,9 +53,8 @@ def _in_packages(spec: PackageSet) -> list[Source]:
     for photograph in spec.photographs:
         path = Path(distribution(photograph.package).locate_file(photograph.file))
         if not path.is_file() or file_digest(path) != photograph.sha256:
-            problem = f"{photograph.file} is missing or another file than that of"
-            package = f"{photograph.package} {photograph.version}"
-            raise MasksrError(f"{photograph.name}: {problem} {package}; install that version")
+            package = f"{photograph.package} {photograph.version}; install that version"
+            raise MasksrError(f"{photograph.name}: {photograph.file} is missing or not that of {package}")
         if photograph.crops is None:
             sources.append(Source(photograph.name, path, sides=read_header(path)[0]))
         else:
@@ -76,7 +75,8 @@ def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[S
     few = len(names) < min(limit or spec.images, spec.images)
     if few or (len(names) > spec.images and not spec.at_least):
         here = f"{spec.name}: {len(names)} pictures in {folder / layout.hr}, {spec.images} expected"
-        remedy = "complete it, or move it away to fetch it" if few else "remove what does not belong there"
+        otherwise = "move it away to fetch it" if spec.downloads else "correct images in data/registry.yaml"
+        remedy = f"complete it, or {otherwise}" if few else "remove what does not belong there"
         raise MasksrError(f"{here}; {remedy}")
     names = names[:limit]
     official = {scale: _official_lr(folder, template, names) for scale, template in layout.lr.items()}
@@ -85,7 +85,7 @@ def images_in(folder: Path, spec: FolderSet, limit: int | None = None) -> list[S
         lr = {scale: paths[name] for scale, paths in official.items() if paths}
         sides, mode = read_header(images[name])
         if mode in ("1", "L", "LA") and not spec.grey:
-            raise MasksrError(f"{images[name]}: is grey, but {spec.name} has colour photographs")
+            raise MasksrError(f"{images[name]}: is grey, but {spec.name} is not marked grey: true")
         if min(sides) < SMALLEST:
             raise MasksrError(f"{images[name]}: {sides} pixels, at least {SMALLEST} a side are needed")
         sources.append(Source(name, images[name], lr, sides=sides))
@@ -130,12 +130,14 @@ def _official_lr(folder: Path, template: str, names: list[str]) -> dict[str, Pat
 def fetch_set(spec: FolderSet, searched: Path | None = None) -> Path:
     """Download, unpack and check a set, unless the cache has it; returns the folder of all sets there.
 
-    searched: a folder where it was not found. A second process that wants a set waits. When no way to get it
-    works, raises MasksrError with what is wrong with each.
+    searched: a folder where it was not found. Raises MasksrError with what is wrong with each way to get it.
     """
     folder = cache_folder() / "sets"
+    with suppress(MasksrError):  # a cache may be read-only
+        images_in(folder, spec)
+        return folder
     with alone(folder / ".lock", f"the download of {spec.name}"):
-        with suppress(MasksrError):
+        with suppress(MasksrError):  # another process has downloaded it
             images_in(folder, spec)
             return folder
         places = " or ".join(map(str, filter(None, [searched, folder])))
@@ -165,7 +167,7 @@ def weights_there(spec: Weights, data_folder: Path | None = None) -> Path | None
     """
     if spec.archive:
         folder = cache_folder() / "weights" / spec.name
-        return folder if folder.is_dir() else None
+        return folder if any(folder.glob("[!.]*")) else None  # not one whose unpacking failed
     published = {file.name: file for file in spec.downloads}
     for place, name in product(weight_places(data_folder), [*published, *spec.also_named]):
         if (place / name).is_file():
@@ -178,8 +180,7 @@ def weights_there(spec: Weights, data_folder: Path | None = None) -> Path | None
 def fetch_weights(spec: Weights, data_folder: Path | None = None) -> Path:
     """Find weights, or download them to the cache; returns the file, or the folder of those from one archive.
 
-    Only the checksum is verified, not the content. When no way to get them works, raises MasksrError with
-    what is wrong with each.
+    Raises MasksrError with what is wrong with each way to get them.
     """
     if there := weights_there(spec, data_folder):
         return there
@@ -207,12 +208,11 @@ def fetch_pretrained(name: str, data_folder: Path | None = None) -> Path:
     known = {key: spec for key, spec in registry.load_registry().weights.items() if spec.architecture}
     entry, _, member = name.partition("/")
     if entry not in known or (member and not known[entry].archive):
-        there = ", ".join(known)
-        raise MasksrError(f"there is no file {name}, and no checkpoint of that name (there are: {there})")
+        raise MasksrError(f"there is no file {name}, and no such checkpoint (there are: {', '.join(known)})")
     found = fetch_weights(known[entry], data_folder)
     if not found.is_dir():
         return found
-    inside = [path for path in sorted(found.rglob("*")) if path.suffix in CHECKPOINTS]
+    inside = [path for path in sorted(found.glob("[!.]*/**/*")) if path.suffix in CHECKPOINTS]
     if found / member in inside:
         return found / member
     names = ", ".join(f"{entry}/{path.relative_to(found).as_posix()}" for path in inside)

@@ -49,8 +49,7 @@ def load_vgg19(path: str | Path) -> VGG19Features:
     """Load VGG19 with the weights of a torchvision ``.pth`` or of a ``.safetensors`` with the same keys.
 
     The classifier's weights are ignored; float16 becomes float32. A saved ``random_vgg19`` loads too: the
-    width is read from conv5_4. Raises MasksrError where the file is missing, cannot be read or has other
-    keys.
+    width is read from conv5_4. Raises MasksrError where the file is missing, unreadable or has other keys.
 
     The loss weights of equations 10-12 suit VGG19 as trained by torchvision. Oxford's original weights give
     far larger features: an L1 distance of 13 between bicubic and HR patches, where public logs of ESRGAN show

@@ -64,10 +64,8 @@ def run(
     Prints the summary and writes the table to ``output`` if given. checkpoint, model, res_scale: see
     ``load_pretrained``. sets: names in data/registry.yaml; by default the test sets of the profile. limit:
     use only the first so many images of each; None: as many as the profile takes of its test sets, all of any
-    other set. also: further measures; None: those of the profile.
-
-    Returns a table with ``scores.COLUMNS`` and those of ``also``, a row per image and upscaler, with a
-    problem where there is no PI. Raises MasksrError, before anything is scored, where an argument is wrong.
+    other set. also: further measures; None: those of the profile. Returns a row per image and upscaler, with
+    ``scores.COLUMNS`` and those of ``also``. Raises MasksrError, before any scoring, about wrong arguments.
     """
     device = choose_device(params.train.device)
     specs = [find_set(name) for name in sets or params.data.test]  # before a checkpoint is downloaded

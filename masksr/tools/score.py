@@ -32,10 +32,8 @@ def run(
 
     inputs, hr: files, folders or patterns of names, see ``find_photos`` and ``pair``. scale: HR is cut to
     multiples of it. also: names of further measures, computed on ``device``. No project is needed where the
-    official weights are on this machine (see ``default_weights``).
-
-    Returns a table like that of ``results.evaluate``: model is the folder of a picture, and set that of its
-    HR picture (``pictures`` without one). Raises MasksrError, at the end, about pictures that failed.
+    official weights are on this machine. Returns a table like that of ``results.evaluate``: model is a
+    picture's folder, set that of its HR picture, else ``pictures``. Raises MasksrError, at the end, for all.
     """
     pictures = find_photos(inputs)
     partners = pair(pictures, find_photos([hr]), scale) if hr else {}  # before weights are fetched

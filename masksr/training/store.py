@@ -15,11 +15,12 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
+import masksr
 from masksr.io import alone, file_digest, notice, write_atomic
 from masksr.models import build
 from masksr.params import Mask, Model
 from masksr.paths import Paths
-from masksr.source import digest_code
+from masksr.source import digest_code, find_modules
 
 Trained = tuple[nn.Module, list[dict[str, Any]]]  # generator and history
 OUTPUTS = {"weights": "generator.safetensors", "history": "history.csv", "validation": "validation.csv"}
@@ -36,6 +37,8 @@ STEPS = [
 ]
 OF_THE_GAN = ["models/discriminators.py", "models/vgg.py", "training/losses.py"]
 OF_THE_MASK = ["training/mask.py"]
+KNOWN = {*STEPS, *OF_THE_GAN, *OF_THE_MASK, "models/edsr.py", "models/rrdb.py", "training/store.py"}
+KNOWN |= {"data/images.py", "data/bicubic.py"}
 
 
 def training_key(inputs: dict[str, Any], model: Model, mask: Mask | None) -> str:
@@ -43,12 +46,19 @@ def training_key(inputs: dict[str, Any], model: Model, mask: Mask | None) -> str
 
     mask: None for what comes before the GAN.
     """
-    architecture = model.generator.architecture
-    files = [*STEPS, f"models/{'edsr' if architecture == 'pesr' else architecture}.py"]
+    package, architecture = Path(masksr.__file__).parent, model.generator.architecture
+    network = package / f"models/{'edsr' if architecture == 'pesr' else architecture}.py"
+    networks = [network] if network.is_file() else sorted(package.glob("models/*.py"))
+    files = [*STEPS, *(f"models/{path.name}" for path in networks)]
     if mask is not None:
         files += OF_THE_GAN + (OF_THE_MASK if mask.kind != "none" else [])
-    code = digest_code(files)
-    return hashlib.sha256(json.dumps(inputs | {"code": code}, sort_keys=True).encode()).hexdigest()[:20]
+    # Parts of a user's own network or mask. These two import every network:
+    roots = [f.replace("/", ".") for f in files if f not in ("models/build.py", "training/train.py")]
+    reached = find_modules(package.parent, [f"masksr.{name.removesuffix('.py')}" for name in roots])
+    own = sorted({path.relative_to(package).as_posix() for path in reached}.difference(KNOWN, files))
+    files += [f for f in own if f.startswith(("data/", "models/", "training/")) and "__init__" not in f]
+    inputs = inputs | {"code": digest_code(files)}
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def find_trained(key: str, out: Path, paths: Paths) -> Path | None:
