@@ -292,7 +292,7 @@ def evaluate(**options: Any) -> None:
 @pictures
 @option("-o", "--output", "out", type=Path, required=True, metavar="DIR", help="Where the PNG files go.")
 @model
-@option("--checkpoint", metavar="FILE", help="A file or name (default: the profile's, with an error mask).")
+@option("--checkpoint", metavar="FILE", help="A file or name (default: what the profile trained).")
 @option("--tile", type=POSITIVE, metavar="N", help="LR pixels a side at once; bounds the memory.")
 @option("--overlap", type=int, metavar="N", help="LR pixels of context around a tile.")
 @option("--precision", type=click.Choice(["fp32", "bf16"]))

@@ -456,7 +456,8 @@ class Params(Section):
         sets = [self.data.train, self.data.validation, *self.data.test]
         different = f"data: train, validation and test must be different sets, got {', '.join(sets)}"
         _check(len(set(sets)) == len(sets), different)
-        taken = {"block", "variant", "metric", "seeds", "images", "mean"}.intersection(self.data.test)
+        columns = {"block", "variant", "metric", "seeds", "images", "without_pi", "mean"}
+        taken = sorted(columns & {*self.data.test})
         _check(not taken, f"data.test: tables have columns named {', '.join(taken)}; rename the set")
         titles = [self.models[name].title for name in {*self.table1.models, self.sweep.model}]
         different = f"models: needs different titles, none HR or bicubic, got {', '.join(titles)}"

@@ -31,8 +31,9 @@ def repair(root: Path) -> None:
         return
     for name in broken:
         if name == LOCK and _is_whole(root / KEPT):
+            write_atomic(root / f"{KEPT}.cut", (root / LOCK).read_bytes())
             write_atomic(root / LOCK, (root / KEPT).read_bytes())
-            how = f"{KEPT}, from before the last stage, takes its place"
+            how = f"{KEPT}, from before the last stage, takes its place ({KEPT}.cut is what it was)"
         else:
             (root / name).unlink()
             how = "it is removed"

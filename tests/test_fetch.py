@@ -120,11 +120,11 @@ def test_checkpoints_have_names(registry, served, tmp_path):
     with pytest.raises(MasksrError, match=r"RRDB_PSNR_x4\.pth: it has 2 bytes, expected are 66929193"):
         fetch_pretrained("esrgan_psnr", tmp_path / "data")
     with zipfile.ZipFile(served / "PESR_pretrained", "w") as archive:
-        for name in ("pesr/psnr.pt", "pesr/perception.pt", "pesr/readme.txt"):
+        for name in ("pesr/psnr.pt", "pesr/perception.pt", "pesr/readme.txt", "top.pt"):
             archive.writestr(name, b"-")
     (cache_folder() / "weights/pesr/.x.unfinished/psnr.pt").mkdir(parents=True)  # left by a killed process
     for name in ("pesr", "pesr/psnr.pt", "pesr/pesr/readme.txt"):
-        with pytest.raises(MasksrError, match=r"several checkpoints.*: pesr/pesr/perception\.pt, pesr/pesr/psnr\.pt$"):
+        with pytest.raises(MasksrError, match=r"several checkpoints.*: pesr/pesr/perception\.pt, .*, pesr/top\.pt$"):
             fetch_pretrained(name)
     psnr = cache_folder() / "weights" / "pesr/pesr/psnr.pt"
     assert fetch_pretrained("pesr/pesr/psnr.pt") == fetch_pretrained(str(psnr)) == psnr

@@ -155,8 +155,8 @@ def test_the_code_in_the_key_is_all_that_computes_in_a_training(tmp_path: Path, 
     assert changed["training/loop.py"] == trainings.keys()
     mask, own = (tmp_path / "masksr/training" / name for name in ("mask.py", "texture.py"))
     mask.write_text(mask.read_text() + "\nfrom masksr.training import texture\n")  # a part of a mask of one's own
-    before = [own.write_text(f"x = {number}\n") and keys()["edsr", "error"] for number in (1, 2)]
-    assert before[0] != before[1]
+    before, after = (own.write_text(f"x = {number}\n") and keys() for number in (1, 2))
+    assert {of for of in before if before[of] != after[of]} == changed["training/mask.py"]
 
 
 def test_a_damaged_finished_training_is_done_again(paths: Paths) -> None:

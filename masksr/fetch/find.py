@@ -133,11 +133,13 @@ def fetch_set(spec: FolderSet, searched: Path | None = None) -> Path:
     searched: a folder where it was not found. Raises MasksrError with what is wrong with each way to get it.
     """
     folder = cache_folder() / "sets"
-    with suppress(MasksrError):  # a cache may be read-only
+    try:
+        lock = alone(folder / ".lock", f"the download of {spec.name}")
+    except MasksrError:  # the cache may only be read
         images_in(folder, spec)
         return folder
-    with alone(folder / ".lock", f"the download of {spec.name}"):
-        with suppress(MasksrError):  # another process has downloaded it
+    with lock:
+        with suppress(MasksrError):
             images_in(folder, spec)
             return folder
         places = " or ".join(map(str, filter(None, [searched, folder])))
@@ -212,7 +214,8 @@ def fetch_pretrained(name: str, data_folder: Path | None = None) -> Path:
     found = fetch_weights(known[entry], data_folder)
     if not found.is_dir():
         return found
-    inside = [path for path in sorted(found.glob("[!.]*/**/*")) if path.suffix in CHECKPOINTS]
+    whole = {*found.glob("[!.]*"), *found.glob("[!.]*/**/*")}  # without what a killed process left
+    inside = [path for path in sorted(whole) if path.suffix in CHECKPOINTS]
     if found / member in inside:
         return found / member
     names = ", ".join(f"{entry}/{path.relative_to(found).as_posix()}" for path in inside)

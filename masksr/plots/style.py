@@ -48,9 +48,9 @@ def colours(models: Iterable[str]) -> dict[str, str]:
 
 
 def mask_colours(masks: Iterable[str]) -> dict[str, Any]:
-    """Return a colour for each mask, none of them a model's: grey without one, lighter before the GAN."""
+    """Return a colour for each mask, unlike the paper's models: grey without one, lighter before the GAN."""
     others = [mask for mask in masks if mask not in ("start", "none")]
-    many = FURTHER if len(others) <= len(FURTHER) else sns.husl_palette(len(others))
+    many = [*FURTHER, *sns.husl_palette(len(others))]
     return {"start": "0.7", "none": GREY} | dict(zip(others, many, strict=False))
 
 
@@ -93,10 +93,7 @@ def _output(figure: Figure, kind: Literal["png", "svg"]) -> tuple[str | bytes, d
 
 
 def _settle(figure: Figure) -> None:
-    """Lay a figure out once, because constrained layout moves things slightly with every drawing.
-
-    Its solver orders sums by memory address, so the last bits of positions vary between runs: round them.
-    """
+    """Lay a figure out once, and round: constrained layout moves with every drawing, by bits that vary."""
     if figure.get_layout_engine() is None:
         return
     figure.draw_without_rendering()

@@ -76,7 +76,8 @@ def departures(params: Params, model: str, mask: str | None) -> list[str]:
     for entry in load()["settings"] + load()["open_questions"]:
         rest = (entry["parameter"] or "").split(".", 2)[-1]  # what both have counts once
         notes = {name: note for name, note in beside(params, entry)[2].items() if name in ("", model, mask)}
-        if not {"cut", "differs"}.isdisjoint(notes.values()) and ("setting" in entry or rest not in counted):
+        odd = {"cut", "differs", MISSING} if "setting" in entry else {"cut", "differs"}
+        if not odd.isdisjoint(notes.values()) and ("setting" in entry or rest not in counted):
             found.append(entry.get("setting") or entry["question"])
         counted.add(rest)
     return found

@@ -127,7 +127,8 @@ def launch(function: Callable[..., None], *arguments: Any, ranks: int, backend: 
     function: defined at the top of a module. arguments: picklable. backend: ``nccl``, with a GPU for each
     rank, or ``gloo``, with the CPU's threads divided among them. torch's default process group exists when
     they begin. What rank 0 prints appears in the caller. When one rank fails, the others are ended and its
-    error is raised here: a MasksrError as such, any other with its traceback. All end with the caller.
+    error is raised: a MasksrError as such, others with their traceback. All end with the caller; where it is
+    killed, on Linux.
     """
     threads = max(1, torch.get_num_threads() // ranks)
     with tempfile.TemporaryDirectory(prefix="masksr-") as folder:

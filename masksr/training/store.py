@@ -37,28 +37,23 @@ STEPS = [
 ]
 OF_THE_GAN = ["models/discriminators.py", "models/vgg.py", "training/losses.py"]
 OF_THE_MASK = ["training/mask.py"]
-KNOWN = {*STEPS, *OF_THE_GAN, *OF_THE_MASK, "models/edsr.py", "models/rrdb.py", "training/store.py"}
-KNOWN |= {"data/images.py", "data/bicubic.py"}
 
 
 def training_key(inputs: dict[str, Any], model: Model, mask: Mask | None) -> str:
-    """Hash what determines a training: its JSON-serialisable ``inputs`` and its code.
-
-    mask: None for what comes before the GAN.
-    """
+    """Hash what determines a training: its code and ``inputs`` (for JSON). mask: None before the GAN."""
     package, architecture = Path(masksr.__file__).parent, model.generator.architecture
     network = package / f"models/{'edsr' if architecture == 'pesr' else architecture}.py"
     networks = [network] if network.is_file() else sorted(package.glob("models/*.py"))
     files = [*STEPS, *(f"models/{path.name}" for path in networks)]
     if mask is not None:
         files += OF_THE_GAN + (OF_THE_MASK if mask.kind != "none" else [])
-    # Parts of a user's own network or mask. These two import every network:
-    roots = [f.replace("/", ".") for f in files if f not in ("models/build.py", "training/train.py")]
+    # Parts of a user's own network or mask; STEPS and VGG19's code lead to every network.
+    roots = [f.replace("/", ".") for f in files if f not in (*STEPS, "models/vgg.py")]
     reached = find_modules(package.parent, [f"masksr.{name.removesuffix('.py')}" for name in roots])
-    own = sorted({path.relative_to(package).as_posix() for path in reached}.difference(KNOWN, files))
+    own = sorted({path.relative_to(package).as_posix() for path in reached}.difference(files))
     files += [f for f in own if f.startswith(("data/", "models/", "training/")) and "__init__" not in f]
-    inputs = inputs | {"code": digest_code(files)}
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:20]
+    code = digest_code(files)
+    return hashlib.sha256(json.dumps(inputs | {"code": code}, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def find_trained(key: str, out: Path, paths: Paths) -> Path | None:
