@@ -53,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder of the archives")
     parser.add_argument("--take", type=Path, help="folder with the unpacked archives")
     parser.add_argument("--seconds", type=float, help="after which it ends")
+    parser.add_argument("--mask", help="train with this mask alone")
     options = parser.parse_args(arguments)
     if not (options.take or (options.data and options.out and options.seconds)):
         parser.error("to train, --data, --out and --seconds are needed")
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.take:
         return take(settings, paths, options.take)
     build_material(settings, paths, options.data)
-    begin, then = calls(settings, paths)
+    begin, then = calls(settings, paths, options.mask)
     ends = begun + options.seconds - 15  # for packing
     with get_context("spawn").Pool(os.cpu_count(), torch.set_num_threads, (1,)) as pool:
         done = run_until(ends, pool, begin)
@@ -86,13 +87,13 @@ def build_material(settings: Params, paths: Paths, data: Path) -> None:
     shutil.copyfile(data / "weights/vgg19.safetensors", paths.weights / "vgg19.safetensors")
 
 
-def calls(settings: Params, paths: Paths) -> tuple[dict[str, Call], dict[str, Call]]:
+def calls(settings: Params, paths: Paths, only: str | None = None) -> tuple[dict[str, Call], dict[str, Call]]:
     """What comes before the GAN; then Table 1, seed by seed, and Figure 5, so that what is done first is whole."""
     begin, then = {}, {}
     for one in sorted(list_trainings(settings, paths), key=lambda one: (one.k is not None, one.seed)):
         if one.mask == "start":
             begin[one.stage] = train_start, (settings, one.model, one.seed, paths)
-        else:
+        elif only in (None, one.mask):
             mask = settings.mask(one.mask, one.k, one.b)
             then[one.stage] = train_gan, (settings, one.model, mask, one.seed, paths, one.folder)
     return begin, then
