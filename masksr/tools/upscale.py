@@ -89,8 +89,8 @@ def run(
         settings = params.load()
         if model not in (ours := settings.table1.models):
             raise MasksrError(f"{settings.profile} trains {', '.join(ours)}, no {model}; name a --checkpoint")
-        kinds = {name: settings.masks[name].kind for name in settings.table1.masks}
-        mask = min(kinds, key=lambda name: (name != "paper", kinds[name] != "error", name == "none"))
+        others = (name for name in settings.table1.masks if name != "none")
+        mask = settings.judged_mask or next(others, "none")
         path = Paths.of(settings).variant(model, mask, settings.table1.seeds[0]) / "generator.safetensors"
         if not path.is_file():
             raise MasksrError(f"{path}: not trained yet; `make repro` does it, or name a --checkpoint")
