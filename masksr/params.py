@@ -243,11 +243,11 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _what_fits_together(self) -> Self:
-        scales = {phase.scale for phase in self.start.phases}
+        scales = [phase.scale for phase in self.start.phases]
         if self.start.init is not None:
-            scales.add(self.start.init_scale)
+            scales.insert(0, self.start.init_scale)
         _check(scales, "start: needs phases or a checkpoint to begin from (init)")
-        fits = 2 not in scales or self.generator.architecture == "edsr"
+        fits = scales == sorted(scales) and (2 not in scales or self.generator.architecture == "edsr")
         _check(fits, "start: only edsr changes its scale (x2, then x4); use scale 4")
         focal = self.loss.gan_type == "relativistic_pairwise" or not self.loss.focal_gamma
         _check(focal, "loss.focal_gamma belongs to gan_type relativistic_pairwise; set it to 0.0")
@@ -280,7 +280,7 @@ class Mask(Section):
     """What the mask multiplies: `both` SR and HR before the discriminator, `sr` SR alone, `gradient` only the
     gradient on its way back to the generator."""
     detach: bool = True
-    """Whether the mask is a constant for the gradient."""
+    """Whether the mask is a constant for the gradient; that of HR always is."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -459,7 +459,8 @@ class Params(Section):
         columns = {"block", "variant", "metric", "seeds", "images", "without_pi", "mean"}
         taken = sorted(columns & {*self.data.test})
         _check(not taken, f"data.test: tables have columns named {', '.join(taken)}; rename the set")
-        titles = [self.models[name].title for name in {*self.table1.models, self.sweep.model}]
+        titles = [self.models[name].title for name in dict.fromkeys([*self.table1.models, self.sweep.model])]
+        titles += {"HR", "bicubic"} & {*self.models}  # they are rows of their own
         different = f"models: needs different titles, none HR or bicubic, got {', '.join(titles)}"
         _check(len({"HR", "bicubic", *titles}) == len(titles) + 2, different)
         lists = "table1.models table1.masks table1.seeds sweep.k sweep.b sweep.seeds measures.also"
@@ -534,8 +535,8 @@ def _one_line(error: ValidationError, path: Path) -> str:
     # An unknown key comes first: it is the one that can say what was meant.
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     location = list(map(str, first["loc"]))
-    if "generator" in location:  # pydantic names the branch of the union here; params.yaml does not
-        del location[location.index("generator") + 1 : location.index("generator") + 2]
+    if location[2:3] == ["generator"]:  # pydantic names the branch of the union here; params.yaml does not
+        del location[3:4]
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         keys = {key for section in [Phase, *Section.__subclasses__()] for key in section.model_fields}

@@ -48,6 +48,8 @@ class Paths:
         self, model: str, mask: str, seed: int, k: float | None = None, b: float | None = None
     ) -> Path:
         """The folder of an adversarial training: a point of Figure 5 if k and b are given, else a variant."""
+        if (k is None) != (b is None):
+            raise MasksrError("k and b are given together, for a point of Figure 5, or neither")
         return self.variant(model, mask, seed) if k is None or b is None else self.sweep_point(k, b, seed)
 
     @property

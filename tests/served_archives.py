@@ -32,8 +32,7 @@ CONTENT: dict[str, list[tuple[str, int, int]]] = {
         (path, scale, first)
         for name, first in (("Set5", 10), ("Set14", 20), ("B100", 30), ("Urban100", 40))
         for path, scale in (
-            (f"benchmark/{name}/HR/img_{{:03d}}.png", 1),
-            (f"benchmark/{name}/LR_bicubic/X4/img_{{:03d}}x4.png", 4),
+            (f"benchmark/{name}/HR/img_{{:03d}}.png", 1), (f"benchmark/{name}/LR_bicubic/X4/img_{{:03d}}x4.png", 4),
             (f"benchmark/{name}/LR_bicubic/X2/img_{{:03d}}x2.png", 2),
         )
     ],

@@ -84,6 +84,11 @@ def test_what_was_asked():
     assert table.to_numpy().tolist() == [["`sweep.k`", "[0.2, 2.0]", "[0.2]"], ["`new`", "—", "True"]]
     assert note == "2 of 3 parameters differ." and compare_parameters(a, a)[1] == "All parameters are the same."
     assert "of c are not known" in compare_parameters(a, Run("c", quality))[1]
+    one = quality[quality["model"] == CELLS[0][0]]
+    folders = [Run(name, one.assign(model=name)) for name in ("bicubic", "mine")]
+    assert list(compare_scores(*folders)[0]["verdict"]) == ["the same"]
+    holes = [Run(name, one.iloc[1:]) for name in "ab"]
+    assert "Left out" not in compare_scores(*holes)[1]
 
 
 @pytest.fixture

@@ -193,6 +193,8 @@ def test_a_later_call_and_another_mirror_continue_what_can_be_checked(server, tm
     (tmp_path / "new/.x.zip.partial").write_bytes(OTHER[:9])
     assert download(a_file(server, "/x", about=9), tmp_path / "new").read_bytes() == CONTENT
     assert server.requests[-1] == ("/x", None), "without a checksum nothing could tell"
+    server.faults["/x"] = ["cut"]
+    assert "could not be downloaded" in fails(a_file(server, "/x", about=9), tmp_path / "again")
 
 
 def test_wrong_content_goes_to_the_next_mirror_and_is_named_in_the_end(server, tmp_path):

@@ -21,6 +21,7 @@ PAIRS = "Every k and b that was tried beats ESRGAN without a mask"
 TOY = " in a toy world"
 CELLS = ["21_evidence-01", "one-change-pairs", "power", "claims-table1", "claims-others", "claims-judge"]
 NOTEBOOK = SimpleNamespace(**run_cells("21_evidence", *CELLS))
+SWEEP_INTERVALS = run_cells("23_figure5", "23_figure5-01", "intervals")["sweep_intervals"]
 
 
 def everywhere(value: float, seeds: int = 2) -> dict[tuple[str, str, str], np.ndarray]:
@@ -105,7 +106,7 @@ def test_equal_scores_are_the_same_and_an_image_without_the_measure_leaves_the_c
     cells = {("esrgan", "paper", "cat"): masked, ("esrgan", "paper", "temple"): np.full((2, 4), np.inf)}
     found = compare(score_table(everywhere(5.0) | cells), mini(seeds=2))
     assert list(found["images"]) == [3, 0] and list(found["without"]) == [1, 4]
-    assert list(found["verdict"]) == ["undecided (1 left out)", "not measured"] and found["trainings"][0] == "better"
+    assert list(found["verdict"]) == list(found["trainings"]) == ["undecided (1 left out)", "not measured"]
     assert intervals.effects_table(found)["interval"][1] == "—"
 
 
@@ -128,12 +129,11 @@ def test_a_mask_is_compared_with_those_that_differ_in_one_setting():
 
 
 def test_figure_5_has_a_row_for_every_pair_and_set_and_for_the_mean_of_the_sets():
-    sweep_intervals = run_cells("23_figure5", "23_figure5-01", "intervals")["sweep_intervals"]
     rng = np.random.default_rng(0)
     names = [("a", image) for image in "1234"] + [("b", image) for image in "123456"]
     images = pd.MultiIndex.from_tuples(names, names=["set", "image"])
     given = {(k, 0.5): pd.DataFrame(rng.standard_normal((3, 10)) + k, columns=images) for k in (0.0, 1.0)}
-    table = sweep_intervals(given)
+    table = SWEEP_INTERVALS(given)
     assert list(table["set"]) == ["a", "b", "mean"] * 2
     row = table.query("k == 1 and set == 'b'").iloc[0]
     alone, together = (effect(given[1.0, 0.5]["b"].to_numpy(), level) for level in (0.95, 0.975))
@@ -143,9 +143,9 @@ def test_figure_5_has_a_row_for_every_pair_and_set_and_for_the_mean_of_the_sets(
     means = [given[1.0, 0.5][name].to_numpy().mean() for name in "ab"]
     assert table["difference"].iloc[-1] == pytest.approx(np.mean(means)), "sets count alike"
     given[1.0, 0.5]["b"] = np.nan
-    assert list(sweep_intervals(given)["verdict"][-2:]) == ["not measured"] * 2
+    assert list(SWEEP_INTERVALS(given)["verdict"][-2:]) == ["not measured"] * 2
     one_set = {pair: table[["a"]] for pair, table in given.items()}
-    assert list(sweep_intervals(one_set)["set"]) == ["a", "a"]
+    assert list(SWEEP_INTERVALS(one_set)["set"]) == ["a", "a"]
 
 
 def test_the_number_of_seeds_decides_as_often_as_it_says():
@@ -174,7 +174,7 @@ def measure(change=(-1.0, -1.0), seeds: int = 4, by_k=((0.2, -1.0), (2.0, -1.0))
 
 
 def judge(table: pd.DataFrame, points: dict, params: Params, argument: dict | None = None) -> pd.DataFrame:
-    found = NOTEBOOK.judge_claims(intervals.compare(table, params), points, params, table, argument)
+    found = NOTEBOOK.judge_claims(intervals.compare(table, params), SWEEP_INTERVALS(points), params, table, argument)
     assert len(found) == len(paper.load()["claims"])
     return found.set_index("claim")
 
@@ -184,8 +184,7 @@ def judge(table: pd.DataFrame, points: dict, params: Params, argument: dict | No
     (ESRGAN, "undecided", {"change": (0.0, 0.0)}), (ESRGAN, "mixed", {"change": (-1.0, 1.0)}),
     (ESRGAN, "contradicted", {"change": (1.0, 0.0)}),
     ("With the mask reconstruction is more accurate, too (here by PSNR-Y)", "supported", {"change": (1.0, 0.0)}),
-    (ESRGAN, "undecided (one seed)", {"seeds": 1}),
-    (PAIRS, "supported", {"by_k": [(0.2, -1.0), (2.0, -0.5)]}),
+    (ESRGAN, "undecided (one seed)", {"seeds": 1}), (PAIRS, "supported", {"by_k": [(0.2, -1.0), (2.0, -0.5)]}),
     (PAIRS, "contradicted", {"by_k": [(0.2, -1.0), (2.0, 0.5)]}),
     (PAIRS, "undecided", {"by_k": [(0.2, -1.0)]}),  # one pair is not every pair, but can fail the claim
 ])

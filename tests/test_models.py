@@ -58,8 +58,7 @@ def test_same_output_and_input_gradient_as_the_public_implementation(golden, nam
 @pytest.mark.parametrize(("network", "parameters"), [
     (RRDBNet, 16_697_987),  # as published for ESRGAN's generator
     (EDSR, 43_089_923 + 24),  # EDSR x4, and the two mean shifts of 12 numbers each
-    (PESR, 43_089_923 + 24),
-    (VGGStyleDiscriminator, 14_499_401),
+    (PESR, 43_089_923 + 24), (VGGStyleDiscriminator, 14_499_401),
     (SRGANDiscriminator, 4_687_296 + 75_498_496 + 1025),  # of HR 192: convolutions, two linear layers
 ])
 def test_defaults_are_the_published_networks(network: type[nn.Module], parameters: int):

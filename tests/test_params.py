@@ -45,6 +45,9 @@ def test_total_variation_weighs_as_much_as_in_the_profile_paper(profile: str) ->
     assert [getattr(cut.loss, term) for term in terms] == [getattr(paper.loss, term) for term in terms]
 
 
+PHASE = {"loss": "l1", "epochs": 1, "learning_rate": 1e-3, "halve_at": []}
+
+
 @pytest.mark.parametrize(("at", "value", "expected"), [
     ("masks.paper.kk", 1.0, "masks.paper.kk: unknown key .did you mean 'k'"),
     ("masks.paper.k", "much", "masks.paper.k: .*valid number, got 'much'"),
@@ -53,6 +56,7 @@ def test_total_variation_weighs_as_much_as_in_the_profile_paper(profile: str) ->
     ("masks.none.k", 0.2, "masks.none: kind: none takes no other key"),
     ("models.esrgan.gan.halve_at", [99], "models.esrgan.gan: halve_at must rise and stay below epochs"),
     ("models.pesr.start.phases.0.scale", 2, "models.pesr: start: only edsr changes its scale"),
+    ("models.edsr.start.phases", [PHASE | {"scale": scale} for scale in (4, 2)], "only edsr .*x2, then x4"),
     ("models.edsr.loss.focal_gamma", 1.0, "models.edsr: loss.focal_gamma belongs to"),
     ("table1.masks", ["none", "papr"], "table1.masks: there is no 'papr' .*'paper'"),
     ("sweep.seeds", [7], "sweep.seeds .*table1.seeds.*: there is no 7"),

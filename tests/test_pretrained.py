@@ -51,8 +51,7 @@ FOLDED = R | {"conv_first.weight": torch.zeros(4, 12, 3, 3)}  # as RealESRGAN_x2
 
 
 @pytest.mark.parametrize(("weights", "architecture", "res_scale", "says"), [
-    (E, "edsr", None, r"x\.pt: an EDSR of 4 channels; .* --res-scale"),
-    (R, "rrdb", 0.2, "leave out --res-scale"),
+    (E, "edsr", None, r"x\.pt: an EDSR of 4 channels; .* --res-scale"), (R, "rrdb", 0.2, "leave out --res-scale"),
     (E, "rrdb", None, r"x\.pt does not hold an ESRGAN.*conv_first\.weight.*use --model edsr"),
     ({"fc.weight": torch.ones(2, 2)}, "edsr", None, "it has no .*tail"),
 ])
@@ -64,10 +63,8 @@ def test_weights_of_something_else_are_one_clear_error(weights, architecture, re
 PUBLIC = {  # the network it is, its state in a file, res_scale asked for
     "ESRGAN": (RRDBNet(8, 2, 4), lambda state: {"params": state}, "rrdb", None),
     "ESRGAN, average": (RRDBNet(8, 1, 4), lambda state: {"params_ema": old_names(state)}, "rrdb", None),
-    "EDSR x3": (EDSR(2, 8, 0.1, 3), dict, "edsr", 0.1),
-    "EDSR": (EDSR(1, 256, 0.1, 4), dict, "edsr", None),
-    "EDSR baseline": (EDSR(1, 64, 1.0, 4), dict, "edsr", None),
-    "PESR": (PESR(2, 8, 0.1), dict, "pesr", None),
+    "EDSR x3": (EDSR(2, 8, 0.1, 3), dict, "edsr", 0.1), "EDSR": (EDSR(1, 256, 0.1, 4), dict, "edsr", None),
+    "EDSR baseline": (EDSR(1, 64, 1.0, 4), dict, "edsr", None), "PESR": (PESR(2, 8, 0.1), dict, "pesr", None),
 }
 
 
@@ -139,8 +136,7 @@ def test_the_rows_are_those_of_the_variants_evaluation(checkpoint, project, tmp_
 
 @pytest.mark.parametrize(("change", "says"), [
     ({"model": "pesr", "checkpoint": "esrgan"}, "esrgan: .* not a PESR"),
-    ({"checkpoint": "esrgone"}, "no file esrgone"),
-    ({"sets": ["kat"]}, "no data set 'kat'.*did you mean 'cat'"),
+    ({"checkpoint": "esrgone"}, "no file esrgone"), ({"sets": ["kat"]}, "no data set 'kat'.*did you mean 'cat'"),
     ({"checkpoint": "../x2plus.pth"}, r"x2plus\.pth does not fit RRDBNet"),
     ({"checkpoint": "../x2.pt", "model": "edsr", "res_scale": 0.1}, r"x2\.pt upscales by 2; .* x4"),
 ])

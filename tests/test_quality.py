@@ -147,12 +147,10 @@ def test_fidelity_needs_a_reference_and_the_border_does_not_count(weights: Quali
 
 
 @pytest.mark.parametrize(("image", "missing"), [
-    (np.full((130, 130, 3), 128, np.uint8), {"niqe", "ma"}),
-    (CHECKERBOARD, {"niqe", "ma"}),
+    (np.full((130, 130, 3), 128, np.uint8), {"niqe", "ma"}), (CHECKERBOARD, {"niqe", "ma"}),
     (CAT[:100, :200], {"niqe"}),
     (CAT[60:125, 100:175], {"niqe"}),  # pyiqa's NRQM ends with an IndexError for this size
-    (CAT[:60, :60], {"niqe", "ma"}),
-    (CAT[:12, :16], {"niqe", "ma", "ssim"}),
+    (CAT[:60, :60], {"niqe", "ma"}), (CAT[:12, :16], {"niqe", "ma", "ssim"}),
 ])
 def test_an_image_without_a_score_is_reported_and_nothing_else_stops(image, missing, weights) -> None:
     ours = score(image, image, weights)

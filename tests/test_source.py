@@ -11,16 +11,14 @@ from masksr.provenance import digests, recorded_stages
 from masksr.source import describe_code, list_code
 
 FILES = {
-    "requirements.lock": "torch==2.9.0\n",
-    "masksr/__init__.py": '"""The package."""\n',
+    "requirements.lock": "torch==2.9.0\n", "masksr/__init__.py": '"""The package."""\n',
     "masksr/notebook.py": "def run():\n    return 1\n",
     "masksr/early.py": '"""About it."""\nfrom typing import TYPE_CHECKING\n\n'
     "if TYPE_CHECKING:\n    from masksr import types\n\n\n"
     'def f(x):\n    """Twice."""\n    from masksr.deep.late import g\n\n'
     '    return g(x, name="a", at=[1]) * 2\n',
     "masksr/deep/__init__.py": "",
-    "masksr/deep/late.py": "def g(x, name, at):\n    return x\n",
-    "masksr/types.py": "T = int\n",
+    "masksr/deep/late.py": "def g(x, name, at):\n    return x\n", "masksr/types.py": "T = int\n",
     "masksr/report/page.py": "a = 1\n",
 }
 
@@ -52,8 +50,7 @@ HOW_IT_IS_WRITTEN = [  # and what nothing reaches
     ("masksr/early.py", '    """Twice."""\n', "", ""),
     ("masksr/early.py", '"""About it."""', "'''About that, in\n\nlines.'''", ""),
     ("masksr/early.py", '(x, name="a", at=[1])', "(\n        x,\n        name='a', at=[1,],)", ""),
-    ("masksr/types.py", "int", "float", ""),
-    ("masksr/report/page.py", "1", "2", ""),
+    ("masksr/types.py", "int", "float", ""), ("masksr/report/page.py", "1", "2", ""),
     (N, '"outputs": []', OUTPUTS, ""),
 ]  # what else editors change in a notebook: test_edits
 WHAT_IT_SAYS = [
@@ -63,10 +60,8 @@ WHAT_IT_SAYS = [
     ("masksr/deep/late.py", "return x", "return -x", "masksr/deep/late.py"),
     ("masksr/deep/__init__.py", "", "a = 1", "masksr/deep/__init__.py"),
     ("masksr/notebook.py", "1", "2", "masksr/notebook.py"),
-    ("requirements.lock", "2.9.0", "2.9.1", "requirements.lock"),
-    (N, "A word", "Another word", "cells"),
-    (N, "seed = 0", "seed = 1", "cells"),
-    (N, '"parameters"', '"other"', "cells"),
+    ("requirements.lock", "2.9.0", "2.9.1", "requirements.lock"), (N, "A word", "Another word", "cells"),
+    (N, "seed = 0", "seed = 1", "cells"), (N, '"parameters"', '"other"', "cells"),
     (N, '"cell_type": "markdown"', '"cell_type": "raw"', "cells"),
 ]
 

@@ -20,11 +20,8 @@ CONTENT = {
     "dvc.yaml": yaml.safe_dump({"stages": {"a": STAGE}}, sort_keys=False),
     "params.yaml": (ROOT / "profiles/mini.yaml").read_text(),
     "data/registry.yaml": (ROOT / "data/registry.yaml").read_text(),
-    "data/paper.yaml": "a: 1\n",
-    "requirements.lock": "torch==2.9.0\n",
-    "masksr/notebook.py": "",
-    "masksr/models/edsr.py": "x = 0\n",
-    "masksr/report.py": "",
+    "data/paper.yaml": "a: 1\n", "requirements.lock": "torch==2.9.0\n",
+    "masksr/notebook.py": "", "masksr/models/edsr.py": "x = 0\n", "masksr/report.py": "",
 }
 
 

@@ -19,6 +19,7 @@ from masksr.results import scores, tables
 from masksr.results.typeset import show, to_markdown
 
 NOTEBOOK = run_cells("20_table1", "20_table1-01", "means", "metrics")
+FIGURE5 = run_cells("23_figure5", "23_figure5-01", "sweep-scores")
 profile = partial(mini, ["esrgan", "pesr"])
 METRICS, LATEX, build_table1 = (NOTEBOOK[name] for name in ("metrics", "latex", "build_table1"))
 
@@ -136,9 +137,9 @@ def test_figure_5_compares_a_pair_with_the_baseline_image_by_image(tmp_path):
         folder = paths.scores(paths.sweep_point(k, 0.5, seed) if k else paths.variant("esrgan", "none", seed))
         table = baseline.assign(seed=seed, pi=baseline["pi"] - (k and k + seed))
         scores.write_quality(table, folder / "quality.csv")  # and its folder
-    table = tables.read_sweep(p, paths)
+    table = FIGURE5["read_sweep"](p, paths)
     table.loc[(table["k"] == 2) & (table["image"] == "001") & (table["seed"] == 0), "pi"] = np.nan
-    differences = tables.sweep_differences(table)
+    differences = FIGURE5["sweep_differences"](table)
     assert list(differences) == [(2.0, 0.5), (0.2, 0.5)]  # as in params.yaml
     assert differences[0.2, 0.5].to_numpy() == pytest.approx(np.repeat([[-0.2], [-1.2]], 6, axis=1))
     assert differences[2.0, 0.5].isna().sum(axis=1).tolist() == [2, 0]

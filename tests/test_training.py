@@ -124,6 +124,9 @@ def test_the_key_knows_the_seed_and_the_data(paths: Paths) -> None:
     build_pack("cat", paths.set(params.data.train))
     keys.add(training.train_start(params, "pesr", 0, paths)["key"])
     assert len(keys) == 3
+    assert training.train_start(small(gradient_checkpointing=True), "pesr", 0, paths)["key"] in keys
+    with pytest.raises(MasksrError, match="together"):
+        paths.trained("pesr", "paper", 0, k=1.0)
 
 
 NOT_IN_A_KEY = {"data/images.py", "data/bicubic.py", "training/store.py"}  # a pack's digest stands for two
@@ -207,7 +210,7 @@ def test_recomputed_blocks_give_the_same_bits(paths: Paths) -> None:
 @pytest.mark.parametrize("model", ["esrgan", "pesr"])
 def test_a_batch_in_parts_takes_the_same_step(paths: Paths, model: str, monkeypatch) -> None:
     """Without batch statistics and relativistic means, which are those of a part, only rounding differs."""
-    seen = []
+    seen, keys = [], set()
 
     class Recorded(torch.optim.SGD):
         def __init__(self, parameters, **_) -> None:
@@ -219,7 +222,8 @@ def test_a_batch_in_parts_takes_the_same_step(paths: Paths, model: str, monkeypa
     monkeypatch.setattr(torch.optim, "Adam", Recorded)
     for parts in (1, 2):
         params = small(4, steps_per_epoch=1, validate_every=1, checkpoint_every=1, accumulate=parts)
-        training.train_start(params, model, 0, copy(paths, f"parts {parts}", "data"))
+        keys.add(training.train_start(params, model, 0, copy(paths, f"parts {parts}", "data"))["key"])
+    assert len(keys) == 1, "too little memory for the GAN must not cost the start"
     for whole, in_parts in zip(*seen, strict=True):
         assert (in_parts - whole).norm() <= 3e-4 * whole.norm()  # where SR meets HR rounding turns a sign of L1
 

@@ -184,8 +184,7 @@ def test_no_picture_replaces_another(album, tmp_path):
     assert names == {"ONE.jpg.png", "one.png.png", "three.png", "two.png"}
     (tmp_path / "linked").symlink_to(album)
     for pictures, out in (
-        ([tmp_path / "linked/two.png"], album),
-        ([album / "one.png", tmp_path / "other/ONE.png"], tmp_path / "out"),
+        ([tmp_path / "linked/two.png"], album), ([album / "one.png", tmp_path / "other/ONE.png"], tmp_path / "out"),
         ([album / "three.jpg", album / "two.png"], album),
     ):
         with pytest.raises(MasksrError, match="it would replace another picture"):

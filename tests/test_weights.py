@@ -170,11 +170,13 @@ def test_auto_fits_what_cannot_be_had_and_a_project_scores(official, project, mo
     assert "downloaded" not in capsys.readouterr().out  # nothing is announced that does not come
     assert record["ma"]["fit"]["samples"] > 6 and "fit" not in record["niqe"]
     assert score(data.rocket()[100:250, 200:350]).label == "PI (stand-in Ma)"
-    shutil.rmtree(project.weights)
-    with pytest.raises(MasksrError, match="dvc repro weights"):
+    (project.weights / "quality/ma.mat").write_bytes(b"")
+    with pytest.raises(MasksrError, match=r"ma\.mat: does not hold"):  # and not whatever else may be at hand
         default_weights()
-    with pytest.raises(MasksrError, match="dvc repro weights"):
-        load_quality(project.weights)
+    shutil.rmtree(project.weights)
+    for load in (default_weights, lambda: load_quality(project.weights)):
+        with pytest.raises(MasksrError, match="dvc repro weights"):
+            load()
 
 
 TRAINING = [

@@ -56,9 +56,11 @@ class Share:
         if self.ranks == 1:
             return network
         # Batch statistics are already synchronised, or each process's own. torch 2.14 renames this option.
+        # find_unused_parameters keeps the order of sums from changing after the first step, so that a
+        # resumed training rounds like an uninterrupted one (which two processes do anyway).
         known = inspect.signature(DistributedDataParallel).parameters
         name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-        return DistributedDataParallel(network, **{name: False})
+        return DistributedDataParallel(network, find_unused_parameters=True, **{name: False})
 
 
 WHOLE = Share()

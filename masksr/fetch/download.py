@@ -96,7 +96,7 @@ def _from_mirror(url: str, file: File, path: Path) -> Path:
                 _receive(url, partial, begin)
                 break
             except (requests.RequestException, HTTPError) as error:
-                if partial.stat().st_size == begin:
+                if partial.stat().st_size == begin or not (file.sha256 or file.md5):
                     raise MasksrError(f"{url}: {error}") from None
         if fault := _fault(file, partial):
             partial.unlink()

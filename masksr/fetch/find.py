@@ -195,7 +195,9 @@ def fetch_weights(spec: Weights, data_folder: Path | None = None) -> Path:
             path.unlink()
         return path.with_name(spec.name) if spec.archive else path
 
-    return first_that_works(spec.downloads, get, f"{spec.name} ({spec.origin}) could not be had")
+    problem = f"{spec.name} ({spec.origin}) could not be had"
+    with alone(cache_folder() / f"weights/.{spec.name}.fetch.lock", f"the download of {spec.name}"):
+        return weights_there(spec, data_folder) or first_that_works(spec.downloads, get, problem)
 
 
 def fetch_pretrained(name: str, data_folder: Path | None = None) -> Path:
@@ -247,9 +249,13 @@ def listing(names: Sequence[str], params: Params) -> str:
     """Describe each of these names, or all: title, where it is or what to download, and its licence."""
     lines, folder = [], find_data_folder(params.data.local)
     for spec in _look_up(names):
-        place = _place(spec, folder)
+        try:
+            place = _place(spec, folder)
+            where = f"in {place}" if place else f"to download: {_size(spec)}"
+        except MasksrError as error:  # the others are still of interest
+            where = str(error)
         lines.append(f"{spec.name:17s} {spec.title}")
-        lines.append(f"{'':17s} {f'in {place}' if place else f'to download: {_size(spec)}'}")
+        lines.append(f"{'':17s} {where}")
         if not isinstance(spec, PackageSet):
             lines.append(f"{'':17s} licence: {spec.licence}")
     return "\n".join(lines)

@@ -1,9 +1,10 @@
 """Distances to the HR image, on the same plane as PI: 8-bit BT.601 luma without a border of 4 pixels.
 
 PIRM 2018 measures its RMSE there (its ``calc_scores.m``: shaved luma, squared errors of 8-bit levels; for a
-set, the root of the mean of all). PSNR is the same number in decibels. SSIM is that of Wang et al., "Image
-quality assessment: from error visibility to structural similarity", IEEE Transactions on Image Processing
-13(4), 2004: a Gaussian window of 11 x 11, sigma 1.5.
+set, the root of the mean of all; our tables have the mean over images, which is less by a few per cent). PSNR
+is the same number in decibels. SSIM is that of Wang et al., "Image quality assessment: from error visibility
+to structural similarity", IEEE Transactions on Image Processing 13(4), 2004: a Gaussian window of 11 x 11,
+sigma 1.5.
 """
 
 import numpy as np

@@ -101,6 +101,8 @@ class Measure:
                 tensors = (torch.from_numpy(one)[None].float() / 255 for one in inner)
                 return float(self.network(*(tensor.to(self.device) for tensor in tensors))), None
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:  # such as a picture too small
+            if "memory" in str(error):
+                raise MasksrError(f"{self.name}: {_one_line(error)}; take a machine with more") from None
             return float("nan"), f"{self.name}: {_one_line(error)}"
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from masksr import params
-from masksr.io import MasksrError, write_atomic
+from masksr.io import MasksrError, project_root, write_atomic
 from masksr.paths import Paths, cache_folder, weight_places
 from masksr.quality.ma import Forest, MaModel
 from masksr.quality.niqe import NiqeModel
@@ -49,11 +49,11 @@ def default_weights() -> QualityWeights:
 
     Outside a project, or before the weights stage has run: official files on this machine, or MasksrError.
     """
-    settings = None
+    settings = root = None
     with suppress(MasksrError):  # outside a project
-        settings = params.load()
-        if (made := Paths.of(settings).weights / "quality").is_dir():
-            return load_quality(made)
+        root = project_root()
+    if root and (made := Paths.of(settings := params.load()).weights / "quality").is_dir():
+        return load_quality(made)
     places = weight_places(settings and settings.data.local)
     found = [[place / name for place in places if (place / name).is_file()] for name in OFFICIAL.values()]
     if all(found):

@@ -95,7 +95,7 @@ def list_sections(params: Params, paths: Paths) -> list[Section]:
     sections = _of_results(paths, {"figure4": tuple(read_crops(paths.runs / "figure4"))})
 
     def fold(group: str, title: str, notebook: Path, stage: str) -> None:
-        anchor = re.sub(r"[^\w.]+", "-", f"{stage}-{title}")
+        anchor = re.sub(r"[^\w.-]+", "-", f"{stage}-{title}")
         sections.append(Section(notebook, anchor, stage, title, group))
 
     for name in (params.data.train, params.data.validation, *params.data.test):

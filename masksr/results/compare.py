@@ -148,7 +148,8 @@ def compare_scores(
     if same := int((table["verdict"] == "the same").sum()):
         rows = f" Not shown: {same} rows of equal scores."
         text += " All scores are the same." if same == len(table) else rows
-    alone = [len(_select(run, sets)) - sum(cell.size for cell in cells.values()) for run in (one, other)]
+    paired = sum(cell.attrs["pairs"] for cell in cells.values())
+    alone = [len(_select(run, sets)) - paired for run in (one, other)]
     if any(alone):
         text += f" Left out, without a partner: {alone[0]} scores of {a}, {alone[1]} of {b}."
     if any(name == "pictures" for *_, name in cells):
@@ -183,7 +184,7 @@ def why_not(one: Run, other: Run, measure: str, sets: Sequence[str] = ()) -> str
 def _select(run: Run, sets: Sequence[str], *, hr: bool = False) -> pd.DataFrame:
     """Select the scores of trained models, or of HR, on these test sets or else on all."""
     model = run.quality["model"]
-    quality = run.quality[model == "HR" if hr else ~model.isin(ENDS)]
+    quality = run.quality[model == "HR" if hr else ~model.isin(ENDS) | model.isin(ENDS).all()]
     return quality[quality["set"].isin(sets)] if sets else quality
 
 
@@ -192,8 +193,11 @@ def _subtract(one: pd.DataFrame, other: pd.DataFrame, measure: str, keys: list[s
     both = one.merge(other[[*keys, measure]], on=keys, suffixes=("", " of other"))
     first, second = both[measure], both[f"{measure} of other"]
     both["difference"] = (first - second).mask(first == second, 0.0)
-    groups = both.groupby(["model", "mask", "set"], sort=False)
-    return {cell: group.pivot(index="seed", columns="image", values="difference") for cell, group in groups}
+    cells = {}
+    for cell, group in both.groupby(["model", "mask", "set"], sort=False):
+        cells[cell] = group.pivot(index="seed", columns="image", values="difference")
+        cells[cell].attrs["pairs"] = len(group)
+    return cells
 
 
 def _judge(cells: Cells, run: Run, measure: str) -> pd.DataFrame:

@@ -114,7 +114,7 @@ def judge(differences: pd.DataFrame, measure: str, level: float) -> dict[str, An
     result, lower = effect(finite.to_numpy(), level), lower_is_better(measure)
     row |= zip(FIELDS, vars(result).values(), strict=True)
     row["verdict"] = f"undecided ({without} left out)" if without else verdict(result, lower)
-    return row | {"trainings": direction(result, lower)}
+    return row | {"trainings": direction(result, lower) if result.seeds < 2 else row["verdict"]}
 
 
 # ---- Many cells: masks against the baseline, and against each other ----------------------------------------

@@ -1,4 +1,4 @@
-"""From one row per image to the tables of the report: the variants of Table 1, Figure 5 in numbers."""
+"""From one row per image to the tables of the report: the variants of Table 1."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -89,27 +89,6 @@ def list_variants(quality: pd.DataFrame, params: Params) -> list[Variant]:
         if len(part):
             variants.append(Variant(block, model, mask, variant_title(params, model, mask), part))
     return variants
-
-
-def read_sweep(params: Params, paths: Paths) -> pd.DataFrame:
-    """Read the scores of every point of Figure 5, with ``k`` and ``b``: NaN for the model without a mask."""
-    sweep, nan = params.sweep, float("nan")
-    folders = {(nan, nan, seed): paths.variant(sweep.model, "none", seed) for seed in sweep.seeds}
-    folders |= {point: paths.sweep_point(*point) for point in product(sweep.k, sweep.b, sweep.seeds)}
-    tables = []
-    for (k, b, _), folder in folders.items():
-        tables.append(read_quality([paths.scores(folder) / "quality.csv"]).assign(k=float(k), b=float(b)))
-    return pd.concat(tables, ignore_index=True).query("set in @params.data.test")
-
-
-def sweep_differences(sweep: pd.DataFrame) -> dict[tuple[float, float], pd.DataFrame]:
-    """Map (k, b) to its PI minus that without a mask, (seeds, images of all sets); NaN where one has none."""
-
-    def grid(part: pd.DataFrame) -> pd.DataFrame:
-        return part.pivot(index="seed", columns=["set", "image"], values="pi")
-
-    baseline = grid(sweep[sweep["k"].isna()])
-    return {pair: grid(part) - baseline for pair, part in sweep.groupby(["k", "b"], sort=False)}
 
 
 def write_results(files: Mapping[str, str | bytes], paths: Paths) -> None:

@@ -287,9 +287,10 @@ class Validation:
         """
         device, training = next(generator.parameters()).device, generator.training
         lr = self._lr.to(device).float() * (generator.pixel_range / 255)
-        sr = generator.eval().forward(lr).cpu()  # not compiled: these shapes are not worth it
+        run = generator.eval().forward  # not compiled: these shapes are not worth it
+        patches = (sr for some in lr.split(8) for sr in run(some).cpu())  # a few at once need little memory
+        images = [to_image(sr, generator.pixel_range) for sr in patches]
         generator.train(training)
-        images = [to_image(patch, generator.pixel_range) for patch in sr]
         return {"psnr": self._psnr(images), "psnr_bicubic": self._bicubic}
 
     def _psnr(self, images: list[np.ndarray]) -> float:

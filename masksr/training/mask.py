@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masksr.data.batch_share import WHOLE, Share
-from masksr.models.layers import conv3x3
+from masksr.models.layers import conv3x3, in_full_precision
 from masksr.params import Mask
 
 
@@ -147,7 +147,7 @@ class ErrorNetwork(nn.Module):
             self.body[-2].weight.mul_(0.1)  # or the first guess would be lost in noise
 
     def forward(self, lr: Tensor) -> Tensor:
-        found = self.body(lr)
+        found = self.body[-1](in_full_precision(self.body[-2], self.body[:-2](lr)))
         return found.to(torch.promote_types(found.dtype, torch.float32)).clamp(*_LIMITS)
 
 

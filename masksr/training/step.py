@@ -87,8 +87,8 @@ def adversarial_step(
 
         d gan / d fake,  through the mask: d gan / d image,  added to d content / d image,  into sr
 
-    ``real`` needs no gradient: the generator has no part in it. ``apply: gradient`` scales the gradient on
-    its way from ``fake`` to ``image``.
+    ``real`` gets no gradient: HR's logits are constants for the generator, even where its mask depends on SR
+    (``detach: false``). ``apply: gradient`` scales the gradient on its way from ``fake`` to ``image``.
     """
     with autocast():
         sr = generator(lr)

@@ -27,9 +27,9 @@ from masksr.training.mask import ErrorNetwork
 from masksr.training.step import Metrics, adversarial_step, distance_step
 from masksr.training.store import Trained
 
-# Keys of ``train`` that may change before a training is resumed, with at most other rounding, and those that
-# say how often its history gets a row.
-NOT_IN_THE_KEY = {"device", "gpus", "sync_batchnorm", "checkpoint_every", "log_every", "validate_every"}
+# Keys of ``train`` that change at most rounding, or only how often there is a row of the history.
+NOT_IN_THE_KEY = {"device", "gpus", "sync_batchnorm", "gradient_checkpointing"}
+NOT_IN_THE_KEY |= {"checkpoint_every", "log_every", "validate_every"}
 
 
 def train_start(params: Params, model: str, seed: int, paths: Paths) -> dict[str, Any]:
@@ -58,6 +58,7 @@ def start_inputs(job: "Job") -> dict[str, Any]:
     """Return what determines the training before the GAN, besides its code."""
     init = _find_init(job.params, job.model)
     return job.inputs | {
+        "train": job.inputs["train"] | {"accumulate": 1},  # which changes only rounding: no batch statistics
         "start": job.recipe.model_dump(include={"generator", "start", "lr_patch", "batch"}, mode="json"),
         "init": file_digest(init) if init else None,
     }
@@ -65,6 +66,8 @@ def start_inputs(job: "Job") -> dict[str, Any]:
 
 def gan_inputs(job: "Job", mask: Mask) -> dict[str, Any]:
     """Return what determines the training with the GAN, besides its code."""
+    if not job.start.is_file():
+        raise MasksrError(f"{job.start} is missing; `dvc repro start` makes it")
     return job.inputs | {
         "model": job.recipe.model_dump(exclude={"title", "start", "steps_per_epoch"}, mode="json"),
         "mask": mask.model_dump(mode="json"),
