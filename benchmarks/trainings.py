@@ -36,7 +36,7 @@ from masksr.models.build import load_generator, save_generator
 from masksr.params import Params
 from masksr.paths import Paths, list_trainings
 from masksr.training.store import OUTPUTS, RECORD, training_key
-from masksr.training.train import Job, gan_inputs, train_gan, train_start
+from masksr.training.train import NOT_IN_THE_KEY, Job, gan_inputs, train_gan, train_start
 
 ARCHIVE, ARCHIVES = 15 << 20, 4  # bytes of an archive, and how many: what a machine may give back
 HALF = "weights.safetensors"  # not generator.safetensors, whose sha256 training.json has
@@ -152,6 +152,8 @@ def take(settings: Params, paths: Paths, folder: Path) -> int:
         if not job.start.exists():
             sys.exit(f"error: {job.start} is missing; `dvc repro start` makes it")
         record, inputs = json.loads((theirs / RECORD).read_bytes()), gan_inputs(job, mask)
+        for key in NOT_IN_THE_KEY & record["inputs"]["train"].keys():  # of an older version
+            del record["inputs"]["train"][key]
         other = {key for key, value in inputs.items() if record["inputs"].get(key) != value}
         if other - {"device", "torch", "vgg"}:
             sys.exit(f"error: {name} was trained with other inputs: {', '.join(sorted(other))}")

@@ -122,8 +122,7 @@ def test_names_of_the_first_release_of_esrgan(tmp_path: Path):
     names = {
         "model.0.bias": "conv_first.bias", "model.1.sub.11.RDB3.conv5.0.weight": "body.11.rdb3.conv5.weight",
         "model.1.sub.23.weight": "conv_body.weight", "model.3.weight": "conv_up1.weight",
-        "model.6.weight": "conv_up2.weight", "model.8.weight": "conv_hr.weight",
-        "model.10.weight": "conv_last.weight",
+        "model.6.weight": "conv_up2.weight", "model.8.weight": "conv_hr.weight", "model.10.weight": "conv_last.weight",
     }
     torch.save({name: torch.full((1,), number) for number, name in enumerate(names)}, tmp_path / "g.pth")
     found = read_weights(tmp_path / "g.pth")
