@@ -8,7 +8,7 @@ archives below ``--out``, its generator as float16.
 
     python -m benchmarks.trainings --params FILE --take FOLDER
 
-In the project, once its stages ``start`` have run: takes what the archives, unpacked in FOLDER, hold for its trainings.
+In the project, after `dvc repro start weights`: takes what the archives, unpacked in FOLDER, hold for its trainings.
 """
 
 import argparse
@@ -57,9 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not (options.take or (options.data and options.out and options.seconds)):
         parser.error("to train, --data, --out and --seconds are needed")
-    os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ |= {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", **os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
     settings = params_file.load(options.params)
+    if options.mask not in (None, *settings.table1.masks):
+        parser.error(f"--mask {options.mask}: table1.masks has {', '.join(settings.table1.masks)}")
     paths = Paths(options.root.resolve(), settings.profile)
     if options.take:
         return take(settings, paths, options.take)
@@ -149,11 +150,10 @@ def take(settings: Params, paths: Paths, folder: Path) -> int:
             print(f"{name}: not in {folder}", flush=True)
             continue
         job = Job(*of, seed, paths, out)
-        if not job.start.exists():
-            sys.exit(f"error: {job.start} is missing; `dvc repro start` makes it")
+        if not (job.start.exists() and job.vgg19.exists()):
+            sys.exit(f"error: no {job.start} or no {job.vgg19}; `dvc repro start weights` makes both")
         record, inputs = json.loads((theirs / RECORD).read_bytes()), gan_inputs(job, mask)
-        for key in NOT_IN_THE_KEY & record["inputs"]["train"].keys():  # of an older version
-            del record["inputs"]["train"][key]
+        record["inputs"]["train"] = {k: v for k, v in record["inputs"]["train"].items() if k not in NOT_IN_THE_KEY}
         other = {key for key, value in inputs.items() if record["inputs"].get(key) != value}
         if other - {"device", "torch", "vgg"}:
             sys.exit(f"error: {name} was trained with other inputs: {', '.join(sorted(other))}")
