@@ -50,7 +50,7 @@ lint: setup  ## ruff, no outputs in notebooks/, and imports that go one way
 	@.venv/bin/nbstripout --verify --keep-id notebooks/*.ipynb
 	@.venv/bin/lint-imports --no-logo --no-cache
 
-profile-%: profiles/%.yaml  ## copy profiles/NAME.yaml (mini, real, real_pesr, real_figure5, real_flat, study, paper) to params.yaml
+profile-%: profiles/%.yaml  ## copy profiles/NAME.yaml (mini, real, real_pesr, real_figure5, real_flat, real_both, study, paper) to params.yaml
 	@known=$(filter 1,$(FORCE)); \
 	for profile in profiles/*.yaml; do cmp -s params.yaml "$$profile" && known=1; done; \
 	if [ -e params.yaml ] && [ -z "$$known" ]; then \

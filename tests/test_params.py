@@ -35,7 +35,7 @@ def load(folder: Path, at: str = "profile", value: object = "mini") -> params.Pa
     return params.load(folder / "params.yaml")
 
 
-@pytest.mark.parametrize("profile", ["mini", "study", "real_pesr", "real_figure5", "real_flat"])
+@pytest.mark.parametrize("profile", ["mini", "study", "real_pesr", "real_figure5", "real_flat", "real_both"])
 def test_total_variation_weighs_as_much_as_in_the_profile_paper(profile: str) -> None:
     """It is a sum over the pixels of a batch, while the other terms are means."""
     paper, cut = (params.load(ROOT / f"profiles/{name}.yaml").models["pesr"] for name in ("paper", profile))
